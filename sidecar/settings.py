@@ -1,0 +1,266 @@
+"""Every setting, declared once: name, type, default and help. README's table is checked against this file.
+
+A setting NAME is read from the environment variable UNDERSTUDY_NAME, else from the same key in the TOML file named by
+`--config`, else it takes its default. A value that does not fit is refused with the setting's name; nothing falls back
+in silence. Nothing here is read when the module is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+PREFIX: Final = "UNDERSTUDY_"
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+class SettingError(ValueError):
+    """A setting is missing or does not fit; the message names it, what was expected and what was found."""
+
+
+def text(value: str) -> str:
+    return value
+
+
+def url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("an http:// or https:// URL")
+    if parts.username is not None:
+        raise ValueError("a URL without credentials (they have settings of their own)")
+    return value.rstrip("/")
+
+
+def address(value: str) -> tuple[str, int]:
+    """`host:port` → (host, port)."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("host:port")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def duration(value: str) -> float:
+    """`250ms`, `2.5s`, `15m`, `4h`, `30d`, or a bare number of seconds → seconds."""
+    for unit in ("ms", "s", "m", "h", "d"):
+        if value.endswith(unit):
+            number, factor = value.removesuffix(unit), _SECONDS[unit]
+            break
+    else:
+        number, factor = value, 1.0
+    try:
+        seconds = float(number) * factor
+    except ValueError:
+        raise ValueError("a duration such as 250ms, 2.5s, 15m, 4h or 30d") from None
+    if not 0 <= seconds < 1e9:
+        raise ValueError("a duration of zero or more")
+    return seconds
+
+
+_BYTES: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def size(value: str) -> int:
+    """`64KiB`, `32MiB`, or a bare number of bytes → bytes."""
+    unit = value[-3:]
+    number = value[:-3] if unit in _BYTES else value
+    if not number.strip().isdecimal():
+        raise ValueError("a size such as 65536, 64KiB or 32MiB")
+    return int(number) * _BYTES.get(unit, 1)
+
+
+def count(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError("a whole number from 1")
+    return int(value)
+
+
+def ratio(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError("a number from 0 to 1") from None
+    if not 0 <= number <= 1:
+        raise ValueError("a number from 0 to 1")
+    return number
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in words:
+            raise ValueError(" or ".join(words))
+        return value
+
+    parse.__name__ = " \\| ".join(words)
+    return parse
+
+
+def names(value: str) -> tuple[str, ...]:
+    """Comma-separated words."""
+    return tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def networks(value: str) -> Networks:
+    """Comma-separated addresses or networks in CIDR form."""
+    try:
+        return tuple(ip_network(word) for word in names(value))
+    except ValueError as error:
+        raise ValueError(f"addresses or networks such as 10.0.0.0/8 ({error})") from None
+
+
+def header_pairs(value: str) -> tuple[tuple[str, str], ...]:
+    """Comma-separated `Name: value` pairs."""
+    pairs = []
+    for word in names(value):
+        name, colon, content = word.partition(":")
+        if not colon or not name.strip():
+            raise ValueError("Name: value, comma-separated")
+        pairs.append((name.strip().lower(), content.strip()))
+    return tuple(pairs)
+
+
+def credentials(value: str) -> tuple[str, str]:
+    """`user:password` → (user, password). The message never repeats the value."""
+    user, colon, password = value.partition(":")
+    if not colon or not user:
+        raise ValueError("user:password")
+    return user, password
+
+
+def setting(default: str | None, parse: Callable[[str], Any], help: str, *, secret: bool = False) -> Any:
+    """Declares one setting. `default` is written as a person would write it; None: the setting is unset."""
+    value = None if default is None else parse(default)
+    return field(default=value, metadata={"default": default, "parse": parse, "help": help, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings, parsed and validated."""
+
+    upstream: str = setting(None, url, "The API we stand beside. Required by `sidecar`.")
+    listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
+    control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
+    control_token: str | None = setting(None, text, "Bearer token for actions; unset: all refused.", secret=True)
+    data: Path = setting("./data", Path, "Where everything is written.")
+    contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
+    database: str | None = setting(None, text, "SQLAlchemy URL of the standby; unset: SQLite in DATA.", secret=True)
+    elasticsearch: str | None = setting(None, url, "The event store; unset: the embedded one, in DATA.")
+    elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
+    workers: int = setting("2", count, "gunicorn workers.")
+    threads: int = setting("64", count, "Request threads per worker; they outnumber calls upstream.")
+    node: str | None = setting(None, text, "This sidecar's name in journals and events; unset: the host's name.")
+    deadline: float = setting("2.5s", duration, "When the standby is asked instead of waiting for the upstream.")
+    upstream_timeout: float = setting("30s", duration, "The longest wait for the upstream when only it can answer.")
+    connect_timeout: float = setting("1s", duration, "The longest wait for a connection to the upstream.")
+    upstream_concurrency: int = setting("8", count, "Requests in flight at the upstream, over all workers of a node.")
+    retry_budget: float = setting("0.2", ratio, "Retries and hedges, as a share of users' requests.")
+    hedge_after: float = setting("1s", duration, "When a safe or pure call still unanswered is sent a second time.")
+    max_body: int = setting("32MiB", size, "The largest request body taken; beyond it 413.")
+    max_answer: int = setting("64MiB", size, "The largest upstream answer taken; beyond it the attempt has failed.")
+    body_timeout: float = setting("30s", duration, "The longest a client may take over sending its body.")
+    trusted_proxies: Networks = setting("", networks, "Peers whose X-Forwarded-For, -Proto and -Host are believed.")
+    record: str = setting("durable", one_of("durable", "async"), "Whether an answer waits for its record's fsync.")
+    on_record_failure: str = setting("pass", one_of("pass", "refuse"), "What happens when recording fails.")
+    body_cap: int = setting("64KiB", size, "How much of each body is recorded.")
+    journal_segment: int = setting("64MiB", size, "The size at which a journal segment is closed.")
+    journal_retention: float = setting("7d", duration, "How long shipped journal segments stay on disk.")
+    retention: float = setting("365d", duration, "How long exchanges stay in the event store; whole days are dropped.")
+    body_retention: float = setting("30d", duration, "How long recorded bodies stay in the event store.")
+    bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
+    unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
+    backfill_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password with which the upstream is asked for what is missing.", secret=True
+    )
+    backfill_rate: float = setting("2", float, "Backfill's and parity's requests a second, at the most.")
+    parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
+    policy: str = setting("report", one_of("report", "enforce"), "Whether access policies only report, or deny.")
+    test_headers: tuple[tuple[str, str], ...] = setting(
+        "", header_pairs, "Fields that mark test traffic: `Name: value`."
+    )
+    test_users: tuple[str, ...] = setting("", names, "Users whose requests are test traffic.")
+    test_networks: Networks = setting("", networks, "Networks whose requests are test traffic.")
+    slos: str = setting("hosp", text, "A shipped SLO file's name, or a path to an OpenSLO file.")
+    alert_webhook: str | None = setting(None, url, "Where alerts are posted (Alertmanager's v4 payload).")
+    alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
+    dashboard_listen: tuple[str, int] = setting("127.0.0.1:8050", address, "Where the dashboard is served.")
+    sentry_dsn: str | None = setting(None, text, "Sentry project; unset: errors are only logged.", secret=True)
+    log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "The least severe line logged.")
+
+    @property
+    def node_name(self) -> str:
+        return self.node or os.uname().nodename.split(".")[0]
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], config: Path | None = None) -> Settings:
+        """Settings from the environment over the file over the defaults.
+
+        Raises SettingError, naming the setting, for a value that does not fit and for a key in the file that does not
+        exist. The environment is shared with others (`UNDERSTUDY_TESTS` is not ours): see `strangers`.
+        """
+        known = _known()
+        given = {**_from_file(config, known), **{k: v for k, v in environ.items() if k in known}}
+        values = {}
+        for key, value in given.items():
+            if value == "" and known[key].default is None:
+                continue
+            values[known[key].name] = _parse(key, known[key], value)
+        return cls(**values)
+
+    def require_upstream(self) -> str:
+        if not self.upstream:
+            raise SettingError(f"{PREFIX}UPSTREAM: required, the URL of the API to stand beside; found nothing")
+        return self.upstream
+
+
+def strangers(environ: Mapping[str, str]) -> list[str]:
+    """A warning for each UNDERSTUDY_… variable that is no setting: probably misspelt."""
+    known = _known()
+    keys = [key for key in environ if key.startswith(PREFIX) and key not in known and key != "UNDERSTUDY_TESTS"]
+    return [f"{key}: no such setting{_nearest(key, known)}" for key in keys]
+
+
+def _known() -> dict[str, Field[Any]]:
+    return {f"{PREFIX}{declared.name.upper()}": declared for declared in fields(Settings)}
+
+
+def _parse(key: str, declared: Field[Any], value: str) -> Any:
+    try:
+        return declared.metadata["parse"](value)
+    except ValueError as error:
+        found = "(hidden)" if declared.metadata["secret"] else repr(value)
+        raise SettingError(f"{key}: expected {error}; found {found}") from None
+
+
+def _nearest(key: str, known: Mapping[str, Any]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, known, 1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _from_file(config: Path | None, known: Mapping[str, Any]) -> dict[str, str]:
+    if config is None:
+        return {}
+    try:
+        table = tomllib.loads(config.read_text())
+    except OSError as error:
+        raise SettingError(f"{config}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{config}: {error}") from None
+    found = {}
+    for key, value in table.items():
+        full = key.upper() if key.upper().startswith(PREFIX) else PREFIX + key.upper()
+        if full not in known:
+            raise SettingError(f"{config}: {key}: no such setting{_nearest(full, known)}")
+        if isinstance(value, (dict, list, bool)):
+            raise SettingError(f"{config}: {key}: expected a string or a number; found {value!r}")
+        found[full] = str(value)
+    return found
