@@ -1,0 +1,92 @@
+"""The event store: where exchanges are searched and counted. Two implementations, one contract (tests/contracts)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Event = Mapping[str, Any]
+"""An ECS document, nested: {"@timestamp": …, "event": {"id": …}, …}."""
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be asked now (refused, timed out, 429, 5xx). Try again later; nothing is lost."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A document that the store will never take, and why."""
+
+    document: Event
+    why: str
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What became of a batch: `stored` counts new and already present ones; `retry` failed for now."""
+
+    stored: int
+    retry: Sequence[Event] = ()
+    rejected: Sequence[Rejected] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which events: all given conditions hold. Times are nanoseconds since the epoch; since ≤ t < until."""
+
+    since: int | None = None
+    until: int | None = None
+    terms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """ECS field path → accepted values, e.g. {"understudy.endpoint": ["GET /notes"], "user.name": ["Dr Holt"]}."""
+    text: str | None = None
+    """Words that occur in path, query, user name, user agent or resource."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Events newest first, and the cursor of the next page (None: there is no more)."""
+
+    events: Sequence[Event]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Counts of one time bucket and one combination of group values. Percentiles in nanoseconds; empty when unasked."""
+
+    start: int
+    group: tuple[str, ...]
+    count: int
+    percentiles: Mapping[float, float] = field(default_factory=dict)
+
+
+class EventStore(Protocol):
+    """Every method raises StoreUnavailable when the store cannot be asked."""
+
+    def install(self) -> None:
+        """Makes what the store needs (template, alias, tables). Safe to repeat."""
+
+    def append(self, events: Sequence[Event], bodies: Sequence[Event] = ()) -> Appended:
+        """Stores each event once by event.id, into the day of its own @timestamp; appending again changes nothing."""
+
+    def search(self, where: Filter, size: int = 50, cursor: str | None = None) -> Page:
+        """A page of events, newest first; paging is stable while events are added."""
+
+    def count(
+        self,
+        where: Filter,
+        interval: int | None = None,
+        by: Sequence[str] = (),
+        percentiles: Sequence[float] = (),
+    ) -> Sequence[Bucket]:
+        """Counts per bucket of `interval` ns (None: one bucket over all) and per value of the fields in `by`
+        (understudy.endpoint, event.outcome, understudy.answered_by, user.name, http.response.status_code, …)."""
+
+    def body(self, event_id: str) -> Event | None:
+        """The recorded bodies of one exchange, or None."""
+
+    def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
+        """Drops whole days older than these times; returns what was dropped."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,17 @@
+"""Stamps that order what is known: nanoseconds that never go back within one run, whatever the wall clock does.
+
+CLOCK_MONOTONIC is shared by all processes of a node. The offset to the epoch is taken once, when the parent imports
+this module, and its forks inherit it: a stamp in one worker can be compared with a stamp in another.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+_OFFSET: Final = time.time_ns() - time.monotonic_ns()
+
+
+def stamp() -> int:
+    """Nanoseconds, roughly since the epoch, for ordering only: use time.time_ns() for what people read."""
+    return time.monotonic_ns() + _OFFSET

@@ -1,0 +1,40 @@
+"""The database of the standby, the outbox, takeovers and leases: SQLite in DATA, or PostgreSQL, by one code path."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Engine, MetaData, create_engine, event
+
+from sidecar.settings import Settings
+
+metadata: Final = MetaData()
+"""Every table of the sidecar; the modules that own them declare them here."""
+
+
+def open_engine(settings: Settings) -> Engine:
+    """An engine for this process. Engines are not shared over fork: each process opens its own."""
+    if settings.database:
+        return create_engine(settings.database, pool_pre_ping=True)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(f"sqlite:///{settings.data / 'understudy.db'}")
+    event.listen(engine, "connect", _sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def create_all(engine: Engine) -> None:
+    """Makes the tables that are missing."""
+    metadata.create_all(engine)
+
+
+def _sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late; see _begin
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Any) -> None:
+    """A transaction that will write takes its lock at once: upgrading a read lock can fail with "database is locked"."""
+    writes = connection.get_execution_options().get("writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
