@@ -35,6 +35,6 @@ def _sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Any) -> None:
-    """A transaction that will write takes its lock at once: upgrading a read lock can fail with "database is locked"."""
+    """A transaction that may write takes its lock at once: upgrading a read lock can fail at any time."""
     writes = connection.get_execution_options().get("writes", True)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
