@@ -1,0 +1,211 @@
+"""From what gunicorn hands over to a whole Request, or a Refusal: a request whose end is not certain goes no further.
+
+gunicorn ≥ 27 checks much and leaves the rest to the application: a body cut short of its Content-Length reads as if it
+were whole, a second read of a bad chunked body returns the part received, Host is not checked, and only the raw target
+is byte-exact. So the body is read once and counted, and the target is taken raw.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sidecar.gateway.exchange import Headers, Request, first
+from sidecar.settings import Networks
+
+_HOST: Final = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?", re.ASCII
+)
+_TARGET: Final = re.compile(r"/[\x21\x22\x24-\x7e]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Refusal(Exception):
+    """We answer this request ourselves and close the connection. `reason` is one word for the record."""
+
+    status: int
+    reason: str
+    detail: str
+
+
+class BodyWatch:
+    """Ends reads of bodies that take too long: a thread blocked in recv cannot look at the clock itself."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._reading: dict[int, tuple[socket.socket, float]] = {}
+        self._lock = threading.Lock()
+
+    def start(self, connection: socket.socket) -> int:
+        key = id(connection)
+        with self._lock:
+            self._reading[key] = (connection, time.monotonic() + self._timeout)
+        return key
+
+    def end(self, key: int) -> None:
+        with self._lock:
+            self._reading.pop(key, None)
+
+    def tick(self) -> None:
+        """Shuts the reading side of connections past their time; the reader then sees a body cut short."""
+        now = time.monotonic()
+        with self._lock:
+            late = [connection for connection, deadline in self._reading.values() if deadline < now]
+        for connection in late:
+            try:
+                connection.shutdown(socket.SHUT_RD)
+            except OSError:
+                continue  # the client has gone by itself
+
+
+def received(environ: Mapping[str, Any], raw: Any) -> tuple[str, Headers]:
+    """The raw target and the fields as received. `raw` is gunicorn's request: the environ joins and drops fields."""
+    if raw is not None:
+        return str(raw.uri), [(_title(name), value) for name, value in raw.headers]
+    fields = [(_title(key[5:].replace("_", "-")), value) for key, value in environ.items() if key.startswith("HTTP_")]
+    for key, name in (("CONTENT_TYPE", "Content-Type"), ("CONTENT_LENGTH", "Content-Length")):
+        if environ.get(key):
+            fields.append((name, environ[key]))
+    return str(environ.get("RAW_URI") or environ["PATH_INFO"]), fields
+
+
+def read_request(
+    environ: Mapping[str, Any], target: str, headers: Headers, *, max_body: int, trusted: Networks, watch: BodyWatch
+) -> Request:
+    """The whole request. Raises Refusal for one that is malformed, too large, or cut short."""
+    host = _host(headers, str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")))
+    target = _origin_form(target, host, str(environ["REQUEST_METHOD"]))
+    request = Request(
+        method=str(environ["REQUEST_METHOD"]),
+        target=target,
+        headers=headers,
+        body=_body(environ, headers, max_body, watch),
+        remote=str(environ.get("REMOTE_ADDR", "")),
+        scheme=str(environ.get("wsgi.url_scheme", "http")),
+        host=host,
+        version=str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")),
+    )
+    _heed_proxies(request, trusted)
+    return request
+
+
+def _host(headers: Headers, version: str) -> str:
+    given = [value for name, value in headers if name.lower() == "host"]
+    if not given and version == "HTTP/1.0":
+        return ""
+    if len(given) != 1:
+        raise Refusal(400, "bad_host", "The request needs exactly one Host field.")
+    host = given[0]
+    if not _HOST.fullmatch(host):
+        raise Refusal(400, "bad_host", "The Host field is not a host and an optional port.")
+    name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
+    if port and int(port) > 65535:
+        raise Refusal(400, "bad_host", "The Host field's port is above 65535.")
+    if name.startswith("["):
+        try:
+            ipaddress.IPv6Address(name[1:-1])
+        except ValueError:
+            raise Refusal(400, "bad_host", "The Host field is not a valid IPv6 address.") from None
+    return host
+
+
+def _origin_form(target: str, host: str, method: str) -> str:
+    if method == "CONNECT":
+        raise Refusal(400, "bad_target", "CONNECT is not served here.")
+    if target == "*" and method == "OPTIONS":
+        return target
+    if target.lower().startswith(("http://", "https://")):
+        authority, rest = urlsplit(target).netloc, target.split("//", 1)[1]
+        if authority.lower() != host.lower():
+            raise Refusal(400, "bad_target", "The target's authority and the Host field differ.")
+        target = rest[len(authority) :]
+        target = target if target.startswith("/") else "/" + target
+    if not _TARGET.fullmatch(target):
+        raise Refusal(400, "bad_target", "The request target is malformed.")
+    return target
+
+
+def _body(environ: Mapping[str, Any], headers: Headers, max_body: int, watch: BodyWatch) -> bytes:
+    coding, length = first(headers, "transfer-encoding"), first(headers, "content-length")
+    if coding is not None and length is not None:
+        raise Refusal(400, "bad_framing", "Content-Length and Transfer-Encoding exclude each other.")
+    if coding is not None and coding.strip().lower() != "chunked":
+        raise Refusal(400, "bad_framing", "The only transfer coding taken is chunked.")
+    if coding is None and length is None:
+        return b""
+    if length is not None and not re.fullmatch(r"[0-9]{1,18}", length, re.ASCII):
+        raise Refusal(400, "bad_framing", "Content-Length is not one number.")
+    expected = int(length) if length is not None else None
+    if expected is not None and expected > max_body:
+        raise Refusal(413, "too_large", f"The body is larger than {max_body} bytes.")
+    body = _read_once(environ, max_body + 1 if expected is None else expected, watch) if expected != 0 else b""
+    if len(body) > max_body:
+        raise Refusal(413, "too_large", f"The body is larger than {max_body} bytes.")
+    if expected is not None and len(body) != expected:
+        raise Refusal(400, "client_aborted", "The body ended before its Content-Length.")
+    return body
+
+
+def _read_once(environ: Mapping[str, Any], size: int, watch: BodyWatch) -> bytes:
+    """Reads at most `size` bytes, in one call: gunicorn forgets that a bad body was bad when it is read again."""
+    connection = environ.get("gunicorn.socket")
+    key = watch.start(connection) if connection is not None else None
+    try:
+        return bytes(environ["wsgi.input"].read(size))
+    except OSError:  # gunicorn's NoMoreData among them
+        raise Refusal(400, "client_aborted", "The body ended before its last chunk.") from None
+    except Exception as error:  # gunicorn's InvalidChunkSize and its kin have no common base but this
+        raise Refusal(400, "bad_framing", f"The body is malformed ({type(error).__name__}).") from None
+    finally:
+        if key is not None:
+            watch.end(key)
+
+
+def _heed_proxies(request: Request, trusted: Networks) -> None:
+    """Takes address, scheme and host from X-Forwarded-* of trusted peers, and drops those fields from anyone else."""
+    if not _within(request.remote, trusted):
+        request.headers = [(n, v) for n, v in request.headers if not _forwarding(n)]
+        return
+    chain = [part.strip() for n, v in request.headers if n.lower() == "x-forwarded-for" for part in v.split(",")]
+    for hop in reversed(chain):
+        if not _is_address(hop):
+            break
+        request.remote = hop
+        if not _within(hop, trusted):
+            break
+    scheme = (first(request.headers, "x-forwarded-proto") or "").split(",")[-1].strip().lower()
+    if scheme in ("http", "https"):
+        request.scheme = scheme
+    host = (first(request.headers, "x-forwarded-host") or "").split(",")[-1].strip()
+    if host and _HOST.fullmatch(host):
+        request.host = host
+
+
+def _forwarding(name: str) -> bool:
+    return name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _within(address: str, trusted: Networks) -> bool:
+    if not trusted or not _is_address(address):
+        return False
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in network for network in trusted)
+
+
+def _title(name: str) -> str:
+    return "-".join(part.capitalize() for part in name.split("-"))
