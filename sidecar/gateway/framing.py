@@ -170,7 +170,7 @@ def _read_once(environ: Mapping[str, Any], size: int, watch: BodyWatch) -> bytes
 
 def _heed_proxies(request: Request, trusted: Networks) -> None:
     """Takes address, scheme and host from X-Forwarded-* of trusted peers, and drops those fields from anyone else."""
-    if not _within(request.remote, trusted):
+    if not within(request.remote, trusted):
         request.headers = [(n, v) for n, v in request.headers if not _forwarding(n)]
         return
     chain = [part.strip() for n, v in request.headers if n.lower() == "x-forwarded-for" for part in v.split(",")]
@@ -178,7 +178,7 @@ def _heed_proxies(request: Request, trusted: Networks) -> None:
         if not _is_address(hop):
             break
         request.remote = hop
-        if not _within(hop, trusted):
+        if not within(hop, trusted):
             break
     scheme = (first(request.headers, "x-forwarded-proto") or "").split(",")[-1].strip().lower()
     if scheme in ("http", "https"):
@@ -200,11 +200,12 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _within(address: str, trusted: Networks) -> bool:
-    if not trusted or not _is_address(address):
+def within(address: str, networks: Networks) -> bool:
+    """Whether the address lies in one of the networks."""
+    if not networks or not _is_address(address):
         return False
     parsed = ipaddress.ip_address(address)
-    return any(parsed in network for network in trusted)
+    return any(parsed in network for network in networks)
 
 
 def _title(name: str) -> str:

@@ -61,6 +61,15 @@ class Bucket:
     percentiles: Mapping[float, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """How far a journal segment has reached the store: its last shipped sequence, and the chain's hash there."""
+
+    segment: str
+    sequence: int
+    hash: str
+
+
 class EventStore(Protocol):
     """Every method raises StoreUnavailable when the store cannot be asked."""
 
@@ -88,5 +97,11 @@ class EventStore(Protocol):
 
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
         """Drops whole days older than these times; returns what was dropped."""
+
+    def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
+        """Keeps how far a segment was shipped. It never goes back: a lower sequence than the kept one is ignored."""
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        """The last checkpoint of every segment, by segment. A journal that ends before its checkpoint was cut."""
 
     def close(self) -> None: ...

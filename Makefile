@@ -1,0 +1,33 @@
+# Each target sets up what it needs. PYTHON: the interpreter that the virtual environment is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EVENTS ?= embedded
+
+.PHONY: venv demo test check bench clean
+
+venv: $(VENV)/.done
+
+$(VENV)/.done: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Understudy needs Python 3.11 or later: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[postgresql,test,check]'
+	touch $@
+
+demo: venv
+	@$(BIN)/understudy demo --events $(EVENTS)
+
+test: venv
+	$(BIN)/pytest
+
+check: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: venv
+	$(BIN)/python -m tests.bench.throughput
+
+clean:
+	rm -rf $(VENV) data build *.egg-info

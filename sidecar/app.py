@@ -1,0 +1,182 @@
+"""Wires the parts together: the only place that knows them all.
+
+`create_app` is what each gunicorn worker of the gateway runs, `create_control_app` the control plane's worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Flask, request
+from flask import Response as FlaskResponse
+from sqlalchemy import Engine
+
+from sidecar.contract import Contract
+from sidecar.control import create_control
+from sidecar.database import create_all, open_engine
+from sidecar.gateway.framing import BodyWatch
+from sidecar.gateway.gateway import ANSWER, Gateway
+from sidecar.gateway.handler import Handler
+from sidecar.gateway.slots import Slots
+from sidecar.gateway.switchboard import Switchboard
+from sidecar.gateway.upstream import Upstream
+from sidecar.gateway.wire import Wire
+from sidecar.metrics import Metrics
+from sidecar.record.journal import Journal
+from sidecar.record.recorder import Recorder
+from sidecar.settings import Settings
+from sidecar.standby.standby import Standby
+from sidecar.telemetry import setup_sentry
+
+log = logging.getLogger(__name__)
+TICK: Final = 0.25
+"""Seconds between looks at what other processes know."""
+
+
+def prepare(settings: Settings) -> None:
+    """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
+    Contract.load(settings.contract)
+    engine = open_engine(settings)
+    create_all(engine)
+    engine.dispose()
+
+
+def note_absence(settings: Settings) -> None:
+    """Before the gateway starts: when it was away for longer than BYPASS_AFTER, traffic may have passed it by."""
+    alive = settings.data / "alive"
+    away = time.time() - alive.stat().st_mtime if alive.exists() else None
+    if away is None or not -1 <= away <= settings.bypass_after:
+        engine = open_engine(settings)
+        standby = Standby(Contract.load(settings.contract), engine, settings)
+        standby.mark_gap("first start" if away is None else f"away for {away:.0f} s")
+        standby.close()
+        engine.dispose()
+
+
+def new_upstream(settings: Settings, threads: int, name: str) -> Upstream:
+    """A pool that shares the node's places with every other one."""
+
+    def wire() -> Wire:
+        return Wire(
+            settings.require_upstream(),
+            connect_timeout=settings.connect_timeout,
+            timeout=settings.upstream_timeout,
+            max_answer=settings.max_answer,
+        )
+
+    return Upstream(Slots(settings.data / "slots", settings.upstream_concurrency), wire, threads, name)
+
+
+def via(settings: Settings) -> str:
+    """How we name ourselves in Via: requests that come back with it have gone in a circle."""
+    return f"1.1 understudy-{settings.node_name}"
+
+
+def process_key(settings: Settings, role: str) -> str:
+    return f"{settings.node_name}/{role}/{os.getpid()}"
+
+
+def create_app(settings: Settings) -> Flask:
+    """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not."""
+    setup_sentry(settings)
+    app = Flask("sidecar", static_folder=None)
+    app.before_request(_answer)
+    contract = Contract.load(settings.contract)
+    engine = open_engine(settings)
+    metrics = Metrics()
+    standby = Standby(contract, engine, settings)
+    switchboard = Switchboard(
+        engine, contract.endpoints, process_key(settings, "gateway"), on_transition=metrics.transition
+    )
+    journal = Journal(
+        settings.data / "journal",
+        settings.node_name,
+        str(os.getpid()),
+        durable=settings.record == "durable",
+        segment_bytes=settings.journal_segment,
+    )
+    recorder = Recorder(journal, contract, settings.node_name, settings.body_cap)
+    upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
+    watch = BodyWatch(settings.body_timeout)
+    handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings))
+    app.wsgi_app = Gateway(  # type: ignore[method-assign]
+        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings)
+    )
+    worker = _Worker(settings, engine, standby, switchboard, journal, recorder, upstream, watch, metrics)
+    worker.start()
+    _running.append(worker)
+    return app
+
+
+def _answer() -> FlaskResponse:
+    """The gateway's answer, as Flask sends it."""
+    answer = request.environ[ANSWER]
+    return FlaskResponse(answer.body, answer.status, answer.headers)
+
+
+@dataclass
+class _Worker:
+    """What one gateway worker keeps running besides its request threads."""
+
+    settings: Settings
+    engine: Engine
+    standby: Standby
+    switchboard: Switchboard
+    journal: Journal
+    recorder: Recorder
+    upstream: Upstream
+    watch: BodyWatch
+    metrics: Metrics
+
+    def start(self) -> None:
+        self._stop = threading.Event()
+        self._tick()
+        self._thread = threading.Thread(target=self._run, name="tick", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(5)
+        self.upstream.close()
+        self.standby.close()
+        self.recorder.close()
+        self.switchboard.tick()
+        self.engine.dispose()
+
+    def _run(self) -> None:
+        while not self._stop.wait(TICK):
+            try:
+                self._tick()
+            except Exception:
+                log.exception("a look at the shared state failed", extra={"event.action": "tick_failed"})
+
+    def _tick(self) -> None:
+        self.switchboard.tick()
+        self.standby.refresh()
+        self.watch.tick()
+        self.metrics.journal(self.journal)
+        (self.settings.data / "alive").touch()
+
+
+_running: list[_Worker] = []
+
+
+def close() -> None:
+    """At the end of a worker: everything known is written down."""
+    while _running:
+        _running.pop().close()
+
+
+def create_control_app(settings: Settings) -> Flask:
+    """The control plane."""
+    setup_sentry(settings)
+    contract = Contract.load(settings.contract)
+    engine = open_engine(settings)
+    standby = Standby(contract, engine, settings)
+    switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
+    return create_control(settings, contract, engine, standby, switchboard)

@@ -1,0 +1,234 @@
+"""`understudy …`: one subcommand for each thing a person does. Errors are one line, and the exit status is not zero.
+
+Commands of other packages (`demo`, `simulate`, …) join by the entry point group `understudy.commands`: nothing here
+imports them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from sidecar import __version__
+from sidecar.client import ControlError, Control
+from sidecar.settings import Settings, SettingError, strangers
+
+
+class Commands(click.Group):
+    """The group, with the other packages' commands, loaded when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(found.name for found in _others())})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for found in _others():
+            if found.name == cmd_name:
+                command: click.Command = found.load()
+                return command
+        return None
+
+
+def _others() -> Any:
+    return entry_points(group="understudy.commands")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="understudy")
+@click.option("--config", type=click.Path(path_type=Path), help="A TOML file with settings; the environment wins.")
+@click.pass_context
+def understudy(context: click.Context, config: Path | None) -> None:
+    """Stands beside an HTTP API that you depend on and do not own: records, learns, and takes over when it fails."""
+    for warning in strangers(os.environ):
+        click.echo(f"understudy: warning: {warning}", err=True)
+    context.obj = Settings.load(os.environ, config)
+
+
+@understudy.command()
+@click.pass_obj
+def sidecar(settings: Settings) -> None:
+    """Run the sidecar: the gateway, the control plane and the background work."""
+    from sidecar.serve import run
+
+    sys.exit(run(settings))
+
+
+@understudy.command()
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.pass_obj
+def endpoints(settings: Settings, form: str) -> None:
+    """The state of each endpoint: who answers, its circuit, and whether the standby is ready."""
+    rows = Control(settings).get("/endpoints")["endpoints"]
+    if form == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    columns = (("id", 20), ("mode", 9), ("circuit", 10), ("answered_by", 12), ("percent", 8))
+    click.echo("".join(name.ljust(width) for name, width in columns) + "ready")
+    for row in rows:
+        ready = "yes" if row["ready"] else f"no: {row['reason']}"
+        click.echo("".join(str(row[name]).ljust(width) for name, width in columns) + ready)
+
+
+def _act(settings: Settings, endpoint: str, action: str, **body: Any) -> None:
+    Control(settings).post(f"/endpoints/{quote(endpoint, safe='')}/{action}", body)
+
+
+@understudy.command()
+@click.argument("endpoint")
+@click.option("--reason", default="", help="Why, for the record.")
+@click.pass_obj
+def takeover(settings: Settings, endpoint: str, reason: str) -> None:
+    """Let the standby answer for ENDPOINT until handback."""
+    _act(settings, endpoint, "takeover", reason=reason)
+    click.echo(f"{endpoint}: the standby answers")
+
+
+@understudy.command()
+@click.argument("endpoint")
+@click.option("--reason", default="", help="Why, for the record.")
+@click.pass_obj
+def handback(settings: Settings, endpoint: str, reason: str) -> None:
+    """Let the upstream answer for ENDPOINT again."""
+    _act(settings, endpoint, "handback", reason=reason)
+    click.echo(f"{endpoint}: the upstream answers")
+
+
+@understudy.command()
+@click.argument("endpoint")
+@click.argument("percent", type=click.FloatRange(0, 100))
+@click.option("--reason", default="", help="Why, for the record.")
+@click.pass_obj
+def route(settings: Settings, endpoint: str, percent: float, reason: str) -> None:
+    """Let the standby answer PERCENT of callers of ENDPOINT (always the same ones)."""
+    _act(settings, endpoint, "route", percent=percent, reason=reason)
+    click.echo(f"{endpoint}: the standby answers {percent:g}% of callers")
+
+
+@understudy.command()
+@click.argument("user")
+@click.pass_obj
+def revoke(settings: Settings, user: str) -> None:
+    """Refuse USER's credentials from now on, also while the upstream is down."""
+    Control(settings).post("/revocations", {"user": user, "revoked": True})
+    click.echo(f"{user}: revoked")
+
+
+@understudy.command()
+@click.argument("user")
+@click.pass_obj
+def restore(settings: Settings, user: str) -> None:
+    """Take back a revocation."""
+    Control(settings).post("/revocations", {"user": user, "revoked": False})
+    click.echo(f"{user}: restored")
+
+
+@understudy.command()
+@click.argument("text")
+@click.pass_obj
+def mark(settings: Settings, text: str) -> None:
+    """Put an event on the timeline, such as a release."""
+    Control(settings).post("/marks", {"text": text})
+    click.echo("marked")
+
+
+@understudy.command()
+@click.option("--wait/--no-wait", default=True, help="Show progress until it is done.")
+@click.pass_obj
+def backfill(settings: Settings, wait: bool) -> None:
+    """Ask the upstream, gently, for what the standby has not seen, and say how complete each resource is."""
+    control = Control(settings)
+    control.post("/backfill", {})
+    while wait:
+        time.sleep(0.5)
+        state = control.get("/backfill")
+        click.echo(f"\r{state.get('resource') or '':12} {state['done']}/{state['total']}   ", nl=False, err=True)
+        if not state["running"]:
+            click.echo(err=True)
+            break
+    for name, row in control.get("/standby")["resources"].items():
+        click.echo(f"{name:12} {row['ratio']:7.1%}  known {row['known']}, in doubt {row['in_doubt']}")
+
+
+@understudy.command()
+@click.pass_obj
+def parity(settings: Settings) -> None:
+    """What the standby would have answered, compared with what the upstream did answer."""
+    for name, row in Control(settings).get("/parity")["endpoints"].items():
+        ratio = "unknown" if row["ratio"] is None else f"{row['ratio']:.2%}"
+        counts = f"equal {row['equal']}, different {row['different']}, unknown {row['unknown']}"
+        click.echo(f"{name:20} {ratio:>8}  {counts}")
+
+
+@understudy.group()
+def audit() -> None:
+    """The journal: export and verify it."""
+
+
+@audit.command("verify")
+@click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def audit_verify(settings: Settings, file: Path | None, form: str) -> None:
+    """Prove that nothing was altered, reordered or removed, in the journal or in an exported FILE."""
+    from sidecar.background import known_checkpoints
+    from sidecar.record.verify import verify
+
+    paths = [file] if file else sorted((settings.data / "journal").glob("*.jsonl"))
+    verdict = verify(paths, None if file else known_checkpoints(settings))
+    if form == "json":
+        bad = verdict.first_bad
+        where = None if bad is None else {"file": str(bad["file"]), "line": bad["line"], "why": bad["why"]}
+        click.echo(json.dumps({"ok": verdict.ok, "events": verdict.events, "first_bad": where}))
+    elif verdict.ok:
+        click.echo(f"ok: {verdict.events} events, nothing altered, reordered or removed")
+    else:
+        bad = verdict.first_bad or {}
+        click.echo(f"NOT ok: {bad.get('file')}, line {bad.get('line')}: {bad.get('why')}")
+    sys.exit(0 if verdict.ok else 1)
+
+
+@audit.command("export")
+@click.option("--out", type=click.Path(path_type=Path), help="A file; unset: standard output.")
+@click.pass_obj
+def audit_export(settings: Settings, out: Path | None) -> None:
+    """Write the journal's lines, to be verified elsewhere."""
+    from sidecar.record.verify import export
+
+    stream = out.open("wb") if out else sys.stdout.buffer
+    try:
+        for line in export(sorted((settings.data / "journal").glob("*.jsonl"))):
+            stream.write(line)
+        stream.flush()
+    finally:
+        if out:
+            stream.close()
+
+
+def main() -> None:
+    """The command's entry point: one clear line for every error that a person can mend."""
+    from sidecar.contract import ContractError
+
+    try:
+        understudy(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (SettingError, ContractError, ControlError) as error:
+        click.echo(f"understudy: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        os._exit(141)

@@ -1,0 +1,158 @@
+"""The seam between gunicorn and the request path: WSGI in, a whole exchange recorded, WSGI out.
+
+No answer leaves before its record is where the settings say it must be.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from sidecar.gateway.access import TestTraffic, credentials
+from sidecar.gateway.exchange import (
+    AnsweredBy,
+    Exchange,
+    Headers,
+    Outcome,
+    Request,
+    Response,
+    first,
+    request_id,
+    traceparent,
+    uuid7,
+)
+from sidecar.gateway.framing import BodyWatch, Refusal, read_request, received
+from sidecar.gateway.handler import Handler
+from sidecar.gateway.headers import has_passed
+from sidecar.gateway.problem import phrase, problem
+from sidecar.metrics import Metrics
+from sidecar.record.recorder import Recorder, RecordingFailed
+from sidecar.settings import Settings
+
+log = logging.getLogger(__name__)
+StartResponse = Callable[..., Any]
+Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+ANSWER: Final = "understudy.answer"
+"""Where the Flask application finds an answer of ours: what the upstream did not say, Flask says."""
+
+
+class Gateway:
+    """WSGI middleware in front of the Flask application: every request of a user comes through here."""
+
+    def __init__(
+        self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics, watch: BodyWatch, via: str
+    ) -> None:  # fmt: skip
+        self._app = app
+        self._settings = settings
+        self._handler = handler
+        self._recorder = recorder
+        self._metrics = metrics
+        self._watch = watch
+        self._via = via
+        self._tests = TestTraffic(settings)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        server = getattr(start_response, "__self__", None)
+        now = time.time_ns()
+        clock = time.monotonic_ns()
+        target, headers = received(environ, getattr(server, "req", None))
+        ident = uuid7(now)
+        method = str(environ["REQUEST_METHOD"])
+        exchange = Exchange(
+            id=ident,
+            started=now,
+            request=Request(method, target, headers, remote=str(environ.get("REMOTE_ADDR", ""))),
+            request_id=request_id(first(headers, "x-request-id"), ident),
+            traceparent=traceparent(first(headers, "traceparent")),
+        )
+        try:
+            exchange.request = read_request(
+                environ, target, headers,
+                max_body=self._settings.max_body, trusted=self._settings.trusted_proxies, watch=self._watch,
+            )  # fmt: skip
+            response, close = self._answer(exchange), False
+        except Refusal as refusal:
+            exchange.reason = refusal.reason
+            response, close = problem(refusal.status, refusal.detail), True
+        self._finish(exchange, response, environ.get("gunicorn.socket"), clock)
+        response = self._record(exchange, response)
+        response.headers = _fields(exchange, response)
+        if server is not None:
+            server.version = "understudy"
+            if close:
+                server.force_close()
+        if exchange.answered_by is not AnsweredBy.UPSTREAM:
+            environ[ANSWER] = response
+            return self._app(environ, start_response)
+        start_response(f"{response.status} {phrase(response.status)}", response.headers)
+        return [] if _bare(response) or exchange.request.method == "HEAD" else [response.body]
+
+    def _answer(self, exchange: Exchange) -> Response:
+        caller = credentials(exchange.request.header("authorization"))
+        exchange.client = self._tests.client(exchange.request, caller.user if caller else None)
+        if has_passed(exchange.request, self._via):
+            exchange.reason = "loop"
+            return problem(508, "The upstream's address leads back here: UNDERSTUDY_UPSTREAM must name the API itself.")
+        try:
+            return self._handler.answer(exchange)
+        except Exception:
+            log.exception("a request could not be handled", extra={"event.action": "request_broke"})
+            exchange.reason = "internal"
+            return problem(500, "Understudy failed to handle this request.")
+
+    def _finish(self, exchange: Exchange, response: Response, connection: Any, clock: int) -> None:
+        exchange.response = response
+        exchange.ended = exchange.started + time.monotonic_ns() - clock
+        if exchange.reason != "client_aborted" and _has_left(connection):
+            exchange.reason = "client_aborted"
+        exchange.outcome = _outcome(exchange, response.status)
+        self._metrics.request(exchange)
+
+    def _record(self, exchange: Exchange, response: Response) -> Response:
+        try:
+            self._recorder.record(exchange)
+        except RecordingFailed:
+            if self._settings.on_record_failure == "refuse":
+                return problem(503, "The request could not be recorded, and is refused for that.", retry_after=5)
+        return response
+
+
+def _outcome(exchange: Exchange, status: int) -> Outcome:
+    """What the user got: unknown when the client left, or when a write may have taken effect without a word of it."""
+    if exchange.reason == "client_aborted":
+        return Outcome.UNKNOWN
+    if status < 500:
+        return Outcome.SUCCESS
+    unclear = exchange.action in ("create", "update", "delete") and any(
+        attempt.outcome is Outcome.UNKNOWN for attempt in exchange.attempts
+    )
+    return Outcome.UNKNOWN if unclear or exchange.reason == "timeout" else Outcome.FAILURE
+
+
+def _has_left(connection: Any) -> bool:
+    """Whether the client has closed its side while it waited."""
+    if not isinstance(connection, socket.socket):
+        return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _fields(exchange: Exchange, response: Response) -> Headers:
+    fields = [(name, value) for name, value in response.headers if name.lower() != "x-request-id"]
+    fields.append(("X-Request-Id", exchange.request_id))
+    if not any(name.lower() == "cache-status" and value.startswith("understudy") for name, value in fields):
+        fields.append(("Cache-Status", f"understudy; detail={exchange.reason or 'refused'}"))
+    if not _bare(response) and not any(name.lower() == "content-length" for name, _ in fields):
+        fields.append(("Content-Length", str(len(response.body))))
+    return fields
+
+
+def _bare(response: Response) -> bool:
+    return response.status in (204, 304) or response.status < 200

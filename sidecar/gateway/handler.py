@@ -1,0 +1,330 @@
+"""The request path, in the order of its steps: who is calling, who answers, the answer.
+
+A read goes to the upstream until the deadline; then the standby answers if it truly knows; else the upstream is waited
+for. A write goes to the upstream once, after its intent is on disk. What the standby does not know is never invented:
+the answer is then an honest 503.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Final
+
+from sidecar.contract import Action, Contract, Endpoint, Match
+from sidecar.gateway import problem
+from sidecar.gateway.access import Credentials, credentials
+from sidecar.gateway.crowd import Crowd
+from sidecar.gateway.exchange import AnsweredBy, Exchange, Identity, Outcome, Request, Response
+from sidecar.gateway.headers import answer_fields, upstream_fields
+from sidecar.gateway.inquiry import Inquiry
+from sidecar.gateway.switchboard import Switchboard
+from sidecar.gateway.takeover import Decision, Who
+from sidecar.gateway.upstream import Job, Priority, Result, RetryBudget, Upstream
+from sidecar.gateway.validate import fault
+from sidecar.gateway.wire import Call
+from sidecar.metrics import Metrics
+from sidecar.settings import Settings
+from sidecar.standby.answer import Answer
+from sidecar.standby.callers import Standing
+from sidecar.standby.standby import Standby, Write
+
+log = logging.getLogger(__name__)
+OPERATOR: Final = "takeover"
+"""The reason of a decision that is an operator's word. Any other is a preference: what the standby does not know is
+still asked of the upstream, for an unlikely answer is better than none."""
+REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
+
+
+@dataclass
+class Visit:
+    """One exchange on its way, with what the steps need to know of it."""
+
+    exchange: Exchange
+    match: Match
+    caller: Credentials | None
+    until: float
+    """When the standby is asked, of time.monotonic()."""
+    write: Write | None = None
+    crowded: bool = False
+
+    @property
+    def request(self) -> Request:
+        return self.exchange.request
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        return self.match.endpoint
+
+    @property
+    def user(self) -> str | None:
+        return self.caller.user if self.caller else None
+
+
+class Handler:
+    """Answers requests. One per worker; used by all its request threads."""
+
+    def __init__(
+        self, settings: Settings, contract: Contract, pool: Upstream, standby: Standby, switchboard: Switchboard,
+        metrics: Metrics, via: str,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._contract = contract
+        self._pool = pool
+        self._standby = standby
+        self._switchboard = switchboard
+        self._metrics = metrics
+        self._via = via
+        self._budget = RetryBudget(settings.retry_budget)
+        self._crowd = Crowd(max(1, settings.threads // 4))
+        self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
+
+    def answer(self, exchange: Exchange) -> Response:
+        """The answer to a whole request; fills in the exchange."""
+        match = self._contract.match(exchange.request.method, exchange.request.path)
+        caller = credentials(exchange.request.header("authorization"))
+        visit = Visit(exchange, match, caller, time.monotonic() + self._settings.deadline)
+        self._describe(visit)
+        if caller is not None and self._standby.is_revoked(caller.user):
+            exchange.verdict, exchange.reason = "deny", "revoked"
+            exchange.findings.append("revoked_credential")
+            return problem.unauthorized(self._contract.name, "This credential has been revoked.")
+        endpoint = match.endpoint
+        if endpoint is None or not (endpoint.action.writes or endpoint.repeatable):
+            return self._pass(visit)
+        decision = self._switchboard.decide(endpoint.id, self._key(visit), endpoint.action.writes)
+        exchange.circuit = self._switchboard.state(endpoint.id).circuit.state.value
+        return self._change(visit, decision) if endpoint.action.writes else self._read(visit, decision)
+
+    def _describe(self, visit: Visit) -> None:
+        exchange, endpoint = visit.exchange, visit.match.endpoint
+        exchange.user = visit.user
+        exchange.identity = Identity.CLAIMED if visit.caller else Identity.NONE
+        if endpoint is not None:
+            exchange.endpoint_id, exchange.endpoint, exchange.action = endpoint.id, endpoint.name, endpoint.action.value
+            exchange.resource_type, exchange.resource_id = endpoint.resource, visit.match.record_id
+            exchange.patient_id = self._contract.subject(visit.match, None)
+
+    # A read, or a call that depends on its input alone -------------------------------------------------------------
+
+    def _read(self, visit: Visit, decision: Decision) -> Response:
+        """The upstream's answer in time; else what the standby truly knows; else the upstream's late one; else 503."""
+        if decision.who is Who.STANDBY:
+            known = self._known(visit)
+            if known is not None:
+                return known
+            if decision.reason == OPERATOR:
+                return self._unavailable(visit, "taken_over", "The standby serves this endpoint, and does not know.")
+        with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
+            return self._read_upstream(visit)
+
+    def _read_upstream(self, visit: Visit) -> Response:
+        self._budget.earn()
+        likely = visit.endpoint is not None and self._standby.likely(visit.match)
+        inquiry = self._ask(visit, Priority.USER if likely else Priority.ONLY_UPSTREAM)
+        result = inquiry.wait(visit.until, self._stalled(visit))
+        if result is None:
+            self._observe_late(visit, inquiry)
+        if not _good(result):
+            known = self._known(visit)
+            if known is not None:
+                inquiry.give_up()
+                visit.exchange.attempts = list(inquiry.attempts)
+                return known
+        if result is None and not (visit.crowded and self._crowd.stalled(visit.exchange.endpoint_id)):
+            longest = visit.until - self._settings.deadline + self._settings.upstream_timeout
+            result = inquiry.wait(longest, self._stalled(visit))
+        inquiry.give_up()
+        visit.exchange.attempts = list(inquiry.attempts)
+        if result is not None and _good(result) and result.response is not None:
+            return self._from_upstream(visit, result.response)
+        if result is None:
+            return self._unavailable(
+                visit, "overloaded" if visit.crowded else "deadline", "The upstream did not answer in time."
+            )
+        return self._unavailable(visit, _why(result), "The upstream failed, and the standby does not know the answer.")
+
+    def _known(self, visit: Visit) -> Response | None:
+        """The standby's answer for a caller that the upstream has accepted, or None when it does not know."""
+        endpoint, exchange = visit.endpoint, visit.exchange
+        if endpoint is None or endpoint.action is Action.CALL and not endpoint.public:
+            return None
+        if not endpoint.public:
+            refusal = self._verify(visit)
+            if refusal is not None:
+                return refusal
+        answer = self._standby.answer(visit.match, visit.request, visit.user)
+        if not isinstance(answer, Answer):
+            exchange.reason = answer.reason
+            return None
+        exchange.answered_by = AnsweredBy.STANDBY
+        age = max(0, int(answer.age_seconds))
+        detail = "; detail=unverified" if answer.unverified else ""
+        fields = [*answer.headers, ("Age", str(age)), ("Cache-Status", f"understudy; hit; ttl=-{age}{detail}")]
+        return Response(answer.status, fields, answer.body)
+
+    def _verify(self, visit: Visit) -> Response | None:
+        """None for a caller whom the upstream has accepted before; else the refusal."""
+        exchange = visit.exchange
+        if visit.caller is None:
+            exchange.reason = "no_credentials"
+            return problem.unauthorized(self._contract.name, "Credentials are needed.")
+        standing = self._standby.check(visit.caller.user, visit.caller.password)
+        if standing is Standing.KNOWN:
+            exchange.identity = Identity.VERIFIED
+            return None
+        if standing in (Standing.WRONG, Standing.REVOKED):
+            exchange.reason = "wrong_credentials" if standing is Standing.WRONG else "revoked"
+            return problem.unauthorized(self._contract.name, "These credentials are not valid.")
+        exchange.reason = "cannot_verify"
+        return problem.problem(503, "The upstream cannot be asked whether these credentials are valid.", retry_after=5)
+
+    # A write, and what is outside the contract ---------------------------------------------------------------------
+
+    def _change(self, visit: Visit, decision: Decision) -> Response:
+        """Sends a write once, after its intent is on disk."""
+        if decision.who is Who.NOBODY and decision.reason == OPERATOR:
+            return self._unavailable(visit, "taken_over", "Writes to this endpoint are not taken at the moment.")
+        try:
+            visit.write = self._standby.begin_write(visit.match, visit.request, visit.user)
+        except Exception:
+            log.exception("the intent of a write could not be kept", extra={"event.action": "intent_failed"})
+            self._standby.mark_gap("an intent could not be kept")
+        with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
+            return self._once(visit)
+
+    def _pass(self, visit: Visit) -> Response:
+        """What the contract does not know goes through as it is; it may have changed anything."""
+        with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
+            answer = self._once(visit)
+        if visit.request.method not in ("GET", "HEAD", "OPTIONS") and visit.endpoint is None and answer.status < 400:
+            self._standby.mark_gap("a write outside the contract")
+        return answer
+
+    def _once(self, visit: Visit) -> Response:
+        """Asks the upstream a single time and waits as long as it may take."""
+        exchange = visit.exchange
+        self._budget.earn()
+        inquiry = self._ask(visit, Priority.ONLY_UPSTREAM, repeatable=False)
+        longest = visit.until - self._settings.deadline + self._settings.upstream_timeout
+        result = inquiry.wait(longest, self._stalled(visit))
+        if result is None:
+            self._observe_late(visit, inquiry)
+            unsent = inquiry.give_up()
+            if unsent:
+                self._settle(visit, None, Outcome.FAILURE)
+                return self._unavailable(visit, "overloaded", "The upstream is busy; nothing was sent.")
+            return self._gateway_timeout(visit)
+        exchange.attempts = list(inquiry.attempts)
+        if result.response is not None and (result.attempt.error in (None, "status")):
+            return self._from_upstream(visit, result.response)
+        if result.attempt.outcome is Outcome.FAILURE:
+            return self._unavailable(visit, _why(result), "The upstream cannot be reached; nothing was sent.")
+        if result.attempt.error == "timeout":
+            return self._gateway_timeout(visit)
+        exchange.reason = _why(result)
+        return problem.problem(502, "The upstream gave no whole answer; the request may have taken effect.")
+
+    def _gateway_timeout(self, visit: Visit) -> Response:
+        visit.exchange.reason = "timeout"
+        return problem.problem(504, "The upstream did not answer; the request may have taken effect.")
+
+    # Asking -------------------------------------------------------------------------------------------------------
+
+    def _ask(self, visit: Visit, priority: Priority, *, repeatable: bool = True) -> Inquiry:
+        exchange = visit.exchange
+        fields = upstream_fields(visit.request, exchange.request_id, exchange.traceparent, self._via)
+        call = Call(visit.request.method, visit.request.target, fields, visit.request.body, repeatable=repeatable)
+        number = self._numbers[exchange.endpoint_id]
+        holder: list[Inquiry] = []
+
+        def judge(result: Result) -> Result:
+            return self._judge(visit, result, bool(holder and holder[0].late))
+
+        def job(inbox: SimpleQueue[Result], hedge: bool) -> Job:
+            return Job(call, number, priority, judge, inbox, hedge)
+
+        inquiry = Inquiry(self._pool, job, self._budget, repeatable=repeatable, hedge_after=self._settings.hedge_after)
+        holder.append(inquiry)
+        return inquiry
+
+    def _judge(self, visit: Visit, result: Result, late: bool) -> Result:
+        """In the pool's thread: what the answer is worth, and what is learned from it, whoever still waits."""
+        attempt, exchange = result.attempt, visit.exchange
+        if result.response is not None:
+            wrong = fault(visit.endpoint, visit.request.method, result.response, self._settings.max_answer)
+            if wrong is not None:
+                attempt.error = wrong
+                repeatable = visit.endpoint is not None and visit.endpoint.repeatable
+                attempt.outcome = Outcome.FAILURE if repeatable else Outcome.UNKNOWN
+        elif visit.endpoint is not None and visit.endpoint.repeatable:
+            attempt.outcome = Outcome.FAILURE
+        ok = attempt.outcome is Outcome.SUCCESS
+        self._crowd.progressed(exchange.endpoint_id)
+        self._metrics.attempt(exchange.endpoint, attempt.outcome, exchange.client)
+        if visit.endpoint is not None and not late:
+            self._switchboard.observe(visit.endpoint.id, ok, attempt.error in REFUSED)
+        try:
+            self._learn(visit, result)
+        except Exception:
+            log.exception("learning from an answer failed", extra={"event.action": "learn_failed"})
+            self._standby.mark_gap("learning failed")
+        return result
+
+    def _learn(self, visit: Visit, result: Result) -> None:
+        endpoint, response, outcome = visit.endpoint, result.response, result.attempt.outcome
+        if visit.write is not None:
+            self._settle(visit, response, outcome)
+        elif endpoint is not None and response is not None and outcome is Outcome.SUCCESS:
+            self._standby.learn(visit.match, visit.request, response, visit.user, result.began, result.ended)
+        if visit.caller is None or endpoint is None or endpoint.public or response is None:
+            return
+        if response.status == 401:
+            self._standby.rejected(visit.caller.user, visit.caller.password)
+        elif outcome is Outcome.SUCCESS and response.status < 400:
+            visit.exchange.identity = Identity.VERIFIED
+            self._standby.accepted(visit.caller.user, visit.caller.password)
+
+    def _settle(self, visit: Visit, response: Response | None, outcome: Outcome) -> None:
+        if visit.write is not None:
+            self._standby.end_write(visit.write, response, outcome, visit.user)
+            visit.write = None
+
+    def _observe_late(self, visit: Visit, inquiry: Inquiry) -> None:
+        inquiry.late = True
+        if visit.endpoint is not None:
+            self._switchboard.observe(visit.endpoint.id, False, False)
+
+    def _stalled(self, visit: Visit) -> Callable[[], bool] | None:
+        return (lambda: self._crowd.stalled(visit.exchange.endpoint_id)) if visit.crowded else None
+
+    def _key(self, visit: Visit) -> str:
+        return visit.user or visit.request.remote
+
+    # Answers ------------------------------------------------------------------------------------------------------
+
+    def _from_upstream(self, visit: Visit, response: Response) -> Response:
+        visit.exchange.answered_by = AnsweredBy.UPSTREAM
+        fields = [(n, v) for n, v in answer_fields(response.headers) if n.lower() != "x-request-id"]
+        length = response.header("content-length")
+        if visit.request.method == "HEAD" and length is not None:
+            fields.append(("Content-Length", length))
+        word = "bypass" if visit.endpoint is None else "method" if visit.endpoint.method != "GET" else "miss"
+        fields.append(("Cache-Status", f"understudy; fwd={word}; fwd-status={response.status}"))
+        return Response(response.status, fields, response.body)
+
+    def _unavailable(self, visit: Visit, reason: str, detail: str) -> Response:
+        visit.exchange.reason = reason if visit.exchange.reason is None else visit.exchange.reason
+        return problem.problem(503, detail, retry_after=2, reason=visit.exchange.reason)
+
+
+def _good(result: Result | None) -> bool:
+    return result is not None and result.attempt.outcome is Outcome.SUCCESS
+
+
+def _why(result: Result) -> str:
+    status: Any = result.attempt.status
+    return f"upstream_{status}" if result.attempt.error == "status" else f"upstream_{result.attempt.error}"

@@ -1,0 +1,97 @@
+"""One request's calls to the upstream: the first, retries after failures, and one hedge while it is slow.
+
+Repeats are made only of what may be repeated, within the retry budget, and never more than MAX_ATTEMPTS in all. Writes
+are sent once.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from sidecar.gateway.crowd import STALLED
+from sidecar.gateway.exchange import Attempt, Outcome
+from sidecar.gateway.upstream import Job, Result, RetryBudget, Upstream
+
+MAX_ATTEMPTS: Final = 4
+BACKOFF: Final = 0.05
+"""Seconds before the first retry, at the most; doubled each time, with full jitter."""
+
+
+class Inquiry:
+    """Asks, and waits for a good result. Used by one request thread."""
+
+    def __init__(
+        self, pool: Upstream, new_job: Callable[[SimpleQueue[Result], bool], Job], budget: RetryBudget,
+        *, repeatable: bool, hedge_after: float,
+    ) -> None:  # fmt: skip
+        self._pool = pool
+        self._new_job = new_job
+        self._budget = budget
+        self._repeatable = repeatable
+        self._inbox: SimpleQueue[Result] = SimpleQueue()
+        self._jobs: list[Job] = []
+        self._pending = 0
+        self._hedge_at = time.monotonic() + hedge_after if repeatable else None
+        self.attempts: list[Attempt] = []
+        self.last: Result | None = None
+        self.late = False
+        """Set when the user no longer waits: results now count for learning only."""
+        self._submit(hedge=False)
+
+    def wait(self, until: float, stalled: Callable[[], bool] | None = None) -> Result | None:
+        """A good result; else, when everything tried has failed, the last; None: still under way at `until`.
+
+        `until` is of time.monotonic(). With `stalled`, gives up as soon as that says so: the thread is needed elsewhere.
+        """
+        while True:
+            now = time.monotonic()
+            if not self._pending and not self._retry(until):
+                return self.last
+            limit = min(until, self._hedge_at or until, now + STALLED / 2 if stalled else until)
+            try:
+                result = self._inbox.get(timeout=max(0.0, limit - now))
+            except Empty:
+                now = time.monotonic()
+                if now >= until or (stalled is not None and stalled()):
+                    return None
+                self._hedge(now)
+                continue
+            self._pending -= 1
+            self.attempts.append(result.attempt)
+            self.last = result
+            if result.attempt.outcome is Outcome.SUCCESS:
+                return result
+
+    def give_up(self) -> bool:
+        """Stops asking: what has not started is taken back. True: no byte of it was or will be sent."""
+        self.late = True
+        return all([self._pool.cancel(job) for job in self._jobs])
+
+    def _submit(self, *, hedge: bool) -> None:
+        job = self._new_job(self._inbox, hedge)
+        self._jobs.append(job)
+        self._pending += 1
+        self._pool.submit(job)
+
+    def _retry(self, until: float) -> bool:
+        """Sends again after a failure, when that is allowed and there is time; False: it is not."""
+        tried = len(self._jobs)
+        if not self._repeatable or tried >= MAX_ATTEMPTS:
+            return False
+        pause = random.uniform(0, BACKOFF * 2 ** (tried - 1))
+        if time.monotonic() + pause >= until or not self._budget.spend():
+            return False
+        time.sleep(pause)
+        self._submit(hedge=False)
+        return True
+
+    def _hedge(self, now: float) -> None:
+        if self._hedge_at is None or now < self._hedge_at:
+            return
+        self._hedge_at = None
+        if len(self._jobs) < MAX_ATTEMPTS and self._budget.spend():
+            self._submit(hedge=True)

@@ -1,0 +1,34 @@
+"""Writes exchanges down: exchange → event → journal, and waits for the disk where the settings say so."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.contract import Contract
+from sidecar.gateway.exchange import Exchange
+from sidecar.record.event import to_event
+from sidecar.record.journal import Journal, RecordingFailed
+
+__all__ = ["Recorder", "RecordingFailed"]
+SYNC_TIMEOUT: Final = 5.0
+"""Seconds after which a disk that does not answer counts as failed."""
+
+
+class Recorder:
+    """One per worker."""
+
+    def __init__(self, journal: Journal, contract: Contract, node: str, body_cap: int) -> None:
+        self._journal = journal
+        self._secrets = contract.secrets
+        self._node = node
+        self._body_cap = body_cap
+
+    def record(self, exchange: Exchange) -> None:
+        """Returns when the exchange is where RECORD wants it. Raises RecordingFailed."""
+        event, bodies = to_event(
+            exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap
+        )
+        self._journal.append(event, bodies).wait(SYNC_TIMEOUT)
+
+    def close(self) -> None:
+        self._journal.close()

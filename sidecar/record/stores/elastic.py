@@ -1,0 +1,315 @@
+"""The event store in Elasticsearch, versions 8 and 9: daily indices, one alias, document ids that are event ids.
+
+Appending is `create` with the event's id into the event's own day, and "already there" is success: shipping twice
+changes nothing. It uses what the basic distribution's core has: no scripts, no delete_by_query, no data streams, and
+ILM only where the cluster offers it. Trouble that may pass (connection, timeout, 401, 403, 429, 5xx, a full cluster)
+is StoreUnavailable or Appended.retry; only what a document itself does wrong makes it Rejected.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from elastic_transport import TransportError
+from elasticsearch import ApiError, BadRequestError, Elasticsearch, UnsupportedProductError
+
+from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Page, Rejected, StoreUnavailable
+from sidecar.record.stores.schema import BODIES, CHECKPOINTS, EXCHANGES, daily, day_end, moment, template
+
+PAGE: Final = 1000
+"""Buckets, or checkpoints, asked for at a time."""
+_PRESENT: Final = 409
+_DOCUMENT_AT_FAULT: Final = (400, 413)
+_CLUSTER_AT_FAULT: Final = frozenset({"validation_exception", "index_closed_exception", "cluster_block_exception"})
+"""400s that say the cluster is full or closed (its shard limit, say), not that the document is wrong."""
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """One document on its way into one index."""
+
+    index: str
+    document: Event
+    body: bool
+
+    @property
+    def lines(self) -> tuple[Mapping[str, Any], Event]:
+        return {"create": {"_index": self.index, "_id": self.document["event"]["id"]}}, self.document
+
+
+class ElasticStore:
+    """EventStore on an Elasticsearch cluster."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        retention: float = 365 * 86400,
+        body_retention: float = 30 * 86400,
+        timeout: float = 10.0,
+        refresh: bool = False,
+    ) -> None:
+        """`refresh` makes each append visible to searches at once (tests); otherwise it takes about a second."""
+        self._client = Elasticsearch(url, api_key=api_key, request_timeout=timeout, max_retries=0, http_compress=True)
+        self._retention = {EXCHANGES: retention, BODIES: body_retention}
+        self._refresh = refresh
+
+    def install(self) -> None:
+        """Puts the index templates, and the lifecycle policies where the cluster has ILM."""
+        with _asking():
+            offered = self._put_lifecycles()
+            for name in (EXCHANGES, BODIES, CHECKPOINTS):
+                self._client.indices.put_index_template(**template(name, offered))
+
+    def _put_lifecycles(self) -> bool:
+        """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""
+        for name, age in self._retention.items():
+            phases = {"delete": {"min_age": f"{max(1, int(age))}s", "actions": {"delete": {}}}}
+            try:
+                self._client.ilm.put_lifecycle(name=name, policy={"phases": phases})
+            except ApiError as error:
+                if error.status_code in (400, 403, 404, 405):
+                    return False
+                raise
+        return True
+
+    def append(self, events: Sequence[Event], bodies: Sequence[Event] = ()) -> Appended:
+        operations: list[_Operation] = []
+        rejected: list[Rejected] = []
+        for name, documents in ((EXCHANGES, events), (BODIES, bodies)):
+            for document in documents:
+                try:
+                    index = daily(name, document["@timestamp"])
+                    operations.append(_Operation(index, document, name == BODIES))
+                except (KeyError, TypeError, ValueError) as error:
+                    rejected.append(Rejected(document, f"no index for it: {error!r}"))
+        done = self._bulk(operations)
+        return Appended(done.stored, done.retry, [*rejected, *done.rejected])
+
+    def _bulk(self, operations: Sequence[_Operation]) -> Appended:
+        """One bulk request; one that is refused as a whole is halved until the culprit stands alone."""
+        if not operations:
+            return Appended(0)
+        try:
+            with _asking():
+                lines = [line for operation in operations for line in operation.lines]
+                answer = self._client.bulk(operations=lines, refresh=self._refresh)
+        except ApiError as error:
+            if len(operations) == 1:
+                return Appended(0, rejected=[Rejected(operations[0].document, str(error))])
+            middle = len(operations) // 2
+            first, second = self._bulk(operations[:middle]), self._bulk(operations[middle:])
+            return Appended(
+                first.stored + second.stored,
+                [*first.retry, *second.retry],
+                [*first.rejected, *second.rejected],
+            )
+        return _sort_out(operations, answer["items"])
+
+    def search(self, where: Filter, size: int = 50, cursor: str | None = None) -> Page:
+        order = {"order": "desc", "format": "strict_date_optional_time_nanos"}
+        with _asking():
+            answer = self._client.search(
+                **_EVERY_SHARD,
+                index=EXCHANGES,
+                query=_query(where),
+                size=size,
+                sort=[{"@timestamp": order}, {"event.id": {"order": "desc"}}],
+                search_after=None if cursor is None else _decode(cursor),
+                track_total_hits=False,
+            )
+        hits = answer["hits"]["hits"]
+        more = len(hits) == size and size > 0
+        return Page([hit["_source"] for hit in hits], _encode(hits[-1]["sort"]) if more else None)
+
+    def count(
+        self,
+        where: Filter,
+        interval: int | None = None,
+        by: Sequence[str] = (),
+        percentiles: Sequence[float] = (),
+    ) -> Sequence[Bucket]:
+        inner = _percentiles(percentiles)
+        if interval is None and not by:
+            return self._total(where, inner)
+        sources: list[Mapping[str, Any]] = [
+            {str(i): {"terms": {"field": field, "missing_bucket": True}}} for i, field in enumerate(by)
+        ]
+        if interval is not None:
+            fixed = {"field": "@timestamp", "fixed_interval": _milliseconds(interval)}
+            sources.insert(0, {"start": {"date_histogram": fixed}})
+        buckets = [_bucket(found, len(by), where.since or 0) for found in self._composite(where, sources, inner)]
+        return sorted(buckets, key=lambda bucket: (bucket.start, bucket.group))
+
+    def _total(self, where: Filter, inner: Mapping[str, Any]) -> Sequence[Bucket]:
+        with _asking():
+            answer = self._client.search(
+                **_EVERY_SHARD, index=EXCHANGES, query=_query(where), size=0, track_total_hits=True, aggs=inner
+            )
+        count = answer["hits"]["total"]["value"]
+        return [Bucket(where.since or 0, (), count, _values(answer.get("aggregations", {})))] if count else []
+
+    def _composite(
+        self, where: Filter, sources: Sequence[Mapping[str, Any]], inner: Mapping[str, Any]
+    ) -> Iterator[Mapping[str, Any]]:
+        """All buckets, a page at a time: Elasticsearch counts, nothing is pulled to be counted here."""
+        after: Mapping[str, Any] | None = None
+        while True:
+            composite = {"size": PAGE, "sources": sources, **({"after": after} if after else {})}
+            aggregation = {"buckets": {"composite": composite, **({"aggs": inner} if inner else {})}}
+            with _asking():
+                answer = self._client.search(
+                    **_EVERY_SHARD, index=EXCHANGES, query=_query(where), size=0, aggs=aggregation
+                )
+            found = answer.get("aggregations", {}).get("buckets", {})
+            yield from found.get("buckets", [])
+            after = found.get("after_key")
+            if after is None:
+                return
+
+    def body(self, event_id: str) -> Event | None:
+        with _asking():
+            query = {"ids": {"values": [event_id]}}
+            answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=query, size=1)
+        hits = answer["hits"]["hits"]
+        return hits[0]["_source"] if hits else None
+
+    def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
+        dropped: list[str] = []
+        with _asking():
+            for name, before in ((EXCHANGES, events_before), (BODIES, bodies_before)):
+                for index in sorted(self._client.indices.get_alias(index=f"{name}-*")):
+                    end = day_end(name, index)
+                    if end is not None and end <= before:
+                        self._client.indices.delete(index=index, ignore_unavailable=True)
+                        dropped.append(index)
+        return dropped
+
+    def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
+        document = {"segment": segment, "sequence": sequence, "hash": hash}
+        with _asking():
+            self._client.options(ignore_status=_PRESENT).index(
+                index=CHECKPOINTS,
+                id=segment,
+                document=document,
+                version=sequence,
+                version_type="external_gte",
+                refresh=self._refresh,
+            )
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        kept: list[Checkpoint] = []
+        while True:
+            with _asking():
+                after = [kept[-1].segment] if kept else None
+                answer = self._client.search(
+                    **_EVERY_SHARD, index=CHECKPOINTS, size=PAGE, sort=[{"segment": "asc"}], search_after=after
+                )
+            hits = answer["hits"]["hits"]
+            kept.extend(Checkpoint(**hit["_source"]) for hit in hits)
+            if len(hits) < PAGE:
+                return kept
+
+    def close(self) -> None:
+        self._client.close()
+
+
+_EVERY_SHARD: Final[dict[str, Any]] = {
+    "ignore_unavailable": True,
+    "allow_no_indices": True,
+    "allow_partial_search_results": False,
+}
+"""No index yet is an empty answer; a shard that cannot answer now is StoreUnavailable, never a smaller count."""
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Turns what may pass into StoreUnavailable; what is wrong with the request itself stays an ApiError."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status_code in _DOCUMENT_AT_FAULT and not _is_cluster_at_fault(error):
+            raise
+        raise StoreUnavailable(f"Elasticsearch answered {error.status_code}: {error.message}") from error
+    except (TransportError, UnsupportedProductError) as error:
+        raise StoreUnavailable(f"Elasticsearch: {type(error).__name__}: {error}") from error
+
+
+def _is_cluster_at_fault(error: ApiError) -> bool:
+    return isinstance(error, BadRequestError) and error.message in _CLUSTER_AT_FAULT
+
+
+def _sort_out(operations: Sequence[_Operation], items: Sequence[Mapping[str, Any]]) -> Appended:
+    """Stored, to be tried again, or refused for ever: item by item."""
+    stored, retry, rejected = 0, [], []
+    for operation, item in zip(operations, items, strict=True):
+        result = item["create"]
+        status, error = result["status"], result.get("error") or {}
+        if status < 300 or status == _PRESENT:
+            stored += not operation.body
+        elif status in _DOCUMENT_AT_FAULT and error.get("type") not in _CLUSTER_AT_FAULT:
+            rejected.append(Rejected(operation.document, _why(error)))
+        else:
+            retry.append(operation.document)
+    return Appended(stored, retry, rejected)
+
+
+def _why(error: Mapping[str, Any]) -> str:
+    cause = error.get("caused_by") or {}
+    return ": ".join(str(part) for part in (error.get("type"), error.get("reason"), cause.get("reason")) if part)
+
+
+def _query(where: Filter) -> Mapping[str, Any]:
+    conditions: list[Mapping[str, Any]] = []
+    since = {} if where.since is None else {"gte": moment(where.since)}
+    until = {} if where.until is None else {"lt": moment(where.until)}
+    if since or until:
+        conditions.append({"range": {"@timestamp": {**since, **until, "format": "strict_date_optional_time_nanos"}}})
+    conditions.extend({"terms": {field: list(values)}} for field, values in where.terms.items())
+    if where.text:
+        conditions.append({"match": {"understudy.words": {"query": where.text, "operator": "and"}}})
+    return {"bool": {"filter": conditions}}
+
+
+def _percentiles(wanted: Sequence[float]) -> Mapping[str, Any]:
+    asked = {"field": "event.duration", "percents": list(wanted), "keyed": False}
+    return {"duration": {"percentiles": asked}} if wanted else {}
+
+
+def _values(aggregations: Mapping[str, Any]) -> Mapping[float, float]:
+    values = aggregations.get("duration", {}).get("values", [])
+    return {float(entry["key"]): float(entry["value"]) for entry in values if entry["value"] is not None}
+
+
+def _bucket(found: Mapping[str, Any], groups: int, since: int) -> Bucket:
+    """Composite keys are "start" in milliseconds, then "0", "1", … for the groups; a missing value is ""."""
+    key = found["key"]
+    group = tuple("" if key[str(i)] is None else str(key[str(i)]) for i in range(groups))
+    start = int(key["start"]) * 1_000_000 if "start" in key else since
+    return Bucket(start, group, found["doc_count"], _values(found))
+
+
+def _milliseconds(interval: int) -> str:
+    if interval < 1_000_000 or interval % 1_000_000:
+        raise ValueError(f"interval: expected whole milliseconds, in nanoseconds; found {interval}")
+    return f"{interval // 1_000_000}ms"
+
+
+def _encode(sort: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(sort).encode()).decode()
+
+
+def _decode(cursor: str) -> list[Any]:
+    try:
+        sort = json.loads(base64.urlsafe_b64decode(cursor))
+    except ValueError:
+        raise ValueError(f"cursor: expected one of a page before; found {cursor!r}") from None
+    if not isinstance(sort, list) or len(sort) != 2:
+        raise ValueError(f"cursor: expected one of a page before; found {cursor!r}")
+    return sort

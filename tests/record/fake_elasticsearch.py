@@ -1,0 +1,129 @@
+"""A small real HTTP server that takes bulk requests as Elasticsearch does, and misbehaves on demand.
+
+It keeps each (index, id) once, answers 409 for what is there, and can: answer whole requests with an error for a while
+(a 429 storm), fail single items, refuse a whole batch that holds a poisoned document, and apply a batch and then drop
+the connection without an answer.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class FakeElasticsearch:
+    """Use as a context manager; `url` is where it listens."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.stored: dict[tuple[str, str], dict[str, Any]] = {}
+        self.created = 0
+        self.bulks = 0
+        self.sent: list[str] = []
+        """The ids of every bulk item received, in order, repeats included."""
+        self.item_failures: dict[str, list[int]] = {}
+        """event.id → the statuses it gets before it is taken."""
+        self.poison: str | None = None
+        self.drop_after_applying = 0
+        self._storm: tuple[int, int] = (0, 429)
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.fake = self
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> FakeElasticsearch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def storm(self, requests: int, status: int = 429) -> None:
+        """The next bulk requests are answered with this status."""
+        self._storm = (requests, status)
+
+    def documents(self, prefix: str = "understudy-exchanges-") -> list[str]:
+        """The ids of what is stored, one entry for each index that holds it."""
+        return [identity for index, identity in self.stored if index.startswith(prefix)]
+
+    def bulk(self, body: bytes) -> tuple[int, dict[str, Any]]:
+        """The status and the answer of one bulk request."""
+        with self.lock:
+            self.bulks += 1
+            left, status = self._storm
+            if left:
+                self._storm = (left - 1, status)
+                return status, _error("circuit_breaking_exception")
+            if self.poison is not None and self.poison.encode() in body:
+                return 400, _error("x_content_parse_exception")
+            lines = [json.loads(line) for line in body.splitlines() if line]
+            items = [self._create(lines[i]["create"], lines[i + 1]) for i in range(0, len(lines), 2)]
+            return 200, {"took": 1, "errors": any(i["create"]["status"] > 299 for i in items), "items": items}
+
+    def _create(self, action: dict[str, str], document: dict[str, Any]) -> dict[str, Any]:
+        key = (action["_index"], action["_id"])
+        self.sent.append(action["_id"])
+        failures = self.item_failures.get(action["_id"], []) if key[0].startswith("understudy-exchanges-") else []
+        if failures:
+            status = failures.pop(0)
+            kind = "document_parsing_exception" if status == 400 else "es_rejected_execution_exception"
+            return {"create": {**action, "status": status, "error": {"type": kind, "reason": "on demand"}}}
+        if key in self.stored:
+            return {"create": {**action, "status": 409, "error": {"type": "version_conflict_engine_exception"}}}
+        self.stored[key] = document
+        self.created += 1
+        return {"create": {**action, "status": 201}}
+
+
+def _error(kind: str) -> dict[str, Any]:
+    return {"error": {"type": kind, "reason": "on demand", "root_cause": []}}
+
+
+class _Server(ThreadingHTTPServer):
+    fake: FakeElasticsearch
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that leave are part of the play."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def _answer(self) -> None:
+        fake = self.server.fake
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        if not self.path.startswith("/_bulk"):
+            return self._send(200, {"acknowledged": True, "result": "created"})
+        status, answer = fake.bulk(body)
+        if status == 200 and fake.drop_after_applying:
+            fake.drop_after_applying -= 1
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return None
+        return self._send(status, answer)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _answer
+
+    def _send(self, status: int, answer: dict[str, Any]) -> None:
+        payload = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("X-Elastic-Product", "Elasticsearch")
+        self.send_header("Content-Type", "application/vnd.elasticsearch+json;compatible-with=8")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
