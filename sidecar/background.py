@@ -1,30 +1,39 @@
 """Background work, in one process beside the workers: shipping the journal, retention, and backfill when it is due.
 
 It never stands in users' way: its calls upstream take the places that users leave (see `slots`), and when it dies,
-users notice nothing.
+users notice nothing. What it is doing is told in two small files under DATA, which the control plane reads.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import signal
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from queue import SimpleQueue
+from typing import Any
 
+from sidecar import clock
 from sidecar.app import new_upstream, via
 from sidecar.contract import Contract
 from sidecar.database import open_engine
-from sidecar.record.shipper import Shipper
-from sidecar.record.stores import EventStore
+from sidecar.gateway.exchange import Outcome, Response, traceparent, uuid7
+from sidecar.gateway.upstream import Job, Priority, Result, Upstream
+from sidecar.gateway.validate import fault
+from sidecar.gateway.wire import Call
+from sidecar.metrics import Metrics
+from sidecar.record.offsets import write_whole
+from sidecar.record.shipper import Report, Shipper
+from sidecar.record.stores import EventStore, StoreUnavailable
 from sidecar.settings import Settings
 from sidecar.standby.backfill import Backfill
 from sidecar.standby.standby import Standby
 from sidecar.telemetry import setup_sentry
 
 log = logging.getLogger(__name__)
-DAY: Final = 86_400 * 10**9
 
 
 def open_store(settings: Settings) -> EventStore:
@@ -36,3 +45,184 @@ def open_store(settings: Settings) -> EventStore:
     from sidecar.record.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(settings.data / "events.db")
+
+
+def known_checkpoints(settings: Settings) -> Mapping[str, tuple[int, str]]:
+    """How far each segment had come when it was last shipped: what a journal that was cut cannot show."""
+    store = open_store(settings)
+    try:
+        return {point.segment: (point.sequence, point.hash) for point in store.checkpoints()}
+    except StoreUnavailable as error:
+        log.warning("the event store does not answer: a cut tail would not be noticed (%s)", error)
+        return {}
+    finally:
+        store.close()
+
+
+def request_backfill(settings: Settings) -> None:
+    """Asks the background process, from any other, to fill the copy now."""
+    (settings.data / "backfill.request").touch()
+
+
+def told(settings: Settings, name: str) -> dict[str, Any]:
+    """What the background process last told of `backfill` or `shipper`; empty before it has said anything."""
+    try:
+        found = json.loads((settings.data / f"{name}.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class Background:
+    """The process's threads: one ships, one backfills."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        self._contract = Contract.load(settings.contract)
+        self._metrics = Metrics()
+        self._buried = 0
+
+    def run(self) -> None:
+        """Works until SIGTERM."""
+        setup_sentry(self._settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        threads = [threading.Thread(target=work, name=work.__name__.strip("_")) for work in (self._ship, self._fill)]
+        for thread in threads:
+            thread.start()
+        while not self._stop.wait(0.5):
+            if not all(thread.is_alive() for thread in threads):
+                log.error("a thread of the background work ended", extra={"event.action": "background_broke"})
+                break
+        self._stop.set()
+        for thread in threads:
+            thread.join(5)
+
+    def _ship(self) -> None:
+        data = self._settings.data
+        store = open_store(self._settings)
+        shipper = Shipper(
+            data / "journal",
+            store,
+            data / "shipped.json",
+            data / "dead-letter",
+            journal_retention=self._settings.journal_retention,
+            on_progress=self._progress,
+        )
+        keeper = threading.Thread(target=self._keep, args=(store,), name="retention", daemon=True)
+        keeper.start()
+        shipper.run(self._stop)
+        store.close()
+
+    def _progress(self, report: Report) -> None:
+        if report.dead_letters > self._buried:
+            self._metrics.dead_letter_events(report.dead_letters - self._buried)
+            self._buried = report.dead_letters
+        state = {
+            "unshipped": report.lag.events,
+            "oldest_seconds": report.lag.oldest_seconds,
+            "shipped": report.shipped,
+            "dead_letters": report.dead_letters,
+            "trouble": report.trouble,
+        }
+        write_whole(self._settings.data / "shipper.json", json.dumps(state).encode())
+
+    def _keep(self, store: EventStore) -> None:
+        """Drops whole days that are older than the settings keep, once an hour."""
+        while not self._stop.wait(5):
+            now = time.time_ns()
+            try:
+                dropped = list(
+                    store.drop_before(
+                        now - int(self._settings.retention * 1e9), now - int(self._settings.body_retention * 1e9)
+                    )
+                )
+            except StoreUnavailable:
+                continue
+            if dropped:
+                log.info("old days dropped: %s", ", ".join(dropped), extra={"event.action": "retention"})
+            self._stop.wait(3600)
+
+    def _fill(self) -> None:
+        engine = open_engine(self._settings)
+        standby = Standby(self._contract, engine, self._settings)
+        upstream = new_upstream(self._settings, 1, "backfill")
+        asker = _Asker(self._settings, self._contract, upstream)
+        wanted = self._settings.data / "backfill.request"
+        filled = 0
+        while not self._stop.wait(0.5):
+            standby.refresh()
+            due = standby.verified_since() > filled
+            if asker.ready and (wanted.exists() or due):
+                wanted.unlink(missing_ok=True)
+                started = clock.stamp()
+                if self._fill_once(standby, asker):
+                    filled = started
+                else:
+                    self._stop.wait(5)
+        upstream.close()
+        standby.close()
+        engine.dispose()
+
+    def _fill_once(self, standby: Standby, asker: _Asker) -> bool:
+        """One round; True when it went through."""
+        path = self._settings.data / "backfill.json"
+
+        def tell(resource: str | None, done: int, total: int, running: bool = True) -> None:
+            state = {"running": running, "resource": resource, "done": done, "total": total}
+            write_whole(path, json.dumps(state).encode())
+
+        tell(None, 0, 0)
+        filling = Backfill(self._contract, asker.ask, standby, self._settings.backfill_rate)
+        try:
+            return bool(filling.run(self._stop, tell))
+        except Exception:
+            log.exception("backfill broke", extra={"event.action": "backfill_broke"})
+            return False
+        finally:
+            tell(None, 0, 0, running=False)
+
+
+class _Asker:
+    """Asks the upstream as nobody in particular: with BACKFILL_CREDENTIALS and the least priority."""
+
+    def __init__(self, settings: Settings, contract: Contract, upstream: Upstream) -> None:
+        self._settings = settings
+        self._contract = contract
+        self._upstream = upstream
+        self._metrics = Metrics()
+        self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
+
+    @property
+    def ready(self) -> bool:
+        return self._settings.backfill_credentials is not None
+
+    @property
+    def user(self) -> str:
+        return (self._settings.backfill_credentials or ("", ""))[0]
+
+    def ask(self, method: str, target: str) -> tuple[Response, int, int] | None:
+        """The answer with the stamps around it; None when the upstream failed."""
+        match = self._contract.match(method, target.partition("?")[0])
+        number = self._numbers[match.endpoint.id if match.endpoint else "other"]
+        inbox: SimpleQueue[Result] = SimpleQueue()
+        call = Call(method, target, self._fields(), repeatable=True)
+        self._upstream.submit(Job(call, number, Priority.BACKFILL, lambda result: result, inbox))
+        result = inbox.get()
+        bad = result.response is None or fault(match.endpoint, method, result.response, self._settings.max_answer)
+        self._metrics.backfill_request(Outcome.FAILURE if bad else Outcome.SUCCESS)
+        return None if bad or result.response is None else (result.response, result.began, result.ended)
+
+    def _fields(self) -> list[tuple[str, str]]:
+        user, password = self._settings.backfill_credentials or ("", "")
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        return [
+            ("Host", self._settings.require_upstream().split("//", 1)[1].split("/", 1)[0]),
+            ("Authorization", f"Basic {token}"),
+            ("Accept", "application/json"),
+            ("User-Agent", "understudy-backfill"),
+            ("X-Request-Id", uuid7(time.time_ns())),
+            ("traceparent", traceparent(None)),
+            ("Via", via(self._settings)),
+        ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -219,7 +220,9 @@ class Node:
             return False
 
     def _said(self) -> str:
-        return self._log.read_text(errors="replace").strip()[-2000:]
+        """The end of the log, without the frames of stack traces."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return "\n".join(line for line in lines if not re.match(r"\s+(at|\.\.\.) ", line))[-2000:]
 
 
 def main() -> int:

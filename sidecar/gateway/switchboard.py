@@ -15,8 +15,21 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, Float, Integer, String, Table, Text
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.database import metadata
@@ -234,12 +247,9 @@ class Switchboard:
 
     def _push(self, now: int) -> None:
         with self._lock:
-            keys = set(self._dirty)
-            rows = [
-                dict(zip(("process", "endpoint", "epoch", "second", "good", "bad", "refused"),
-                         (*key, *self._mine[key]), strict=True))
-                for key in sorted(keys)
-            ]  # fmt: skip
+            sent = {key: tuple(self._mine[key]) for key in sorted(self._dirty)}
+        names = ("process", "endpoint", "epoch", "second", "good", "bad", "refused")
+        rows = [dict(zip(names, (*key, *counts), strict=True)) for key, counts in sent.items()]
         stale = now // SECOND - KEPT
         prune = self._pruned < now // SECOND - 60
         if not rows and not prune:
@@ -256,8 +266,7 @@ class Switchboard:
         if prune:
             self._pruned = now // SECOND
         with self._lock:
-            sent = {(row["process"], row["endpoint"], row["epoch"], row["second"]): row for row in rows}
-            self._dirty -= {k for k, r in sent.items() if self._mine[k] == [r["good"], r["bad"], r["refused"]]}
+            self._dirty -= {key for key, counts in sent.items() if tuple(self._mine[key]) == counts}
 
     def _load(self, connection: Connection, now: int) -> None:
         since = now // SECOND - (KEPT if self._read_all else REREAD)

@@ -1,8 +1,8 @@
 """An exchange as an ECS document, and its bodies as another. Pure, and on the request path: no I/O, no waiting.
 
 Nothing secret comes out of here (`redact`). `understudy.body.{request,response}` are SHA-256 digests of the bodies as
-they are recorded, redacted and capped, so that a recorded body can be held against its event, and erased without breaking
-the journal's chain. Sizes are those of the whole body as it went over the wire.
+they are recorded, redacted and capped, so that a recorded body can be held against its event, and erased without
+breaking the journal's chain. Sizes are those of the whole body as it went over the wire.
 """
 
 from __future__ import annotations

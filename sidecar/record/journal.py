@@ -108,6 +108,8 @@ class Journal:
         with self._wake:
             if self._closing or len(self._batch.entries) >= WAITING:
                 self.failures += 1
+                self.gaps += not self._failing
+                self._failing = True
                 raise RecordingFailed("the journal is closed" if self._closing else "the disk does not keep up")
             ticket = Ticket(self._batch, self._durable)
             self._batch.entries.append((ticket, event, bodies))

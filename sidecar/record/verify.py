@@ -1,17 +1,17 @@
 """Whether journals are as they were written: any line altered, reordered or removed is found, and the first is named.
 
 Each segment's chain starts from the segment's own name, so a file may hold one segment or, exported, many. A torn last
-line (a crash while it was written) is noted, and no failure. A tail cut off at a line's end leaves a perfect chain: only
-checkpoints, kept elsewhere, tell. A missing body is no failure (it may have been erased); a changed one is.
+line (a crash while it was written) is noted, and no failure. A tail cut off at a line's end leaves a perfect chain:
+only checkpoints, kept elsewhere, tell. A missing body is no failure (it may have been erased); a changed one is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import orjson
 
@@ -56,7 +56,8 @@ def verify(paths: Iterable[Path], checkpoints: Mapping[str, tuple[int, str]] | N
 
     Events are counted up to the first bad line. Raises OSError for a file that cannot be read.
     """
-    verdict, wanted, met = Verdict(), dict(checkpoints or {}), set[str]()
+    verdict, met = Verdict(), set[str]()
+    wanted = {segment.removesuffix(".jsonl"): reached for segment, reached in (checkpoints or {}).items()}
     ends: dict[str, tuple[Path, int, int]] = {}
     for path in paths:
         if verdict.ok:
@@ -68,16 +69,11 @@ def verify(paths: Iterable[Path], checkpoints: Mapping[str, tuple[int, str]] | N
     return verdict
 
 
-def export(paths: Iterable[Path], out: BinaryIO) -> int:
-    """Copies every whole line of the journals; returns how many. `verify` takes the copy as one file."""
-    lines = 0
+def export(paths: Iterable[Path]) -> Iterator[bytes]:
+    """Every whole line of the journals, byte for byte. `verify` takes them as one file."""
     for path in paths:
         with path.open("rb") as file:
-            for raw in file:
-                if raw.endswith(b"\n"):
-                    out.write(raw)
-                    lines += 1
-    return lines
+            yield from (raw for raw in file if raw.endswith(b"\n"))
 
 
 def _follow(

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.record.stores import EventStore, Filter
+from sidecar.record.stores import Checkpoint, EventStore, Filter
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -70,7 +70,7 @@ def event(number: int, at: int = NOON, **given: Any) -> dict[str, Any]:
             "attempts": [{"start": iso(at), "duration": 4_000_000, "outcome": "success", "status": 200}],
             "circuit": "closed",
             "verdict": "allow",
-            "findings": [],
+            "findings": given.get("findings", []),
             "client": "user",
             "identity": "verified",
             "purpose": "user",
@@ -108,7 +108,7 @@ def everything(store: EventStore, where: Filter, size: int) -> list[str]:
 class EventStoreContract:
     """The suite. `store` must be empty and installed; `settle` makes what was appended visible (a refresh)."""
 
-    @pytest.fixture()
+    @pytest.fixture
     def store(self) -> EventStore:
         raise NotImplementedError("give the suite a store")
 
@@ -196,6 +196,9 @@ class EventStoreContract:
             ({"http.request.id": ["r-2"]}, {2}),
             ({"understudy.resource.type": ["notes"], "understudy.resource.id": ["7"]}, {1, 2, 3}),
             ({"event.id": [name(3), name(9)]}, {3}),
+            ({"understudy.findings": ["foreign-staff", "night"]}, {3}),
+            ({"trace.id": ["0af7651916cd43dd8448eb211c80319c"]}, {1, 2, 3}),
+            ({"source.ip": ["192.0.2.8"]}, set()),
             ({"user.name": []}, set()),
         ],
     )
@@ -204,7 +207,7 @@ class EventStoreContract:
             store,
             event(1, endpoint="GET /notes"),
             event(2, endpoint="POST /notes", outcome="failure", status=503, user="Nurse Abara"),
-            event(3, endpoint="GET /patients", answered_by="standby"),
+            event(3, endpoint="GET /patients", answered_by="standby", findings=["own-hospital", "foreign-staff"]),
         )
         assert set(everything(store, Filter(terms=terms), 10)) == {name(number) for number in found}
         assert sum(bucket.count for bucket in store.count(Filter(terms=terms))) == len(found)
@@ -265,7 +268,8 @@ class EventStoreContract:
         assert (bucket.start, bucket.count) == (NOON + 2, 10)
 
     def test_counts_per_bucket_of_time(self, store: EventStore) -> None:
-        self.put(store, *(event(number, NOON + number * 20 * 60 * SECOND) for number in range(5)), event(9, NOON + 9 * HOUR))
+        thirds = [event(number, NOON + number * 20 * 60 * SECOND) for number in range(5)]
+        self.put(store, *thirds, event(9, NOON + 9 * HOUR))
         buckets = [(bucket.start, bucket.count) for bucket in store.count(Filter(), HOUR)]
         assert buckets == [(NOON, 3), (NOON + HOUR, 2), (NOON + 9 * HOUR, 1)]
 
@@ -309,6 +313,13 @@ class EventStoreContract:
         self.settle(store)
         assert store.body(name(1)) == bodies(1)
         assert store.body(name(2)) is None
+
+    def test_checkpoints_never_go_back(self, store: EventStore) -> None:
+        assert list(store.checkpoints()) == []
+        for segment, sequence, hash in (("b", 5, "five"), ("a", 9, "nine"), ("a", 7, "seven"), ("a", 9, "nine")):
+            store.checkpoint(segment, sequence, hash)
+        self.settle(store)
+        assert list(store.checkpoints()) == [Checkpoint("a", 9, "nine"), Checkpoint("b", 5, "five")]
 
     def test_whole_days_are_dropped_by_the_events_own_time(self, store: EventStore) -> None:
         days = [NOON - 2 * DAY, NOON - DAY, NOON]

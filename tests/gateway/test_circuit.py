@@ -72,7 +72,7 @@ def test_four_failures_in_a_row_open_at_any_traffic(seconds: list[int]) -> None:
 
 
 def test_many_failures_within_one_second_wait_for_the_next() -> None:
-    burst = [Tally(NOW - 9, good=40), Tally(NOW, bad=30)]
+    burst = [Tally(NOW - 9, good=40), Tally(NOW, bad=8)]
     assert evaluate(CLOSED, burst, at(NOW)) is CLOSED
     assert evaluate(CLOSED, [*burst, Tally(NOW + 1, bad=1)], at(NOW + 1)).reason == "consecutive_failures"
 

@@ -31,12 +31,12 @@ class Clock:
         self.now += int(seconds * SECOND)
 
 
-@pytest.fixture()
+@pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture()
+@pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = open_engine(Settings(data=tmp_path))
     create_all(engine)
@@ -44,12 +44,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture()
+@pytest.fixture
 def heard() -> list[Transition]:
     return []
 
 
-@pytest.fixture()
+@pytest.fixture
 def pair(engine: Engine, clock: Clock, heard: list[Transition]) -> tuple[Switchboard, Switchboard]:
     one, two = (
         Switchboard(engine, ENDPOINTS, f"node:{n}", on_transition=heard.append, clock=clock) for n in (1, 2)
@@ -71,12 +71,11 @@ def test_failures_spread_over_workers_open_for_all_once(
     pair: tuple[Switchboard, Switchboard], clock: Clock, heard: list[Transition]
 ) -> None:
     one, two = pair
-    for _ in range(2):
+    for wait in (1, 0):
         one.observe("notes.read", False)
         two.observe("notes.read", False)
         tick(one, two)
-        clock.advance(1)
-    tick(one, two)
+        clock.advance(wait)
     tick(one, two)
     for board in pair:
         assert board.decide("notes.read", "ann", False).who is Who.STANDBY

@@ -97,6 +97,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    """Head and body leave together: no waiting for a delayed acknowledgement."""
     server: _Server
 
     def _answer(self) -> None:

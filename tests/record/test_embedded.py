@@ -2,14 +2,92 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
 
-from sidecar.record.stores import Filter, StoreUnavailable
+from sidecar.record.stores import EventStore, Filter, StoreUnavailable
 from sidecar.record.stores.embedded import EmbeddedStore
+from tests.contracts.event_store import HOUR, EventStoreContract, event, everything, name
 
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "events.db"
+
+
+class TestEmbedded(EventStoreContract):
+    @pytest.fixture
+    def store(self, path: Path) -> Iterator[EventStore]:
+        store = EmbeddedStore(path)
+        store.install()
+        yield store
+        store.close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from sidecar.record.stores.embedded import EmbeddedStore
+from tests.contracts.event_store import NOON, event
+store = EmbeddedStore(Path(sys.argv[1]))
+for batch in range(20):
+    numbers = range(batch * 25, batch * 25 + 25)
+    store.append([event(number, NOON + number) for number in numbers])
+store.close()
+"""
+
+
+def test_two_processes_write_while_a_third_reads(path: Path) -> None:
+    store = EmbeddedStore(path)
+    store.install()
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path)]) for _ in range(2)]
+    seen = [0]
+    while any(writer.poll() is None for writer in writers):
+        seen.append(sum(bucket.count for bucket in store.count(Filter())))
+    assert [writer.wait(20) for writer in writers] == [0, 0]
+    assert seen == sorted(seen), "what was seen once stays seen"
+    assert everything(store, Filter(), 100) == [name(number) for number in reversed(range(500))]
+    store.close()
+
+
+def test_a_store_that_cannot_be_opened_or_is_locked_is_unavailable(path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        EmbeddedStore(path / "not" / "there").search(Filter())
+    store = EmbeddedStore(path)
+    with pytest.raises(StoreUnavailable):
+        EmbeddedStore(path).count(Filter())
+    store.install()
+    locker = sqlite3.connect(path, isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    quick = EmbeddedStore(path, busy_timeout=0.05)
+    with pytest.raises(StoreUnavailable, match="locked"):
+        quick.append([event(1)])
+    assert list(quick.search(Filter()).events) == [], "a writer keeps no reader out"
+    locker.execute("ROLLBACK")
+    locker.close()
+    assert quick.append([event(1)]).stored == 1
+    quick.close()
+    store.close()
+
+
+def test_a_file_that_is_no_database_is_unavailable(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"nonsense" * 1000)
+    store = EmbeddedStore(path)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        store.search(Filter())
+    store.close()
+
+
+def test_a_field_path_is_never_sql(path: Path) -> None:
+    store = EmbeddedStore(path)
+    store.install()
+    for bad in ("x') OR 1 --", "user name", "a..b", ""):
+        with pytest.raises(ValueError, match="field path"):
+            store.count(Filter(), HOUR, [bad])
+    store.close()

@@ -199,6 +199,23 @@ def test_what_is_no_json_fails_alone(tmp_path: Path) -> None:
     assert recorded(tmp_path) == ["e1"]
 
 
+def test_a_disk_that_hangs_does_not_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.record.journal.WAITING", 5)
+    disk = Disk()
+    disk.free.clear()
+    with opened(tmp_path, sync=disk.sync) as journal:
+        journal.append(event(0))
+        wait_for(lambda: journal.waiting == 0)
+        tickets = [journal.append(event(number)) for number in range(1, 6)]
+        for _ in range(2):
+            with pytest.raises(RecordingFailed, match="does not keep up"):
+                journal.append(event(6))
+        assert (journal.failures, journal.gaps) == (2, 1)
+        disk.free.set()
+        tickets[-1].wait(5)
+    assert recorded(tmp_path) == [f"e{number}" for number in range(6)]
+
+
 def test_pass_goes_on_and_refuse_raises(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("where the directory should be")

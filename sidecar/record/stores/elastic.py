@@ -8,8 +8,6 @@ is StoreUnavailable or Appended.retry; only what a document itself does wrong ma
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError, Elasticsearch, UnsupportedProductError
 
 from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Page, Rejected, StoreUnavailable
-from sidecar.record.stores.schema import BODIES, CHECKPOINTS, EXCHANGES, daily, day_end, moment, template
+from sidecar.record.stores.query import bucket, decode, encode, milliseconds, percentile_aggregation, query, values
+from sidecar.record.stores.schema import BODIES, CHECKPOINTS, EXCHANGES, daily, day_end, template
 
 PAGE: Final = 1000
 """Buckets, or checkpoints, asked for at a time."""
@@ -34,12 +33,17 @@ class _Operation:
     """One document on its way into one index."""
 
     index: str
+    id: str
     document: Event
     body: bool
 
     @property
     def lines(self) -> tuple[Mapping[str, Any], Event]:
-        return {"create": {"_index": self.index, "_id": self.document["event"]["id"]}}, self.document
+        return {"create": {"_index": self.index, "_id": self.id}}, self.document
+
+
+class Refused(ValueError):
+    """The request itself is wrong, and asking again would not help: a number was expected, say."""
 
 
 class ElasticStore:
@@ -62,10 +66,13 @@ class ElasticStore:
 
     def install(self) -> None:
         """Puts the index templates, and the lifecycle policies where the cluster has ILM."""
-        with _asking():
-            offered = self._put_lifecycles()
-            for name in (EXCHANGES, BODIES, CHECKPOINTS):
-                self._client.indices.put_index_template(**template(name, offered))
+        try:
+            with _asking():
+                offered = self._put_lifecycles()
+                for name in (EXCHANGES, BODIES, CHECKPOINTS):
+                    self._client.indices.put_index_template(**template(name, offered))
+        except Refused as error:
+            raise StoreUnavailable(f"cannot install the templates: {error}") from error
 
     def _put_lifecycles(self) -> bool:
         """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""
@@ -85,8 +92,10 @@ class ElasticStore:
         for name, documents in ((EXCHANGES, events), (BODIES, bodies)):
             for document in documents:
                 try:
-                    index = daily(name, document["@timestamp"])
-                    operations.append(_Operation(index, document, name == BODIES))
+                    index, identity = daily(name, document["@timestamp"]), document["event"]["id"]
+                    if not isinstance(identity, str):
+                        raise ValueError(f"event.id: expected text; found {identity!r}")
+                    operations.append(_Operation(index, identity, document, name == BODIES))
                 except (KeyError, TypeError, ValueError) as error:
                     rejected.append(Rejected(document, f"no index for it: {error!r}"))
         done = self._bulk(operations)
@@ -100,7 +109,7 @@ class ElasticStore:
             with _asking():
                 lines = [line for operation in operations for line in operation.lines]
                 answer = self._client.bulk(operations=lines, refresh=self._refresh)
-        except ApiError as error:
+        except Refused as error:
             if len(operations) == 1:
                 return Appended(0, rejected=[Rejected(operations[0].document, str(error))])
             middle = len(operations) // 2
@@ -118,15 +127,15 @@ class ElasticStore:
             answer = self._client.search(
                 **_EVERY_SHARD,
                 index=EXCHANGES,
-                query=_query(where),
+                query=query(where),
                 size=size,
                 sort=[{"@timestamp": order}, {"event.id": {"order": "desc"}}],
-                search_after=None if cursor is None else _decode(cursor),
+                search_after=None if cursor is None else decode(cursor),
                 track_total_hits=False,
             )
         hits = answer["hits"]["hits"]
         more = len(hits) == size and size > 0
-        return Page([hit["_source"] for hit in hits], _encode(hits[-1]["sort"]) if more else None)
+        return Page([hit["_source"] for hit in hits], encode(hits[-1]["sort"]) if more else None)
 
     def count(
         self,
@@ -135,25 +144,25 @@ class ElasticStore:
         by: Sequence[str] = (),
         percentiles: Sequence[float] = (),
     ) -> Sequence[Bucket]:
-        inner = _percentiles(percentiles)
+        inner = percentile_aggregation(percentiles)
         if interval is None and not by:
             return self._total(where, inner)
         sources: list[Mapping[str, Any]] = [
             {str(i): {"terms": {"field": field, "missing_bucket": True}}} for i, field in enumerate(by)
         ]
         if interval is not None:
-            fixed = {"field": "@timestamp", "fixed_interval": _milliseconds(interval)}
+            fixed = {"field": "@timestamp", "fixed_interval": milliseconds(interval)}
             sources.insert(0, {"start": {"date_histogram": fixed}})
-        buckets = [_bucket(found, len(by), where.since or 0) for found in self._composite(where, sources, inner)]
-        return sorted(buckets, key=lambda bucket: (bucket.start, bucket.group))
+        buckets = [bucket(found, len(by), where.since or 0) for found in self._composite(where, sources, inner)]
+        return sorted(buckets, key=lambda each: (each.start, each.group))
 
     def _total(self, where: Filter, inner: Mapping[str, Any]) -> Sequence[Bucket]:
         with _asking():
             answer = self._client.search(
-                **_EVERY_SHARD, index=EXCHANGES, query=_query(where), size=0, track_total_hits=True, aggs=inner
+                **_EVERY_SHARD, index=EXCHANGES, query=query(where), size=0, track_total_hits=True, aggs=inner
             )
         count = answer["hits"]["total"]["value"]
-        return [Bucket(where.since or 0, (), count, _values(answer.get("aggregations", {})))] if count else []
+        return [Bucket(where.since or 0, (), count, values(answer.get("aggregations", {})))] if count else []
 
     def _composite(
         self, where: Filter, sources: Sequence[Mapping[str, Any]], inner: Mapping[str, Any]
@@ -165,7 +174,7 @@ class ElasticStore:
             aggregation = {"buckets": {"composite": composite, **({"aggs": inner} if inner else {})}}
             with _asking():
                 answer = self._client.search(
-                    **_EVERY_SHARD, index=EXCHANGES, query=_query(where), size=0, aggs=aggregation
+                    **_EVERY_SHARD, index=EXCHANGES, query=query(where), size=0, aggs=aggregation
                 )
             found = answer.get("aggregations", {}).get("buckets", {})
             yield from found.get("buckets", [])
@@ -175,8 +184,8 @@ class ElasticStore:
 
     def body(self, event_id: str) -> Event | None:
         with _asking():
-            query = {"ids": {"values": [event_id]}}
-            answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=query, size=1)
+            wanted = {"ids": {"values": [event_id]}}
+            answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=wanted, size=1)
         hits = answer["hits"]["hits"]
         return hits[0]["_source"] if hits else None
 
@@ -192,12 +201,11 @@ class ElasticStore:
         return dropped
 
     def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
-        document = {"segment": segment, "sequence": sequence, "hash": hash}
         with _asking():
             self._client.options(ignore_status=_PRESENT).index(
                 index=CHECKPOINTS,
                 id=segment,
-                document=document,
+                document={"segment": segment, "sequence": sequence, "hash": hash},
                 version=sequence,
                 version_type="external_gte",
                 refresh=self._refresh,
@@ -230,12 +238,12 @@ _EVERY_SHARD: Final[dict[str, Any]] = {
 
 @contextmanager
 def _asking() -> Iterator[None]:
-    """Turns what may pass into StoreUnavailable; what is wrong with the request itself stays an ApiError."""
+    """Turns what may pass into StoreUnavailable, and what is wrong with the request itself into Refused."""
     try:
         yield
     except ApiError as error:
         if error.status_code in _DOCUMENT_AT_FAULT and not _is_cluster_at_fault(error):
-            raise
+            raise Refused(str(error)) from error
         raise StoreUnavailable(f"Elasticsearch answered {error.status_code}: {error.message}") from error
     except (TransportError, UnsupportedProductError) as error:
         raise StoreUnavailable(f"Elasticsearch: {type(error).__name__}: {error}") from error
@@ -263,53 +271,3 @@ def _sort_out(operations: Sequence[_Operation], items: Sequence[Mapping[str, Any
 def _why(error: Mapping[str, Any]) -> str:
     cause = error.get("caused_by") or {}
     return ": ".join(str(part) for part in (error.get("type"), error.get("reason"), cause.get("reason")) if part)
-
-
-def _query(where: Filter) -> Mapping[str, Any]:
-    conditions: list[Mapping[str, Any]] = []
-    since = {} if where.since is None else {"gte": moment(where.since)}
-    until = {} if where.until is None else {"lt": moment(where.until)}
-    if since or until:
-        conditions.append({"range": {"@timestamp": {**since, **until, "format": "strict_date_optional_time_nanos"}}})
-    conditions.extend({"terms": {field: list(values)}} for field, values in where.terms.items())
-    if where.text:
-        conditions.append({"match": {"understudy.words": {"query": where.text, "operator": "and"}}})
-    return {"bool": {"filter": conditions}}
-
-
-def _percentiles(wanted: Sequence[float]) -> Mapping[str, Any]:
-    asked = {"field": "event.duration", "percents": list(wanted), "keyed": False}
-    return {"duration": {"percentiles": asked}} if wanted else {}
-
-
-def _values(aggregations: Mapping[str, Any]) -> Mapping[float, float]:
-    values = aggregations.get("duration", {}).get("values", [])
-    return {float(entry["key"]): float(entry["value"]) for entry in values if entry["value"] is not None}
-
-
-def _bucket(found: Mapping[str, Any], groups: int, since: int) -> Bucket:
-    """Composite keys are "start" in milliseconds, then "0", "1", … for the groups; a missing value is ""."""
-    key = found["key"]
-    group = tuple("" if key[str(i)] is None else str(key[str(i)]) for i in range(groups))
-    start = int(key["start"]) * 1_000_000 if "start" in key else since
-    return Bucket(start, group, found["doc_count"], _values(found))
-
-
-def _milliseconds(interval: int) -> str:
-    if interval < 1_000_000 or interval % 1_000_000:
-        raise ValueError(f"interval: expected whole milliseconds, in nanoseconds; found {interval}")
-    return f"{interval // 1_000_000}ms"
-
-
-def _encode(sort: Sequence[Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(sort).encode()).decode()
-
-
-def _decode(cursor: str) -> list[Any]:
-    try:
-        sort = json.loads(base64.urlsafe_b64decode(cursor))
-    except ValueError:
-        raise ValueError(f"cursor: expected one of a page before; found {cursor!r}") from None
-    if not isinstance(sort, list) or len(sort) != 2:
-        raise ValueError(f"cursor: expected one of a page before; found {cursor!r}")
-    return sort

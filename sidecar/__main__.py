@@ -1,0 +1,5 @@
+"""`python -m sidecar` is `understudy`."""
+
+from sidecar.cli import main
+
+main()

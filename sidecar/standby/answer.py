@@ -1,0 +1,103 @@
+"""An answer from what is known, or "don't know". Pure: it is given what is known and builds HOSP's own shape of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from sidecar.contract import Resource
+from sidecar.gateway.exchange import Headers, Request
+
+
+@dataclass(frozen=True, slots=True)
+class DontKnow:
+    """The standby cannot answer truthfully; `reason` is one word."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The standby's answer. `age_seconds`: since the upstream last confirmed it."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    age_seconds: float = 0.0
+    unverified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the upstream words an answer: learned, or the contract's."""
+
+    status: int = 200
+    content_type: str = "application/json; charset=utf-8"
+    body: bytes = field(default=b"")
+
+
+NOT_FOUND = Shape(404, "application/json; charset=utf-8", b'{"status":404,"error":"Not Found"}')
+
+
+def accepts_json(request: Request) -> bool:
+    """Whether the caller would take JSON: it says so, says nothing, or asks for `.json`."""
+    accept = request.header("accept")
+    if accept is None or request.path.endswith(".json"):
+        return True
+    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    return bool(kinds & {"*/*", "application/*", "application/json", ""})
+
+
+def item(resource: Resource, body: str, request: Request, shape: Shape, age: float, unverified: bool) -> Answer:
+    """One record, as a read shows it."""
+    value = _localised(resource, orjson.loads(body), request)
+    return Answer(shape.status, [("Content-Type", shape.content_type)], orjson.dumps(value), age, unverified)
+
+
+def listing(
+    resource: Resource,
+    bodies: Sequence[str],
+    filters: Sequence[tuple[str, str]],
+    request: Request,
+    shape: Shape,
+    age: float,
+    unverified: bool,
+) -> Answer | DontKnow:
+    """The records that the filters let through, in the contract's order."""
+    values = [orjson.loads(body) for body in bodies]
+    for name, wanted in filters:
+        if any(name not in value for value in values):
+            return DontKnow("unknown_filter")
+        if not all(_plain(value[name], wanted) for value in values):
+            return DontKnow("unclear_filter")
+        values = [value for value in values if value[name] is not None and str(value[name]) == wanted]
+    for name, descending in reversed(resource.order):
+        try:
+            values.sort(key=lambda value: value[name], reverse=descending)
+        except (KeyError, TypeError):
+            return DontKnow("unknown_order")
+    body = orjson.dumps([_localised(resource, value, request) for value in values])
+    return Answer(shape.status, [("Content-Type", shape.content_type)], body, age, unverified)
+
+
+def missing(shape: Shape, age: float) -> Answer:
+    """What the upstream says of a record that does not exist."""
+    return Answer(404, [("Content-Type", shape.content_type)], shape.body, age)
+
+
+def _plain(found: Any, wanted: str) -> bool:
+    """Whether a filter's value can only mean one thing for a field of this type."""
+    if isinstance(found, bool) or isinstance(found, (dict, list, float)):
+        return False
+    return not isinstance(found, int) or str(found) == wanted or (wanted.isdecimal() and str(int(wanted)) == wanted)
+
+
+def _localised(resource: Resource, value: dict[str, Any], request: Request) -> dict[str, Any]:
+    """With the URL field as the caller would see it."""
+    path = value.get(resource.url_field) if resource.url_field else None
+    if isinstance(path, str) and path.startswith("/"):
+        value[str(resource.url_field)] = f"{request.scheme}://{request.host}{path}"
+    return value

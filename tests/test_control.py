@@ -1,0 +1,196 @@
+"""The control plane over a real socket: what it shows, what it refuses, and the client's one-line errors."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.serving import make_server
+
+from sidecar.client import Control, ControlError
+from sidecar.contract import Contract
+from sidecar.control import Sources, create_control
+from sidecar.database import create_all, open_engine
+from sidecar.gateway.switchboard import Switchboard
+from sidecar.gateway.takeover import Mode
+from sidecar.settings import Settings
+
+TOKEN = "t0ken"
+
+
+class FakeStandby:
+    """Knows notes, and nothing else."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
+    def completeness(self) -> Mapping[str, Any]:
+        return {"notes": {"ratio": 0.5}, "patients": {"ratio": None}}
+
+    def ready(self, endpoint_id: str) -> tuple[bool, str]:
+        return (True, "complete") if endpoint_id == "notes.list" else (False, "nothing is known")
+
+    def revoke(self, user: str) -> None:
+        self.revoked.add(user)
+
+    def restore(self, user: str) -> None:
+        self.revoked.discard(user)
+
+
+class FakeParity:
+    def ratio(self, endpoint: str) -> float | None:
+        return 0.99 if endpoint == "notes.list" else None
+
+
+class Plane:
+    def __init__(self, data: Path, token: str | None) -> None:
+        self.engine = open_engine(Settings(data=data))
+        create_all(self.engine)
+        contract = Contract.load("hosp")
+        self.switchboard, self.standby = Switchboard(self.engine, contract.endpoints, "control"), FakeStandby()
+        self.switchboard.tick()
+        self.started = 0
+        sources = Sources(
+            outbox=lambda: [{"id": "w1", "accepted_at": 1}], shipper=lambda: {"unshipped": 7},
+            start_backfill=self.start, backfill=lambda: {"running": True},
+        )  # fmt: skip
+        settings = Settings(data=data, control_token=token)
+        app = create_control(
+            settings, contract, self.engine, self.standby, self.switchboard, FakeParity(), sources
+        )
+        self.server = make_server("127.0.0.1", 0, app, threaded=True)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+        self.settings = Settings(control_listen=("127.0.0.1", self.server.server_port), control_token=token)
+        self.control = Control(self.settings)
+
+    def start(self) -> None:
+        self.started += 1
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=5)
+        connection.request(method, path, body, {"Authorization": f"Bearer {TOKEN}"} | headers)
+        answer = connection.getresponse()
+        kind, text = answer.headers["Content-Type"], answer.read()
+        connection.close()
+        return answer.status, kind, json.loads(text) if "json" in kind else text.decode()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+        self.engine.dispose()
+
+
+@pytest.fixture
+def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plane]:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    plane = Plane(tmp_path, TOKEN)
+    yield plane
+    plane.close()
+
+
+def test_health_and_readiness(plane: Plane) -> None:
+    assert plane.ask("GET", "/healthz")[0] == 200
+    assert plane.ask("GET", "/readyz")[0] == 200
+    assert plane.ask("GET", "/ready/notes.list")[0] == 200
+    status, kind, body = plane.ask("GET", "/ready/patients.list")
+    assert (status, kind, body["detail"]) == (503, "application/problem+json", "nothing is known")
+    assert plane.ask("GET", "/ready/nothing")[0] == 404
+
+
+def test_takeover_route_and_handback(plane: Plane) -> None:
+    row = plane.control.post("/endpoints/notes.list/takeover", {"reason": "maintenance"})
+    assert (row["mode"], row["answered_by"], row["reason"], row["parity"]) == ("standby", "standby", "maintenance", 0.99)
+    assert plane.switchboard.state("notes.list").mode is Mode.STANDBY
+    assert plane.control.post("/endpoints/notes.list/route", {"percent": 12.5})["percent"] == 12.5
+    assert plane.control.post("/endpoints/notes.list/handback")["answered_by"] == "upstream"
+    rows = {row["id"]: row for row in plane.control.get("/endpoints")}
+    assert (rows["notes.list"]["completeness"], rows["patients.list"]["completeness"]) == (0.5, None)
+    assert (rows["notes.list"]["ready"], rows["patients.list"]["ready_reason"]) == (True, "nothing is known")
+    assert [made["after"] for made in plane.control.get("/transitions")] == ["auto", "percent", "standby"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/endpoints/notes.list/route", b'{"percent": 101}', "percent"),
+        ("/endpoints/notes.list/route", b'{"percent": true}', "percent"),
+        ("/endpoints/notes.list/route", b'{"percent": NaN}', "percent"),
+        ("/endpoints/notes.list/route", b"{}", "percent"),
+        ("/endpoints/notes.list/takeover", b'{"reason": 1}', "reason"),
+        ("/revocations", b'{"user": "ann", "revoked": "yes"}', "revoked"),
+        ("/revocations", b"{}", "user"),
+        ("/marks", b'{"text": " "}', "text"),
+        ("/marks", b"[1]", None),
+        ("/marks", b"{", None),
+    ],
+)
+def test_bad_input_names_the_field(plane: Plane, path: str, body: bytes, field: str | None) -> None:
+    status, kind, told = plane.ask("POST", path, body)
+    assert (status, kind, told.get("field")) == (400, "application/problem+json", field)
+
+
+def test_actions_need_the_token(plane: Plane) -> None:
+    for header in ("", "Bearer wrong", f"Basic {TOKEN}", "Bearer t\xf6ken"):
+        status, _, body = plane.ask("POST", "/endpoints/notes.list/takeover", Authorization=header)
+        assert status == 401
+        assert TOKEN not in json.dumps(body)
+    assert plane.switchboard.state("notes.list").mode is Mode.AUTO
+
+
+def test_without_a_token_actions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    plane = Plane(tmp_path, None)
+    try:
+        status, _, body = plane.ask("POST", "/marks", b'{"text": "x"}', Authorization="Bearer ")
+        assert status == 403
+        assert "UNDERSTUDY_CONTROL_TOKEN" in body["detail"]
+    finally:
+        plane.close()
+
+
+def test_the_rest(plane: Plane) -> None:
+    plane.control.post("/revocations", {"user": "ann", "revoked": True})
+    assert plane.standby.revoked == {"ann"}
+    plane.control.post("/revocations", {"user": "ann", "revoked": False})
+    assert plane.standby.revoked == set()
+    plane.control.post("/marks", {"text": "release 7"})
+    assert [mark["text"] for mark in plane.control.get("/marks")] == ["release 7"]
+    assert plane.ask("POST", "/backfill")[0] == 202
+    assert plane.started == 1
+    assert plane.control.get("/backfill") == {"running": True}
+    assert plane.control.get("/outbox")[0]["id"] == "w1"
+    assert plane.control.get("/standby")["resources"]["notes"] == {"ratio": 0.5}
+    assert plane.control.get("/parity")["endpoints"]["notes.list"] == {"ratio": 0.99}
+    assert plane.ask("POST", "/resources/notes/promote")[0] == 501
+    assert plane.ask("POST", "/resources/mice/promote")[0] == 404
+    assert plane.ask("DELETE", "/marks")[0] == 405
+
+
+def test_metrics_show_shared_state_and_leave_out_the_unknown(plane: Plane) -> None:
+    plane.switchboard.takeover("notes.list", "ops")
+    status, kind, text = plane.ask("GET", "/metrics")
+    assert (status, kind.split(";")[0]) == (200, "text/plain")
+    assert 'understudy_circuit_state{endpoint="GET /notes"} 0.0' in text
+    assert 'understudy_standby_completeness_ratio{resource="notes"} 0.5' in text
+    assert "understudy_journal_unshipped_events 7.0" in text
+    assert 'resource="patients"' not in text
+
+
+def test_the_clients_errors_are_one_line(plane: Plane) -> None:
+    with pytest.raises(ControlError, match=r"^hosp has no endpoint 'x'$|no endpoint 'x'"):
+        plane.control.post("/endpoints/x/takeover")
+    with pytest.raises(ControlError, match="CONTROL_TOKEN is not set"):
+        Control(Settings()).post("/marks", {"text": "x"})
+    listener = make_server("127.0.0.1", 0, lambda *_: [])
+    port = listener.server_port
+    listener.server_close()
+    with pytest.raises(ControlError) as caught:
+        Control(Settings(control_listen=("127.0.0.1", port))).get("/endpoints")
+    assert str(caught.value) == f"the sidecar's control plane does not answer at 127.0.0.1:{port} (is it running?)"
