@@ -23,7 +23,7 @@ from typing import Any
 import click
 
 from compose import traffic
-from compose.hosp import control
+from compose.hosp import control as hosp_api
 from sidecar.client import Control, ControlError
 from sidecar.settings import Settings
 
@@ -59,7 +59,7 @@ class _Demo:
         simulate = ("simulate", "--profile", profile, "--seed", str(self._seed), "--port", str(hosp))
         self._spawn("hosp", *simulate, "--control-port", str(hosp_control))
         self._until("the simulator", lambda: _listens(hosp_control))
-        users = control.users(f"http://127.0.0.1:{hosp_control}")
+        users = hosp_api.users(f"http://127.0.0.1:{hosp_control}")
         settings = self._sidecar(events, hosp, users[0])
         door = self._front_door(settings, hosp)
         self._say(door, settings, hosp_control)
@@ -117,8 +117,8 @@ class _Demo:
         click.echo(f"control plane   http://127.0.0.1:{settings.control_listen[1]}/endpoints   (metrics: /metrics)")
         click.echo(f"HOSP's control  http://127.0.0.1:{hosp_control}/profile")
         click.echo(f"written below   {self._data}")
-        post = f"curl -X POST -d '{{\"name\": \"outage\"}}' http://127.0.0.1:{hosp_control}/profile"
-        click.echo(f"to break HOSP:  {post}\nto mend it:     the same with \"ordinary\"\nCtrl-C stops everything.\n")
+        post = f'curl -X POST -d \'{{"name": "outage"}}\' http://127.0.0.1:{hosp_control}/profile'
+        click.echo(f'to break HOSP:  {post}\nto mend it:     the same with "ordinary"\nCtrl-C stops everything.\n')
 
     def _traffic(
         self, door: int, users: list[tuple[str, str]], rate: float, seconds: float | None, settings: Settings
@@ -189,7 +189,7 @@ class _Tally:
 
 def _taken_over(plane: Control) -> str:
     try:
-        rows = plane.get("/endpoints")["endpoints"]
+        rows = plane.get("/endpoints")
     except ControlError:
         return "  (control plane does not answer)"
     names = [row["id"] for row in rows if row["answered_by"] == "standby"]

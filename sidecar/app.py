@@ -16,8 +16,9 @@ from flask import Flask, request
 from flask import Response as FlaskResponse
 from sqlalchemy import Engine
 
+from sidecar import clock
 from sidecar.contract import Contract
-from sidecar.control import create_control
+from sidecar.control import Sources, create_control
 from sidecar.database import create_all, open_engine
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
@@ -30,7 +31,9 @@ from sidecar.metrics import Metrics
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
 from sidecar.settings import Settings
+from sidecar.standby.knowledge import latest_stamp
 from sidecar.standby.standby import Standby
+from sidecar.status import ask_for_backfill, told
 from sidecar.telemetry import setup_sentry
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ def prepare(settings: Settings) -> None:
     Contract.load(settings.contract)
     engine = open_engine(settings)
     create_all(engine)
+    clock.not_before(latest_stamp(engine))
     engine.dispose()
 
 
@@ -91,7 +95,10 @@ def create_app(settings: Settings) -> Flask:
     metrics = Metrics()
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(
-        engine, contract.endpoints, process_key(settings, "gateway"), on_transition=metrics.transition
+        engine,
+        contract.endpoints,
+        process_key(settings, "gateway"),
+        on_transition=lambda made: metrics.takeover(contract.endpoints[made.endpoint].name) if made.takeover else None,
     )
     journal = Journal(
         settings.data / "journal",
@@ -135,6 +142,7 @@ class _Worker:
 
     def start(self) -> None:
         self._stop = threading.Event()
+        self._counted = (0, 0)
         self._tick()
         self._thread = threading.Thread(target=self._run, name="tick", daemon=True)
         self._thread.start()
@@ -153,14 +161,20 @@ class _Worker:
             try:
                 self._tick()
             except Exception:
-                log.exception("a look at the shared state failed", extra={"event.action": "tick_failed"})
+                log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
 
     def _tick(self) -> None:
         self.switchboard.tick()
         self.standby.refresh()
         self.watch.tick()
-        self.metrics.journal(self.journal)
+        self._count_journal()
         (self.settings.data / "alive").touch()
+
+    def _count_journal(self) -> None:
+        syncs, failures = self.journal.syncs, self.journal.failures
+        self.metrics.journal_syncs(syncs - self._counted[0])
+        self.metrics.journal_failures(failures - self._counted[1])
+        self._counted = syncs, failures
 
 
 _running: list[_Worker] = []
@@ -179,4 +193,24 @@ def create_control_app(settings: Settings) -> Flask:
     engine = open_engine(settings)
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
-    return create_control(settings, contract, engine, standby, switchboard)
+    sources = Sources(
+        outbox=standby.unsettled,
+        shipper=lambda: told(settings, "shipper"),
+        start_backfill=lambda: ask_for_backfill(settings),
+        backfill=lambda: told(settings, "backfill"),
+        parity_counts=lambda name: standby.parity.scores().get(name, {}),
+    )
+    app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources)
+    threading.Thread(target=_look, args=(standby, switchboard), name="tick", daemon=True).start()
+    return app
+
+
+def _look(standby: Standby, switchboard: Switchboard) -> None:
+    """Keeps the control plane's view of the shared state fresh."""
+    while True:
+        try:
+            switchboard.tick()
+            standby.refresh()
+        except Exception:
+            log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
+        time.sleep(TICK)

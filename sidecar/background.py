@@ -7,14 +7,12 @@ users notice nothing. What it is doing is told in two small files under DATA, wh
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import signal
 import threading
 import time
 from collections.abc import Mapping
 from queue import SimpleQueue
-from typing import Any
 
 from sidecar import clock
 from sidecar.app import new_upstream, via
@@ -25,12 +23,12 @@ from sidecar.gateway.upstream import Job, Priority, Result, Upstream
 from sidecar.gateway.validate import fault
 from sidecar.gateway.wire import Call
 from sidecar.metrics import Metrics
-from sidecar.record.offsets import write_whole
 from sidecar.record.shipper import Report, Shipper
 from sidecar.record.stores import EventStore, StoreUnavailable
 from sidecar.settings import Settings
 from sidecar.standby.backfill import Backfill
 from sidecar.standby.standby import Standby
+from sidecar.status import backfill_asked, tell
 from sidecar.telemetry import setup_sentry
 
 log = logging.getLogger(__name__)
@@ -59,20 +57,6 @@ def known_checkpoints(settings: Settings) -> Mapping[str, tuple[int, str]]:
         store.close()
 
 
-def request_backfill(settings: Settings) -> None:
-    """Asks the background process, from any other, to fill the copy now."""
-    (settings.data / "backfill.request").touch()
-
-
-def told(settings: Settings, name: str) -> dict[str, Any]:
-    """What the background process last told of `backfill` or `shipper`; empty before it has said anything."""
-    try:
-        found = json.loads((settings.data / f"{name}.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 class Background:
     """The process's threads: one ships, one backfills."""
 
@@ -93,7 +77,9 @@ class Background:
             thread.start()
         while not self._stop.wait(0.5):
             if not all(thread.is_alive() for thread in threads):
-                log.error("a thread of the background work ended", extra={"event.action": "background_broke"})
+                log.error(
+                    "a thread of the background work ended", extra={"fields": {"event.action": "background_broke"}}
+                )
                 break
         self._stop.set()
         for thread in threads:
@@ -126,7 +112,7 @@ class Background:
             "dead_letters": report.dead_letters,
             "trouble": report.trouble,
         }
-        write_whole(self._settings.data / "shipper.json", json.dumps(state).encode())
+        tell(self._settings, "shipper", state)
 
     def _keep(self, store: EventStore) -> None:
         """Drops whole days that are older than the settings keep, once an hour."""
@@ -141,7 +127,7 @@ class Background:
             except StoreUnavailable:
                 continue
             if dropped:
-                log.info("old days dropped: %s", ", ".join(dropped), extra={"event.action": "retention"})
+                log.info("old days dropped: %s", ", ".join(dropped), extra={"fields": {"event.action": "retention"}})
             self._stop.wait(3600)
 
     def _fill(self) -> None:
@@ -149,13 +135,11 @@ class Background:
         standby = Standby(self._contract, engine, self._settings)
         upstream = new_upstream(self._settings, 1, "backfill")
         asker = _Asker(self._settings, self._contract, upstream)
-        wanted = self._settings.data / "backfill.request"
         filled = 0
         while not self._stop.wait(0.5):
             standby.refresh()
             due = standby.verified_since() > filled
-            if asker.ready and (wanted.exists() or due):
-                wanted.unlink(missing_ok=True)
+            if asker.ready and (backfill_asked(self._settings) or due):
                 started = clock.stamp()
                 if self._fill_once(standby, asker):
                     filled = started
@@ -167,21 +151,22 @@ class Background:
 
     def _fill_once(self, standby: Standby, asker: _Asker) -> bool:
         """One round; True when it went through."""
-        path = self._settings.data / "backfill.json"
 
-        def tell(resource: str | None, done: int, total: int, running: bool = True) -> None:
+        def progress(resource: str | None, done: int, total: int, running: bool = True) -> None:
             state = {"running": running, "resource": resource, "done": done, "total": total}
-            write_whole(path, json.dumps(state).encode())
+            tell(self._settings, "backfill", state)
 
-        tell(None, 0, 0)
-        filling = Backfill(self._contract, asker.ask, standby, self._settings.backfill_rate)
+        progress(None, 0, 0)
+        filling = Backfill(self._contract, asker.ask, asker.user, standby, self._settings.backfill_rate)
         try:
-            return bool(filling.run(self._stop, tell))
+            done = filling.run(self._stop, progress)
+            standby.flush()
+            return done
         except Exception:
-            log.exception("backfill broke", extra={"event.action": "backfill_broke"})
+            log.exception("backfill broke", extra={"fields": {"event.action": "backfill_broke"}})
             return False
         finally:
-            tell(None, 0, 0, running=False)
+            progress(None, 0, 0, running=False)
 
 
 class _Asker:

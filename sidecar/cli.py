@@ -13,13 +13,12 @@ import time
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from sidecar import __version__
-from sidecar.client import ControlError, Control
-from sidecar.settings import Settings, SettingError, strangers
+from sidecar import __version__, client
+from sidecar.client import ControlError
+from sidecar.settings import SettingError, Settings, strangers
 
 
 class Commands(click.Group):
@@ -68,19 +67,19 @@ def sidecar(settings: Settings) -> None:
 @click.pass_obj
 def endpoints(settings: Settings, form: str) -> None:
     """The state of each endpoint: who answers, its circuit, and whether the standby is ready."""
-    rows = Control(settings).get("/endpoints")["endpoints"]
+    rows = client.get(settings, "/endpoints")
     if form == "json":
         click.echo(json.dumps(rows, indent=2))
         return
     columns = (("id", 20), ("mode", 9), ("circuit", 10), ("answered_by", 12), ("percent", 8))
     click.echo("".join(name.ljust(width) for name, width in columns) + "ready")
     for row in rows:
-        ready = "yes" if row["ready"] else f"no: {row['reason']}"
+        ready = "yes" if row["ready"] else f"no: {row['ready_reason']}"
         click.echo("".join(str(row[name]).ljust(width) for name, width in columns) + ready)
 
 
 def _act(settings: Settings, endpoint: str, action: str, **body: Any) -> None:
-    Control(settings).post(f"/endpoints/{quote(endpoint, safe='')}/{action}", body)
+    client.post(settings, f"/endpoints/{client.segment(endpoint)}/{action}", body)
 
 
 @understudy.command()
@@ -119,7 +118,7 @@ def route(settings: Settings, endpoint: str, percent: float, reason: str) -> Non
 @click.pass_obj
 def revoke(settings: Settings, user: str) -> None:
     """Refuse USER's credentials from now on, also while the upstream is down."""
-    Control(settings).post("/revocations", {"user": user, "revoked": True})
+    client.post(settings, "/revocations", {"user": user, "revoked": True})
     click.echo(f"{user}: revoked")
 
 
@@ -128,7 +127,7 @@ def revoke(settings: Settings, user: str) -> None:
 @click.pass_obj
 def restore(settings: Settings, user: str) -> None:
     """Take back a revocation."""
-    Control(settings).post("/revocations", {"user": user, "revoked": False})
+    client.post(settings, "/revocations", {"user": user, "revoked": False})
     click.echo(f"{user}: restored")
 
 
@@ -137,7 +136,7 @@ def restore(settings: Settings, user: str) -> None:
 @click.pass_obj
 def mark(settings: Settings, text: str) -> None:
     """Put an event on the timeline, such as a release."""
-    Control(settings).post("/marks", {"text": text})
+    client.post(settings, "/marks", {"text": text})
     click.echo("marked")
 
 
@@ -146,26 +145,28 @@ def mark(settings: Settings, text: str) -> None:
 @click.pass_obj
 def backfill(settings: Settings, wait: bool) -> None:
     """Ask the upstream, gently, for what the standby has not seen, and say how complete each resource is."""
-    control = Control(settings)
-    control.post("/backfill", {})
+    client.post(settings, "/backfill")
     while wait:
         time.sleep(0.5)
-        state = control.get("/backfill")
-        click.echo(f"\r{state.get('resource') or '':12} {state['done']}/{state['total']}   ", nl=False, err=True)
-        if not state["running"]:
+        state = client.get(settings, "/backfill")
+        click.echo(
+            f"\r{state.get('resource') or '':12} {state.get('done', 0)}/{state.get('total', 0)}   ", nl=False, err=True
+        )
+        if not state.get("running", True):
             click.echo(err=True)
             break
-    for name, row in control.get("/standby")["resources"].items():
-        click.echo(f"{name:12} {row['ratio']:7.1%}  known {row['known']}, in doubt {row['in_doubt']}")
+    for name, row in client.get(settings, "/standby")["resources"].items():
+        ratio = "unknown" if row["ratio"] is None else f"{row['ratio']:.1%}"
+        click.echo(f"{name:12} {ratio:>8}  known {row['known']}, in doubt {row['in_doubt']}")
 
 
 @understudy.command()
 @click.pass_obj
 def parity(settings: Settings) -> None:
     """What the standby would have answered, compared with what the upstream did answer."""
-    for name, row in Control(settings).get("/parity")["endpoints"].items():
+    for name, row in client.get(settings, "/parity")["endpoints"].items():
         ratio = "unknown" if row["ratio"] is None else f"{row['ratio']:.2%}"
-        counts = f"equal {row['equal']}, different {row['different']}, unknown {row['unknown']}"
+        counts = ", ".join(f"{word} {row[word]}" for word in ("equal", "different", "unknown") if word in row)
         click.echo(f"{name:20} {ratio:>8}  {counts}")
 
 
@@ -186,9 +187,7 @@ def audit_verify(settings: Settings, file: Path | None, form: str) -> None:
     paths = [file] if file else sorted((settings.data / "journal").glob("*.jsonl"))
     verdict = verify(paths, None if file else known_checkpoints(settings))
     if form == "json":
-        bad = verdict.first_bad
-        where = None if bad is None else {"file": str(bad["file"]), "line": bad["line"], "why": bad["why"]}
-        click.echo(json.dumps({"ok": verdict.ok, "events": verdict.events, "first_bad": where}))
+        click.echo(json.dumps(verdict.as_json()))
     elif verdict.ok:
         click.echo(f"ok: {verdict.events} events, nothing altered, reordered or removed")
     else:

@@ -7,11 +7,16 @@ this module, and its forks inherit it: a stamp in one worker can be compared wit
 from __future__ import annotations
 
 import time
-from typing import Final
 
-_OFFSET: Final = time.time_ns() - time.monotonic_ns()
+_offset = time.time_ns() - time.monotonic_ns()
+
+
+def not_before(known: int) -> None:
+    """In the parent, before forking: stamps begin after `known`, though the wall clock was set back between runs."""
+    global _offset
+    _offset = max(_offset, known + 1 - time.monotonic_ns())
 
 
 def stamp() -> int:
     """Nanoseconds, roughly since the epoch, for ordering only: use time.time_ns() for what people read."""
-    return time.monotonic_ns() + _OFFSET
+    return time.monotonic_ns() + _offset

@@ -116,7 +116,9 @@ class _Supervisor:
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
             except BaseException:
-                log.exception("a process of the sidecar broke", extra={"event.action": "process_broke", "role": role})
+                log.exception(
+                    "a process of the sidecar broke", extra={"fields": {"event.action": "process_broke", "role": role}}
+                )
             finally:
                 logging.shutdown()
                 os._exit(code)
@@ -139,7 +141,7 @@ class _Supervisor:
         self._ended[role] = [t for t in self._ended[role] if now - t < 60] + [now]
         pause = RESTART_AFTER[min(len(self._ended[role]), len(RESTART_AFTER)) - 1]
         fields = {"event.action": "process_ended", "role": role, "status": status, "restart_in": pause}
-        log.error("a process of the sidecar ended and is started again", extra=fields)
+        log.error("a process of the sidecar ended and is started again", extra={"fields": fields})
         time.sleep(pause)
         self._start(role)
 

@@ -110,7 +110,7 @@ class Sink(BaseHTTPRequestHandler):
         return None
 
 
-REPORTING = '''
+REPORTING = """
 import logging, sys
 from flask import Flask
 from sidecar.settings import Settings
@@ -138,7 +138,7 @@ answer = app.test_client().post(
     headers={"Authorization": "Basic YW5uOnMzY3JldA==", "Cookie": "sid=sess10n-cookie"})
 assert answer.status_code == 500
 sentry_sdk.flush(5)
-'''
+"""
 
 
 def test_real_envelopes_hold_no_planted_secret() -> None:

@@ -43,7 +43,8 @@ class Gateway:
     """WSGI middleware in front of the Flask application: every request of a user comes through here."""
 
     def __init__(
-        self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics, watch: BodyWatch, via: str
+        self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics, watch: BodyWatch,
+        via: str,
     ) -> None:  # fmt: skip
         self._app = app
         self._settings = settings
@@ -99,7 +100,7 @@ class Gateway:
         try:
             return self._handler.answer(exchange)
         except Exception:
-            log.exception("a request could not be handled", extra={"event.action": "request_broke"})
+            log.exception("a request could not be handled", extra={"fields": {"event.action": "request_broke"}})
             exchange.reason = "internal"
             return problem(500, "Understudy failed to handle this request.")
 

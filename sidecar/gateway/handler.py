@@ -191,7 +191,9 @@ class Handler:
         try:
             visit.write = self._standby.begin_write(visit.match, visit.request, visit.user)
         except Exception:
-            log.exception("the intent of a write could not be kept", extra={"event.action": "intent_failed"})
+            log.exception(
+                "the intent of a write could not be kept", extra={"fields": {"event.action": "intent_failed"}}
+            )
             self._standby.mark_gap("an intent could not be kept")
         with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
             return self._once(visit)
@@ -270,7 +272,7 @@ class Handler:
         try:
             self._learn(visit, result)
         except Exception:
-            log.exception("learning from an answer failed", extra={"event.action": "learn_failed"})
+            log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
             self._standby.mark_gap("learning failed")
         return result
 

@@ -45,7 +45,7 @@ class Inquiry:
     def wait(self, until: float, stalled: Callable[[], bool] | None = None) -> Result | None:
         """A good result; else, when everything tried has failed, the last; None: still under way at `until`.
 
-        `until` is of time.monotonic(). With `stalled`, gives up as soon as that says so: the thread is needed elsewhere.
+        `until` is of time.monotonic(). With `stalled`, gives up once that says so: the thread is needed elsewhere.
         """
         while True:
             now = time.monotonic()
@@ -69,7 +69,8 @@ class Inquiry:
     def give_up(self) -> bool:
         """Stops asking: what has not started is taken back. True: no byte of it was or will be sent."""
         self.late = True
-        return all([self._pool.cancel(job) for job in self._jobs])
+        taken_back = [self._pool.cancel(job) for job in self._jobs]
+        return all(taken_back)
 
     def _submit(self, *, hedge: bool) -> None:
         job = self._new_job(self._inbox, hedge)

@@ -143,7 +143,7 @@ class Upstream:
             try:
                 attempt, response = wire.send(job.call)
             except Exception:
-                log.exception("a call to the upstream broke", extra={"event.action": "upstream_broke"})
+                log.exception("a call to the upstream broke", extra={"fields": {"event.action": "upstream_broke"}})
                 attempt, response = Attempt(began, stamp() - began, Outcome.UNKNOWN, None, "broken"), None
             finally:
                 self._slots.give(place)

@@ -25,9 +25,7 @@ class Recorder:
 
     def record(self, exchange: Exchange) -> None:
         """Returns when the exchange is where RECORD wants it. Raises RecordingFailed."""
-        event, bodies = to_event(
-            exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap
-        )
+        event, bodies = to_event(exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap)
         self._journal.append(event, bodies).wait(SYNC_TIMEOUT)
 
     def close(self) -> None:

@@ -90,7 +90,7 @@ def missing(shape: Shape, age: float) -> Answer:
 
 def _plain(found: Any, wanted: str) -> bool:
     """Whether a filter's value can only mean one thing for a field of this type."""
-    if isinstance(found, bool) or isinstance(found, (dict, list, float)):
+    if isinstance(found, (bool, dict, list, float)):
         return False
     return not isinstance(found, int) or str(found) == wanted or (wanted.isdecimal() and str(int(wanted)) == wanted)
 

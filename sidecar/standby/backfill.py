@@ -1,65 +1,67 @@
-"""Asks the upstream, gently, for what the standby has not seen: every list, then each record still in doubt."""
+"""Backfill: asks the upstream, gently, for what the standby has not seen, and learns from the answers as from a user's.
+
+It lists every resource, and reads what is in doubt. It waits between requests, gives way to users (its calls have the
+least priority), and what failed PATIENCE times is left for the next round.
+"""
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
-from typing import Any
-from urllib.parse import quote
+from typing import Final
 
-from sqlalchemy import Engine, select
-
-from sidecar.contract import Action, Contract
+from sidecar.contract import Action, Contract, Endpoint
 from sidecar.gateway.exchange import Request, Response
 from sidecar.standby.standby import Standby
-from sidecar.standby.store import reader, records
 
-Ask = Callable[[str, str], tuple[Response, int, int] | None]
-"""(method, target) → answer with its stamps, or None when the upstream failed or users wait."""
-Progress = Callable[[str, int, int], None]
+Ask = Callable[[str, str], "tuple[Response, int, int] | None"]
+Progress = Callable[[str | None, int, int], None]
+PATIENCE: Final = 3
+"""Times that a request is tried in one round."""
 
 
 class Backfill:
-    """One run at a time. `user` is whose credentials `ask` uses; `rate` is requests a second at the most."""
+    """One round over everything."""
 
-    def __init__(
-        self, contract: Contract, engine: Engine, ask: Ask, standby: Standby, rate: float, user: str,
-        progress: Progress = lambda name, done, total: None, sleep: Callable[[float], None] = time.sleep,
-    ) -> None:  # fmt: skip
-        self._contract, self._engine, self._ask, self._standby, self._user = contract, engine, ask, standby, user
-        self._pause, self._progress, self._sleep = 1 / rate, progress, sleep
+    def __init__(self, contract: Contract, ask: Ask, user: str, standby: Standby, rate: float) -> None:
+        self._contract = contract
+        self._ask = ask
+        self._user = user
+        self._standby = standby
+        self._pause = 1 / rate if rate > 0 else 1.0
 
-    def run(self) -> dict[str, dict[str, Any]]:
-        """Goes through the resources once; stops as soon as `ask` gives nothing. Returns completeness."""
+    def run(self, stop: threading.Event, tell: Progress) -> bool:
+        """True when all that was asked was answered. `tell` gets (resource, requests done, requests in all)."""
+        work, whole = self._work(), True
+        for done, (endpoint, target) in enumerate(work):
+            tell(endpoint.resource or endpoint.id, done, len(work))
+            answered = any(not stop.wait(self._pause) and self._once(target) for _ in range(PATIENCE))
+            whole = whole and answered
+            if stop.is_set():
+                return False
+        tell(None, len(work), len(work))
+        return whole
+
+    def _work(self) -> list[tuple[Endpoint, str]]:
+        work = []
+        for endpoint in self._contract.endpoints.values():
+            if endpoint.safe and endpoint.public and "{" not in endpoint.template:
+                work.append((endpoint, endpoint.template))
         for name in self._contract.resources:
             listing = self._contract.endpoint_for(name, Action.LIST)
-            if listing is not None and not self._standby.completeness()[name]["complete"]:
-                if "{" not in listing.template and not self._fetch(listing.template):
-                    break
-            if not self._items(name):
-                break
-        return self._standby.completeness()
+            if listing is not None and "{" not in listing.template:
+                work.append((listing, listing.template))
+        return work
 
-    def _items(self, name: str) -> bool:
-        self._standby.flush()
-        reading = self._contract.endpoint_for(name, Action.READ)
-        with reader(self._engine) as connection, connection.begin():
-            missing = list(connection.execute(select(records.c.id).where(
-                records.c.type == name, records.c.state == "doubt")).scalars())
-        for done, number in enumerate(missing if reading is not None else []):
-            assert reading is not None
-            self._progress(name, done, len(missing))
-            if not self._fetch(reading.template.replace("{" + str(reading.id_param) + "}", quote(number, safe=""))):
-                return False
-        self._progress(name, len(missing), len(missing))
-        return True
-
-    def _fetch(self, target: str) -> bool:
-        self._sleep(self._pause)
-        given = self._ask("GET", target)
-        if given is None or given[0].status >= 500:
+    def _once(self, target: str) -> bool:
+        answered = self._ask("GET", target)
+        if answered is None:
             return False
-        response, t0, t1 = given
+        response, began, ended = answered
         match = self._contract.match("GET", target)
-        self._standby.learn(match, Request("GET", target, []), response, self._user, t0, t1, compare=False)
+        request = Request("GET", target, [("Accept", "application/json")])
+        if response.status == 401:
+            return False
+        user = None if match.endpoint is None or match.endpoint.public else self._user
+        self._standby.learn(match, request, response, user, began, ended)
         return True

@@ -1,213 +1,238 @@
-"""Applies writes and observations to the tables, by one rule: what a write may have touched is in doubt until it is
-seen in an answer whose request began after that write had ended.
+"""What is known and how it changes: every function works inside one transaction of the caller's.
 
-Every function runs inside the caller's exclusive transaction.
+The rule: an observation made from stamp t0 on counts only when each write that could have touched what was observed had
+ended at or before t0. Otherwise what is known stays as it is, in doubt where a write left it so. A write that got no
+answer may take effect for a while yet, so it ends LATE_EFFECT after we stopped waiting.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+import orjson
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 
-from sidecar.contract import Action, Contract
-from sidecar.standby.learn import Listed, Observation, Record, Seen, Withheld
-from sidecar.standby.answer import in_order
+from sidecar.contract import Contract
+from sidecar.standby.callers import bump
+from sidecar.standby.learn import ListSeen, RecordMissing, RecordSeen
 from sidecar.standby.store import (
-    collections, drop, identities, meta, put, records, setting_of, sightings, views, writes,
-)  # fmt: skip
+    DOUBT,
+    GONE,
+    KNOWN,
+    collections,
+    identities,
+    meta,
+    records,
+    replies,
+    sightings,
+    views,
+    writes,
+)
 
-MEMBERSHIP: Final = ("create", "delete", "cascade")
+LATE_EFFECT: Final = 30 * 10**9
+VERIFIED_SINCE: Final = "verified_since"
 
 
-class Knowledge:
-    """The rule, over one contract."""
+def clean(connection: Connection, kind: str, record: str | None, t0: int, *, but: str = "") -> bool:
+    """Whether no write (other than `but`) to the record, or to any of the resource, was under way at t0 or later."""
+    query = select(func.count()).where(
+        writes.c.type == kind, writes.c.id != but, or_(writes.c.ended.is_(None), writes.c.ended > t0)
+    )
+    if record is not None:
+        query = query.where(or_(writes.c.record == record, writes.c.record.is_(None)))
+    return connection.scalar(query) == 0
 
-    def __init__(self, contract: Contract) -> None:
-        self._contract = contract
 
-    def tightened(self, connection: Connection, kind: str) -> bool:
-        """Whether the resource is answered only to callers who were shown the record."""
-        declared = self._contract.resources[kind].visibility == "caller"
-        return declared or setting_of(connection, f"tightened:{kind}", "") == "yes"
+def put_record(connection: Connection, seen: RecordSeen, stamp: int, state: str = KNOWN) -> None:
+    """The record is known to be so, by `stamp`."""
+    _set(connection, seen.type, seen.id, {"state": state, "body": seen.body, "stamp": stamp})
 
-    def dependents(self, kind: str) -> list[str]:
-        """Resources that reference this one, directly or not."""
-        found: list[str] = []
-        waiting = [kind]
-        while waiting:
-            target = waiting.pop()
-            for name, resource in self._contract.resources.items():
-                if target in resource.references.values() and name not in found:
-                    found.append(name)
-                    waiting.append(name)
-        return found
 
-    def since(self, connection: Connection, kind: str, t0: int) -> list[tuple[str, str]]:
-        """(record, kind) of the writes on a resource that had not ended at t0."""
-        late = or_(writes.c.ended.is_(None), writes.c.ended > t0)
-        return [(r, k) for r, k in connection.execute(
-            select(writes.c.record, writes.c.kind).where(writes.c.type == kind, late))]
+def doubt_record(connection: Connection, kind: str, record: str, stamp: int) -> None:
+    """Nobody can say how the record is now."""
+    _set(connection, kind, record, {"state": DOUBT, "stamp": stamp})
 
-    def doubt(self, connection: Connection, kind: str, ids: Iterable[str] | None = None) -> None:
-        """These records (None: all) are unknown until seen again."""
-        chosen = [records.c.type == kind] + ([records.c.id.in_(list(ids))] if ids is not None else [])
-        connection.execute(update(records).where(*chosen).values(state="doubt", digest=None))
-        self.bump(connection, kind)
 
-    def incomplete(self, connection: Connection, kind: str) -> None:
-        connection.execute(update(collections).where(collections.c.type == kind).values(complete=False))
-        self.bump(connection, kind)
+def drop_record(connection: Connection, kind: str, record: str, stamp: int) -> None:
+    """The record is known to be gone."""
+    _set(connection, kind, record, {"state": GONE, "body": None, "stamp": stamp})
 
-    def bump(self, connection: Connection, kind: str) -> None:
-        connection.execute(
-            update(collections).where(collections.c.type == kind).values(version=collections.c.version + 1)
-        )
 
-    def generation(self, connection: Connection, t0: int) -> int:
-        """The generation of knowledge from a request begun at t0."""
-        now = int(setting_of(connection, "generation", "0"))
-        return now if t0 >= int(setting_of(connection, "verified_since", "0")) else now - 1
+def doubt_referrers(connection: Connection, contract: Contract, kind: str, record: str, stamp: int) -> None:
+    """A deleted record may have taken with it those that refer to it: nobody can say."""
+    for resource in contract.resources.values():
+        for name in (name for name, target in resource.references.items() if target == kind):
+            rows = connection.execute(
+                select(records.c.id, records.c.body).where(records.c.type == resource.name, records.c.state == KNOWN)
+            ).all()
+            for row in rows:
+                if str(orjson.loads(row.body).get(name)) == record:
+                    doubt_record(connection, resource.name, row.id, stamp)
+            _unlist(connection, resource.name, stamp)
 
-    def apply(self, connection: Connection, seen: Observation, caller: str | None, t0: int) -> None:
-        late = self.since(connection, seen.type, t0)
-        generation = self.generation(connection, t0)
-        if isinstance(seen, Seen):
-            self._seen(connection, seen, caller, t0, late, generation)
-        elif isinstance(seen, Withheld):
-            self._withheld(connection, seen, caller, t0, late, generation)
-        else:
-            self._listed(connection, seen, caller, t0, late, generation)
 
-    def keep(self, connection: Connection, kind: str, record: Record, t0: int, generation: int) -> None:
-        """The record is known to be so, as of t0. An older observation never replaces a newer one."""
-        row = connection.execute(
-            select(records.c.body, records.c.state, records.c.stamp).where(
-                records.c.type == kind, records.c.id == record.id)
-        ).first()
-        if row is not None and row.stamp > t0 and row.state != "doubt":
-            return
-        values: dict[str, Any] = {"stamp": t0, "observed": time.time_ns(), "generation": generation, "state": "known"}
-        put(connection, records, {"type": kind, "id": record.id}, {**values, "body": record.text})
-        if row is None or row.body != record.text or row.state != "known":
-            self.bump(connection, kind)
+def see_record(connection: Connection, contract: Contract, seen: RecordSeen, caller: str | None, t0: int) -> None:
+    """A read showed the record."""
+    _sight(connection, contract, seen.type, [seen.id], caller)
+    row = _row(connection, seen.type, seen.id)
+    if (row is not None and row.stamp > t0) or not clean(connection, seen.type, seen.id, t0):
+        return
+    put_record(connection, seen, t0)
 
-    def gone(self, connection: Connection, kind: str, number: str, t0: int, generation: int) -> None:
-        put(connection, records, {"type": kind, "id": number}, {
-            "state": "gone", "stamp": t0, "observed": time.time_ns(), "generation": generation})
-        self.bump(connection, kind)
 
-    def show(self, connection: Connection, caller: str | None, kind: str, ids: Iterable[str]) -> None:
-        if caller is None:
-            return
-        had = set(connection.execute(select(sightings.c.id).where(
-            sightings.c.caller == caller, sightings.c.type == kind)).scalars())
-        new = [{"caller": caller, "type": kind, "id": number} for number in ids if number not in had]
-        if new:
-            connection.execute(sightings.insert(), new)
+def see_missing(connection: Connection, contract: Contract, seen: RecordMissing, t0: int) -> bool:
+    """A read said there is none. Returns True when that shows that the resource is not the same for everyone."""
+    row = _row(connection, seen.type, seen.id)
+    if (row is not None and row.stamp > t0) or not clean(connection, seen.type, seen.id, t0):
+        return False
+    if row is not None and row.state == KNOWN:
+        doubt_record(connection, seen.type, seen.id, t0)
+        return _tighten(connection, contract, seen.type)
+    if not is_private(connection, contract, seen.type):
+        drop_record(connection, seen.type, seen.id, t0)
+    return False
 
-    def _seen(
-        self, connection: Connection, seen: Seen, caller: str | None, t0: int, late: list[tuple[str, str]],
-        generation: int,
-    ) -> None:  # fmt: skip
-        if any(kind == "cascade" or number == seen.record.id for number, kind in late):
-            return
-        self.keep(connection, seen.type, seen.record, t0, generation)
-        self.show(connection, caller, seen.type, [seen.record.id])
-        if seen.own and caller is not None and not any(kind == "create" for _, kind in late):
-            key = {"user": caller, "type": seen.type}
-            put(connection, identities, key, {"id": seen.record.id, "generation": generation})
 
-    def _withheld(
-        self, connection: Connection, seen: Withheld, caller: str | None, t0: int, late: list[tuple[str, str]],
-        generation: int,
-    ) -> None:  # fmt: skip
-        if any(kind in MEMBERSHIP or number == seen.id for number, kind in late):
-            return
-        drop(connection, sightings, caller=caller or "", type=seen.type, id=seen.id)
-        if self._contradicts(connection, seen.type, seen.id, generation):
-            self._tighten(connection, seen.type, seen.id)
-        elif seen.absent and not self.tightened(connection, seen.type):
-            self.gone(connection, seen.type, seen.id, t0, generation)
+def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller: str | None, t0: int) -> bool:
+    """A list was shown. Returns True when that shows that the resource is not the same for everyone."""
+    _sight(connection, contract, seen.type, [record.id for record in seen.records], caller)
+    if not clean(connection, seen.type, None, t0):
+        return False
+    known = {row.id: row for row in connection.execute(select(records).where(records.c.type == seen.type))}
+    for record in seen.records:
+        row = known.get(record.id)
+        if row is None or (row.stamp <= t0 and (row.state != KNOWN or row.body != record.body)):
+            put_record(connection, record, t0)
+    if is_private(connection, contract, seen.type):
+        _view(connection, seen, caller, t0)
+        return False
+    if seen.filters:
+        return False
+    listed = {record.id for record in seen.records}
+    unlisted = [row for row in known.values() if row.id not in listed and row.state != GONE and row.stamp <= t0]
+    if any(row.state == KNOWN for row in unlisted):
+        for row in unlisted:
+            doubt_record(connection, seen.type, row.id, t0)
+        return _tighten(connection, contract, seen.type)
+    for row in unlisted:
+        drop_record(connection, seen.type, row.id, t0)
+    _collection(connection, seen.type, {"complete": True, "stamp": t0, "observed": time.time_ns()})
+    connection.execute(delete(writes).where(writes.c.type == seen.type, writes.c.ended <= t0))
+    return False
 
-    def _contradicts(self, connection: Connection, kind: str, number: str, generation: int) -> bool:
-        row = connection.execute(select(records.c.state, records.c.generation).where(
-            records.c.type == kind, records.c.id == number)).first()
-        return row is not None and row.state == "known" and row.generation >= generation
 
-    def _tighten(self, connection: Connection, kind: str, number: str) -> None:
-        """The upstream hides from one caller what it showed another: from now on, only to whom it was shown."""
-        if not self.tightened(connection, kind):
-            put(connection, meta, {"key": f"tightened:{kind}"}, {"value": "yes"})
-            self.doubt(connection, kind, [number])
+def see_own(connection: Connection, caller: str, record: str) -> None:
+    """The caller's own record is this one."""
+    connection.execute(delete(identities).where(identities.c.caller == caller))
+    connection.execute(insert(identities).values(caller=caller, id=record))
 
-    def _listed(
-        self, connection: Connection, seen: Listed, caller: str | None, t0: int, late: list[tuple[str, str]],
-        generation: int,
-    ) -> None:  # fmt: skip
-        touched = {number for number, _ in late}
-        if any(kind == "cascade" for _, kind in late):
-            return
-        for record in seen.records:
-            if record.id not in touched:
-                self.keep(connection, seen.type, record, t0, generation)
-        ids = [record.id for record in seen.records]
-        self.show(connection, caller, seen.type, [number for number in ids if number not in touched])
-        if any(kind in MEMBERSHIP for _, kind in late) or (seen.filters and late):
-            return
-        now = time.time_ns()
-        if caller is not None:
-            put(connection, views, {"caller": caller, "type": seen.type, "filters": json.dumps(seen.filters)}, {
-                "ids": json.dumps(ids), "stamp": t0, "observed": now, "generation": generation})
-        if not seen.filters:
-            self._whole(connection, seen, set(ids), touched, t0, generation)
 
-    def _whole(
-        self, connection: Connection, seen: Listed, ids: set[str], touched: set[str], t0: int, generation: int
-    ) -> None:
-        for row in connection.execute(select(records).where(
-            records.c.type == seen.type, records.c.state != "gone")).all():
-            if row.id in ids or row.id in touched:
-                continue
-            if row.state == "known" and row.stamp > t0:
-                return
-            if row.state == "known" and row.generation >= generation:
-                self._tighten(connection, seen.type, row.id)
-            if not self.tightened(connection, seen.type):
-                self.gone(connection, seen.type, row.id, t0, generation)
-        order = in_order(self._contract.resources[seen.type], [record.fields for record in seen.records])
-        put(connection, collections, {"type": seen.type}, {
-            "complete": True, "ordered": order == list(range(len(ids))), "stamp": t0, "observed": time.time_ns(),
-            "generation": generation})
-        self.bump(connection, seen.type)
+def see_reply(connection: Connection, endpoint: str, kind: str, status: int, content_type: str, body: bytes) -> None:
+    """The upstream's own words."""
+    connection.execute(delete(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind))
+    row = {"status": status, "content_type": content_type[:200], "body": body, "observed": time.time_ns()}
+    connection.execute(insert(replies).values(endpoint=endpoint, kind=kind, **row))
 
-    def begin(self, connection: Connection, kind: str, action: Action, number: str) -> str:
-        """Doubts what a write may touch, before it is sent. Returns the record's state until now."""
-        prior = connection.execute(select(records.c.state).where(
-            records.c.type == kind, records.c.id == number)).scalar() or ""
-        if number:
-            self.doubt(connection, kind, [number])
-        if action is Action.CREATE:
-            connection.execute(delete(views).where(views.c.type == kind))
-            connection.execute(delete(identities).where(identities.c.type == kind))
-        else:
-            unfiltered = views.c.filters == "[]" if action is Action.UPDATE else and_(False)
-            connection.execute(delete(views).where(views.c.type == kind, ~unfiltered))
-            connection.execute(delete(identities).where(identities.c.type == kind, identities.c.id == number))
-        if action is Action.DELETE:
-            for dependent in self.dependents(kind):
-                self.doubt(connection, dependent)
-                self.incomplete(connection, dependent)
-                connection.execute(delete(views).where(views.c.type == dependent))
-                connection.execute(delete(identities).where(identities.c.type == dependent))
-        self.bump(connection, kind)
-        return prior
 
-    def overlapped(self, connection: Connection, write: str, kind: str, number: str, started: int) -> bool:
-        """Whether another write may have touched the record while this one was in flight."""
-        return bool(connection.execute(select(func.count()).select_from(writes).where(
-            writes.c.id != write, writes.c.type == kind, or_(writes.c.record == number, writes.c.kind == "cascade"),
-            or_(writes.c.ended.is_(None), writes.c.ended > started))).scalar())
+def is_private(connection: Connection, contract: Contract, kind: str) -> bool:
+    """Whether callers may see different records: by the contract, or by what the upstream was seen to do."""
+    if contract.resources[kind].visibility == "caller":
+        return True
+    return bool(connection.scalar(select(collections.c.private).where(collections.c.type == kind)))
+
+
+def unsettled(connection: Connection, kind: str, *, membership: bool) -> bool:
+    """Whether writes are under way or unclear: any, or only those that add or remove records."""
+    query = select(func.count()).where(writes.c.type == kind, writes.c.outcome.in_(("open", "unknown")))
+    if membership:
+        query = query.where(writes.c.record.is_(None))
+    return bool(connection.scalar(query))
+
+
+def expire(connection: Connection, now: int, upstream_timeout: float) -> None:
+    """Writes that nobody can be waiting for any more have ended, unclear; old settled ones are dropped."""
+    patience = int(upstream_timeout * 1e9) + LATE_EFFECT
+    connection.execute(
+        update(writes)
+        .where(writes.c.ended.is_(None), writes.c.started < now - patience)
+        .values(ended=now + LATE_EFFECT, outcome="unknown")
+    )
+    settled = and_(writes.c.outcome.in_(("success", "failure")), writes.c.ended < now - 2 * patience)
+    connection.execute(delete(writes).where(settled))
+
+
+def changed(connection: Connection, kind: str, stamp: int) -> None:
+    """Records of the resource were added or removed: lists that were shown to single callers no longer hold."""
+    bump(connection, f"changed:{kind}", stamp)
+
+
+def _row(connection: Connection, kind: str, record: str) -> Any:
+    return connection.execute(select(records).where(records.c.type == kind, records.c.id == record)).one_or_none()
+
+
+def _set(connection: Connection, kind: str, record: str, values: Mapping[str, Any]) -> None:
+    values = {**values, "observed": time.time_ns()} if values["state"] != DOUBT else dict(values)
+    where = and_(records.c.type == kind, records.c.id == record)
+    if connection.execute(update(records).where(where).values(**values)).rowcount == 0:
+        row = {"body": None, "observed": time.time_ns(), **values}
+        connection.execute(insert(records).values(type=kind, id=record, **row))
+
+
+def _collection(connection: Connection, kind: str, values: Mapping[str, Any]) -> None:
+    if connection.execute(update(collections).where(collections.c.type == kind).values(**values)).rowcount == 0:
+        row = {"complete": False, "stamp": 0, "observed": 0, "private": False, **values}
+        connection.execute(insert(collections).values(type=kind, **row))
+
+
+def _unlist(connection: Connection, kind: str, stamp: int) -> None:
+    _collection(connection, kind, {"complete": False, "stamp": stamp})
+
+
+def _tighten(connection: Connection, contract: Contract, kind: str) -> bool:
+    """From now on the resource is shown only to callers who were shown it. True: this is news."""
+    if is_private(connection, contract, kind):
+        return False
+    _collection(connection, kind, {"private": True, "complete": False})
+    return True
+
+
+def _sight(connection: Connection, contract: Contract, kind: str, ids: Iterable[str], caller: str | None) -> None:
+    if caller is None or not is_private(connection, contract, kind):
+        return
+    mine = and_(sightings.c.caller == caller, sightings.c.type == kind)
+    seen = set(connection.scalars(select(sightings.c.id).where(mine)))
+    new = [{"caller": caller, "type": kind, "id": record} for record in ids if record not in seen]
+    if new:
+        connection.execute(insert(sightings), new)
+
+
+def _view(connection: Connection, seen: ListSeen, caller: str | None, t0: int) -> None:
+    if caller is None:
+        return
+    where = and_(views.c.caller == caller, views.c.type == seen.type, views.c.filters == seen.filters)
+    connection.execute(delete(views).where(where))
+    row = {
+        "caller": caller,
+        "type": seen.type,
+        "filters": seen.filters,
+        "ids": orjson.dumps([record.id for record in seen.records]).decode(),
+        "stamp": t0,
+        "observed": time.time_ns(),
+    }
+    connection.execute(insert(views).values(row))
+
+
+def see_created(connection: Connection, contract: Contract, kind: str, record: str, caller: str) -> None:
+    """The caller made or changed the record, so may see it."""
+    _sight(connection, contract, kind, [record], caller)
+
+
+def latest_stamp(engine: Engine) -> int:
+    """The newest stamp that is kept, or 0: what comes after a restart must be newer."""
+    columns = (records.c.stamp, collections.c.stamp, writes.c.started, writes.c.ended)
+    with engine.execution_options(writes=False).connect() as connection, connection.begin():
+        stamps = [connection.scalar(select(func.max(column))) or 0 for column in columns]
+        since = connection.scalar(select(meta.c.value).where(meta.c.name == VERIFIED_SINCE)) or 0
+    return max(*stamps, since)

@@ -1,4 +1,4 @@
-"""From an exchange to what is now known. Pure: it says what was seen, not whether that may be believed (knowledge.py)."""
+"""From an exchange to what is now known. Pure: it says what was seen, not whether to believe it (knowledge.py)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def observations(contract: Contract, match: Match, request: Request, response: R
     if response.status in (403, 404, 410) and match.record_id is not None and not endpoint.own:
         body = _readable(response) or b""
         missing = RecordMissing(resource.name, match.record_id)
-        return [missing, ReplySeen("missing", response.status, media, body)] if response.status == 404 else [missing]
+        reusable = response.status == 404 and match.record_id.encode() not in body
+        return [missing, ReplySeen("missing", 404, media, body)] if reusable else [missing]
     value = _json(response) if 200 <= response.status < 300 else None
     if value is None:
         return []
@@ -127,7 +128,20 @@ def _list(resource: Resource, value: Any) -> list[RecordSeen] | None:
         return None
     seen = [whole_record(resource, item) for item in value]
     whole = [record for record in seen if record is not None]
-    return whole if len(whole) == len(seen) and len({record.id for record in whole}) == len(whole) else None
+    if len(whole) != len(seen) or len({record.id for record in whole}) != len(whole):
+        return None
+    return whole if _in_order(resource, value) else None
+
+
+def _in_order(resource: Resource, rows: list[dict[str, Any]]) -> bool:
+    """Whether the upstream orders its list as the contract says: else we could not make the same list."""
+    ordered = list(rows)
+    for name, descending in reversed(resource.order):
+        try:
+            ordered.sort(key=lambda row: row[name], reverse=descending)
+        except (KeyError, TypeError):
+            return False
+    return ordered == rows
 
 
 def _json(response: Response) -> Any:

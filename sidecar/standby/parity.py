@@ -1,76 +1,94 @@
-"""Compares what the standby would have said with what the upstream said, and keeps score per endpoint."""
+"""Parity: what the standby would have answered, compared with what the upstream did answer, off the request path."""
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from sqlalchemy import Engine, delete, func, insert, select
+import orjson
+from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, func, insert, select, update
 
-from sidecar.contract import Match
+from sidecar.contract import Resource
+from sidecar.database import metadata
 from sidecar.gateway.exchange import Response
+from sidecar.gateway.validate import Unreadable, plain_body
 from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.store import reader, scores
+from sidecar.standby.learn import LIMIT, without_origin
 
-WINDOW: Final = 1000
-"""Comparisons kept per endpoint."""
+HOUR: Final = 3600
+WINDOW: Final = 24
+"""Hours that the score looks back."""
+
+parity: Final = Table(
+    "parity",
+    metadata,
+    Column("endpoint", String(200), primary_key=True),
+    Column("hour", BigInteger, primary_key=True),
+    Column("equal", Integer, nullable=False, default=0),
+    Column("different", Integer, nullable=False, default=0),
+    Column("unknown", Integer, nullable=False, default=0),
+)
 
 
 class Parity:
-    """Scores in the database; differences are kept as the places that differ, never the values."""
+    """Keeps score per endpoint."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def compare(self, match: Match, ours: Answer | DontKnow, theirs: Response) -> str:
-        """equal, different or unknown; also keeps the score."""
-        verdict, places = judge(ours, theirs)
-        if match.endpoint is not None:
-            with self._engine.begin() as connection:
-                connection.execute(insert(scores).values(endpoint=match.endpoint.id, verdict=verdict, at=time.time(),
-                                                         sample=json.dumps(places[:20]) if places else None))
-                limit = select(func.max(scores.c.id)).scalar_subquery() - WINDOW * 50
-                connection.execute(delete(scores).where(scores.c.id < limit))
+    def compare(self, endpoint: str, ours: Answer | DontKnow, theirs: Response, resource: Resource) -> str:
+        """Counts one comparison: equal, different, or unknown where the standby would not have answered."""
+        verdict = compare(ours, theirs, resource)
+        hour = int(time.time()) // HOUR
+        with self._engine.begin() as connection:
+            where = (parity.c.endpoint == endpoint) & (parity.c.hour == hour)
+            column = parity.c[verdict]
+            if connection.execute(update(parity).where(where).values({verdict: column + 1})).rowcount == 0:
+                row = {"equal": 0, "different": 0, "unknown": 0, verdict: 1}
+                connection.execute(insert(parity).values(endpoint=endpoint, hour=hour, **row))
         return verdict
 
-    def counts(self, endpoint: str) -> dict[str, int]:
-        with reader(self._engine) as connection, connection.begin():
-            recent = select(scores.c.verdict).where(scores.c.endpoint == endpoint).order_by(
-                scores.c.id.desc()).limit(WINDOW)
-            found = list(connection.execute(recent).scalars())
-        return {word: found.count(word) for word in ("equal", "different", "unknown")}
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """Per endpoint: equal, different, unknown, and ratio (None where nothing was compared)."""
+        since = int(time.time()) // HOUR - WINDOW
+        sums = [func.sum(parity.c[name]).label(name) for name in ("equal", "different", "unknown")]
+        query = select(parity.c.endpoint, *sums).where(parity.c.hour > since).group_by(parity.c.endpoint)
+        with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
+            rows = connection.execute(query).all()
+        return {
+            row.endpoint: {
+                "equal": int(row.equal),
+                "different": int(row.different),
+                "unknown": int(row.unknown),
+                "ratio": row.equal / (row.equal + row.different) if row.equal + row.different else None,
+            }
+            for row in rows
+        }
 
     def ratio(self, endpoint: str) -> float | None:
-        """Of the answers we would have given, the share that was equal; None when none was compared."""
-        counts = self.counts(endpoint)
-        said = counts["equal"] + counts["different"]
-        return counts["equal"] / said if said else None
+        """The share of comparisons that agreed; None where there were none."""
+        score = self.scores().get(endpoint)
+        return None if score is None else score["ratio"]
 
 
-def judge(ours: Answer | DontKnow, theirs: Response) -> tuple[str, list[str]]:
+def compare(ours: Answer | DontKnow, theirs: Response, resource: Resource) -> str:
+    """equal, different or unknown. JSON is compared as values, and URLs without their origin."""
     if isinstance(ours, DontKnow):
-        return "unknown", []
+        return "unknown"
     if ours.status != theirs.status:
-        return "different", ["status"]
+        return "different"
+    if ours.status != 200:
+        return "equal"
     try:
-        left, right = json.loads(ours.body), json.loads(theirs.body)
-    except ValueError:
-        return ("equal", []) if ours.body == theirs.body else ("different", ["body"])
-    places = _places(left, right, "$")
-    return ("different", places) if places else ("equal", [])
+        left, right = orjson.loads(ours.body), orjson.loads(plain_body(theirs, LIMIT))
+    except (orjson.JSONDecodeError, Unreadable):
+        return "different"
+    return "equal" if _normal(left, resource) == _normal(right, resource) else "different"
 
 
-def _places(left: Any, right: Any, where: str) -> list[str]:
-    if isinstance(left, dict) and isinstance(right, dict):
-        if left.keys() != right.keys():
-            return [f"{where}: members"]
-        return [place for key in left for place in _places(left[key], right[key], f"{where}.{key}")]
-    if isinstance(left, list) and isinstance(right, list):
-        if len(left) != len(right):
-            return [f"{where}: length"]
-        return [p for n, pair in enumerate(zip(left, right, strict=True)) for p in _places(*pair, f"{where}[{n}]")]
-    if isinstance(left, str) and isinstance(right, str) and left != right and where.endswith("url"):
-        return [] if urlsplit(left)[2:] == urlsplit(right)[2:] else [where]
-    return [] if type(left) is type(right) and left == right else [where]
+def _normal(value: Any, resource: Resource) -> Any:
+    if isinstance(value, list):
+        return [_normal(item, resource) for item in value]
+    if isinstance(value, dict) and resource.url_field and isinstance(value.get(resource.url_field), str):
+        return {**value, resource.url_field: without_origin(value[resource.url_field])}
+    return value

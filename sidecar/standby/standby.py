@@ -1,7 +1,8 @@
-"""The standby of one process: what the gateway asks and tells. Thread-safe; processes share the database.
+"""The standby: what the gateway tells it, and what it answers. One per process; all share the database.
 
-A write is on disk before it is sent and settled before its answer leaves. Reads are learned a moment later, in the
-order they came; an observation that a write may have overtaken is dropped, so lateness costs freshness, never truth.
+Promises: an intent is on disk before `begin_write` returns, and what a write did before `end_write` returns. Answers
+are given from one consistent look at what is known. Learning from reads happens later, in a thread, and may be dropped
+under load; nothing is ever believed that a write may have overtaken.
 """
 
 from __future__ import annotations
@@ -9,260 +10,273 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import random
-import re
 import threading
 import time
-import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+import orjson
+from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
-from sidecar.contract import Action, Contract, Match
-from sidecar.gateway.exchange import Outcome, Request, Response
+from sidecar.contract import Action, Contract, Match, Resource
+from sidecar.gateway.exchange import Outcome, Request, Response, uuid7
 from sidecar.settings import Settings
+from sidecar.standby import knowledge
 from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.callers import Callers, Standing
-from sidecar.standby.inquire import Inquirer
-from sidecar.standby.knowledge import Knowledge
-from sidecar.standby.learn import load, observe, sent_fields, whole
+from sidecar.standby.callers import Callers, Standing, bump
+from sidecar.standby.learn import (
+    ListSeen,
+    OwnSeen,
+    RecordMissing,
+    RecordSeen,
+    ReplySeen,
+    observations,
+    whole_record,
+)
+from sidecar.standby.library import Library
 from sidecar.standby.parity import Parity
-from sidecar.standby.store import (
-    collections, credentials, exclusive, meta, put, reader, records, replies, setting_of, shapes, writes,
-)  # fmt: skip
+from sidecar.standby.store import DOUBT, KNOWN, collections, meta, records, writes
 
 log = logging.getLogger(__name__)
-GRACE: Final = 30 * 10**9
-"""A write that got no answer may still take effect for so long: what is seen sooner does not settle it."""
-KEEP: Final = 600 * 10**9
-LONGEST: Final = 300 * 10**9
-"""Observations that took longer are not used; ended writes are kept for longer than that (KEEP)."""
-HARMLESS: Final = frozenset({400, 401, 403, 405, 406, 409, 413, 415, 422, 429})
-"""Answers to a write that say it changed nothing."""
+QUEUE: Final = 2000
+"""Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 
 
 @dataclass(frozen=True)
 class Write:
-    """A write under way."""
+    """A write under way: its intent's id, and the state of the record before it."""
 
     id: str
-    kind: str
-    record: str
-    action: Action
+    match: Match
+    secrets: bool
     started: int
-    prior: str
-    secret: bool
-    names: tuple[str, ...]
-    endpoint: str
+    before: str | None
 
 
 class Standby:
-    """Everything that the gateway needs to know."""
+    """The façade. Thread-safe."""
 
-    def __init__(self, contract: Contract, engine: Engine, settings: Settings, grace: int = GRACE) -> None:
-        self._contract, self._engine, self._settings, self._grace = contract, engine, settings, grace
-        self._knowledge = Knowledge(contract)
+    def __init__(self, contract: Contract, engine: Engine, settings: Settings) -> None:
+        self._contract = contract
+        self._engine = engine
+        self._reader = engine.execution_options(writes=False)
+        self._settings = settings
         self._callers = Callers(engine)
-        self._inquirer = Inquirer(contract, engine, self._knowledge, settings.unverified == "serve")
+        self._library = Library(contract, serve_unverified=settings.unverified == "serve")
         self.parity = Parity(engine)
-        self._process = f"{settings.node_name}/{os.getpid()}/{_born(os.getpid())}"
-        self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._checked = 0.0
-        self._able: dict[str, bool] = {}
-        with engine.begin() as connection:
-            exclusive(connection)
-            for name in contract.resources:
-                if not connection.execute(select(collections.c.type).where(collections.c.type == name)).first():
-                    connection.execute(insert(collections).values(
-                        type=name, complete=False, ordered=False, stamp=0, observed=0, generation=-1, version=0))
-        self.refresh()
-        self._thread = threading.Thread(target=self._run, name="learner", daemon=True)
+        self._process = f"{settings.node_name}/{os.getpid()}"
+        self._ready: frozenset[str] = frozenset()
+        self._verified_since = 0
+        self._expired = 0.0
+        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
+        self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
         self._thread.start()
 
-    # Writes
-    def begin_write(self, match: Match, request: Request, user: str | None) -> Write | None:
-        """Makes the intent durable and doubts what it may touch. None for what acts on no resource."""
+    # Writes -------------------------------------------------------------------------------------------------------
+
+    def begin_write(self, match: Match, request: Request, user: str | None) -> Write:
+        """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
         endpoint = match.endpoint
-        if endpoint is None or endpoint.resource is None or endpoint.repeatable:
-            return None
-        action = endpoint.action if endpoint.action.writes else Action.DELETE
-        kind, number = endpoint.resource, "" if action is Action.CREATE else match.record_id or ""
-        sent = sent_fields(request.body)
-        resource = self._contract.resources[kind]
-        secret = bool(resource.username_field) and (
-            action is Action.DELETE or (bool(resource.secrets) and (sent is None or bool(resource.secrets & sent.keys()))))
-        identity = str(uuid.uuid4())
+        assert endpoint is not None
+        assert endpoint.resource is not None
+        now, kind, record = stamp(), endpoint.resource, match.record_id
+        ident = uuid7(time.time_ns())
         with self._engine.begin() as connection:
-            exclusive(connection)
-            names = self._names(connection, kind, number, sent)
-            prior = self._knowledge.begin(connection, kind, action, number)
-            started = stamp()
-            targets = [(kind, number, action.value)]
-            if action is Action.DELETE:
-                targets += [(name, "*", "cascade") for name in self._knowledge.dependents(kind)]
-            rows = {(t, r): k for t, r, k in targets}
-            connection.execute(insert(writes), [
-                {"id": identity, "type": t, "record": r, "kind": k, "endpoint": endpoint.id, "process": self._process,
-                 "started": started, "ended": None, "outcome": None, "prior": prior, "accepted": time.time_ns()}
-                for (t, r), k in rows.items()])
-        return Write(identity, kind, number, action, started, prior, secret, names, endpoint.id)
+            before = None
+            if record is not None:
+                query = select(records.c.state).where(records.c.type == kind, records.c.id == record)
+                before = connection.scalar(query)
+                if before is not None:
+                    knowledge.doubt_record(connection, kind, record, now)
+            row = {
+                "id": ident,
+                "endpoint": endpoint.id,
+                "type": kind,
+                "record": record,
+                "user": user,
+                "process": self._process,
+                "accepted_at": time.time_ns(),
+                "started": now,
+                "ended": None,
+                "outcome": "open",
+            }
+            connection.execute(insert(writes).values(row))
+        secrets = endpoint.takes_secrets and any(name.encode() in request.body for name in self._contract.secrets)
+        return Write(ident, match, secrets, now, before)
 
-    def end_write(self, write: Write | None, response: Response | None, outcome: Outcome, user: str | None) -> None:
-        """Settles a write, durably. Unclear ones leave in doubt what they may have touched."""
-        if write is None:
+    def end_write(self, write: Write, response: Response | None, outcome: Outcome, user: str | None) -> None:
+        """Keeps what became of a write. A 4xx took no effect; neither did one that was not sent (FAILURE)."""
+        refused = response is not None and 400 <= response.status < 500
+        now = stamp()
+        with self._engine.begin() as connection:
+            if refused or outcome is Outcome.FAILURE:
+                self._took_no_effect(connection, write, now)
+                verdict = "failure"
+            elif (
+                outcome is Outcome.SUCCESS
+                and response is not None
+                and self._took_effect(connection, write, response, user, now)
+            ):
+                verdict = "success"
+            else:
+                self._unclear(connection, write, now)
+                verdict = "unknown"
+            ended = now + knowledge.LATE_EFFECT if verdict == "unknown" and response is None else now
+            connection.execute(update(writes).where(writes.c.id == write.id).values(ended=ended, outcome=verdict))
+
+    def _took_no_effect(self, connection: Connection, write: Write, now: int) -> None:
+        """The record is as it was, unless another write was there meanwhile."""
+        kind, record = _about(write)
+        if record is None or write.before is None or write.before == DOUBT:
             return
-        status = response.status if response is not None else None
-        good = status is not None and 200 <= status < 300 and outcome is Outcome.SUCCESS
-        untouched = status in HARMLESS or (response is None and outcome is Outcome.FAILURE)
-        with self._engine.begin() as connection:
-            exclusive(connection)
-            now = stamp()
-            if good and response is not None:
-                self._succeeded(connection, write, response, user, now)
-            elif untouched:
-                if write.prior in ("known", "gone") and not self._overlapped(connection, write, write.record):
-                    connection.execute(update(records).where(
-                        records.c.type == write.kind, records.c.id == write.record).values(state=write.prior))
-            elif write.action is not Action.UPDATE:
-                self._knowledge.incomplete(connection, write.kind)
-            if write.secret and not untouched:
-                self._forget(connection, write.names)
-            self._knowledge.bump(connection, write.kind)
-            unclear = not good and not untouched and status is None
-            connection.execute(update(writes).where(writes.c.id == write.id).values(
-                ended=now + self._grace if unclear else now,
-                outcome="success" if good else "failure" if untouched else "unknown"))
-            connection.execute(delete(writes).where(writes.c.ended < now - KEEP))
-        if write.secret and not untouched:
-            self._callers.refresh()
+        if knowledge.clean(connection, kind, record, write.started, but=write.id):
+            where = (records.c.type == kind) & (records.c.id == record)
+            connection.execute(update(records).where(where).values(state=write.before, stamp=now))
 
-    def _succeeded(
+    def _took_effect(
         self, connection: Connection, write: Write, response: Response, user: str | None, now: int
-    ) -> None:
-        generation = self._knowledge.generation(connection, write.started)
-        if write.action is Action.DELETE:
-            if not self._overlapped(connection, write, write.record):
-                self._knowledge.gone(connection, write.kind, write.record, now, generation)
-            return
-        try:
-            record = whole(self._contract.resources[write.kind], load(response.body))
-        except ValueError:
-            record = None
-        fits = record is not None and (write.action is Action.CREATE or record.id == write.record)
-        if record is None or not fits:
-            if write.action is Action.CREATE:
-                self._knowledge.incomplete(connection, write.kind)
-            return
-        if self._overlapped(connection, write, record.id):
-            put(connection, records, {"type": write.kind, "id": record.id}, {
-                "body": record.text, "state": "doubt", "stamp": now, "observed": time.time_ns(),
-                "generation": generation})
-        else:
-            self._knowledge.keep(connection, write.kind, record, now, generation)
-        self._knowledge.show(connection, user, write.kind, [record.id])
+    ) -> bool:
+        """Applies a write that the upstream confirmed. False when its answer does not say what is now true."""
+        kind, record = _about(write)
+        resource = self._contract.resources[kind]
+        alone = record is None or knowledge.clean(connection, kind, record, write.started, but=write.id)
+        if write.match.endpoint is not None and write.match.endpoint.action is Action.DELETE and record is not None:
+            if alone:
+                knowledge.drop_record(connection, kind, record, now)
+            knowledge.doubt_referrers(connection, self._contract, kind, record, now)
+            knowledge.changed(connection, kind, now)
+            return alone
+        seen = _record_in(resource, response)
+        if seen is None or (record is not None and seen.id != record) or not alone:
+            return False
+        knowledge.put_record(connection, seen, now)
+        if record is None:
+            knowledge.changed(connection, kind, now)
+        if user is not None:
+            knowledge.see_created(connection, self._contract, kind, seen.id, user)
+        if write.secrets and resource.username_field is not None:
+            name = orjson.loads(seen.body).get(resource.username_field)
+            if isinstance(name, str):
+                self._callers.forget(connection, name)
+        return True
 
-    def _overlapped(self, connection: Connection, write: Write, number: str) -> bool:
-        return self._knowledge.overlapped(connection, write.id, write.kind, number, write.started)
+    def _unclear(self, connection: Connection, write: Write, now: int) -> None:
+        kind, record = _about(write)
+        knowledge.changed(connection, kind, now)
+        if record is not None:
+            knowledge.doubt_record(connection, kind, record, now)
+            if write.match.endpoint is not None and write.match.endpoint.action is Action.DELETE:
+                knowledge.doubt_referrers(connection, self._contract, kind, record, now)
 
-    def _names(
-        self, connection: Connection, kind: str, number: str, sent: dict[str, Any] | None
-    ) -> tuple[str, ...]:
-        """The users whose credentials a write may change; empty: nobody can say whose."""
-        field = self._contract.resources[kind].username_field
-        body = connection.execute(select(records.c.body).where(
-            records.c.type == kind, records.c.id == number, records.c.state == "known")).scalar()
-        if field is None or (number and body is None):
-            return ()
-        found = {load(body.encode()).get(field)} if body else set()
-        return tuple(str(name) for name in (found | {(sent or {}).get(field)}) - {None})
+    # Learning -----------------------------------------------------------------------------------------------------
 
-    def _forget(self, connection: Connection, names: tuple[str, ...]) -> None:
-        chosen = [credentials.c.user.in_(names)] if names else []
-        connection.execute(update(credentials).where(credentials.c.retired == 0, *chosen).values(retired=stamp()))
-
-    # Reads
-    def learn(
-        self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int,
-        compare: bool | None = None,
-    ) -> None:  # fmt: skip
-        """Takes an answer in, soon; `compare` (None: a sample) first compares it with what we would have said."""
-        if t1 - t0 <= LONGEST and request.method == "GET":
-            chosen = random.random() < self._settings.parity_sample if compare is None else compare
-            self._queue.put((match, request, response, user, t0, chosen))
-
-    def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
-        """What is truly known for this caller, or why nothing is."""
-        return self._inquirer.answer(match, request, user)
-
-    def likely(self, match: Match) -> bool:
-        """A guess from memory."""
-        return match.endpoint is not None and self._able.get(match.endpoint.id, False)
-
-    def flush(self, timeout: float = 5.0) -> bool:
-        """Waits until everything given to `learn` is known; False when that took too long."""
-        done = threading.Event()
-        self._queue.put(done)
-        return done.wait(timeout)
-
-    def close(self) -> None:
-        self._queue.put(None)
-        self._thread.join(5)
-
-    def _run(self) -> None:
-        running = True
-        while running:
-            batch = [self._queue.get()]
-            while len(batch) < 100 and not self._queue.empty():
-                batch.append(self._queue.get())
-            running = None not in batch
-            try:
-                self._take([item for item in batch if isinstance(item, tuple)])
-            except Exception:
-                log.exception("learning failed", extra={"event.action": "learn_failed"})
-            for item in batch:
-                if isinstance(item, threading.Event):
-                    item.set()
-
-    def _take(self, batch: list[Any]) -> None:
-        for match, request, response, user, t0, compare in batch:
-            if compare and not self._busy(match, t0):
-                self.parity.compare(match, self.answer(match, request, user), response)
-            with self._engine.begin() as connection:
-                exclusive(connection)
-                self._shape(connection, match, request, response)
-                for seen in observe(self._contract, match, request, response):
-                    self._knowledge.apply(connection, seen, user, t0)
-
-    def _busy(self, match: Match, t0: int) -> bool:
-        kind = match.endpoint.resource if match.endpoint else None
-        with reader(self._engine) as connection, connection.begin():
-            return kind is not None and bool(self._knowledge.since(connection, kind, t0))
-
-    def _shape(self, connection: Connection, match: Match, request: Request, response: Response) -> None:
-        endpoint, media = match.endpoint, response.header("content-type") or ""
-        if endpoint is None:
-            return
-        key = {"endpoint": endpoint.id, "status": response.status}
-        if endpoint.public and endpoint.action is Action.CALL and response.status == 200 and not request.query:
-            put(connection, replies, {"endpoint": endpoint.id, "key": ""}, {
-                "status": 200, "media": media, "body": response.body, "observed": time.time_ns()})
-        elif endpoint.resource and response.status in (200, 404) and "json" in media:
-            named = re.search(rf"\b{re.escape(match.record_id or ' ')}\b", response.body.decode(errors="replace"))
-            if response.status == 200 or (not named and len(response.body) < 4096):
-                put(connection, shapes, key, {"media": media, "body": response.body if response.status == 404 else None})
-
-    # Callers
-    def check(self, user: str, password: str) -> Standing:
-        return self._callers.check(user, password)
+    def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
+        """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
+        compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
+        self._later(lambda: self._learn(match, request, response, user, t0, compare))
 
     def accepted(self, user: str, password: str) -> None:
-        self._callers.accepted(user, password)
+        """The upstream has accepted these credentials."""
+        if self._callers.is_new(user, password):
+            self._later(lambda: self._callers.remember(user, password))
 
     def rejected(self, user: str, password: str) -> None:
-        self._callers.rejected(user, password)
+        """The upstream answered 401 to these credentials."""
+        if self._callers.may_know(user, password):
+            self._callers.reject(user, password)
+        else:
+            self._later(lambda: self._callers.reject(user, password))
+
+    def flush(self, timeout: float = 5.0) -> None:
+        """Waits until all that is queued has been learned."""
+        done = threading.Event()
+        self._work.put(done.set)
+        if not done.wait(timeout):
+            raise TimeoutError("the standby is still learning")
+
+    def _later(self, work: Callable[[], None]) -> None:
+        try:
+            self._work.put_nowait(work)
+        except queue.Full:
+            return
+
+    def _learner(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                work()
+            except Exception:
+                log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+
+    def _learn(
+        self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
+    ) -> None:
+        endpoint = match.endpoint
+        seen = observations(self._contract, match, request, response)
+        if endpoint is None or not seen:
+            return
+        if compare and endpoint.resource is not None and request.method == "GET":
+            self._compare(match, request, response, user, t0)
+        with self._engine.begin() as connection:
+            for observation in seen:
+                self._see(connection, endpoint.id, observation, user, t0)
+
+    def _see(self, connection: Connection, endpoint: str, seen: Any, user: str | None, t0: int) -> None:
+        private = False
+        if isinstance(seen, RecordSeen):
+            knowledge.see_record(connection, self._contract, seen, user, t0)
+        elif isinstance(seen, RecordMissing):
+            private = knowledge.see_missing(connection, self._contract, seen, t0)
+        elif isinstance(seen, ListSeen):
+            private = knowledge.see_list(connection, self._contract, seen, user, t0)
+        elif isinstance(seen, OwnSeen) and user is not None:
+            knowledge.see_own(connection, user, seen.id)
+        elif isinstance(seen, ReplySeen):
+            knowledge.see_reply(connection, endpoint, seen.kind, seen.status, seen.content_type, seen.body)
+        if private:
+            fields = {"event.action": "visibility_tightened", "resource": seen.type}
+            log.warning(
+                "the upstream does not show everyone the same: from now on neither do we", extra={"fields": fields}
+            )
+
+    def _compare(self, match: Match, request: Request, response: Response, user: str | None, t0: int) -> None:
+        """Parity: what we would have said before we learned this answer."""
+        kind = match.endpoint.resource if match.endpoint else None
+        with self._reader.connect() as connection, connection.begin():
+            if kind is None or not knowledge.clean(connection, kind, match.record_id, t0):
+                return
+            ours = self._library.answer(connection, match, request, user)
+        assert match.endpoint is not None
+        self.parity.compare(match.endpoint.id, ours, response, self._contract.resources[kind])
+
+    # Answers ------------------------------------------------------------------------------------------------------
+
+    def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
+        """What is known to be true for this caller, whose credentials have been checked."""
+        try:
+            with self._reader.connect() as connection, connection.begin():
+                return self._library.answer(connection, match, request, user)
+        except SQLAlchemyError:
+            log.exception("the standby's database failed", extra={"fields": {"event.action": "database_failed"}})
+            return DontKnow("database")
+
+    def likely(self, match: Match) -> bool:
+        """A guess, from memory, whether the standby could answer."""
+        endpoint = match.endpoint
+        return endpoint is not None and (endpoint.public or endpoint.resource in self._ready) and endpoint.safe
+
+    def check(self, user: str, password: str) -> Standing:
+        """Who the caller is to us."""
+        try:
+            return self._callers.check(user, password)
+        except SQLAlchemyError:
+            log.exception("the standby's database failed", extra={"fields": {"event.action": "database_failed"}})
+            return Standing.UNKNOWN
+
+    def is_revoked(self, user: str) -> bool:
+        return self._callers.is_revoked(user)
 
     def revoke(self, user: str) -> None:
         self._callers.revoke(user)
@@ -270,85 +284,103 @@ class Standby:
     def restore(self, user: str) -> None:
         self._callers.restore(user)
 
-    def is_revoked(self, user: str) -> bool:
-        return self._callers.is_revoked(user)
-
-    # State
-    def mark_gap(self, reason: str) -> None:
-        """Traffic may have passed us by: what is known is unverified until it is seen again."""
-        log.warning("knowledge is unverified: %s", reason, extra={"event.action": "gap"})
-        with self._engine.begin() as connection:
-            exclusive(connection)
-            generation = int(setting_of(connection, "generation", "0")) + 1
-            put(connection, meta, {"key": "generation"}, {"value": str(generation)})
-            put(connection, meta, {"key": "verified_since"}, {"value": str(stamp())})
+    # State --------------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Looks at what other processes wrote; finds writes whose process died."""
-        self._callers.refresh()
-        if time.monotonic() - self._checked > 2:
-            self._checked = time.monotonic()
-            self._bury()
-        completeness = self.completeness()
-        self._able = {
-            name: endpoint.resource is None or (
-                completeness[endpoint.resource]["complete"] if endpoint.action is Action.LIST
-                else completeness[endpoint.resource]["known"] > 0)
-            for name, endpoint in self._contract.endpoints.items() if endpoint.method == "GET"
-        }
+        """Looks at what other processes know; called every quarter of a second."""
+        with self._reader.connect() as connection, connection.begin():
+            self._callers.refresh(connection)
+            self._verified_since = (
+                connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
+            )
+            rows = connection.execute(select(collections)).all()
+        since = self._verified_since
+        self._ready = frozenset(row.type for row in rows if row.complete and row.stamp >= since)
+        if time.monotonic() - self._expired > 5:
+            self._expired = time.monotonic()
+            with self._engine.begin() as connection:
+                knowledge.expire(connection, stamp(), self._settings.upstream_timeout)
 
-    def _bury(self) -> None:
-        """Writes of processes that died are unclear."""
-        with reader(self._engine) as connection, connection.begin():
-            running = set(connection.execute(select(writes.c.process).where(writes.c.ended.is_(None))).scalars())
-        dead = [name for name in running if self._is_dead(name)]
-        if not dead:
-            return
+    def verified_since(self) -> int:
+        """The stamp before which nothing that is known is verified."""
+        return self._verified_since
+
+    def mark_gap(self, reason: str) -> None:
+        """Changes may have passed us by: what is known counts as unverified until it is seen again."""
+        log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         with self._engine.begin() as connection:
-            exclusive(connection)
-            lost = [writes.c.process.in_(dead), writes.c.ended.is_(None)]
-            for kind in connection.execute(select(writes.c.type).where(*lost, writes.c.kind != "update")).scalars().all():
-                self._knowledge.incomplete(connection, kind)
-            connection.execute(update(writes).where(*lost).values(ended=stamp() + self._grace, outcome="unknown"))
-
-    def _is_dead(self, process: str) -> bool:
-        node, pid, born = process.rsplit("/", 2)
-        return node == self._settings.node_name and _born(int(pid)) != born
+            bump(connection, knowledge.VERIFIED_SINCE, stamp())
 
     def completeness(self) -> dict[str, dict[str, Any]]:
-        """By resource: known, expected, complete, in_doubt, verified, ratio."""
-        found = {}
-        with reader(self._engine) as connection, connection.begin():
-            generation = int(setting_of(connection, "generation", "0"))
-            counts = {(t, s): n for t, s, n in connection.execute(select(
-                records.c.type, records.c.state, func.count()).group_by(records.c.type, records.c.state))}
-            fresh = {t: n for t, n in connection.execute(select(records.c.type, func.count()).where(
-                records.c.state == "known", records.c.generation >= generation).group_by(records.c.type))}
-            for row in connection.execute(select(collections)):
-                known, doubt = counts.get((row.type, "known"), 0), counts.get((row.type, "doubt"), 0)
-                verified = row.generation >= generation and fresh.get(row.type, 0) == known
-                complete = bool(row.complete) and verified and not doubt
-                ratio = 1.0 if complete else fresh.get(row.type, 0) / max(1, known + doubt) if row.complete else 0.0
-                found[row.type] = {"known": known, "expected": known + doubt if row.complete else None,
-                                   "complete": complete, "in_doubt": doubt, "verified": verified, "ratio": ratio}
-        return found
+        """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""
+        with self._reader.connect() as connection, connection.begin():
+            since = connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
+            lists = {row.type: row for row in connection.execute(select(collections))}
+            query = select(records.c.type, records.c.state, func.count().label("n")).group_by(
+                records.c.type, records.c.state
+            )
+            counts = {(row.type, row.state): row.n for row in connection.execute(query)}
+            unsettled = {
+                name: knowledge.unsettled(connection, name, membership=True) for name in self._contract.resources
+            }
+        state = {}
+        for name in self._contract.resources:
+            known, doubt, row = counts.get((name, KNOWN), 0), counts.get((name, DOUBT), 0), lists.get(name)
+            complete = row is not None and row.complete and not unsettled[name]
+            verified = row is not None and row.stamp >= since
+            ratio = (known / (known + doubt) if known + doubt else 1.0) if complete and verified else None
+            state[name] = {
+                "known": known,
+                "in_doubt": doubt,
+                "complete": complete,
+                "verified": verified,
+                "private": bool(row is not None and row.private),
+                "ratio": ratio,
+            }
+        return state
 
     def ready(self, endpoint_id: str) -> tuple[bool, str]:
-        """Whether the standby can answer for an endpoint, and why not."""
+        """Whether the standby can answer for the endpoint, and why not."""
         endpoint = self._contract.endpoints[endpoint_id]
-        if endpoint.method != "GET":
-            return False, "writes_need_the_upstream"
-        if endpoint.resource is None:
-            with reader(self._engine) as connection, connection.begin():
-                had = connection.execute(select(replies.c.key).where(replies.c.endpoint == endpoint_id)).first()
-            return had is not None, "known" if had else "never_seen"
-        state = self.completeness()[endpoint.resource]
-        return state["complete"], "complete" if state["complete"] else "incomplete"
+        if endpoint.public and endpoint.safe:
+            return self._library.has_page(self._reader, endpoint_id), "the page has not been seen yet"
+        if endpoint.resource is None or not endpoint.safe or endpoint.action is Action.CALL:
+            return False, "only the upstream can answer this"
+        row = self.completeness()[endpoint.resource]
+        if row["private"] or self._contract.resources[endpoint.resource].visibility == "caller":
+            return False, "each caller sees something else"
+        if not row["complete"]:
+            return False, f"not all {endpoint.resource} are known"
+        if not row["verified"]:
+            return False, "what is known is unverified"
+        if row["in_doubt"]:
+            return False, f"{row['in_doubt']} {endpoint.resource} are in doubt"
+        return True, "ready"
+
+    def unsettled(self) -> list[Mapping[str, Any]]:
+        """Writes that are under way or unclear."""
+        columns = (writes.c.id, writes.c.endpoint, writes.c.type, writes.c.record, writes.c.user)
+        query = select(*columns, writes.c.accepted_at, writes.c.outcome).where(
+            writes.c.outcome.in_(("open", "unknown"))
+        )
+        with self._reader.connect() as connection, connection.begin():
+            return [dict(row) for row in connection.execute(query.order_by(writes.c.accepted_at)).mappings()]
+
+    def close(self) -> None:
+        """Learns what is queued, then ends."""
+        self._work.put(None)
+        self._thread.join(10)
 
 
-def _born(pid: int) -> str:
-    """When a process started, in clock ticks; empty when there is none."""
+def _about(write: Write) -> tuple[str, str | None]:
+    endpoint = write.match.endpoint
+    assert endpoint is not None
+    assert endpoint.resource is not None
+    return endpoint.resource, write.match.record_id
+
+
+def _record_in(resource: Resource, response: Response) -> RecordSeen | None:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
+        return whole_record(resource, orjson.loads(response.body))
+    except orjson.JSONDecodeError:
+        return None

@@ -1,57 +1,73 @@
-"""The standby's tables. What is known, what was begun, who may see it: SQLite or PostgreSQL by one code path."""
+"""What the standby keeps: the tables. SQLite or PostgreSQL, by one code path.
+
+The rule of every table is in knowledge.py. Stamps are sidecar.clock's; `observed` and `accepted_at` are wall time (ns).
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import (
-    BigInteger, Boolean, Column, Connection, Engine, Float, Index, Integer, LargeBinary, String, Table, Text, delete,
-    insert, select, update,
-)  # fmt: skip
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text
 
 from sidecar.database import metadata
 
+KNOWN: Final = "known"
+GONE: Final = "gone"
+DOUBT: Final = "doubt"
+
 records: Final = Table(
-    "standby_records",
+    "records",
     metadata,
     Column("type", String(100), primary_key=True),
-    Column("id", String(200), primary_key=True),
+    Column("id", String(100), primary_key=True),
+    Column("state", String(10), nullable=False),
     Column("body", Text),
-    Column("state", String(8), nullable=False),
     Column("stamp", BigInteger, nullable=False),
     Column("observed", BigInteger, nullable=False),
-    Column("digest", String(64)),
-    Column("generation", Integer, nullable=False),
 )
+"""One row a record. `body` is the JSON as the upstream wrote it, less the origin of its URL field; `stamp` orders
+knowledge; `observed` is for Age."""
+
 collections: Final = Table(
-    "standby_collections",
+    "collections",
     metadata,
     Column("type", String(100), primary_key=True),
     Column("complete", Boolean, nullable=False),
-    Column("ordered", Boolean, nullable=False),
     Column("stamp", BigInteger, nullable=False),
     Column("observed", BigInteger, nullable=False),
-    Column("generation", Integer, nullable=False),
-    Column("version", BigInteger, nullable=False),
+    Column("private", Boolean, nullable=False, default=False),
 )
+"""Whether every record of a resource is known; `private` once the upstream was seen to show it to some callers only."""
+
 writes: Final = Table(
-    "standby_writes",
+    "writes",
     metadata,
     Column("id", String(40), primary_key=True),
-    Column("type", String(100), primary_key=True),
-    Column("record", String(200), primary_key=True),
-    Column("kind", String(8), nullable=False),
     Column("endpoint", String(200), nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("record", String(100)),
+    Column("user", Text),
     Column("process", String(200), nullable=False),
+    Column("accepted_at", BigInteger, nullable=False),
     Column("started", BigInteger, nullable=False),
     Column("ended", BigInteger),
-    Column("outcome", String(8)),
-    Column("prior", String(8), nullable=False),
-    Column("accepted", BigInteger, nullable=False),
-    Index("standby_writes_type", "type", "ended"),
+    Column("outcome", String(10), nullable=False),
+    Index("writes_by_record", "type", "record"),
+    Index("writes_open", "ended"),
 )
+"""Intents. `outcome`: open while under way, then success, failure (nothing took effect) or unknown."""
+
+sightings: Final = Table(
+    "sightings",
+    metadata,
+    Column("caller", String(200), primary_key=True),
+    Column("type", String(100), primary_key=True),
+    Column("id", String(100), primary_key=True),
+)
+"""Records that a caller was shown, or created."""
+
 views: Final = Table(
-    "standby_views",
+    "views",
     metadata,
     Column("caller", String(200), primary_key=True),
     Column("type", String(100), primary_key=True),
@@ -59,96 +75,38 @@ views: Final = Table(
     Column("ids", Text, nullable=False),
     Column("stamp", BigInteger, nullable=False),
     Column("observed", BigInteger, nullable=False),
-    Column("generation", Integer, nullable=False),
 )
-sightings: Final = Table(
-    "standby_sightings",
-    metadata,
-    Column("caller", String(200), primary_key=True),
-    Column("type", String(100), primary_key=True),
-    Column("id", String(200), primary_key=True),
-)
+"""The ids of the last clean list that a caller was shown, by its filters; kept where callers see different records."""
+
 credentials: Final = Table(
-    "standby_credentials",
+    "credentials",
     metadata,
-    Column("user", String(200), primary_key=True),
-    Column("hash", String(300), primary_key=True),
-    Column("first", BigInteger, nullable=False),
-    Column("last", BigInteger, nullable=False),
-    Column("retired", BigInteger, nullable=False),
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("user", String(200), nullable=False, index=True),
+    Column("hash", String(300), nullable=False),
+    Column("accepted_at", BigInteger, nullable=False),
 )
-revocations: Final = Table("standby_revocations", metadata, Column("user", String(200), primary_key=True))
+revocations: Final = Table(
+    "revocations", metadata, Column("user", String(200), primary_key=True), Column("at", BigInteger, nullable=False)
+)
 identities: Final = Table(
-    "standby_identities",
-    metadata,
-    Column("user", String(200), primary_key=True),
-    Column("type", String(100), primary_key=True),
-    Column("id", String(200), nullable=False),
-    Column("generation", Integer, nullable=False),
+    "identities", metadata, Column("caller", String(200), primary_key=True), Column("id", String(100), nullable=False)
 )
+"""Which record is the caller's own, from endpoints with `x-understudy-self`."""
+
 replies: Final = Table(
-    "standby_replies",
+    "replies",
     metadata,
     Column("endpoint", String(200), primary_key=True),
-    Column("key", String(500), primary_key=True),
+    Column("kind", String(40), primary_key=True),
     Column("status", Integer, nullable=False),
-    Column("media", String(200), nullable=False),
+    Column("content_type", String(200), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("observed", BigInteger, nullable=False),
 )
-shapes: Final = Table(
-    "standby_shapes",
-    metadata,
-    Column("endpoint", String(200), primary_key=True),
-    Column("status", Integer, primary_key=True),
-    Column("media", String(200), nullable=False),
-    Column("body", LargeBinary),
-)
+"""The upstream's own words: `page` of a public endpoint, `good` (status and type only) and `missing` (its 404)."""
+
 meta: Final = Table(
-    "standby_meta", metadata, Column("key", String(200), primary_key=True), Column("value", Text, nullable=False)
+    "standby_meta", metadata, Column("name", String(100), primary_key=True), Column("value", BigInteger, nullable=False)
 )
-scores: Final = Table(
-    "standby_scores",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("endpoint", String(200), nullable=False),
-    Column("verdict", String(10), nullable=False),
-    Column("at", Float, nullable=False),
-    Column("sample", Text),
-    Index("standby_scores_endpoint", "endpoint", "id"),
-)
-
-
-def put(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
-    """Updates the row with that key, or inserts it."""
-    where = [table.c[name] == value for name, value in key.items()]
-    changed = connection.execute(update(table).where(*where).values(**values)) if values else None
-    if changed is None or changed.rowcount == 0:
-        if changed is None and connection.execute(select(1).select_from(table).where(*where)).first():
-            return
-        connection.execute(insert(table).values(**key, **values))
-
-
-def drop(connection: Connection, table: Table, **key: Any) -> None:
-    """Deletes the rows with those values."""
-    connection.execute(delete(table).where(*(table.c[name] == value for name, value in key.items())))
-
-
-def reader(engine: Engine) -> Any:
-    """A read transaction: one snapshot, taking no lock."""
-    options: dict[str, Any] = {"writes": False}
-    if engine.dialect.name == "postgresql":
-        options["isolation_level"] = "REPEATABLE READ"
-    return engine.connect().execution_options(**options)
-
-
-def exclusive(connection: Connection) -> None:
-    """One writer at a time, as SQLite's BEGIN IMMEDIATE already gives."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7305501)")
-
-
-def setting_of(connection: Connection, key: str, default: str) -> str:
-    """A value of `meta`."""
-    value = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
-    return default if value is None else str(value)
+"""`verified_since`: what is known by an older stamp is unverified. `changed:<type>`, `credentials_version`."""

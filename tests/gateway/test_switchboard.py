@@ -51,9 +51,7 @@ def heard() -> list[Transition]:
 
 @pytest.fixture
 def pair(engine: Engine, clock: Clock, heard: list[Transition]) -> tuple[Switchboard, Switchboard]:
-    one, two = (
-        Switchboard(engine, ENDPOINTS, f"node:{n}", on_transition=heard.append, clock=clock) for n in (1, 2)
-    )
+    one, two = (Switchboard(engine, ENDPOINTS, f"node:{n}", on_transition=heard.append, clock=clock) for n in (1, 2))
     return one, two
 
 

@@ -265,7 +265,7 @@ def wrapped(secret: Any) -> Any:
     return st.recursive(inner, grow, max_leaves=5)
 
 
-SECRET_TEXT = st.text(string.ascii_letters + string.digits + "\"\\ é&=+%/", min_size=6, max_size=20).map("zQ".__add__)
+SECRET_TEXT = st.text(string.ascii_letters + string.digits + '"\\ é&=+%/', min_size=6, max_size=20).map("zQ".__add__)
 
 
 @given(st.data(), SECRET_TEXT, st.booleans())

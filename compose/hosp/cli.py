@@ -1,0 +1,33 @@
+"""`understudy simulate`: HOSP on this machine."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+from compose.hosp.profiles import PROFILES
+from compose.hosp.server import Simulator
+
+
+@click.command()
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="ordinary", show_default=True)
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same records and faults.")
+@click.option("--port", default=9000, show_default=True, help="0: any free port.")
+@click.option("--control-port", type=int, help="Default: the port after --port, or any free one.")
+@click.option("--time-scale", default=1.0, show_default=True, help="0.01 makes HOSP's sleeps a hundred times shorter.")
+def simulate(profile: str, seed: int, port: int, control_port: int | None, time_scale: float) -> None:
+    """Run the HOSP simulator until Ctrl-C. Its control endpoint switches the profile at run time."""
+    if control_port is None:
+        control_port = port + 1 if port else 0
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        simulator = Simulator(profile, seed, port, control_port, time_scale)
+    except OSError as error:
+        raise click.ClickException(f"port {port} or {control_port}: {error.strerror}") from None
+    with simulator:
+        click.echo(f"HOSP on {simulator.url}, control on {simulator.control_url}, profile {profile}")
+        stop.wait()

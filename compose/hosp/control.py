@@ -1,0 +1,101 @@
+"""The simulator's control endpoint, on a port of its own, and the client that tests and the demo use."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from compose.hosp.profiles import PROFILES
+
+if TYPE_CHECKING:
+    from compose.hosp.server import Simulator
+
+
+def control_server(simulator: Simulator, port: int) -> ThreadingHTTPServer:
+    """GET /profile, /applied, /requests, /records, /users; POST /profile, /fault; DELETE /applied, /requests."""
+
+    class Control(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Nothing to log."""
+
+        def do_GET(self) -> None:
+            hosp = simulator.hosp
+            views: dict[str, Any] = {
+                "/profile": lambda: {"name": simulator.profile_name, "profiles": list(PROFILES)},
+                "/applied": lambda: hosp.applied,
+                "/requests": lambda: {"counts": simulator.counts, "max_in_flight": simulator.most_in_flight},
+                "/records": lambda: {name: list(table.values()) for name, table in hosp.data.tables.items()},
+                "/users": lambda: simulator.users,
+            }
+            with hosp.lock:
+                found = views.get(self.path)
+                self._send(200, found()) if found else self._send(404, {"error": f"no {self.path}"})
+
+        def do_DELETE(self) -> None:
+            if self.path == "/applied":
+                simulator.hosp.applied.clear()
+            elif self.path == "/requests":
+                simulator.counts.clear()
+                simulator.most_in_flight = simulator.in_flight
+            self._send(200, {})
+
+        def do_POST(self) -> None:
+            try:
+                given = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+                if self.path == "/profile":
+                    simulator.set_profile(given["name"])
+                else:
+                    simulator.fault(**given)
+            except (ValueError, KeyError, TypeError) as error:
+                return self._send(400, {"error": f"{type(error).__name__}: {error}", "profiles": list(PROFILES)})
+            return self._send(200, {"name": simulator.profile_name})
+
+        def _send(self, status: int, value: Any) -> None:
+            body = json.dumps(value).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Control)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    return server
+
+
+def users(control_url: str) -> list[tuple[str, str]]:
+    """Names and passwords of staff."""
+    return [(name, password) for name, password in _ask(control_url, "GET", "/users")]
+
+
+def set_profile(control_url: str, name: str) -> None:
+    """Switches the profile."""
+    _ask(control_url, "POST", "/profile", {"name": name})
+
+
+def applied(control_url: str) -> list[dict[str, Any]]:
+    """Writes that took effect, in order."""
+    return list(_ask(control_url, "GET", "/applied"))
+
+
+def _ask(control_url: str, method: str, path: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(control_url + path, data, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def post_note(url: str, user: str, password: str, body: dict[str, Any]) -> None:
+    """Writes a note through the public API; HOSP may well be failing just then."""
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url + "/notes", json.dumps(body).encode(), headers)
+    try:
+        urllib.request.urlopen(request, timeout=10).close()
+    except OSError:
+        return

@@ -1,0 +1,173 @@
+"""Looks up what is known, in one transaction, and decides whether it suffices for an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine, select
+
+from sidecar.contract import Action, Contract, Endpoint, Match, Resource
+from sidecar.gateway.exchange import Request
+from sidecar.standby import knowledge
+from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, accepts_json, item, listing, missing
+from sidecar.standby.learn import list_filters
+from sidecar.standby.store import DOUBT, GONE, KNOWN, collections, identities, meta, records, replies, sightings, views
+
+
+class Library:
+    """Answers reads. Never writes."""
+
+    def __init__(self, contract: Contract, *, serve_unverified: bool) -> None:
+        self._contract = contract
+        self._serve_unverified = serve_unverified
+
+    def answer(self, connection: Connection, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
+        """The answer, or why there is none. `user` has been checked."""
+        endpoint = match.endpoint
+        if endpoint is None or not endpoint.safe:
+            return DontKnow("not_a_read")
+        if endpoint.public:
+            return self._page(connection, endpoint)
+        if endpoint.resource is None or user is None or endpoint.action is Action.CALL:
+            return DontKnow("not_kept")
+        if not accepts_json(request):
+            return DontKnow("not_json")
+        resource = self._contract.resources[endpoint.resource]
+        if endpoint.action is Action.LIST:
+            return self._list(connection, endpoint, resource, request, user)
+        record = match.record_id
+        if endpoint.own:
+            record = connection.scalar(select(identities.c.id).where(identities.c.caller == user))
+            if record is None:
+                return DontKnow("unknown_caller")
+        if request.query or record is None:
+            return DontKnow("unknown_query")
+        return self._item(connection, endpoint, resource, record, request, user)
+
+    def has_page(self, engine: Engine, endpoint: str) -> bool:
+        """Whether a public endpoint's page is known."""
+        with engine.connect() as connection, connection.begin():
+            query = select(replies.c.status).where(replies.c.endpoint == endpoint, replies.c.kind == "page")
+            return connection.scalar(query) is not None
+
+    def _page(self, connection: Connection, endpoint: Endpoint) -> Answer | DontKnow:
+        row = _reply(connection, endpoint.id, "page")
+        if row is None:
+            return DontKnow("never_seen")
+        return Answer(row.status, [("Content-Type", row.content_type)], row.body, _age(row.observed))
+
+    def _item(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, record: str, request: Request, user: str
+    ) -> Answer | DontKnow:
+        private = knowledge.is_private(connection, self._contract, resource.name)
+        if private and not endpoint.own and not _sighted(connection, user, resource.name, record):
+            return DontKnow("never_shown")
+        row = connection.execute(
+            select(records).where(records.c.type == resource.name, records.c.id == record)
+        ).one_or_none()
+        whole = connection.execute(select(collections).where(collections.c.type == resource.name)).one_or_none()
+        stamp = max(row.stamp if row else 0, whole.stamp if whole and whole.complete else 0)
+        verified = stamp >= _since(connection)
+        if not verified and not self._serve_unverified:
+            return DontKnow("unverified")
+        if row is not None and row.state == DOUBT:
+            return DontKnow("in_doubt")
+        if row is not None and row.state == KNOWN:
+            shape = _shape(connection, endpoint.id, "good") or Shape()
+            observed = max(row.observed, whole.observed if whole and whole.complete else 0)
+            return item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
+        if private or not verified:
+            return DontKnow("never_seen")
+        absent = whole is not None and whole.complete
+        if knowledge.unsettled(connection, resource.name, membership=True):
+            absent = False
+        if (row is not None and row.state == GONE) or absent:
+            observed = row.observed if row is not None else whole.observed if whole else 0
+            return missing(_shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
+        return DontKnow("never_seen")
+
+    def _list(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, request: Request, user: str
+    ) -> Answer | DontKnow:
+        filters = list_filters(endpoint.filters, request.query)
+        if filters is None or not resource.list_matches_read:
+            return DontKnow("unknown_query")
+        if knowledge.is_private(connection, self._contract, resource.name):
+            return self._view(connection, endpoint, resource, filters, request, user)
+        whole = connection.execute(select(collections).where(collections.c.type == resource.name)).one_or_none()
+        if whole is None or not whole.complete:
+            return DontKnow("incomplete")
+        verified = whole.stamp >= _since(connection)
+        if not verified and not self._serve_unverified:
+            return DontKnow("unverified")
+        if knowledge.unsettled(connection, resource.name, membership=True):
+            return DontKnow("unsettled_write")
+        rows = connection.execute(
+            select(records.c.state, records.c.body).where(records.c.type == resource.name, records.c.state != GONE)
+        ).all()
+        if any(row.state == DOUBT for row in rows):
+            return DontKnow("in_doubt")
+        bodies = [row.body for row in rows]
+        return self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified)
+
+    def _view(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, filters: str, request: Request, user: str
+    ) -> Answer | DontKnow:
+        """The last list that this caller was shown, if nothing was added or removed since."""
+        where = (views.c.caller == user) & (views.c.type == resource.name) & (views.c.filters == filters)
+        view = connection.execute(select(views).where(where)).one_or_none()
+        if view is None:
+            return DontKnow("never_shown")
+        changed = connection.scalar(select(meta.c.value).where(meta.c.name == f"changed:{resource.name}")) or 0
+        if view.stamp < changed or knowledge.unsettled(connection, resource.name, membership=False):
+            return DontKnow("changed_since")
+        verified = view.stamp >= _since(connection)
+        if not verified and not self._serve_unverified:
+            return DontKnow("unverified")
+        ids = orjson.loads(view.ids)
+        rows = {row.id: row for row in connection.execute(select(records).where(records.c.type == resource.name))}
+        if any(ident not in rows or rows[ident].state != KNOWN for ident in ids):
+            return DontKnow("in_doubt")
+        bodies = [rows[ident].body for ident in ids]
+        return self._listing(connection, endpoint, resource, bodies, filters, request, view.observed, verified)
+
+    def _listing(
+        self,
+        connection: Connection,
+        endpoint: Endpoint,
+        resource: Resource,
+        bodies: Sequence[str],
+        filters: str,
+        request: Request,
+        observed: int,
+        verified: bool,
+    ) -> Answer | DontKnow:
+        shape = _shape(connection, endpoint.id, "good") or Shape()
+        pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
+        return listing(resource, bodies, pairs, request, Shape(200, shape.content_type), _age(observed), not verified)
+
+
+def _reply(connection: Connection, endpoint: str, kind: str) -> Any:
+    query = select(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind)
+    return connection.execute(query).one_or_none()
+
+
+def _shape(connection: Connection, endpoint: str, kind: str) -> Shape | None:
+    row = _reply(connection, endpoint, kind)
+    return None if row is None else Shape(row.status, row.content_type, row.body)
+
+
+def _sighted(connection: Connection, caller: str, kind: str, record: str) -> bool:
+    where = (sightings.c.caller == caller) & (sightings.c.type == kind) & (sightings.c.id == record)
+    return connection.scalar(select(sightings.c.id).where(where)) is not None
+
+
+def _since(connection: Connection) -> int:
+    return connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
+
+
+def _age(observed: int) -> float:
+    return max(0.0, (time.time_ns() - observed) / 1e9)

@@ -1,0 +1,182 @@
+"""A real sidecar for tests: its own processes, on loopback, its data in a folder of the test's."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+TOKEN = "test-token"
+
+
+@dataclass
+class Got:
+    """An answer."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def __getitem__(self, name: str) -> str:
+        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    port: int, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None, timeout: float = 40
+) -> Got:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    sent = dict(headers or {})
+    if isinstance(body, (dict, list)):
+        body, sent["Content-Type"] = json.dumps(body), "application/json"
+    try:
+        connection.request(method, target, body=body, headers=sent)
+        answer = connection.getresponse()
+        return Got(answer.status, answer.getheaders(), answer.read())
+    finally:
+        connection.close()
+
+
+def raw(port: int, data: bytes, timeout: float = 10, half_close: bool = False) -> bytes:
+    """Sends bytes as they are and returns all that comes back until the server closes or falls silent."""
+    with socket.create_connection(("127.0.0.1", port), timeout) as connection:
+        connection.sendall(data)
+        if half_close:
+            connection.shutdown(socket.SHUT_WR)
+        got = b""
+        try:
+            while chunk := connection.recv(65536):
+                got += chunk
+        except (TimeoutError, ConnectionResetError):
+            return got
+        return got
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(true: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
+    """Waits for something to become true, and returns it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            value = true()
+        except OSError:
+            value = None
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what or true}")
+
+
+class Sidecar:
+    """`understudy sidecar` as a person runs it."""
+
+    def __init__(self, upstream: str, data: Path, **settings: str) -> None:
+        self.data = data
+        self.port, self.control = free_port(), free_port()
+        data.mkdir(parents=True, exist_ok=True)
+        self.environ = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("UNDERSTUDY_")},
+            "UNDERSTUDY_UPSTREAM": upstream,
+            "UNDERSTUDY_LISTEN": f"127.0.0.1:{self.port}",
+            "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{self.control}",
+            "UNDERSTUDY_DATA": str(data),
+            "UNDERSTUDY_CONTROL_TOKEN": TOKEN,
+            **{f"UNDERSTUDY_{name.upper()}": value for name, value in settings.items()},
+        }
+        self.log = data.parent / f"{data.name}.log"
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "sidecar", "sidecar"]
+            self.process = subprocess.Popen(
+                command, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        until(lambda: self.answers(self.port) and self.answers(self.control), 30, f"sidecar, see {self.log}")
+
+    def answers(self, port: int) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the sidecar ended: {self.log.read_text()[-3000:]}")
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None) -> Got:
+        return ask(self.port, method, target, headers, body)
+
+    def plane(self, method: str, path: str, body: Any = None) -> Got:
+        return ask(self.control, method, path, {"Authorization": f"Bearer {TOKEN}"}, body)
+
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sidecar", *words]
+        return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
+
+    def journal(self) -> list[dict[str, Any]]:
+        lines = []
+        for path in sorted((self.data / "journal").glob("*.jsonl")):
+            lines += [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+        return lines
+
+    def events(self, **fields: str) -> list[dict[str, Any]]:
+        return [line["event"] for line in self.journal() if _fits(line["event"], fields)]
+
+    def kill(self) -> None:
+        """kill -9 of every process at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        until(lambda: not self._group(), 5, "all processes gone")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def _group(self) -> bool:
+        try:
+            os.killpg(self.process.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
+    def __enter__(self) -> Sidecar:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.stop()
+
+
+def _fits(event: dict[str, Any], fields: dict[str, str]) -> bool:
+    known = {
+        "path": event.get("url", {}).get("path"),
+        "request_id": event.get("http", {}).get("request", {}).get("id"),
+        "outcome": event.get("understudy", {}).get("outcome"),
+    }
+    return all(known[name] == value for name, value in fields.items())
+
+
+def running(upstream: str, data: Path, **settings: str) -> Iterator[Sidecar]:
+    with Sidecar(upstream, data, **settings) as sidecar:
+        yield sidecar
