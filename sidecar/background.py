@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from queue import SimpleQueue
+from typing import Final
 
 from sidecar import clock
 from sidecar.app import new_upstream, via
@@ -23,6 +24,7 @@ from sidecar.gateway.upstream import Job, Priority, Result, Upstream
 from sidecar.gateway.validate import fault
 from sidecar.gateway.wire import Call
 from sidecar.metrics import Metrics
+from sidecar.record.offsets import started
 from sidecar.record.shipper import Report, Shipper
 from sidecar.record.stores import EventStore, StoreUnavailable
 from sidecar.settings import Settings
@@ -32,6 +34,9 @@ from sidecar.status import backfill_asked, tell
 from sidecar.telemetry import setup_sentry
 
 log = logging.getLogger(__name__)
+IDLE: Final = 0.5
+AGAIN: Final = 5.0
+"""Seconds between rounds of backfill: what could not be had now is asked for again, gently."""
 
 
 def open_store(settings: Settings) -> EventStore:
@@ -39,7 +44,12 @@ def open_store(settings: Settings) -> EventStore:
     if settings.elasticsearch:
         from sidecar.record.stores.elastic import ElasticStore
 
-        return ElasticStore(settings.elasticsearch, api_key=settings.elasticsearch_api_key)
+        return ElasticStore(
+            settings.elasticsearch,
+            settings.elasticsearch_api_key,
+            retention=settings.retention,
+            body_retention=settings.body_retention,
+        )
     from sidecar.record.stores.embedded import EmbeddedStore
 
     return EmbeddedStore(settings.data / "events.db")
@@ -49,7 +59,15 @@ def known_checkpoints(settings: Settings) -> Mapping[str, tuple[int, str]]:
     """How far each segment had come when it was last shipped: what a journal that was cut cannot show."""
     store = open_store(settings)
     try:
-        return {point.segment: (point.sequence, point.hash) for point in store.checkpoints()}
+        points = {point.segment: (point.sequence, point.hash) for point in store.checkpoints()}
+        oldest = time.time_ns() - int(settings.journal_retention * 1e9)
+        kept = {path.stem for path in (settings.data / "journal").glob("*.jsonl")}
+        # What retention removed is not a cut: such a segment is gone as a whole, and began that long ago.
+        return {
+            name: point
+            for name, point in points.items()
+            if name.removesuffix(".jsonl") in kept or started(name)[0] > oldest
+        }
     except StoreUnavailable as error:
         log.warning("the event store does not answer: a cut tail would not be noticed (%s)", error)
         return {}
@@ -135,21 +153,26 @@ class Background:
         standby = Standby(self._contract, engine, self._settings)
         upstream = new_upstream(self._settings, 1, "backfill")
         asker = _Asker(self._settings, self._contract, upstream)
-        filled = 0
-        while not self._stop.wait(0.5):
+        filled, pause = 0, IDLE
+        while not self._stop.wait(pause):
+            pause = IDLE
+            if not asker.ready:
+                continue
             standby.refresh()
-            due = standby.verified_since() > filled
-            if asker.ready and (backfill_asked(self._settings) or due):
-                started = clock.stamp()
-                if self._fill_once(standby, asker):
-                    filled = started
-                else:
-                    self._stop.wait(5)
+            everything = backfill_asked(self._settings) or standby.verified_since() > filled
+            doubts = None if everything else standby.doubtful()
+            if not everything and not doubts:
+                continue
+            started = clock.stamp()
+            whole = self._fill_once(standby, asker, doubts)
+            if whole and everything:
+                filled = started
+            pause = AGAIN
         upstream.close()
         standby.close()
         engine.dispose()
 
-    def _fill_once(self, standby: Standby, asker: _Asker) -> bool:
+    def _fill_once(self, standby: Standby, asker: _Asker, only: set[str] | None) -> bool:
         """One round; True when it went through."""
 
         def progress(resource: str | None, done: int, total: int, running: bool = True) -> None:
@@ -159,7 +182,7 @@ class Background:
         progress(None, 0, 0)
         filling = Backfill(self._contract, asker.ask, asker.user, standby, self._settings.backfill_rate)
         try:
-            done = filling.run(self._stop, progress)
+            done = filling.run(self._stop, progress, only)
             standby.flush()
             return done
         except Exception:

@@ -7,7 +7,7 @@ least priority), and what failed PATIENCE times is left for the next round.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from sidecar.contract import Action, Contract, Endpoint
@@ -21,7 +21,7 @@ PATIENCE: Final = 3
 
 
 class Backfill:
-    """One round over everything."""
+    """Rounds over everything, or over what is in doubt."""
 
     def __init__(self, contract: Contract, ask: Ask, user: str, standby: Standby, rate: float) -> None:
         self._contract = contract
@@ -30,9 +30,12 @@ class Backfill:
         self._standby = standby
         self._pause = 1 / rate if rate > 0 else 1.0
 
-    def run(self, stop: threading.Event, tell: Progress) -> bool:
-        """True when all that was asked was answered. `tell` gets (resource, requests done, requests in all)."""
-        work, whole = self._work(), True
+    def run(self, stop: threading.Event, tell: Progress, only: Collection[str] | None = None) -> bool:
+        """True when all that was asked was answered. `tell` gets (resource, requests done, requests in all).
+
+        `only`: these resources, because something of them is in doubt; None: everything.
+        """
+        work, whole = self._work(only), True
         for done, (endpoint, target) in enumerate(work):
             tell(endpoint.resource or endpoint.id, done, len(work))
             answered = any(not stop.wait(self._pause) and self._once(target) for _ in range(PATIENCE))
@@ -42,12 +45,12 @@ class Backfill:
         tell(None, len(work), len(work))
         return whole
 
-    def _work(self) -> list[tuple[Endpoint, str]]:
+    def _work(self, only: Collection[str] | None) -> list[tuple[Endpoint, str]]:
         work = []
         for endpoint in self._contract.endpoints.values():
-            if endpoint.safe and endpoint.public and "{" not in endpoint.template:
+            if only is None and endpoint.safe and endpoint.public and "{" not in endpoint.template:
                 work.append((endpoint, endpoint.template))
-        for name in self._contract.resources:
+        for name in self._contract.resources if only is None else only:
             listing = self._contract.endpoint_for(name, Action.LIST)
             if listing is not None and "{" not in listing.template:
                 work.append((listing, listing.template))

@@ -151,6 +151,13 @@ def unsettled(connection: Connection, kind: str, *, membership: bool) -> bool:
     return bool(connection.scalar(query))
 
 
+def doubtful(connection: Connection, now: int) -> set[str]:
+    """Resources that a look at the upstream would clear up: records in doubt, or writes that ended unclear."""
+    doubts = connection.scalars(select(records.c.type).where(records.c.state == DOUBT).distinct())
+    unclear = select(writes.c.type).where(writes.c.outcome == "unknown", writes.c.ended <= now).distinct()
+    return {*doubts, *connection.scalars(unclear)}
+
+
 def expire(connection: Connection, now: int, upstream_timeout: float) -> None:
     """Writes that nobody can be waiting for any more have ended, unclear; old settled ones are dropped."""
     patience = int(upstream_timeout * 1e9) + LATE_EFFECT

@@ -305,6 +305,11 @@ class Standby:
         """The stamp before which nothing that is known is verified."""
         return self._verified_since
 
+    def doubtful(self) -> set[str]:
+        """Resources of which something is in doubt that the upstream could clear up now."""
+        with self._reader.connect() as connection, connection.begin():
+            return knowledge.doubtful(connection, stamp())
+
     def mark_gap(self, reason: str) -> None:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
         log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
