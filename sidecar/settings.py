@@ -264,3 +264,17 @@ def _from_file(config: Path | None, known: Mapping[str, Any]) -> dict[str, str]:
             raise SettingError(f"{config}: {key}: expected a string or a number; found {value!r}")
         found[full] = str(value)
     return found
+
+
+def table() -> str:
+    """The settings as README shows them."""
+    rows = ["| setting | default | what it is |", "|---|---|---|"]
+    for declared in fields(Settings):
+        default = declared.metadata["default"]
+        shown = f"`{default}`" if default else ""
+        rows.append(f"| `{declared.name.upper()}` | {shown} | {declared.metadata['help']} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())

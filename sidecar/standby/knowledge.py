@@ -8,13 +8,13 @@ answer may take effect for a while yet, so it ends LATE_EFFECT after we stopped 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 
-from sidecar.contract import Contract
+from sidecar.contract import Action, Contract, Endpoint
 from sidecar.standby.callers import bump
 from sidecar.standby.learn import ListSeen, RecordMissing, RecordSeen
 from sidecar.standby.store import (
@@ -36,12 +36,15 @@ VERIFIED_SINCE: Final = "verified_since"
 
 
 def clean(connection: Connection, kind: str, record: str | None, t0: int, *, but: str = "") -> bool:
-    """Whether no write (other than `but`) to the record, or to any of the resource, was under way at t0 or later."""
+    """Whether no write (other than `but`) to the record, or to any of the resource, was under way at t0 or later.
+
+    A create cannot touch a record that is there; who asks about one that may not be there asks about all.
+    """
     query = select(func.count()).where(
         writes.c.type == kind, writes.c.id != but, or_(writes.c.ended.is_(None), writes.c.ended > t0)
     )
     if record is not None:
-        query = query.where(or_(writes.c.record == record, writes.c.record.is_(None)))
+        query = query.where(writes.c.record == record)
     return connection.scalar(query) == 0
 
 
@@ -85,7 +88,7 @@ def see_record(connection: Connection, contract: Contract, seen: RecordSeen, cal
 def see_missing(connection: Connection, contract: Contract, seen: RecordMissing, t0: int) -> bool:
     """A read said there is none. Returns True when that shows that the resource is not the same for everyone."""
     row = _row(connection, seen.type, seen.id)
-    if (row is not None and row.stamp > t0) or not clean(connection, seen.type, seen.id, t0):
+    if (row is not None and row.stamp > t0) or not clean(connection, seen.type, None, t0):
         return False
     if row is not None and row.state == KNOWN:
         doubt_record(connection, seen.type, seen.id, t0)
@@ -143,12 +146,30 @@ def is_private(connection: Connection, contract: Contract, kind: str) -> bool:
     return bool(connection.scalar(select(collections.c.private).where(collections.c.type == kind)))
 
 
-def unsettled(connection: Connection, kind: str, *, membership: bool) -> bool:
-    """Whether writes are under way or unclear: any, or only those that add or remove records."""
-    query = select(func.count()).where(writes.c.type == kind, writes.c.outcome.in_(("open", "unknown")))
+def unsettled(connection: Connection, kind: str, *, membership: bool, filters: Sequence[tuple[str, str]] = ()) -> bool:
+    """Whether writes are under way or unclear: any, or only those that add records that the filters let through."""
+    query = select(writes.c.fields).where(writes.c.type == kind, writes.c.outcome.in_(("open", "unknown")))
     if membership:
         query = query.where(writes.c.record.is_(None))
-    return bool(connection.scalar(query))
+    sent = [None if fields is None else orjson.loads(fields) for fields in connection.scalars(query)]
+    return any(fields is None or all(fields.get(name) == value for name, value in filters) for fields in sent)
+
+
+def filter_fields(contract: Contract, endpoint: Endpoint, body: bytes) -> str | None:
+    """The fields of a create by which its resource's list can be filtered, as text; None when that cannot be told."""
+    listing = contract.endpoint_for(endpoint.resource or "", Action.LIST)
+    if endpoint.action is not Action.CREATE or listing is None:
+        return None
+    try:
+        sent = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(sent, dict):
+        return None
+    plain = {name: sent.get(name) for name in listing.filters}
+    if any(value is not None and type(value) not in (int, str) for value in plain.values()):
+        return None
+    return orjson.dumps({name: None if value is None else str(value).strip() for name, value in plain.items()}).decode()
 
 
 def doubtful(connection: Connection, now: int) -> set[str]:

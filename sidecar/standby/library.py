@@ -41,6 +41,7 @@ class Library:
         record = match.record_id
         if endpoint.own:
             record = connection.scalar(select(identities.c.id).where(identities.c.caller == user))
+            record = record or self._by_name(connection, resource, user)
             if record is None:
                 return DontKnow("unknown_caller")
         if request.query or record is None:
@@ -52,6 +53,20 @@ class Library:
         with engine.connect() as connection, connection.begin():
             query = select(replies.c.status).where(replies.c.endpoint == endpoint, replies.c.kind == "page")
             return connection.scalar(query) is not None
+
+    def _by_name(self, connection: Connection, resource: Resource, user: str) -> str | None:
+        """The one record with the caller's user name, when all are known; the contract says which field that is."""
+        whole = connection.scalar(select(collections.c.complete).where(collections.c.type == resource.name))
+        if (
+            resource.username_field is None
+            or not whole
+            or knowledge.is_private(connection, self._contract, resource.name)
+        ):
+            return None
+        rows = connection.execute(select(records).where(records.c.type == resource.name, records.c.state != GONE)).all()
+        named = [row for row in rows if row.body and orjson.loads(row.body).get(resource.username_field) == user]
+        doubtful = any(row.state != KNOWN for row in rows)
+        return named[0].id if len(named) == 1 and not doubtful else None
 
     def _page(self, connection: Connection, endpoint: Endpoint) -> Answer | DontKnow:
         row = _reply(connection, endpoint.id, "page")
@@ -103,7 +118,8 @@ class Library:
         verified = whole.stamp >= _since(connection)
         if not verified and not self._serve_unverified:
             return DontKnow("unverified")
-        if knowledge.unsettled(connection, resource.name, membership=True):
+        pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
+        if knowledge.unsettled(connection, resource.name, membership=True, filters=pairs):
             return DontKnow("unsettled_write")
         rows = connection.execute(
             select(records.c.state, records.c.body).where(records.c.type == resource.name, records.c.state != GONE)

@@ -102,6 +102,7 @@ class Standby:
                 "started": now,
                 "ended": None,
                 "outcome": "open",
+                "fields": knowledge.filter_fields(self._contract, endpoint, request.body),
             }
             connection.execute(insert(writes).values(row))
         secrets = endpoint.takes_secrets and any(name.encode() in request.body for name in self._contract.secrets)

@@ -52,10 +52,12 @@ writes: Final = Table(
     Column("started", BigInteger, nullable=False),
     Column("ended", BigInteger),
     Column("outcome", String(10), nullable=False),
+    Column("fields", Text),
     Index("writes_by_record", "type", "record"),
     Index("writes_open", "ended"),
 )
-"""Intents. `outcome`: open while under way, then success, failure (nothing took effect) or unknown."""
+"""Intents. `outcome`: open while under way, then success, failure (nothing took effect) or unknown.
+`fields` are those of a create by which its resource's lists can be filtered, as JSON; None: it could be in any list."""
 
 sightings: Final = Table(
     "sightings",
