@@ -96,10 +96,9 @@ class Library:
             return item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
         if private or not verified:
             return DontKnow("never_seen")
-        absent = whole is not None and whole.complete
         if knowledge.unsettled(connection, resource.name, membership=True):
-            absent = False
-        if (row is not None and row.state == GONE) or absent:
+            return DontKnow("unsettled_write")  # an unclear create may have made just this record
+        if (row is not None and row.state == GONE) or (whole is not None and whole.complete):
             observed = row.observed if row is not None else whole.observed if whole else 0
             return missing(_shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
         return DontKnow("never_seen")

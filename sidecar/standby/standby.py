@@ -307,9 +307,13 @@ class Standby:
         return self._verified_since
 
     def doubtful(self) -> set[str]:
-        """Resources of which something is in doubt that the upstream could clear up now."""
+        """Resources that are incomplete or in doubt, and that a look at the upstream could clear up now."""
         with self._reader.connect() as connection, connection.begin():
-            return knowledge.doubtful(connection, stamp())
+            shared = {name for name in self._contract.resources if not self._private(connection, name)}
+            return (shared - self._ready) | knowledge.doubtful(connection, stamp())
+
+    def _private(self, connection: Connection, kind: str) -> bool:
+        return knowledge.is_private(connection, self._contract, kind)
 
     def mark_gap(self, reason: str) -> None:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""

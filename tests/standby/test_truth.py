@@ -1,0 +1,219 @@
+"""The standby's one rule: it never answers with what may no longer be true. A model upstream, any order of events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete
+
+from sidecar.clock import stamp
+from sidecar.contract import Contract
+from sidecar.database import create_all, metadata, open_engine
+from sidecar.gateway.exchange import Outcome, Request, Response
+from sidecar.settings import Settings
+from sidecar.standby.answer import Answer
+from sidecar.standby.callers import Standing
+from sidecar.standby.standby import Standby
+
+HOSP = Contract.load("hosp")
+JSON = [("Content-Type", "application/json; charset=utf-8")]
+
+
+def request(method: str, target: str, body: Any = None) -> Request:
+    return Request(method, target, [], b"" if body is None else json.dumps(body).encode(), host="h")
+
+
+def response(status: int, value: Any = None) -> Response:
+    return Response(status, list(JSON), b"" if value is None else json.dumps(value).encode())
+
+
+class World:
+    """The real upstream's notes, and a standby that hears of them."""
+
+    def __init__(self, data: Path) -> None:
+        settings_ = Settings.load({"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": "0"})
+        self.engine = open_engine(settings_)
+        create_all(self.engine)
+        self.standby = Standby(HOSP, self.engine, settings_)
+        self.notes: dict[int, dict[str, Any]] = {}
+        self.next = 1
+
+    def reset(self) -> None:
+        self.standby.flush()
+        with self.engine.begin() as connection:
+            for table in metadata.sorted_tables:
+                connection.execute(delete(table))
+        self.notes, self.next = {}, 1
+
+    def listed(self) -> list[dict[str, Any]]:
+        return [dict(self.notes[number]) for number in sorted(self.notes, reverse=True)]
+
+    def begin(self, method: str, target: str, body: Any = None) -> Any:
+        return self.standby.begin_write(HOSP.match(method, target), request(method, target, body), "u")
+
+    def end(self, write: Any, status: int | None, value: Any = None) -> None:
+        outcome = Outcome.UNKNOWN if status is None or status >= 500 else Outcome.SUCCESS
+        self.standby.end_write(write, None if status is None else response(status, value), outcome, "u")
+
+    def learn(self, target: str, status: int, value: Any, t0: int, user: str = "u") -> None:
+        match = HOSP.match("GET", target.partition("?")[0])
+        self.standby.learn(match, request("GET", target), response(status, value), user, t0, stamp())
+        self.standby.flush()
+
+    def answer(self, target: str, user: str = "u") -> Answer | None:
+        got = self.standby.answer(HOSP.match("GET", target.partition("?")[0]), request("GET", target), user)
+        return got if isinstance(got, Answer) else None
+
+    def json(self, target: str, user: str = "u") -> Any:
+        got = self.answer(target, user)
+        return None if got is None else (got.status, json.loads(got.body))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("standby"))
+    yield world
+    world.standby.close()
+    world.engine.dispose()
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    shared.reset()
+    return shared
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["create", "update", "delete", "read", "list", "begin_read", "begin_list", "deliver"]),
+        st.integers(1, 4),
+        st.sampled_from(["ok", "applied_500", "lost_500", "hang"]),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STEPS)
+def test_whatever_the_order_an_answer_is_the_upstreams_own(shared: World, steps: list[tuple[str, int, str]]) -> None:
+    """Reads that began before a write may be delivered long after it; writes may be unclear. Never a wrong answer."""
+    world = shared
+    world.reset()
+    waiting: list[tuple[str, int, Any, int]] = []
+    for number, (kind, which, how) in enumerate(steps):
+        target = f"/notes/{which}"
+        if kind in ("create", "update", "delete"):
+            change(world, kind, which, how, number)
+        elif kind == "deliver" and waiting:
+            world.learn(*waiting.pop(0))
+        else:
+            t0 = stamp()
+            note = world.notes.get(which)
+            seen = ("/notes", 200, world.listed(), t0) if kind.endswith("list") else (
+                target, 200 if note else 404, dict(note) if note else {"status": 404}, t0)  # fmt: skip
+            if kind.startswith("begin"):
+                waiting.append(seen)
+            elif kind != "deliver":
+                world.learn(*seen)
+        for one in range(1, 5):
+            got = world.json(f"/notes/{one}")
+            assert got is None or got == ((200, world.notes[one]) if one in world.notes else (404, got[1])), (one, kind)
+        assert world.json("/notes") in (None, (200, world.listed()))
+
+
+def change(world: World, kind: str, which: int, how: str, number: int) -> None:
+    method, target = {"create": ("POST", "/notes"), "update": ("PATCH", f"/notes/{which}")}.get(
+        kind, ("DELETE", f"/notes/{which}")
+    )
+    write = world.begin(method, target, {"title": f"t{number}"})
+    missing = kind != "create" and which not in world.notes
+    value: Any = None
+    if how != "lost_500" and not missing:
+        if kind == "create":
+            which, world.next = world.next, world.next + 1
+            world.notes[which] = {"id": which, "title": f"t{number}"}
+        elif kind == "update":
+            world.notes[which] = {"id": which, "title": f"t{number}"}
+        else:
+            del world.notes[which]
+        value = None if kind == "delete" else dict(world.notes[which])
+    if missing and how == "ok":
+        world.end(write, 404, {"status": 404})
+    elif how == "ok":
+        world.end(write, {"create": 201, "update": 200}.get(kind, 204), value)
+    else:
+        world.end(write, None if how == "hang" else 500)
+
+
+def test_a_read_that_overlaps_a_write_teaches_nothing(world: World) -> None:
+    world.learn("/notes/1", 200, {"id": 1, "title": "old"}, stamp())
+    before = stamp()
+    write = world.begin("PATCH", "/notes/1", {"title": "new"})
+    assert world.json("/notes/1") is None
+    world.end(write, 200, {"id": 1, "title": "new"})
+    world.learn("/notes/1", 200, {"id": 1, "title": "old"}, before)
+    assert world.json("/notes/1") == (200, {"id": 1, "title": "new"})
+
+
+def test_a_write_that_was_not_sent_leaves_things_known(world: World) -> None:
+    world.learn("/notes/1", 200, {"id": 1, "title": "old"}, stamp())
+    write = world.begin("PATCH", "/notes/1", {"title": "new"})
+    world.standby.end_write(write, None, Outcome.FAILURE, "u")
+    assert world.json("/notes/1") == (200, {"id": 1, "title": "old"})
+
+
+def test_an_unclear_create_hides_only_lists_it_could_be_in(world: World) -> None:
+    world.learn("/notes", 200, [{"id": 1, "patient_id": 7}], stamp())
+    world.end(world.begin("POST", "/notes", {"patient_id": 8}), None)
+    assert world.json("/notes?patient_id=7") == (200, [{"id": 1, "patient_id": 7}])
+    assert world.json("/notes?patient_id=8") is None
+    assert world.json("/notes") is None
+
+
+def test_a_deleted_patient_puts_its_notes_in_doubt(world: World) -> None:
+    world.learn("/notes", 200, [{"id": 2, "patient_id": 8}, {"id": 1, "patient_id": 7}], stamp())
+    world.end(world.begin("DELETE", "/patients/7"), 204)
+    assert world.json("/notes/1") is None
+    assert world.json("/notes") is None
+    assert world.json("/notes/2") == (200, {"id": 2, "patient_id": 8})
+
+
+def test_what_one_caller_is_refused_is_no_longer_shown_to_callers_who_never_saw_it(world: World) -> None:
+    world.learn("/patients/7", 200, {"id": 7, "name": "Rex"}, stamp(), "ann")
+    world.learn("/patients/7", 404, {"status": 404}, stamp(), "ben")
+    world.learn("/patients/7", 200, {"id": 7, "name": "Rex"}, stamp(), "ann")
+    assert world.json("/patients/7", "ann") == (200, {"id": 7, "name": "Rex"})
+    assert world.json("/patients/7", "ben") is None
+    assert world.standby.completeness()["patients"]["private"]
+
+
+def test_a_gap_hides_everything_until_it_is_seen_again(world: World) -> None:
+    world.learn("/notes/1", 200, {"id": 1}, stamp())
+    world.standby.mark_gap("test")
+    assert world.json("/notes/1") is None
+    world.learn("/notes/1", 200, {"id": 1}, stamp())
+    assert world.json("/notes/1") == (200, {"id": 1})
+
+
+def test_urls_are_the_callers(world: World) -> None:
+    world.learn("/notes/1", 200, {"id": 1, "url": "http://other:81/notes/1.json"}, stamp())
+    assert world.json("/notes/1") == (200, {"id": 1, "url": "http://h/notes/1.json"})
+
+
+def test_a_new_password_retires_the_old_one(world: World) -> None:
+    world.standby.accepted("Dr Holt", "old")
+    world.standby.flush()
+    world.standby.refresh()
+    assert world.standby.check("Dr Holt", "old") is Standing.KNOWN
+    assert world.standby.check("Dr Holt", "bad") is Standing.WRONG
+    write = world.begin("PATCH", "/staffs/3", {"password": "new"})
+    world.end(write, 200, {"id": 3, "name": "Dr Holt"})
+    assert world.standby.check("Dr Holt", "old") is Standing.UNKNOWN
+    world.standby.revoke("Dr Holt")
+    assert world.standby.check("Dr Holt", "old") is Standing.REVOKED
