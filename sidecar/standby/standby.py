@@ -41,6 +41,9 @@ from sidecar.standby.parity import Parity
 from sidecar.standby.store import DOUBT, KNOWN, collections, meta, records, writes
 
 log = logging.getLogger(__name__)
+AGAIN: Final = 10**9
+"""ns in which the same answer to the same question is learned from once."""
+RECENT: Final = 4096
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 
@@ -71,6 +74,8 @@ class Standby:
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
+        self._generation = 0
+        self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
         self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
         self._thread.start()
@@ -82,6 +87,7 @@ class Standby:
         endpoint = match.endpoint
         assert endpoint is not None
         assert endpoint.resource is not None
+        self._generation += 1
         now, kind, record = stamp(), endpoint.resource, match.record_id
         ident = uuid7(time.time_ns())
         with self._engine.begin() as connection:
@@ -110,6 +116,7 @@ class Standby:
 
     def end_write(self, write: Write, response: Response | None, outcome: Outcome, user: str | None) -> None:
         """Keeps what became of a write. A 4xx took no effect; neither did one that was not sent (FAILURE)."""
+        self._generation += 1
         refused = response is not None and 400 <= response.status < 500
         now = stamp()
         with self._engine.begin() as connection:
@@ -176,8 +183,21 @@ class Standby:
 
     def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
         """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
+        if self._just_learned((request.target, user), hash((response.status, response.body)), t0):
+            return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         self._later(lambda: self._learn(match, request, response, user, t0, compare))
+
+    def _just_learned(self, key: tuple[str, str | None], content: int, t0: int) -> bool:
+        """Whether the very same was learned within AGAIN, and nothing that we know of has happened since."""
+        latest = (content, self._generation)
+        found = self._recent.get(key)
+        if found is not None and found[0] == latest and 0 <= t0 - found[1] < AGAIN:
+            return True
+        if len(self._recent) >= RECENT:
+            self._recent.clear()
+        self._recent[key] = (latest, t0)
+        return False
 
     def accepted(self, user: str, password: str) -> None:
         """The upstream has accepted these credentials."""
@@ -229,6 +249,7 @@ class Standby:
         if isinstance(seen, RecordSeen):
             knowledge.see_record(connection, self._contract, seen, user, t0)
         elif isinstance(seen, RecordMissing):
+            self._generation += 1  # it may put in doubt what others were shown
             private = knowledge.see_missing(connection, self._contract, seen, t0)
         elif isinstance(seen, ListSeen):
             private = knowledge.see_list(connection, self._contract, seen, user, t0)
@@ -318,6 +339,7 @@ class Standby:
     def mark_gap(self, reason: str) -> None:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
         log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
+        self._generation += 1
         with self._engine.begin() as connection:
             bump(connection, knowledge.VERIFIED_SINCE, stamp())
 

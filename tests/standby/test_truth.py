@@ -50,6 +50,7 @@ class World:
             for table in metadata.sorted_tables:
                 connection.execute(delete(table))
         self.notes, self.next = {}, 1
+        self.standby.mark_gap("a new example begins")
 
     def listed(self) -> list[dict[str, Any]]:
         return [dict(self.notes[number]) for number in sorted(self.notes, reverse=True)]
