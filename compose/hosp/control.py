@@ -27,7 +27,7 @@ def control_server(simulator: Simulator, port: int) -> ThreadingHTTPServer:
             views: dict[str, Any] = {
                 "/profile": lambda: {"name": simulator.profile_name, "profiles": list(PROFILES)},
                 "/applied": lambda: hosp.applied,
-                "/requests": lambda: {"counts": simulator.counts, "max_in_flight": simulator.most_in_flight},
+                "/requests": simulator.requests,
                 "/records": lambda: {name: list(table.values()) for name, table in hosp.data.tables.items()},
                 "/users": lambda: simulator.users,
             }
@@ -37,10 +37,10 @@ def control_server(simulator: Simulator, port: int) -> ThreadingHTTPServer:
 
         def do_DELETE(self) -> None:
             if self.path == "/applied":
-                simulator.hosp.applied.clear()
+                with simulator.hosp.lock:
+                    simulator.hosp.applied.clear()
             elif self.path == "/requests":
-                simulator.counts.clear()
-                simulator.most_in_flight = simulator.in_flight
+                simulator.forget_requests()
             self._send(200, {})
 
         def do_POST(self) -> None:
@@ -76,6 +76,16 @@ def users(control_url: str) -> list[tuple[str, str]]:
 def set_profile(control_url: str, name: str) -> None:
     """Switches the profile."""
     _ask(control_url, "POST", "/profile", {"name": name})
+
+
+def fault(control_url: str, **asked: Any) -> None:
+    """Scripts a fault: kind, and optionally method, path_prefix and times."""
+    _ask(control_url, "POST", "/fault", asked)
+
+
+def requests(control_url: str) -> dict[str, Any]:
+    """How often each request came, and the most that were under way at once."""
+    return dict(_ask(control_url, "GET", "/requests"))
 
 
 def applied(control_url: str) -> list[dict[str, Any]]:

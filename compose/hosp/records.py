@@ -33,6 +33,8 @@ class Hosp:
     applied: list[dict[str, Any]] = field(default_factory=list)
     """Writes that took effect, in order."""
     lock: threading.RLock = field(default_factory=threading.RLock)
+    _highest: dict[str, int] = field(default_factory=dict)
+    """Ids given so far: a deleted record's id is never given again."""
 
     def answer(self, method: str, target: str, authorization: str | None, body: bytes, origin: str) -> Reply:
         """What HOSP answers. `origin` is `scheme://host` for `url` fields."""
@@ -55,8 +57,8 @@ class Hosp:
     def _route(self, method: str, parts: list[str], query: str, given: Any, user: str, origin: str) -> Reply:
         table = parts[0]
         if parts == ["staffs", "me"]:
-            row = next(row for row in self.data.tables["staffs"].values() if row["name"] == user)
-            return 200, _shown(table, row, origin)
+            row = next((row for row in self.data.tables["staffs"].values() if row["name"] == user), None)
+            return (200, _shown(table, row, origin)) if row else (401, None)
         if len(parts) == 1:
             if method == "GET":
                 wanted = {k: v[0] for k, v in parse_qs(query).items() if table == "notes" and k == "patient_id"}
@@ -71,41 +73,49 @@ class Hosp:
         if method == "GET":
             return 200, _shown(table, record, origin)
         if method in ("PATCH", "PUT"):
-            return self._update(table, record, given, user, origin)
+            return self._update(method, table, record, given, user, origin)
         return self._delete(table, record, user) if method == "DELETE" else (500, None)
 
     def _create(self, table: str, given: Any, user: str, origin: str) -> Reply:
         if not isinstance(given, dict) or not self._refers(given):
             return 422, None
         rows = self.data.tables[table]
-        ident = max(rows, default=0) + 1
+        ident = self._highest[table] = max(self._highest.get(table, 0), max(rows, default=0)) + 1
         now = stamp(datetime.now(UTC))
         rows[ident] = {"id": ident, **{k: given.get(k) for k in FIELDS[table]}, "created_at": now, "updated_at": now}
         self._password(table, rows[ident], given)
         self._note("POST", f"/{table}", ident, user, given)
         return 201, _shown(table, rows[ident], origin)
 
-    def _update(self, table: str, record: Row, given: Any, user: str, origin: str) -> Reply:
+    def _update(self, method: str, table: str, record: Row, given: Any, user: str, origin: str) -> Reply:
         if not isinstance(given, dict) or not self._refers(given):
             return 422, None
+        was = record.get("name")
         record.update({k: v for k, v in given.items() if k in FIELDS[table]})
+        if table == "staffs" and was in self.data.passwords:
+            self.data.passwords[record["name"]] = self.data.passwords.pop(was)
         record["updated_at"] = stamp(datetime.now(UTC))
         self._password(table, record, given)
-        self._note("PATCH", f"/{table}/{record['id']}", record["id"], user, given)
+        self._note(method, f"/{table}/{record['id']}", record["id"], user, given)
         return 200, _shown(table, record, origin)
 
     def _delete(self, table: str, record: Row, user: str) -> Reply:
         ident = record["id"]
+        self._highest[table] = max(self._highest.get(table, 0), ident)
         del self.data.tables[table][ident]
+        if table == "staffs":
+            self.data.passwords.pop(record["name"], None)
         if table == "patients":
             notes = self.data.tables["notes"]
             for note in [note for note in notes.values() if note["patient_id"] == ident]:
+                self._highest["notes"] = max(self._highest.get("notes", 0), note["id"])
                 del notes[note["id"]]
         self._note("DELETE", f"/{table}/{ident}", ident, user, {})
         return 204, None
 
     def _refers(self, given: dict[str, Any]) -> bool:
-        return all(given[k] in self.data.tables[t] for k, t in REFERENCES.items() if given.get(k) is not None)
+        named = [(given[k], self.data.tables[t]) for k, t in REFERENCES.items() if given.get(k) is not None]
+        return all(isinstance(ident, int) and ident in table for ident, table in named)
 
     def _password(self, table: str, record: Row, given: dict[str, Any]) -> None:
         if table == "staffs" and given.get("password"):

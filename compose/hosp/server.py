@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import random
@@ -25,6 +26,9 @@ PAGE = (
     "<body>{fill}</body></html>"
 )
 HANG = 30.0
+LINGER = struct.pack("ii", 1, 0)
+"""Close with RST."""
+KINDS = ("hang", "reset", "status500", "applied_500", "applied_hang", "applied_reset", "truncated", "invalid_json")
 
 
 @dataclass
@@ -86,8 +90,21 @@ class Simulator:
 
     def fault(self, kind: str, path_prefix: str = "/", method: str = "", times: int = 1) -> None:
         """Scripts one: hang, reset, status500, applied_500, applied_reset, truncated, invalid_json, slow:SECONDS."""
+        word, _, seconds = kind.partition(":")
+        if kind not in KINDS and not (word == "slow" and float(seconds) >= 0):
+            raise ValueError(f"no fault {kind}")
         with self._lock:
             self.faults.append(Fault(kind, path_prefix, method, times))
+
+    def requests(self) -> dict[str, Any]:
+        """Requests that came, by method and path, and the most that were under way at once."""
+        with self._lock:
+            return {"counts": dict(self.counts), "max_in_flight": self.most_in_flight}
+
+    def forget_requests(self) -> None:
+        with self._lock:
+            self.counts.clear()
+            self.most_in_flight = self.in_flight
 
     def close(self) -> None:
         self._closing.set()
@@ -155,6 +172,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
+    def shutdown_request(self, request: Any) -> None:
+        """A connection to be reset gets no FIN first."""
+        if request.fileno() >= 0 and request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(LINGER)) == LINGER:
+            return self.close_request(request)
+        return super().shutdown_request(request)
+
     def handle_error(self, *_: Any) -> None:
         """Clients that go away are their own affair."""
 
@@ -216,18 +239,22 @@ class _Handler(BaseHTTPRequestHandler):
             return self._drop()
         if fault == "applied_500":
             return self._send(500, None, began)
-        cut = fault if fault in ("invalid", "invalid_json", "truncated") and status == 200 else ""
+        cut = fault if fault in ("invalid", "invalid_json", "truncated") and status in (200, 201) else ""
         return self._send(status, value, began, cut)
 
     def _drop(self) -> None:
-        _reset(self.connection)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
         self.close_connection = True
 
     def _send(self, status: int, value: Any, began: float, cut: str = "") -> None:
         kind, body = self._render(status, value)
+        packed = len(body) > 1024 and "gzip" in (self.headers.get("Accept-Encoding") or "").lower()
+        if packed and not cut.startswith("invalid"):
+            body = gzip.compress(body, 1, mtime=0)
         length = len(body)
         if cut.startswith("invalid"):
             body = body[: max(1, length // 2)]
+            body = gzip.compress(body, 1, mtime=0) if packed else body
             length = len(body)
         elif cut == "truncated":
             body = body[: length // 2]
@@ -241,6 +268,8 @@ class _Handler(BaseHTTPRequestHandler):
             "X-Request-Id": self.headers.get("X-Request-Id") or hashlib.md5(str(began).encode()).hexdigest(),
             "X-Runtime": f"{time.monotonic() - began:.6f}",
             "WWW-Authenticate": 'Basic realm="Application"' if status == 401 else "",
+            "Content-Encoding": "gzip" if packed else "",
+            "Vary": "Accept-Encoding" if packed else "",
             "Content-Length": "" if status == 204 else str(length),
         }
         lines += [f"{name}: {content}" for name, content in fields.items() if content]
@@ -265,7 +294,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _reset(connection: socket.socket) -> None:
     try:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
         return

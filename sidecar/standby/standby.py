@@ -23,11 +23,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Match, Resource
 from sidecar.gateway.exchange import Outcome, Request, Response, uuid7
+from sidecar.gateway.validate import Unreadable, plain_body
 from sidecar.settings import Settings
 from sidecar.standby import knowledge
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.callers import Callers, Standing, bump
 from sidecar.standby.learn import (
+    LIMIT,
     ListSeen,
     OwnSeen,
     RecordMissing,
@@ -413,6 +415,6 @@ def _about(write: Write) -> tuple[str, str | None]:
 
 def _record_in(resource: Resource, response: Response) -> RecordSeen | None:
     try:
-        return whole_record(resource, orjson.loads(response.body))
-    except orjson.JSONDecodeError:
+        return whole_record(resource, orjson.loads(plain_body(response, LIMIT)))
+    except (orjson.JSONDecodeError, Unreadable):
         return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import http.client
 import json
-import threading
 import time
+import urllib.error
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from compose import traffic
 from compose.hosp import control
 from compose.hosp.data import generate
 from compose.hosp.profiles import PROFILES
@@ -118,13 +119,81 @@ def test_the_vandal_writes(hosp: Simulator) -> None:
     until(lambda: any(entry["body"].get("title") == "pwned" for entry in hosp.hosp.applied), 60, "vandalised")
 
 
-def test_traffic_is_a_steady_mix(hosp: Simulator) -> None:
-    stop, results = threading.Event(), list[traffic.Result]()
-    thread = threading.Thread(target=traffic.run, args=(hosp.url, hosp.users, 80, 1, stop, results.append))
-    thread.start()
-    time.sleep(1.5)
-    stop.set()
-    thread.join(10)
-    assert 50 < len(results) < 250
-    assert all(result.ok for result in results)
-    assert {"notes.list", "patients.read", "notes.create"} <= {result.endpoint for result in results}
+def test_control_scripts_faults_and_counts(hosp: Simulator) -> None:
+    control.fault(hosp.control_url, kind="status500", path_prefix="/hospitals", times=2)
+    assert [call(hosp, "GET", "/hospitals").status for _ in range(3)] == [500, 500, 200]
+    told = control.requests(hosp.control_url)
+    assert told["counts"] == {"GET /hospitals": 3}
+    assert told["max_in_flight"] >= 1
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        control.fault(hosp.control_url, kind="no-such-fault")
+
+
+@pytest.mark.parametrize("kind", ["reset", "applied_reset"])
+def test_a_reset_is_a_reset(hosp: Simulator, kind: str) -> None:
+    hosp.fault(kind, "/notes", "POST")
+    with pytest.raises(ConnectionResetError) as caught:
+        call(hosp, "POST", "/notes", {"title": "x"})
+    assert not isinstance(caught.value, http.client.RemoteDisconnected)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_truncated_ends_before_its_length(hosp: Simulator, method: str) -> None:
+    hosp.fault("truncated", "/notes", method)
+    with pytest.raises(http.client.IncompleteRead):
+        call(hosp, method, "/notes", {"title": "x"} if method == "POST" else None)
+
+
+@pytest.mark.parametrize(("kind", "least"), [("slow:20", 0.2), ("hang", 0.3), ("applied_hang", 0.3)])
+def test_slow_faults_take_their_time(hosp: Simulator, kind: str, least: float) -> None:
+    hosp.fault(kind, "/notes/")
+    began = time.monotonic()
+    assert call(hosp, "GET", "/notes/9").status == 200
+    assert time.monotonic() - began >= least
+
+
+def test_an_id_is_never_given_twice(hosp: Simulator) -> None:
+    first = call(hosp, "POST", "/notes", {"title": "x"}).json()["id"]
+    assert call(hosp, "DELETE", f"/notes/{first}").status == 204
+    assert call(hosp, "POST", "/notes", {"title": "y"}).json()["id"] == first + 1
+
+
+def test_deleting_a_patient_deletes_its_notes(hosp: Simulator) -> None:
+    note = call(hosp, "GET", "/notes?patient_id=3").json()[0]["id"]
+    assert call(hosp, "DELETE", "/patients/3").status == 204
+    assert call(hosp, "GET", f"/notes/{note}").status == 404
+
+
+def test_a_renamed_member_of_staff_keeps_the_password(hosp: Simulator) -> None:
+    (_, password), me = hosp.users[0], call(hosp, "GET", "/staffs/me").json()["id"]
+    old = basic(*hosp.users[0])
+    assert call(hosp, "PUT", f"/staffs/{me}", {"name": "Dr New Name"}).status == 200
+    assert control.applied(hosp.control_url)[-1]["method"] == "PUT"
+    assert ask(hosp.port, "GET", "/staffs/me", {"Authorization": old}).status == 401
+    assert ask(hosp.port, "GET", "/staffs/me", {"Authorization": basic("Dr New Name", password)}).json()["id"] == me
+
+
+def test_a_password_is_set_and_never_told(hosp: Simulator) -> None:
+    me = call(hosp, "GET", "/staffs/me").json()
+    old = basic(*hosp.users[0])
+    assert b"s3cret" not in call(hosp, "PATCH", f"/staffs/{me['id']}", {"password": "s3cret"}).body
+    assert "s3cret" not in json.dumps(control.applied(hosp.control_url))
+    assert ask(hosp.port, "GET", "/staffs/me", {"Authorization": old}).status == 401
+    assert ask(hosp.port, "GET", "/staffs/me", {"Authorization": basic(me["name"], "s3cret")}).status == 200
+
+
+def test_a_reference_of_another_type_is_missing(hosp: Simulator) -> None:
+    assert call(hosp, "POST", "/notes", {"patient_id": [1]}).status == 422
+
+
+def test_gzip_only_when_asked_and_worth_it(hosp: Simulator) -> None:
+    headers = {"Authorization": basic(*hosp.users[0]), "Accept-Encoding": "gzip"}
+    plain, packed = call(hosp, "GET", "/patients"), ask(hosp.port, "GET", "/patients", headers)
+    assert (plain["Content-Encoding"], packed["Content-Encoding"]) == ("", "gzip")
+    assert gzip.decompress(packed.body) == plain.body
+    assert ask(hosp.port, "GET", "/patients/1", headers)["Content-Encoding"] == ""
+
+
+def test_urls_follow_the_forwarded_host(hosp: Simulator) -> None:
+    headers = {"Authorization": basic(*hosp.users[0]), "X-Forwarded-Host": "h.example", "X-Forwarded-Proto": "https"}
+    assert ask(hosp.port, "GET", "/notes/1", headers).json()["url"] == "https://h.example/notes/1.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +160,15 @@ def test_a_read_that_overlaps_a_write_teaches_nothing(world: World) -> None:
     assert world.json("/notes/1") is None
     world.end(write, 200, {"id": 1, "title": "new"})
     world.learn("/notes/1", 200, {"id": 1, "title": "old"}, before)
+    assert world.json("/notes/1") == (200, {"id": 1, "title": "new"})
+
+
+def test_a_compressed_answer_to_a_write_is_read(world: World) -> None:
+    write = world.begin("POST", "/notes", {"title": "new"})
+    answer = response(201, {"id": 1, "title": "new"})
+    answer.body = gzip.compress(answer.body)
+    answer.headers.append(("Content-Encoding", "gzip"))
+    world.standby.end_write(write, answer, Outcome.SUCCESS, "u")
     assert world.json("/notes/1") == (200, {"id": 1, "title": "new"})
 
 
