@@ -180,6 +180,15 @@ class Settings:
         None, credentials, "user:password with which the upstream is asked for what is missing.", secret=True
     )
     backfill_rate: float = setting("2", float, "Backfill's and parity's requests a second, at the most.")
+    replay_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password for replay where the writer's own are refused.", secret=True
+    )
+    seal_key: Path | None = setting(
+        None,
+        Path,
+        "The key that seals pending writes, made on first use; unset: DATA's name with `.seal-key` behind it.",
+    )
+    promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting("report", one_of("report", "enforce"), "Whether access policies only report, or deny.")
     test_headers: tuple[tuple[str, str], ...] = setting(
@@ -197,6 +206,10 @@ class Settings:
     @property
     def node_name(self) -> str:
         return self.node or os.uname().nodename.split(".")[0]
+
+    @property
+    def seal_key_file(self) -> Path:
+        return self.seal_key or self.data.resolve().with_name(self.data.resolve().name + ".seal-key")
 
     @classmethod
     def load(cls, environ: Mapping[str, str], config: Path | None = None) -> Settings:

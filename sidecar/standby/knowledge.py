@@ -24,6 +24,7 @@ from sidecar.standby.store import (
     collections,
     identities,
     meta,
+    owners,
     records,
     replies,
     sightings,
@@ -187,8 +188,26 @@ def expire(connection: Connection, now: int, upstream_timeout: float) -> None:
         .where(writes.c.ended.is_(None), writes.c.started < now - patience)
         .values(ended=now + LATE_EFFECT, outcome="unknown")
     )
-    settled = and_(writes.c.outcome.in_(("success", "failure")), writes.c.ended < now - 2 * patience)
+    settled = and_(
+        writes.c.outcome.in_(("success", "failure", "accepted", "queued")), writes.c.ended < now - 2 * patience
+    )
     connection.execute(delete(writes).where(settled))
+
+
+def since(connection: Connection, kind: str) -> int:
+    """The stamp before which what is known of the resource is unverified. What the standby owns is always verified."""
+    if connection.scalar(select(func.count()).select_from(owners).where(owners.c.type == kind)):
+        return 0
+    return connection.scalar(select(meta.c.value).where(meta.c.name == VERIFIED_SINCE)) or 0
+
+
+def highest(connection: Connection) -> dict[str, int]:
+    """By resource, the highest number among the ids that are known."""
+    found: dict[str, int] = {}
+    for row in connection.execute(select(records.c.type, records.c.id)):
+        if row.id.isdecimal():
+            found[row.type] = max(found.get(row.type, 0), int(row.id))
+    return found
 
 
 def changed(connection: Connection, kind: str, stamp: int) -> None:
@@ -259,7 +278,7 @@ def see_created(connection: Connection, contract: Contract, kind: str, record: s
 
 def latest_stamp(engine: Engine) -> int:
     """The newest stamp that is kept, or 0: what comes after a restart must be newer."""
-    columns = (records.c.stamp, collections.c.stamp, writes.c.started, writes.c.ended)
+    columns = (records.c.stamp, collections.c.stamp, writes.c.started, writes.c.ended)  # all in the past but `ended`
     with engine.execution_options(writes=False).connect() as connection, connection.begin():
         stamps = [connection.scalar(select(func.max(column))) or 0 for column in columns]
         since = connection.scalar(select(meta.c.value).where(meta.c.name == VERIFIED_SINCE)) or 0
