@@ -159,6 +159,7 @@ class Settings:
     node: str | None = setting(None, text, "This sidecar's name in journals and events; unset: the host's name.")
     deadline: float = setting("2.5s", duration, "When the standby is asked instead of waiting for the upstream.")
     upstream_timeout: float = setting("30s", duration, "The longest wait for the upstream when only it can answer.")
+    late_effect: float = setting("30s", duration, "How long after we stopped waiting a write may yet take effect.")
     connect_timeout: float = setting("1s", duration, "The longest wait for a connection to the upstream.")
     upstream_concurrency: int = setting("8", count, "Requests in flight at the upstream, over all workers of a node.")
     retry_budget: float = setting("0.2", ratio, "Retries and hedges, as a share of users' requests.")

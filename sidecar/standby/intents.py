@@ -62,7 +62,7 @@ class Intents:
 
     def __init__(
         self, contract: Contract, engine: Engine, callers: Callers, outbox: Outbox, seal: Callable[[], Seal],
-        process: str, *, patience: float, serve_unverified: bool,
+        process: str, *, upstream_timeout: int, late_effect: int, serve_unverified: bool,
     ) -> None:  # fmt: skip
         self._contract = contract
         self._engine = engine
@@ -70,7 +70,8 @@ class Intents:
         self._outbox = outbox
         self._seal = seal
         self._process = process
-        self.patience = int(patience * 1e9) + knowledge.LATE_EFFECT
+        self.patience = upstream_timeout + late_effect
+        self._late_effect = late_effect
         self._serve_unverified = serve_unverified
         self.floors: Mapping[str, int] = {}
         """By resource, the highest id that was known a little while ago."""
@@ -165,7 +166,7 @@ class Intents:
             else:
                 self._unclear(connection, write, now)
                 verdict = "unknown"
-            ended = now + knowledge.LATE_EFFECT if verdict == "unknown" and response is None else now
+            ended = now + self._late_effect if verdict == "unknown" and response is None else now
             connection.execute(update(writes).where(writes.c.id == write.id).values(ended=ended, outcome=verdict))
             pending = bool(self._outbox.snapshot().pending) and verdict == "success"
             if pending:
@@ -254,7 +255,7 @@ class Intents:
                 self._took_no_effect(connection, write, now)
                 self._close(connection, write, now, "failure")
                 return draft
-            due = now if answered or not sent else now + (self.patience if under_way else knowledge.LATE_EFFECT)
+            due = now if answered or not sent else now + (self.patience if under_way else self._late_effect)
             state = State.SENDING if under_way else State.UNCLEAR if sent else State.PENDING
             self._insert(connection, write, request, request_id, user, draft, at, due, sealed, sent,
                          State.OWNED if owned else state)  # fmt: skip
@@ -463,7 +464,7 @@ class Intents:
             seen = record_in(self._contract.resources[row.type], response)
             if row.action == Action.DELETE or (seen is not None and self._is_its_own(connection, row, seen)):
                 return self.settle(connection, row, seen)
-        wait = 0 if response is not None else knowledge.LATE_EFFECT
+        wait = 0 if response is not None else self._late_effect
         return _retry(connection, row, State.UNCLEAR, now + wait, "unclear")
 
     def _is_its_own(self, connection: Connection, row: Any, seen: RecordSeen) -> bool:

@@ -2,7 +2,7 @@
 
 The rule: an observation made from stamp t0 on counts only when each write that could have touched what was observed had
 ended at or before t0. Otherwise what is known stays as it is, in doubt where a write left it so. A write that got no
-answer may take effect for a while yet, so it ends LATE_EFFECT after we stopped waiting.
+answer may take effect for a while yet, so it ends LATE_EFFECT (a setting) after we stopped waiting.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from sidecar.standby.store import (
     writes,
 )
 
-LATE_EFFECT: Final = 30 * 10**9
 VERIFIED_SINCE: Final = "verified_since"
 
 
@@ -180,13 +179,13 @@ def doubtful(connection: Connection, now: int) -> set[str]:
     return {*doubts, *connection.scalars(unclear)}
 
 
-def expire(connection: Connection, now: int, upstream_timeout: float) -> None:
+def expire(connection: Connection, now: int, upstream_timeout: int, late_effect: int) -> None:
     """Writes that nobody can be waiting for any more have ended, unclear; old settled ones are dropped."""
-    patience = int(upstream_timeout * 1e9) + LATE_EFFECT
+    patience = upstream_timeout + late_effect
     connection.execute(
         update(writes)
         .where(writes.c.ended.is_(None), writes.c.started < now - patience)
-        .values(ended=now + LATE_EFFECT, outcome="unknown")
+        .values(ended=now + late_effect, outcome="unknown")
     )
     settled = and_(
         writes.c.outcome.in_(("success", "failure", "accepted", "queued")), writes.c.ended < now - 2 * patience

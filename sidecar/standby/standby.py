@@ -64,9 +64,11 @@ class Standby:
         self._shared = settings.data / "outbox.version" if settings.database is None else None
         self.outbox = Outbox(contract, engine, self._shared)
         self.seal = cache(lambda: Seal(settings.seal_key_file))
+        self._patience = int(settings.upstream_timeout * 1e9), int(settings.late_effect * 1e9)
         self.intents = Intents(
             contract, engine, self._callers, self.outbox, self.seal, f"{settings.node_name}/{os.getpid()}",
-            patience=settings.upstream_timeout, serve_unverified=settings.unverified == "serve",
+            upstream_timeout=self._patience[0], late_effect=self._patience[1],
+            serve_unverified=settings.unverified == "serve",
         )  # fmt: skip
         self._library = Library(contract, serve_unverified=settings.unverified == "serve")
         self.parity = Parity(engine)
@@ -295,7 +297,7 @@ class Standby:
             with self._reader.connect() as connection, connection.begin():
                 self.intents.floors = knowledge.highest(connection)
             with self._engine.begin() as connection:
-                knowledge.expire(connection, stamp(), self._settings.upstream_timeout)
+                knowledge.expire(connection, stamp(), *self._patience)
 
     def verified_since(self) -> int:
         """The stamp before which nothing that is known is verified."""
