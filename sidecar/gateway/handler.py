@@ -301,7 +301,10 @@ class Handler:
         if result.response is not None and (result.attempt.error in (None, "status")):
             return self._from_upstream(visit, result.response)
         if result.attempt.outcome is Outcome.FAILURE:
-            return self._unavailable(visit, _why(result), "The upstream cannot be reached; nothing was sent.")
+            refusal = self._verify(visit) if visit.write is not None else None
+            return refusal or self._unavailable(
+                visit, _why(result), "The upstream cannot be reached; nothing was sent."
+            )
         if result.attempt.error == "timeout":
             return self._gateway_timeout(visit)
         exchange.reason = _why(result)

@@ -24,7 +24,7 @@ from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Match
 from sidecar.gateway.exchange import Headers, Outcome, Request, Response
 from sidecar.settings import Settings
-from sidecar.standby import knowledge
+from sidecar.standby import calls, knowledge
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.callers import Callers, Standing, bump
 from sidecar.standby.intents import Intents, Write
@@ -121,7 +121,8 @@ class Standby:
 
     def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
         """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
-        if self._just_learned((request.target, user), hash((response.status, response.body)), t0):
+        content = hash((response.status, response.body, request.body))
+        if self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         self._later(lambda: self._learn(match, request, response, user, t0, compare))
@@ -173,6 +174,9 @@ class Standby:
         self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
     ) -> None:
         endpoint = match.endpoint
+        if calls.is_pure_call(match):
+            calls.remember(self._engine, match, request, response)
+            return
         seen = observations(self._contract, match, request, response)
         if endpoint is None or not seen:
             return
@@ -221,6 +225,8 @@ class Standby:
         try:
             view = self.outbox.snapshot()
             with self._reader.connect() as connection, connection.begin():
+                if calls.is_pure_call(match):
+                    return calls.recall(connection, match, request) or DontKnow("never_asked")
                 return self._library.answer(connection, match, request, user, view)
         except SQLAlchemyError:
             log.exception("the standby's database failed", extra={"fields": {"event.action": "database_failed"}})

@@ -109,6 +109,18 @@ replies: Final = Table(
 )
 """The upstream's own words: `page` of a public endpoint, `good` (status and type only) and `missing` (its 404)."""
 
+calls: Final = Table(
+    "calls",
+    metadata,
+    Column("endpoint", String(200), primary_key=True),
+    Column("input", String(64), primary_key=True),
+    Column("status", Integer, nullable=False),
+    Column("content_type", String(200), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("observed", BigInteger, nullable=False, index=True),
+)
+"""Answers of pure calls, by a digest of their input."""
+
 meta: Final = Table(
     "standby_meta", metadata, Column("name", String(100), primary_key=True), Column("value", BigInteger, nullable=False)
 )
