@@ -64,14 +64,21 @@ class Sessions:
 
         A try is counted before it is made: many at once are no way around the brake.
         """
+        user = self._proven(name, password, address)
+        return None if user is None else self.start(user, address, agent)
+
+    def proves(self, name: str, password: str, address: str) -> bool:
+        """Whether that is the password; wrong ones count like failed sign-ins. Raises Locked."""
+        return self._proven(name, password, address) is not None
+
+    def _proven(self, name: str, password: str, address: str) -> User | None:
         keys = {f"name {name[:200]}": FREE_TRIES, f"address {address}": FREE_TRIES_PER_ADDRESS}
         self._count(keys)
         user = self._users.check(name, password)
-        if user is None:
-            return None
-        with self._engine.begin() as connection:
-            connection.execute(delete(attempts).where(attempts.c.key.in_(keys)))
-        return self.start(user, address, agent)
+        if user is not None:
+            with self._engine.begin() as connection:
+                connection.execute(delete(attempts).where(attempts.c.key.in_(keys)))
+        return user
 
     def _count(self, keys: dict[str, int]) -> None:
         now = self._clock()
