@@ -32,7 +32,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
     update,
 )
 
@@ -229,12 +228,6 @@ class _Number:
     def bump(self) -> None:
         """Any other value will do: two bumps at once may not become one that somebody has already seen."""
         self._map[:8] = max(self.read() + 1, stamp()).to_bytes(8, "little")
-
-
-def lock(connection: Connection, kind: str) -> None:
-    """Orders acceptance and replay of one resource's writes. SQLite's writers are one at a time anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:kind))"), {"kind": f"outbox {kind}"})
 
 
 def changed(connection: Connection) -> None:
