@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 EVENTS ?= embedded
 
-.PHONY: venv demo test check bench clean
+MINUTES ?= 30
+SEED ?= 1
+
+.PHONY: venv demo test check bench torture clean
 
 venv: $(VENV)/.done
 
@@ -28,6 +31,9 @@ check: venv
 
 bench: venv
 	$(BIN)/python -m tests.bench.throughput
+
+torture: venv
+	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) data build *.egg-info

@@ -1,0 +1,124 @@
+"""Clients: each makes records of its own, changes and deletes them, reads them and lists all; and writes down what
+it did and what it saw."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from tests.consistency.history import History, Operation, Outcome
+from tests.stack import Got, ask
+from tests.upstream import basic
+
+KINDS = {"create": 0.3, "update": 0.25, "delete": 0.05, "read": 0.25, "list": 0.15}
+
+
+@dataclass
+class Mine:
+    """A record of this client's. `doubtful`: the outcome of its last write is unknown."""
+
+    title: str
+    ident: int
+    deleted: bool = False
+
+
+class Client:
+    """One user, in a thread. `pause` is the longest between two operations, in seconds."""
+
+    def __init__(
+        self, number: int, credentials: tuple[str, str], port: int, history: History, seed: int, pause: float
+    ) -> None:
+        self._number = number
+        self._fields = {"Authorization": basic(*credentials), "Accept": "application/json"}
+        self._port = port
+        self._history = history
+        self._dice = random.Random(seed * 1000 + number)
+        self._pause = pause
+        self._mine: list[Mine] = []
+        self._count = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"client-{number}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Begins nothing more."""
+        self._stopping.set()
+
+    def join(self, timeout: float) -> None:
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._dice.uniform(0, self._pause)):
+            kind = self._dice.choices(list(KINDS), list(KINDS.values()))[0]
+            self._count += 1
+            live = [record for record in self._mine if not record.deleted]
+            if kind == "list":
+                self._list()
+            elif kind == "create" or not live:
+                self._create()
+            else:
+                getattr(self, f"_{kind}")(self._dice.choice(live[-30:]))
+
+    def _create(self) -> None:
+        title, value = f"t{self._number}-{self._count}", f"v{self._number}-{self._count}"
+        note = {"title": title, "body": value, "patient_id": self._dice.randint(1, 40), "staff_id": 1}
+        got, began = self._ask("POST", "/notes", note)
+        ident = got.json()["id"] if got is not None and got.status in (200, 201) else 0
+        self._tell("create", got, began, title=title, value=value, ident=ident)
+        if ident:
+            self._mine.append(Mine(title, ident))
+
+    def _update(self, record: Mine) -> None:
+        value = f"v{self._number}-{self._count}"
+        got, began = self._ask("PATCH", f"/notes/{record.ident}", {"body": value})
+        self._tell("update", got, began, title=record.title, value=value, ident=record.ident)
+
+    def _delete(self, record: Mine) -> None:
+        got, began = self._ask("DELETE", f"/notes/{record.ident}")
+        outcome = self._tell("delete", got, began, title=record.title, ident=record.ident)
+        record.deleted = outcome is not Outcome.FAIL
+
+    def _read(self, record: Mine) -> None:
+        got, began = self._ask("GET", f"/notes/{record.ident}")
+        seen: Any = None
+        if got is not None and got.status == 200:
+            row = got.json()
+            seen = row["body"] if row["title"] == record.title else f"another record: {row['title']}"
+        self._tell("read", got, began, title=record.title, ident=record.ident, seen=seen)
+
+    def _list(self) -> None:
+        got, began = self._ask("GET", "/notes")
+        rows = got.json() if got is not None and got.status == 200 else []
+        seen = [[row["title"], row["body"]] for row in rows if row["title"].startswith("t")]
+        self._tell("list", got, began, seen=seen)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> tuple[Got | None, float]:
+        began = time.monotonic()
+        try:
+            return ask(self._port, method, path, self._fields, body, timeout=60), began
+        except (OSError, http.client.HTTPException, json.JSONDecodeError):
+            return None, began
+
+    def _tell(self, kind: str, got: Got | None, began: float, **more: Any) -> Outcome:
+        outcome = _outcome(kind, got)
+        status, by = (got.status, got["Cache-Status"]) if got is not None else (0, "")
+        ended = time.monotonic()
+        self._history.add(Operation(self._number, kind, outcome, began, ended, status=status, by=by, **more))
+        return outcome
+
+
+def _outcome(kind: str, got: Got | None) -> Outcome:
+    """A 503 of ours says that nothing was done; what else is above 499, or nothing at all, says nothing."""
+    if got is None:
+        return Outcome.UNKNOWN
+    if kind == "read" and got.status == 404:
+        return Outcome.OK
+    if got.status < 300:
+        return Outcome.OK
+    ours = got["Content-Type"] == "application/problem+json"
+    return Outcome.FAIL if got.status < 500 or (got.status == 503 and ours) else Outcome.UNKNOWN
