@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check bench torture clean
+.PHONY: venv demo test check bench bench-week torture clean
 
 venv: $(VENV)/.done
 
@@ -31,6 +31,9 @@ check: venv
 
 bench: venv
 	$(BIN)/python -m tests.bench.throughput
+
+bench-week: venv
+	$(BIN)/python -m tests.bench.week --readme README.md
 
 torture: venv
 	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)

@@ -56,7 +56,7 @@ class Verdict:
 
 def run(
     seconds: float, seed: int, *, strike_every: float, say: Callable[[str], None] = print, postgresql: bool = False,
-    pause: float = 0.4,
+    pause: float = 0.2,
 ) -> Verdict:  # fmt: skip
     """One run; deterministic but for the machine's own timing."""
     dice, history = random.Random(seed), History()
@@ -80,8 +80,8 @@ def run(
         simulator.set_profile("calm")
         for client in clients:
             client.join(70)
-        parked = _drained(sidecar, say)
-        final = _final(simulator, parked)
+        parked = drained(sidecar, say)
+        final = final_state(simulator, parked)
         most = simulator.most_in_flight
     violations = check(history.operations, final)
     history.save(folder / "history.jsonl")
@@ -106,7 +106,7 @@ def _trouble(
         time.sleep(0.1)
 
 
-def _drained(sidecar: Sidecar, say: Callable[[str], None]) -> list[dict[str, object]]:
+def drained(sidecar: Sidecar, say: Callable[[str], None]) -> list[dict[str, object]]:
     """Waits until nothing is pending; the entries that are parked."""
     began = time.monotonic()
     while True:
@@ -119,7 +119,7 @@ def _drained(sidecar: Sidecar, say: Callable[[str], None]) -> list[dict[str, obj
         time.sleep(0.5)
 
 
-def _final(simulator: Simulator, parked: list[dict[str, object]]) -> Final:
+def final_state(simulator: Simulator, parked: list[dict[str, object]]) -> Final:
     hosp = simulator.hosp
     rows = [(str(row["title"]), str(row["body"])) for row in hosp.data.tables["notes"].values()]
     applied = []

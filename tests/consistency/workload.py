@@ -8,6 +8,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,13 @@ from tests.consistency.history import History, Operation, Outcome
 from tests.stack import Got, ask
 from tests.upstream import basic
 
+RECORDLESS = ("create", "list", "browse", "screen")
 KINDS = {"create": 0.3, "update": 0.25, "delete": 0.05, "read": 0.25, "list": 0.15}
 
 
 @dataclass
 class Mine:
-    """A record of this client's. `doubtful`: the outcome of its last write is unknown."""
+    """A record of this client's."""
 
     title: str
     ident: int
@@ -28,17 +30,19 @@ class Mine:
 
 
 class Client:
-    """One user, in a thread. `pause` is the longest between two operations, in seconds."""
+    """One user, in a thread. `pause` is the mean time between two operations, in seconds; `kinds` are their shares."""
 
     def __init__(
-        self, number: int, credentials: tuple[str, str], port: int, history: History, seed: int, pause: float
-    ) -> None:
+        self, number: int, credentials: tuple[str, str], port: int, history: History, seed: int, pause: float,
+        kinds: Mapping[str, float] = KINDS,
+    ) -> None:  # fmt: skip
         self._number = number
         self._fields = {"Authorization": basic(*credentials), "Accept": "application/json"}
         self._port = port
         self._history = history
         self._dice = random.Random(seed * 1000 + number)
         self._pause = pause
+        self._kinds = dict(kinds)
         self._mine: list[Mine] = []
         self._count = 0
         self._stopping = threading.Event()
@@ -53,16 +57,14 @@ class Client:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._dice.uniform(0, self._pause)):
-            kind = self._dice.choices(list(KINDS), list(KINDS.values()))[0]
+        while not self._stopping.wait(self._dice.expovariate(1 / self._pause)):
+            kind = self._dice.choices(list(self._kinds), list(self._kinds.values()))[0]
             self._count += 1
             live = [record for record in self._mine if not record.deleted]
-            if kind == "list":
-                self._list()
-            elif kind == "create" or not live:
-                self._create()
-            else:
-                getattr(self, f"_{kind}")(self._dice.choice(live[-30:]))
+            if kind not in RECORDLESS and not live:
+                kind = "create"
+            work = getattr(self, f"_{kind}")
+            work() if kind in RECORDLESS else work(self._dice.choice(live[-30:]))
 
     def _create(self) -> None:
         title, value = f"t{self._number}-{self._count}", f"v{self._number}-{self._count}"
@@ -97,10 +99,22 @@ class Client:
         seen = [[row["title"], row["body"]] for row in rows if row["title"].startswith("t")]
         self._tell("list", got, began, seen=seen)
 
+    def _browse(self) -> None:
+        patient = self._dice.randint(1, 40)
+        paths = (f"/patients/{patient}", "/patients", "/hospitals", "/staffs/me", f"/notes?patient_id={patient}")
+        got, began = self._ask("GET", self._dice.choice(paths))
+        self._tell("browse", got, began)
+
+    def _screen(self) -> None:
+        images = ["".join(self._dice.choices("ABCDEFGH", k=37))]
+        got, began = self._ask("POST", f"/patients/{self._dice.randint(1, 40)}/screen", {"images": images})
+        self._tell("screen", got, began)
+
     def _ask(self, method: str, path: str, body: Any = None) -> tuple[Got | None, float]:
         began = time.monotonic()
         try:
-            return ask(self._port, method, path, self._fields, body, timeout=60), began
+            got = ask(self._port, method, path, self._fields, body, timeout=60)
+            return (got if got.status >= 300 or not got.body or got.json() is not None else None), began
         except (OSError, http.client.HTTPException, json.JSONDecodeError):
             return None, began
 
