@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 EVENTS ?= embedded
 
-.PHONY: venv demo test check bench clean
+MINUTES ?= 30
+SEED ?= 1
+
+.PHONY: venv demo test check bench bench-week torture clean
 
 venv: $(VENV)/.done
 
@@ -28,6 +31,12 @@ check: venv
 
 bench: venv
 	$(BIN)/python -m tests.bench.throughput
+
+bench-week: venv
+	$(BIN)/python -m tests.bench.week --readme README.md
+
+torture: venv
+	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) data build *.egg-info

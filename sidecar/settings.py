@@ -176,7 +176,7 @@ class Settings:
     elasticsearch: str | None = setting(None, url, "The event store; unset: the embedded one, in DATA.")
     elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
     workers: int = setting("2", count, "gunicorn workers.")
-    threads: int = setting("64", count, "Request threads per worker; they outnumber calls upstream.")
+    threads: int = setting("32", count, "Request threads per worker; they outnumber calls upstream.")
     node: str | None = setting(None, text, "This sidecar's name in journals and events; unset: the host's name.")
     deadline: float = setting("2.5s", duration, "When the standby is asked instead of waiting for the upstream.")
     upstream_timeout: float = setting("30s", duration, "The longest wait for the upstream when only it can answer.")

@@ -66,6 +66,10 @@ class Visit:
         return self.match.endpoint
 
     @property
+    def endpoint_resource(self) -> str | None:
+        return self.endpoint.resource if self.endpoint is not None else None
+
+    @property
     def user(self) -> str | None:
         return self.caller.user if self.caller else None
 
@@ -221,7 +225,8 @@ class Handler:
             self._standby.mark_gap("an intent could not be kept")
         if visit.write is not None and (decision.who is Who.NOBODY or visit.write.queued):
             return self._take(visit, decision.reason or "queued")
-        if decision.who is Who.NOBODY:
+        waiting = visit.write is None and (visit.unsettled or self._standby.is_waiting(visit.endpoint_resource))
+        if decision.who is Who.NOBODY or waiting:
             return self._unavailable(visit, "database", "The write could not be kept, and was not sent.")
         with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
             return self._once(visit)

@@ -87,7 +87,6 @@ class Intents:
         secrets = endpoint.takes_secrets and any(name.encode() in request.body for name in self._contract.secrets)
         write = Write(uuid7(time.time_ns()), match, endpoint, kind, record, secrets, stamp(), None)
         with self._engine.begin() as connection:
-            box.lock(connection, kind)
             write.queued = self._must_wait(connection, write, request, user)
             write.floor = self.floors.get(kind)
             if endpoint.action is Action.CREATE:
@@ -244,7 +243,6 @@ class Intents:
         sealed = self._seal().close(write.id, headers, request.body)
         password = self._new_password(resource, write, request)
         with self._engine.begin() as connection:
-            box.lock(connection, write.kind)
             owned = write.kind in owned_types(connection)
             draft = self._draft(connection, resource, write, request, user, at, owned)
             if isinstance(draft, DontKnow):

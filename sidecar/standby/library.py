@@ -15,7 +15,7 @@ from sidecar.standby import knowledge
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, accepts_json, item, listing, missing
 from sidecar.standby.learn import list_filters
 from sidecar.standby.outbox import Snapshot
-from sidecar.standby.overlay import Pending, laid_over, provisional
+from sidecar.standby.overlay import Pending, about, laid_over, provisional
 from sidecar.standby.store import DOUBT, GONE, KNOWN, collections, identities, meta, records, replies, sightings, views
 
 
@@ -83,7 +83,15 @@ class Library:
         view: Snapshot,
     ) -> Answer | DontKnow:  # fmt: skip
         if view.pending.get(resource.name):
-            pending = [write for write in view.pending[resource.name] if write.record == record]
+            row = connection.execute(
+                select(records.c.body).where(
+                    records.c.type == resource.name, records.c.id == record, records.c.state == KNOWN
+                )
+            ).one_or_none()
+            values = [] if row is None else [orjson.loads(row.body)]
+            pending = about(
+                resource, view.pending[resource.name], record, values, lambda i: view.is_claimed(resource.name, i)
+            )
             if pending:
                 return self._pending_item(connection, endpoint, resource, record, request, user, view, pending)
         private = knowledge.is_private(connection, self._contract, resource.name)
@@ -189,7 +197,8 @@ class Library:
         view: Snapshot, pending: Sequence[Pending],
     ) -> Answer | DontKnow:  # fmt: skip
         """A record with writes that are not settled yet."""
-        made, base = any(write.action is Action.CREATE for write in pending), []
+        made = any(write.action is Action.CREATE and write.record == record for write in pending)
+        base: list[dict[str, Any]] = []
         private = knowledge.is_private(connection, self._contract, resource.name)
         if private and not _sighted(connection, user, resource.name, record):
             return DontKnow("never_shown")

@@ -32,7 +32,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
     update,
 )
 
@@ -150,6 +149,7 @@ class Outbox:
         self._reader = engine.execution_options(writes=False)
         self._lock = threading.Lock()
         self._latest = Snapshot()
+        self._gap = 0
         self._number = _Number(shared) if shared is not None else None
         self._real = lru_cache(65536)(self._find_real)
 
@@ -170,6 +170,16 @@ class Outbox:
         """After a change was committed, and before anybody is told of it."""
         if self._number is not None:
             self._number.bump()
+
+    def note_gap(self, at: int) -> None:
+        """Tells all processes of the node of a gap that the database could not keep."""
+        if self._number is not None:
+            self._number.gap = at
+        self._gap = at
+
+    def gap(self) -> int:
+        """The stamp of the latest gap that the database may not know of, or 0."""
+        return self._number.gap if self._number is not None else self._gap
 
     def expire(self) -> None:
         """Looks anew at the next call, whatever the number says; called every few seconds."""
@@ -214,27 +224,29 @@ class Outbox:
 
 
 class _Number:
-    """A count of changes that all processes of a node see, in a shared file."""
+    """A count of changes that all processes of a node see, in a shared file; and a gap, for when the disk is full."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(file, 8)
-        self._map = mmap.mmap(file, 8)
+        os.ftruncate(file, 16)
+        self._map = mmap.mmap(file, 16)
         os.close(file)
 
     def read(self) -> int:
         return int.from_bytes(self._map[:8], "little")
 
+    @property
+    def gap(self) -> int:
+        return int.from_bytes(self._map[8:16], "little")
+
+    @gap.setter
+    def gap(self, at: int) -> None:
+        self._map[8:16] = at.to_bytes(8, "little")
+
     def bump(self) -> None:
         """Any other value will do: two bumps at once may not become one that somebody has already seen."""
         self._map[:8] = max(self.read() + 1, stamp()).to_bytes(8, "little")
-
-
-def lock(connection: Connection, kind: str) -> None:
-    """Orders acceptance and replay of one resource's writes. SQLite's writers are one at a time anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:kind))"), {"kind": f"outbox {kind}"})
 
 
 def changed(connection: Connection) -> None:

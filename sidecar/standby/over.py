@@ -14,7 +14,7 @@ from sidecar.gateway.validate import Unreadable, plain_body
 from sidecar.standby.answer import DontKnow, Shape, item, listing
 from sidecar.standby.learn import LIMIT, list_filters, without_origin
 from sidecar.standby.outbox import Snapshot
-from sidecar.standby.overlay import laid_over
+from sidecar.standby.overlay import about, laid_over
 
 Newer = Mapping[str, "dict[str, Any] | None"]
 """Records that were settled after the answer was begun, by id; None: gone."""
@@ -35,6 +35,10 @@ def over_answer(
     if not pending and not newer:
         return None
     values = _values(resource, endpoint, response)
+
+    def claimed(ident: str) -> bool:
+        return view.is_claimed(resource.name, ident)
+
     if values is None:
         return None
     settled = {str(value.get(resource.id_field)): value for value in values}
@@ -46,8 +50,8 @@ def over_answer(
     if endpoint.action is Action.READ:
         own = endpoint.own and len(values) == 1
         record = str(values[0].get(resource.id_field)) if own else match.record_id
-        pending = [write for write in pending if write.record == record]
-    shown = laid_over(resource, settled.values(), pending, lambda ident: view.is_claimed(resource.name, ident))
+        pending = about(resource, pending, record, settled.values(), claimed)
+    shown = laid_over(resource, settled.values(), pending, claimed)
     if shown == values:
         return None
     made = _made(resource, endpoint, request, shown)

@@ -89,20 +89,35 @@ def merged(resource: Resource, value: Value, pending: Pending) -> Value:
 def laid_over(resource: Resource, values: Iterable[Value], pending: Sequence[Pending], claimed: Claimed) -> list[Value]:
     """All records as users see them: `values` are the upstream's; `pending` is in order."""
     shown = {str(value.get(resource.id_field)): value for value in values}
-    taken: set[str] = set()
+    arrived: dict[str, str] = {}
     for write in pending:
+        record = arrived.get(write.record, write.record)
         if write.action is Action.CREATE:
-            found = effect(resource, write, shown.values(), taken, claimed) if write.sent else None
+            found = effect(resource, write, shown.values(), arrived.values(), claimed) if write.sent else None
             if found is not None:
-                taken.add(found)
+                arrived[write.record] = found
             elif write.body is not None:
-                shown[write.record] = dict(write.body)
-        elif write.record in shown:
+                shown[record] = dict(write.body)
+        elif record in shown:
             if write.action is Action.DELETE:
-                del shown[write.record]
+                del shown[record]
             else:
-                shown[write.record] = merged(resource, shown[write.record], write)
+                shown[record] = merged(resource, shown[record], write)
     return list(shown.values())
+
+
+def about(
+    resource: Resource, pending: Sequence[Pending], record: str | None, values: Collection[Value], claimed: Claimed
+) -> list[Pending]:
+    """Those of the pending writes that are about one record, of which `values` is what the upstream shows (or nothing).
+
+    A create that has arrived without our knowing is about the record that it made, and so are the changes to it.
+    """
+    ids = {record}
+    for write in pending:
+        if write.action is Action.CREATE and write.sent and effect(resource, write, values, (), claimed) == record:
+            ids.add(write.record)
+    return [write for write in pending if write.record in ids]
 
 
 Claimed = Callable[[str], bool]

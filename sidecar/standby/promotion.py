@@ -71,7 +71,6 @@ class Promotion:
         if doubts and not force:
             raise NotFit(doubts)
         with self._engine.begin() as connection:
-            box.lock(connection, kind)
             if kind in set(connection.scalars(select(owners.c.type))):
                 return []
             now = stamp()
@@ -85,7 +84,6 @@ class Promotion:
     def demote(self, kind: str) -> int:
         """Gives the resource back: what the upstream missed is replayed. Returns the number of writes to replay."""
         with self._engine.begin() as connection:
-            box.lock(connection, kind)
             connection.execute(delete(owners).where(owners.c.type == kind))
             now, missed = stamp(), 0
             for row in box.unsettled(connection, (State.OWNED,)):

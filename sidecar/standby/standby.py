@@ -222,6 +222,8 @@ class Standby:
 
     def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
         """What is known to be true for this caller, whose credentials have been checked."""
+        if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
+            return DontKnow("unverified")
         try:
             view = self.outbox.snapshot()
             with self._reader.connect() as connection, connection.begin():
@@ -235,6 +237,13 @@ class Standby:
     def rewritten(self, match: Match, request: Request) -> Rewritten:
         """The request with provisional ids of settled records replaced."""
         return rewritten(self._contract, match, request, self.outbox.real)
+
+    def is_waiting(self, kind: str | None) -> bool:
+        """Whether writes to the resource are not settled, as far as this process knows."""
+        try:
+            return kind is not None and kind in self.outbox.snapshot().pending
+        except SQLAlchemyError:
+            return True
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""
@@ -289,6 +298,8 @@ class Standby:
 
     def refresh(self) -> None:
         """Looks at what other processes know; called every quarter of a second."""
+        if self.outbox.gap() > self._verified_since:
+            self._keep_gap(self.outbox.gap())
         with self._reader.connect() as connection, connection.begin():
             self._callers.refresh(connection)
             self._verified_since = (
@@ -322,8 +333,16 @@ class Standby:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
         log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
+        at = stamp()
+        try:
+            self._keep_gap(at)
+        except SQLAlchemyError:
+            self.outbox.note_gap(at)  # `refresh` will keep it, when the database can be written again
+
+    def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
-            bump(connection, knowledge.VERIFIED_SINCE, stamp())
+            bump(connection, knowledge.VERIFIED_SINCE, at)
+        self._verified_since = at
 
     def completeness(self) -> dict[str, dict[str, Any]]:
         """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""
