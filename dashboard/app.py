@@ -22,7 +22,7 @@ from dashboard.exports import Exports
 from dashboard.guard import Callbacks, Guard
 from dashboard.held import held
 from dashboard.page import Page
-from dashboard.pages import PAGES
+from dashboard.pages import PAGES, doing
 from dashboard.parts import Parts, Visit, visit
 from dashboard.queries import Queries
 from dashboard.sessions import Sessions
@@ -95,6 +95,7 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
     )
     callbacks = Callbacks(app)
     _layout(app, callbacks, parts)
+    doing.wire(callbacks, parts)
     for page in PAGES:
         if page.wire is not None:
             page.wire(callbacks, parts)
@@ -149,6 +150,7 @@ def _layout(app: Dash, callbacks: Callbacks, parts: Parts) -> None:
                 html.A("Skip to the content", href="#page", className="skip"),
                 html.Header(_top(visit()), className="top"),
                 html.Div(id="connection", role="status", **{"aria-live": "polite"}),
+                *doing.frame(),
                 html.Main(html.P("Loading …", className="loading", role="status"), id="page", tabIndex="-1"),
             ]
         )

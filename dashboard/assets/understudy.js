@@ -31,8 +31,33 @@
     });
   };
 
+  /* A dialog holds the focus, gives it back, and closes with Escape. */
+  var before = null;
+  document.addEventListener("keydown", function (event) {
+    var dialog = document.querySelector(".dialog");
+    if (!dialog) { return; }
+    if (event.key === "Escape") { document.getElementById("d-cancel").click(); return; }
+    if (event.key !== "Tab") { return; }
+    var all = dialog.querySelectorAll("button, input:not([type=hidden])");
+    var first = all[0], last = all[all.length - 1];
+    if (event.shiftKey && document.activeElement === first) { last.focus(); event.preventDefault(); }
+    if (!event.shiftKey && document.activeElement === last) { first.focus(); event.preventDefault(); }
+  });
+
+  function dialogs() {
+    var reason = document.getElementById("d-reason");
+    if (reason && !before) {
+      before = document.activeElement || document.body;
+      reason.focus();
+    } else if (!reason && before) {
+      if (before.isConnected) { before.focus(); }
+      before = null;
+    }
+  }
+
   var path = null;
   new MutationObserver(function () {
+    dialogs();
     var heading = document.querySelector("#page h1");
     if (!heading) { return; }
     var title = heading.textContent + " · Understudy";

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from dashboard.page import Page
-from dashboard.pages import account, audit, looks, overview, patient, person, users
+from dashboard.pages import account, audit, endpoints, looks, overview, patient, person, standby, users
 
 PAGES: Final[tuple[Page, ...]] = (
     overview.PAGE,
     audit.PAGE,
+    endpoints.PAGE,
+    standby.PAGE,
+    endpoints.LATENCY,
     person.PAGE,
     patient.PAGE,
     looks.PAGE,

@@ -131,8 +131,14 @@ def _moments(parts: Parts, since: int) -> tuple[list[Moment], ui.Part]:
 
 
 def transition(made: dict[str, Any]) -> Moment | None:
-    """A change of who answers, in words."""
-    verb = "the standby answers" if made.get("takeover") else "HOSP answers again"
+    """A change of who answers, in words; None for a circuit's steps in between."""
+    change = (made["before"], made["after"])
+    if change == ("closed", "open") or made["after"] == "standby":
+        verb = "the standby takes over"
+    elif made["after"] in ("closed", "upstream") or (made["after"] == "auto" and made["before"] != "auto"):
+        verb = "handed back to HOSP"
+    else:
+        return None
     by = f", by {made['by']}" if made.get("by") else ""
     reason = f": {made['reason']}" if made.get("reason") else ""
     return Moment(int(made["at"]), "takeover", f"{made['endpoint']}: {verb}{by}{reason}")
