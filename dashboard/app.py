@@ -104,6 +104,10 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
     Guard(settings, parts.sessions, callbacks, paths, policy(app)).install(server)
     oidc = bool(settings.oidc_issuer)
     Entrance(parts, oidc).install(server)
+    if oidc:
+        from dashboard.oidc import SignIn
+
+        SignIn(parts).install(server)
     server.extensions["understudy"] = (parts, callbacks)
     server.test_client().get("/healthz")  # Dash finishes itself with the first request; two at once would race
     return server
