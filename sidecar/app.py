@@ -206,6 +206,7 @@ def create_control_app(settings: Settings) -> Flask:
         start_backfill=lambda: ask_for_backfill(settings),
         backfill=lambda: told(settings, "backfill"),
         parity_counts=lambda name: standby.parity.scores().get(name, {}),
+        parity_samples=standby.parity.sampled,
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard), name="tick", daemon=True).start()

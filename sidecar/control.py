@@ -65,6 +65,8 @@ class Sources:
     """Progress, as the backfill tells it."""
     parity_counts: Callable[[str], Mapping[str, Any]] = lambda _: {}
     """What stands beside an endpoint's ratio: equal, different, unknown."""
+    parity_samples: Callable[[], Mapping[str, Any]] = dict
+    """Per endpoint its latest differences, masked."""
 
 
 class Problem(Exception):
@@ -287,8 +289,13 @@ class _Plane:
         return dict(self.sources.backfill())
 
     def parities(self) -> Any:
-        names = self.contract.endpoints
-        return {"endpoints": {n: {"ratio": self._parity(n), **self.sources.parity_counts(n)} for n in names}}
+        names, samples = self.contract.endpoints, self.sources.parity_samples()
+        return {
+            "endpoints": {
+                n: {"ratio": self._parity(n), **self.sources.parity_counts(n), "samples": samples.get(n, [])}
+                for n in names
+            }
+        }
 
     def _parity(self, endpoint: str) -> float | None:
         return None if self.parity is None else self.parity.ratio(endpoint)

@@ -15,6 +15,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX: Final = "UNDERSTUDY_"
 Networks = tuple[IPv4Network | IPv6Network, ...]
@@ -135,6 +136,26 @@ def credentials(value: str) -> tuple[str, str]:
     return user, password
 
 
+def time_zone(value: str) -> str:
+    """The name of a zone that this machine knows."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("a time zone such as UTC or Europe/London") from None
+    return value
+
+
+def role_pairs(value: str) -> tuple[tuple[str, str], ...]:
+    """`group=role` pairs, comma-separated; a role is auditor, operator or admin."""
+    pairs = []
+    for word in names(value):
+        group, equals, role = word.rpartition("=")
+        if not equals or not group or role not in ("auditor", "operator", "admin"):
+            raise ValueError("value=role pairs, role being auditor, operator or admin")
+        pairs.append((group, role))
+    return tuple(pairs)
+
+
 def setting(default: str | None, parse: Callable[[str], Any], help: str, *, secret: bool = False) -> Any:
     """Declares one setting. `default` is written as a person would write it; None: the setting is unset."""
     value = None if default is None else parse(default)
@@ -201,6 +222,14 @@ class Settings:
     alert_webhook: str | None = setting(None, url, "Where alerts are posted (Alertmanager's v4 payload).")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     dashboard_listen: tuple[str, int] = setting("127.0.0.1:8050", address, "Where the dashboard is served.")
+    dashboard_url: str | None = setting(None, url, "The dashboard's public URL; https:// makes its cookies Secure.")
+    dashboard_idle: float = setting("30m", duration, "When a dashboard session that is not used ends.")
+    timezone: str = setting("UTC", time_zone, "The time zone of the dashboard's times, e.g. Europe/London.")
+    oidc_issuer: str | None = setting(None, url, "OpenID Connect provider for the dashboard; unset: local users only.")
+    oidc_client_id: str | None = setting(None, text, "The dashboard's client id at the provider.")
+    oidc_client_secret: str | None = setting(None, text, "The dashboard's client secret at the provider.", secret=True)
+    oidc_claim: str = setting("groups", text, "The ID token's claim that decides the role.")
+    oidc_roles: tuple[tuple[str, str], ...] = setting("", role_pairs, "`value=role`, comma-separated: claim to role.")
     sentry_dsn: str | None = setting(None, text, "Sentry project; unset: errors are only logged.", secret=True)
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "The least severe line logged.")
 
