@@ -42,6 +42,7 @@ _SHELL: Final = """<!DOCTYPE html>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
+<link rel="icon" href="/assets/icon.svg">
 <link rel="stylesheet" href="{css}">
 <link rel="stylesheet" href="{plotly}" id="plotly.js-style-global" class="no-inline-styles">
 </head>
@@ -103,7 +104,12 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
     Guard(settings, parts.sessions, callbacks, paths, policy(app)).install(server)
     oidc = bool(settings.oidc_issuer)
     Entrance(parts, oidc).install(server)
+    if oidc:
+        from dashboard.oidc import SignIn
+
+        SignIn(parts).install(server)
     server.extensions["understudy"] = (parts, callbacks)
+    server.test_client().get("/healthz")  # Dash finishes itself with the first request; two at once would race
     return server
 
 

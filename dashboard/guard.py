@@ -19,7 +19,9 @@ from dashboard.sessions import Session, Sessions
 from sidecar.gateway.framing import within
 from sidecar.settings import Settings
 
-OPEN: Final = frozenset({"/login", "/login/oidc", "/login/oidc/callback", "/healthz", "/assets/understudy.css"})
+OPEN: Final = frozenset(
+    {"/login", "/login/oidc", "/login/oidc/callback", "/healthz", "/assets/understudy.css", "/assets/icon.svg"}
+)
 """What a visitor who is not signed in may ask for: the sign-in page and its looks, and whether we are alive."""
 CALLBACK: Final = "/_dash-update-component"
 MACHINERY: Final = ("/_dash-", "/assets/", "/_favicon.ico")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 
@@ -42,6 +45,11 @@ class Signer:
 
     def public(self) -> str:
         return self.key().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+    def derived(self, purpose: bytes) -> bytes:
+        """A key for something else, 32 bytes in URL-safe base64, that only this one leads to."""
+        raw = self.key().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        return urlsafe_b64encode(HKDF(SHA256(), 32, None, purpose).derive(raw))
 
     def sign(self, manifest: Mapping[str, Any]) -> bytes:
         """The manifest as JSON, with our public key and the signature over all the rest."""

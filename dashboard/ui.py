@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from dash import dcc, html
+
+from dashboard import when
 
 Part = Any
 """A Dash component, text, or None."""
@@ -115,3 +118,9 @@ def percent(ratio: float | None, digits: int = 2) -> str:
 
 def number(value: int) -> str:
     return f"{value:,}"
+
+
+def as_of(now: int, zone: ZoneInfo, seconds: int) -> html.P:
+    """When what is shown was so."""
+    words = f"As of {when.day_and_time(now, zone)} {when.zone_name(now, zone)}; renewed every {seconds} s."
+    return html.P(words, className="asof")

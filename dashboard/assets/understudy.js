@@ -55,9 +55,50 @@
     }
   }
 
+  /* A part that is renewed is mounted anew: what was unfolded and what had the focus comes back, and nothing is
+     renewed while text is selected. */
+  var unfolded = new Set(), focused = null, paused = false;
+
+  function nameOf(details) {
+    var named = details.closest("[id]");
+    var among = Array.from((named || document).querySelectorAll("details"));
+    return (named ? named.id : "") + "|" + among.indexOf(details);
+  }
+
+  document.addEventListener("toggle", function (event) {
+    if (event.target.tagName !== "DETAILS" || !event.target.isConnected) { return; }
+    if (event.target.open) { unfolded.add(nameOf(event.target)); } else { unfolded.delete(nameOf(event.target)); }
+  }, true);
+
+  document.addEventListener("focusin", function (event) { focused = event.target; });
+
+  document.addEventListener("selectionchange", function () {
+    var selection = window.getSelection();
+    var inside = !selection.isCollapsed && document.getElementById("page").contains(selection.anchorNode);
+    if (inside === paused) { return; }
+    paused = inside;
+    ["overview", "endpoints", "standby", "alerts"].forEach(function (name) {
+      try { window.dash_clientside.set_props({ tick: name }, { disabled: paused }); } catch (absent) { /* not this page */ }
+    });
+    say(paused ? "Not renewed while text is selected." : "");
+  });
+
+  function putBack() {
+    if (unfolded.size) {
+      document.querySelectorAll("#page details:not([open])").forEach(function (details) {
+        if (unfolded.has(nameOf(details))) { details.open = true; }
+      });
+    }
+    if (focused && !focused.isConnected && focused.id && document.activeElement === document.body) {
+      var again = document.getElementById(focused.id);
+      if (again) { again.focus({ preventScroll: true }); }
+    }
+  }
+
   var path = null;
   new MutationObserver(function () {
     dialogs();
+    putBack();
     var heading = document.querySelector("#page h1");
     if (!heading) { return; }
     var title = heading.textContent + " · Understudy";
@@ -66,6 +107,7 @@
       window.scrollTo(0, 0);
       document.getElementById("page").focus({ preventScroll: true });
     }
+    if (path !== window.location.pathname) { unfolded.clear(); }
     path = window.location.pathname;
   }).observe(document.documentElement, { childList: true, subtree: true, characterData: true });
 })();

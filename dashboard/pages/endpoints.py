@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dash import Input, Output, State, dcc, html
+from dash import html
 
-from dashboard import figures, ui, when
+from dashboard import figures, live, ui, when
 from dashboard.access import Role
 from dashboard.guard import Callbacks
 from dashboard.page import Page
 from dashboard.pages import doing
-from dashboard.parts import Parts, Visit, visit
+from dashboard.parts import Parts, Visit
 from dashboard.queries import PEOPLE, Traffic, bucket_for
-from dashboard.shield import guarded
 from dashboard.view import PERIODS, View
 from dashboard.when import DAY
 from sidecar.client import ControlError
@@ -32,12 +31,11 @@ def draw(parts: Parts, asked: Visit) -> ui.Part:
     return [
         html.H1("Endpoints"),
         html.Nav(periods, className="tabs", **{"aria-label": "Period"}),
-        dcc.Interval(id="endpoints-tick", interval=5_000),
-        html.Div(live(parts, asked), id="endpoints-live"),
+        *live.frame("endpoints", drawn(parts, asked), 5),
     ]
 
 
-def live(parts: Parts, asked: Visit) -> list[ui.Part]:
+def drawn(parts: Parts, asked: Visit) -> live.Drawn:
     view = View.parse(asked.query)
     now = parts.clock()
     where = view.filter(now, parts.zone)
@@ -52,13 +50,14 @@ def live(parts: Parts, asked: Visit) -> list[ui.Part]:
     rest = [state for state in states if state not in seen]
     seen.sort(key=lambda state: -traffic.get(state["name"], Traffic("")).total)
     outside = traffic.get("other")
-    return [
-        lost,
-        *(_card(state, traffic.get(state["name"], Traffic(state["name"]))) for state in seen),
-        _rest(rest),
-        html.P(f"{ui.number(outside.total)} requests outside the contract.") if outside else None,
-        html.P(f"As of {when.day_and_time(now, parts.zone)} {when.zone_name(now, parts.zone)}; renewed every 5 s."),
-    ]
+    return {
+        "lost": lost,
+        **{state["id"]: _card(state, traffic.get(state["name"], Traffic(state["name"]))) for state in seen},
+        **{state["id"]: None for state in rest},
+        "rest": _rest(rest),
+        "outside": html.P(f"{ui.number(outside.total)} requests outside the contract.") if outside else None,
+        "as of": ui.as_of(now, parts.zone, 5),
+    }
 
 
 def _card(state: dict[str, Any], traffic: Traffic) -> ui.Part:
@@ -154,16 +153,7 @@ def latency(parts: Parts, asked: Visit) -> ui.Part:
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
-    @callbacks.on(
-        Role.OPERATOR,
-        Output("endpoints-live", "children"),
-        Input("endpoints-tick", "n_intervals"),
-        Input("done", "data"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
-    def tick(_: int, __: int, query: str | None) -> Any:
-        return guarded(lambda: live(parts, visit("/endpoints", query)))
+    live.wire(callbacks, parts, Role.OPERATOR, "endpoints", "/endpoints", drawn)
 
 
 PAGE: Final = Page("/endpoints", "Endpoints", Role.OPERATOR, draw, wire)

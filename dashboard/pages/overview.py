@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dash import Input, Output, State, dcc, html
+from dash import html
 
-from dashboard import figures, ui, when
+from dashboard import figures, live, ui, when
 from dashboard.access import Role
 from dashboard.figures import Moment
 from dashboard.guard import Callbacks
 from dashboard.page import Page
-from dashboard.parts import Parts, Visit, visit
+from dashboard.parts import Parts, Visit
 from dashboard.queries import Slice, bucket_for
-from dashboard.shield import guarded
 from dashboard.view import PERIODS, View
 from dashboard.when import DAY, MINUTE
 from sidecar.client import ControlError
@@ -23,6 +22,7 @@ NOW: Final = 5 * MINUTE
 """What "now" is."""
 FLOOR: Final = 0.99
 """The least that the client asked for; below it users are not being served."""
+RENEWED: Final = 15
 SHOWN: Final = ("1h", "24h", "7d", "30d")
 
 
@@ -34,38 +34,32 @@ def draw(parts: Parts, asked: Visit) -> ui.Part:
     return [
         html.H1("Are users being served?"),
         html.Nav(periods, className="tabs", **{"aria-label": "Period"}),
-        dcc.Interval(id="overview-tick", interval=15_000),
-        html.Div(live(parts, asked), id="overview-live"),
+        *live.frame("overview", drawn(parts, asked), RENEWED),
     ]
 
 
-def live(parts: Parts, asked: Visit) -> list[ui.Part]:
-    view = View.parse(asked.query)
-    now = parts.clock()
+def drawn(parts: Parts, asked: Visit) -> live.Drawn:
+    view, now = View.parse(asked.query), parts.clock()
     where = view.filter(now, parts.zone)
-    since = where.since if where.since is not None else now - DAY
-    interval = bucket_for((where.until or now) - since)
-    slices = parts.queries.slices(where, interval)
+    slices, interval = _slices(parts, where, now)
     recent = _sum(parts.queries.slices(Filter(since=now - NOW), NOW))
     whole = _sum(slices)
-    moments, missing = _moments(parts, since)
-    return [
-        _answer(recent, whole, PERIODS[view.period]),
-        missing,
-        _tiles(parts, where, recent, whole),
-        ui.card(
-            f"Traffic, {PERIODS[view.period]}",
-            _chart(parts, slices, interval, moments)
-            if slices
-            else ui.empty("No requests in this period", "As soon as the sidecar records one, it is shown here."),
-            ident="traffic",
+    moments, missing = _moments(parts, where.since or now - DAY)
+    return {
+        "answer": _answer(recent, whole, PERIODS[view.period]),
+        "missing": missing,
+        "tiles": _tiles(parts, where, recent, whole),
+        "traffic": ui.card(
+            f"Traffic, {PERIODS[view.period]}", *_traffic(parts, slices, interval, moments), ident="traffic"
         ),
-        ui.card("What happened", _timeline(parts, moments, now), ident="timeline"),
-        html.P(
-            f"As of {when.day_and_time(now, parts.zone)} {when.zone_name(now, parts.zone)}; renewed every 15 s.",
-            className="asof",
-        ),
-    ]
+        "timeline": ui.card("What happened", _timeline(parts, moments, now), ident="timeline"),
+        "as of": ui.as_of(now, parts.zone, RENEWED),
+    }
+
+
+def _slices(parts: Parts, where: Filter, now: int) -> tuple[list[Slice], int]:
+    interval = bucket_for((where.until or now) - (where.since if where.since is not None else now - DAY))
+    return parts.queries.slices(where, interval), interval
 
 
 def _answer(recent: Slice, whole: Slice, period: str) -> ui.Part:
@@ -103,7 +97,9 @@ def _tiles(parts: Parts, where: Filter, recent: Slice, whole: Slice) -> ui.Part:
     )
 
 
-def _chart(parts: Parts, slices: list[Slice], interval: int, moments: list[Moment]) -> ui.Part:
+def _traffic(parts: Parts, slices: list[Slice], interval: int, moments: list[Moment]) -> list[ui.Part]:
+    if not slices:
+        return [ui.empty("No requests in this period", "As soon as the sidecar records one, it is shown here.")]
     whole = _sum(slices)
     says = (
         f"{ui.number(whole.upstream)} requests answered by HOSP, {ui.number(whole.standby)} by the standby, "
@@ -115,7 +111,7 @@ def _chart(parts: Parts, slices: list[Slice], interval: int, moments: list[Momen
     ]
     start = f"from, {when.zone_name(slices[-1].start, parts.zone)}"
     shown = ui.table("Requests by who answered", [start, "HOSP", "standby", "failed"], rows, (1, 2, 3))
-    return ui.graph("traffic-graph", figures.traffic(slices, interval, parts.zone, moments), says, shown)
+    return [ui.graph("traffic-graph", figures.traffic(slices, interval, parts.zone, moments), says, shown)]
 
 
 def _moments(parts: Parts, since: int) -> tuple[list[Moment], ui.Part]:
@@ -149,7 +145,7 @@ def _timeline(parts: Parts, moments: list[Moment], now: int) -> ui.Part:
         return ui.empty("Nothing in this period", "Takeovers, alerts and marks are listed here.")
     items = []
     for moment in moments[:30]:
-        stamp = html.Time(f"{when.day_and_time(moment.at, parts.zone)} ({when.ago(moment.at, now)})")
+        stamp = html.Time(f"{when.day_and_time(moment.at, parts.zone)}")
         items.append(html.Li([html.Span(moment.kind, className=f"tag {moment.kind}"), " ", moment.said, " ", stamp]))
     more = html.P(f"and {len(moments) - 30} more") if len(moments) > 30 else None
     return html.Div([html.Ul(items, className="timeline"), more])
@@ -166,15 +162,7 @@ def _sum(slices: list[Slice]) -> Slice:
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
-    @callbacks.on(
-        Role.AUDITOR,
-        Output("overview-live", "children"),
-        Input("overview-tick", "n_intervals"),
-        State("url", "search"),
-        prevent_initial_call=True,
-    )
-    def tick(_: int, query: str | None) -> Any:
-        return guarded(lambda: live(parts, visit("/", query)))
+    live.wire(callbacks, parts, Role.AUDITOR, "overview", "/", drawn)
 
 
 PAGE: Final = Page("/", "Overview", Role.AUDITOR, draw, wire)

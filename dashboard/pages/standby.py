@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from dash import Input, Output, dcc, html
+from dash import html
 
-from dashboard import ui, when
+from dashboard import live, ui, when
 from dashboard.access import Role
 from dashboard.guard import Callbacks
 from dashboard.page import Page
 from dashboard.pages import doing
 from dashboard.parts import Parts, Visit
 from dashboard.sentences import singular
-from dashboard.shield import guarded
 
 _ACTIONS: Final = {"create": "add", "update": "change", "delete": "delete"}
 _STATES: Final = {
@@ -31,33 +30,31 @@ _STATES: Final = {
 def draw(parts: Parts, asked: Visit) -> ui.Part:
     return [
         html.H1("Standby"),
-        dcc.Interval(id="standby-tick", interval=5_000),
-        html.Div(live(parts), id="standby-live"),
+        *live.frame("standby", drawn(parts, asked), 5),
     ]
 
 
-def live(parts: Parts) -> list[ui.Part]:
+def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
     """Raises ControlError."""
     plane, now = parts.plane(), parts.clock()
     outbox, resources = plane.get("/outbox"), plane.get("/resources")
     parity = plane.get("/parity")["endpoints"]
     parked = outbox["parked"]
     waiting = [entry for entry in outbox["entries"] if entry["state"] != "parked"]
-    return [
-        _summary(outbox, len(parked)),
-        ui.card(
+    return {
+        "summary": _summary(outbox, len(parked)),
+        "parked": ui.card(
             "Writes that need a decision",
             *([_parked(parts, entry, now) for entry in parked] or [ui.empty("None", "No write is parked.")]),
             ident="parked",
         ),
-        ui.card("Writes on their way to HOSP", _waiting(parts, waiting, now), ident="outbox"),
-        ui.card("Resources", *(_resource(name, row) for name, row in resources.items()), ident="resources"),
-        ui.card("Parity", _parity(parts, parity, now), ident="parity"),
-        html.P(
-            f"As of {when.day_and_time(now, parts.zone)} {when.zone_name(now, parts.zone)}; renewed every 5 s.",
-            className="asof",
+        "outbox": ui.card("Writes on their way to HOSP", _waiting(parts, waiting, now), ident="outbox"),
+        "resources": ui.card(
+            "Resources", *(_resource(name, row) for name, row in resources.items()), ident="resources"
         ),
-    ]
+        "parity": ui.card("Parity", _parity(parts, parity, now), ident="parity"),
+        "as of": ui.as_of(now, parts.zone, 5),
+    }
 
 
 def _summary(outbox: dict[str, Any], parked: int) -> ui.Part:
@@ -72,10 +69,9 @@ def _parked(parts: Parts, entry: dict[str, Any], now: int) -> ui.Part:
     what = (
         f"{_ACTIONS.get(entry['action'], entry['action'])} the {singular(entry['resource'])} {entry['record_id'] or ''}"
     )
-    age = when.ago(entry["created_at"], now)
     facts = [
         ("Who", entry["user"] or "nobody"),
-        ("When", f"{when.day_and_time(entry['created_at'], parts.zone)} {when.zone_name(now, parts.zone)}, {age}"),
+        ("When", f"{when.day_and_time(entry['created_at'], parts.zone)} {when.zone_name(now, parts.zone)}"),
         ("Why it is parked", entry["reason"] or "not said"),
         ("Tried", f"{entry['attempts']} times"),
         ("What it says", html.Pre(json.dumps(entry["payload"], indent=2, ensure_ascii=False))),
@@ -149,7 +145,7 @@ def _parity(parts: Parts, parity: dict[str, Any], now: int) -> ui.Part:
             rows.append((name, ui.percent(row["ratio"]), *counts))
         for sample in row.get("samples", []):
             lines = [html.Li(line) for line in sample["said"]]
-            stamp = f"{name}, {when.day_and_time(sample['at'], parts.zone)} ({when.ago(sample['at'], now)})"
+            stamp = f"{name}, {when.day_and_time(sample['at'], parts.zone)} {when.zone_name(now, parts.zone)}"
             samples.append(html.Li([stamp, html.Ul(lines)]))
     columns = ["endpoint", "equal of compared", "equal", "different", "standby did not know"]
     shown = (
@@ -169,15 +165,7 @@ def _parity(parts: Parts, parity: dict[str, Any], now: int) -> ui.Part:
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
-    @callbacks.on(
-        Role.OPERATOR,
-        Output("standby-live", "children"),
-        Input("standby-tick", "n_intervals"),
-        Input("done", "data"),
-        prevent_initial_call=True,
-    )
-    def tick(_: int, __: int) -> Any:
-        return guarded(lambda: live(parts))
+    live.wire(callbacks, parts, Role.OPERATOR, "standby", "/standby", drawn)
 
 
 PAGE: Final = Page("/standby", "Standby", Role.OPERATOR, draw, wire)
