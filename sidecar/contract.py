@@ -151,11 +151,12 @@ class Contract:
         self.endpoints: dict[str, Endpoint] = {}
         self._root = _Node()
         self._whole: dict[str, str] = {}
+        schemas = document.get("components", {}).get("schemas", {})
+        self.secrets: frozenset[str] = frozenset(_secret_fields(schemas))
+        """Names that hold secrets, wherever they occur."""
         for schema_name, schema in document.get("components", {}).get("schemas", {}).items():
             if "x-understudy-resource" in schema:
                 self._add_resource(schema_name, schema)
-        secrets = _secret_fields(document.get("components", {}).get("schemas", {}))
-        self.secrets: frozenset[str] = frozenset(secrets)
         for template, item in document.get("paths", {}).items():
             for method in METHODS:
                 if method in item:
@@ -242,7 +243,7 @@ class Contract:
             username_field=schema.get("x-understudy-username"),
             subject_field=schema.get("x-understudy-subject"),
             required=frozenset(schema.get("required", [])),
-            secrets=frozenset(self._secrets_of(name)),
+            secrets=self.secrets,
             list_matches_read=self._list_is_whole(name),
             fields={name: _types(declared) for name, declared in schema.get("properties", {}).items()},
             writable=frozenset(self._writable_of(name)),
@@ -312,12 +313,6 @@ class Contract:
                 operation = item.get(method, {})
                 if (operation.get("x-understudy-resource"), operation.get("x-understudy-action")) == (resource, action):
                     yield operation
-
-    def _secrets_of(self, resource: str) -> Iterator[str]:
-        for action in ("create", "update"):
-            for operation in self._operations_of(resource, action):
-                for content in self._resolve(operation.get("requestBody", {})).get("content", {}).values():
-                    yield from _secret_fields({"sent": self._resolve(content.get("schema", {}))})
 
     def _writable_of(self, resource: str) -> Iterator[str]:
         for action in ("create", "update"):

@@ -197,7 +197,7 @@ def test_the_rest(plane: Plane) -> None:
     assert plane.control.post("/outbox/w1/retry")["state"] == "unclear"
     assert plane.ask("POST", "/outbox/w1/discard", b'{"reason": "twice"}')[0] == 409  # it is no longer parked
     assert plane.control.get("/standby")["resources"]["notes"]["ratio"] == 0.5
-    assert plane.control.get("/parity")["endpoints"]["notes.list"] == {"ratio": 0.99}
+    assert plane.control.get("/parity")["endpoints"]["notes.list"]["ratio"] == 0.99
     status, _, why = plane.ask("POST", "/resources/notes/promote")
     assert (status, "3 notes are in doubt" in why["detail"]) == (409, True)
     assert plane.control.post("/resources/notes/promote", {"force": True})["overruled"] == ["3 notes are in doubt"]

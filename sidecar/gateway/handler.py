@@ -133,10 +133,11 @@ class Handler:
     def _read(self, visit: Visit, decision: Decision) -> Response:
         """The upstream's answer in time; else what the standby truly knows; else the upstream's late one; else 503."""
         if decision.who is Who.STANDBY:
-            known = self._known(visit)
+            alone = decision.reason in (OPERATOR, OWNED, UNSETTLED)
+            known = self._known(visit, last=alone)
             if known is not None:
                 return known
-            if decision.reason in (OPERATOR, OWNED, UNSETTLED):
+            if alone:
                 return self._unavailable(visit, "taken_over", "The standby serves this endpoint, and does not know.")
         with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
             return self._read_upstream(visit)
@@ -150,7 +151,7 @@ class Handler:
         if result is None:
             self._observe_late(visit, inquiry)
         if not _good(result):
-            known = self._known(visit)
+            known = self._known(visit, last=result is not None)
             if known is not None:
                 inquiry.give_up()
                 visit.exchange.attempts = list(inquiry.attempts)
@@ -162,6 +163,9 @@ class Handler:
         visit.exchange.attempts = list(inquiry.attempts)
         if result is not None and _good(result) and result.response is not None:
             return self._as_users_see_it(visit, result.response, began)
+        refusal = self._refusal(visit)
+        if refusal is not None:
+            return refusal
         if result is None:
             return self._unavailable(
                 visit, "overloaded" if visit.crowded else "deadline", "The upstream did not answer in time."
@@ -177,15 +181,18 @@ class Handler:
             return self._unavailable(visit, "database", "Writes that are not settled could not be looked up.")
         return self._from_upstream(visit, seen or response)
 
-    def _known(self, visit: Visit) -> Response | None:
-        """The standby's answer for a caller that the upstream has accepted, or None when it does not know."""
+    def _known(self, visit: Visit, *, last: bool = True) -> Response | None:
+        """The standby's answer for a caller that the upstream has accepted, or None when it does not know.
+
+        While the upstream may yet say who the caller is (not `last`), nobody is refused for what we do not know.
+        """
         endpoint, exchange = visit.endpoint, visit.exchange
         if endpoint is None:
             return None
         if not endpoint.public:
             refusal = self._verify(visit)
             if refusal is not None:
-                return refusal
+                return refusal if last else None
         answer = self._standby.answer(visit.match, visit.request, visit.user)
         if not isinstance(answer, Answer):
             exchange.reason = answer.reason
@@ -195,6 +202,12 @@ class Handler:
         detail = "; detail=unverified" if answer.unverified else ""
         fields = [*answer.headers, ("Age", str(age)), ("Cache-Status", f"understudy; hit; ttl=-{age}{detail}")]
         return Response(answer.status, fields, answer.body)
+
+    def _refusal(self, visit: Visit) -> Response | None:
+        """After all has failed: the refusal of a caller whom we know not to be who they say."""
+        if visit.endpoint is None or visit.endpoint.public:
+            return None
+        return self._verify(visit)
 
     def _verify(self, visit: Visit) -> Response | None:
         """None for a caller whom the upstream has accepted before; else the refusal."""

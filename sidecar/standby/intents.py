@@ -26,7 +26,7 @@ from sidecar.standby import outbox as box
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, localised, missing
 from sidecar.standby.callers import Callers
 from sidecar.standby.learn import LIMIT, RecordSeen, whole_record
-from sidecar.standby.outbox import Outbox, State
+from sidecar.standby.outbox import UNSETTLED, Outbox, State
 from sidecar.standby.overlay import Pending, laid_over, merged, new_record, provisional, sent_fields
 from sidecar.standby.seal import Seal
 from sidecar.standby.store import DOUBT, GONE, KNOWN, collections, credentials, owners, records, replies, writes
@@ -121,18 +121,19 @@ class Intents:
             return True  # settled this very moment; when it is replayed, it has its real id
         if record is not None and self._under_way(connection, kind, record):
             return True
-        entries = box.unsettled(connection)
-        if not entries:
-            return False
+        if box.first_pending(connection, kind) is not None:
+            return True
+        deletes = write.endpoint.action is Action.DELETE
+        entries = box.unsettled(connection, UNSETTLED if deletes else (State.SENDING, State.UNCLEAR, State.PARKED))
         fields = _json(request.body) or {}
-        if any(row.type == kind and (row.state == State.PENDING or _ahead(row, user)) for row in entries):
+        if any(row.type == kind and _ahead(row, user) for row in entries):
             return True
         same = (row for row in entries if row.type == kind and record is not None)
         if any((box.real_id(connection, kind, row.record) or row.record) == record for row in same):
             return True
         if box.dangling(connection, self._contract.resources[kind].references, fields):
             return True
-        return write.endpoint.action is Action.DELETE and any(self._refers(row, kind, record) for row in entries)
+        return deletes and any(self._refers(row, kind, record) for row in entries)
 
     def _under_way(self, connection: Connection, kind: str, record: str) -> bool:
         query = select(func.count()).select_from(writes)
@@ -281,9 +282,8 @@ class Intents:
         if fields is None:
             return DontKnow("unreadable")
         fields = box.resolved(connection, resource.references, fields)
-        snapshot = [box.pending(connection, self._contract, row) for row in box.unsettled(connection)]
         for name, kind in resource.references.items():
-            if fields.get(name) is not None and self._is_absent(connection, kind, str(fields[name]), snapshot):
+            if fields.get(name) is not None and self._is_absent(connection, kind, str(fields[name])):
                 return _refusal(_reply(connection, write.endpoint.id, "refused") or REFUSED)
         if action is Action.CREATE:
             ident = self._next_own(connection, write.kind) if owned else box.next_provisional(connection)
@@ -292,7 +292,7 @@ class Intents:
             return Pending(0, write.kind, action, str(ident), fields, body, user, at, False, floor, write.whole)
         assert write.record is not None
         write.record = box.real_id(connection, write.kind, write.record) or write.record
-        current = self._current(connection, resource, write, snapshot)
+        current = self._current(connection, resource, write)
         if isinstance(current, DontKnow) and (action is not Action.DELETE or current.reason == "unverified"):
             return current
         if current is None:
@@ -300,15 +300,15 @@ class Intents:
         base = None if isinstance(current, DontKnow) else current
         return Pending(0, write.kind, action, write.record, fields, base, user, at)
 
-    def _current(
-        self, connection: Connection, resource: Resource, write: Write, snapshot: list[Pending]
-    ) -> dict[str, Any] | None | DontKnow:
+    def _current(self, connection: Connection, resource: Resource, write: Write) -> dict[str, Any] | None | DontKnow:
         """The record as users see it now; None: there is none."""
-        mine = [entry for entry in snapshot if entry.type == write.kind]
+        assert write.record is not None
+        rows = box.about(connection, write.kind, write.record)
+        mine = [box.pending(connection, self._contract, row) for row in rows]
         query = select(records).where(records.c.type == write.kind, records.c.id == write.record)
         row = connection.execute(query).one_or_none()
         values = []
-        made = any(entry.action is Action.CREATE and entry.record == write.record for entry in mine)
+        made = any(entry.action is Action.CREATE for entry in mine)
         if not made:
             state = write.before if row is not None and not write.queued else row.state if row is not None else None
             if state == DOUBT:
@@ -318,16 +318,14 @@ class Intents:
                 return DontKnow("unverified")
             if state == KNOWN and row is not None and row.body is not None:
                 values = [orjson.loads(row.body)]
-            elif state != GONE and not self._is_absent(connection, write.kind, str(write.record), snapshot):
+            elif state != GONE and not self._is_absent(connection, write.kind, write.record):
                 return DontKnow("never_seen")
-        only = [entry for entry in mine if entry.record == write.record]
-        shown = laid_over(resource, values, only, lambda _: True)
+        shown = laid_over(resource, values, mine, lambda _: True)
         return shown[0] if shown else None
 
-    def _is_absent(self, connection: Connection, kind: str, ident: str, snapshot: list[Pending]) -> bool:
+    def _is_absent(self, connection: Connection, kind: str, ident: str) -> bool:
         """Whether it is known that there is no such record, also none that is pending."""
-        mine = [entry for entry in snapshot if entry.type == kind]
-        if any(entry.record == ident and entry.action is Action.CREATE for entry in mine):
+        if any(row.action == Action.CREATE for row in box.about(connection, kind, ident)):
             return False
         if knowledge.is_private(connection, self._contract, kind) or provisional(ident):
             return False

@@ -49,7 +49,7 @@ outbox: Final = Table(
     Column("endpoint", String(200), nullable=False),
     Column("type", String(100), nullable=False),
     Column("action", String(10), nullable=False),
-    Column("record", String(100), nullable=False),
+    Column("record", String(100), nullable=False, index=True),
     Column("user", Text, nullable=False),
     Column("method", String(10), nullable=False),
     Column("target", Text, nullable=False),
@@ -150,6 +150,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._latest = Snapshot()
         self._gap = 0
+        self._held: dict[str, Pending] = {}
         self._number = _Number(shared) if shared is not None else None
         self._real = lru_cache(65536)(self._find_real)
 
@@ -199,6 +200,12 @@ class Outbox:
             raise LookupError(ident)  # not remembered: it may be settled later
         return found
 
+    def _dangles(self, held: Pending) -> bool:
+        """Whether it names a provisional id that may have become real since."""
+        references = self._contract.resources[held.type].references
+        named = provisional(held.record) and held.action is not Action.CREATE
+        return named or any(provisional(held.fields.get(name)) for name in references)
+
     def _version(self) -> int:
         if self._number is not None:
             return self._number.read()
@@ -207,18 +214,22 @@ class Outbox:
 
     def _read(self, connection: Connection, version: int) -> Snapshot:
         by_type: dict[str, list[Pending]] = {}
-        sent_since = None
-        for row in unsettled(connection):
-            if row.sent:
-                sent_since = min(sent_since or row.accepted_at, row.accepted_at)
-            by_type.setdefault(row.type, []).append(pending(connection, self._contract, row))
+        kept, any_sent = {}, False
+        light = select(outbox.c.id, outbox.c.type, outbox.c.sent).where(outbox.c.state.in_(UNSETTLED))
+        for row in connection.execute(light.order_by(outbox.c.seq)):
+            any_sent = any_sent or row.sent
+            held = self._held.get(row.id)
+            if held is None or held.sent != row.sent or self._dangles(held):
+                whole = connection.execute(select(outbox).where(outbox.c.id == row.id)).one()
+                held = pending(connection, self._contract, whole)
+            kept[row.id] = held
+            by_type.setdefault(row.type, []).append(held)
+        self._held = kept
         recent: dict[str, list[tuple[str, int]]] = {}
         lately = select(outbox.c.type, outbox.c.record, outbox.c.settled_as, outbox.c.settled)
-        for row in connection.execute(lately.where(outbox.c.settled > stamp() - RECENT)):
-            recent.setdefault(row.type, []).append((row.settled_as or row.record, row.settled))
-        claimed = (
-            frozenset((row.type, row.id) for row in connection.execute(select(made))) if sent_since else frozenset()
-        )
+        for done in connection.execute(lately.where(outbox.c.settled > stamp() - RECENT)):
+            recent.setdefault(done.type, []).append((done.settled_as or done.record, done.settled))
+        claimed = frozenset((row.type, row.id) for row in connection.execute(select(made))) if any_sent else frozenset()
         owned = frozenset(connection.scalars(select(owners.c.type)))
         return Snapshot(version, by_type, recent, claimed, owned)
 
@@ -269,6 +280,21 @@ def unsettled(connection: Connection, states: Iterable[str] = UNSETTLED) -> Sequ
     """The entries in these states, in order, without their sealed requests."""
     columns = [column for column in outbox.c if column is not outbox.c.sealed]
     return connection.execute(select(*columns).where(outbox.c.state.in_(tuple(states))).order_by(outbox.c.seq)).all()
+
+
+def first_pending(connection: Connection, kind: str) -> Any:
+    """The resource's oldest entry of which nothing was sent, or None."""
+    columns = [column for column in outbox.c if column is not outbox.c.sealed]
+    mine = (outbox.c.type == kind) & (outbox.c.state == State.PENDING)
+    return connection.execute(select(*columns).where(mine).order_by(outbox.c.seq).limit(1)).one_or_none()
+
+
+def about(connection: Connection, kind: str, record: str) -> Sequence[Any]:
+    """The unsettled entries about one record, by any id that it has had, in order."""
+    names = connection.scalars(select(aliases.c.id).where(aliases.c.type == kind, aliases.c.real == record)).all()
+    columns = [column for column in outbox.c if column is not outbox.c.sealed]
+    mine = (outbox.c.type == kind) & outbox.c.record.in_([record, *names]) & outbox.c.state.in_(UNSETTLED)
+    return connection.execute(select(*columns).where(mine).order_by(outbox.c.seq)).all()
 
 
 def change(connection: Connection, ident: str, **values: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -27,7 +27,7 @@ from sidecar.standby import outbox as box
 from sidecar.standby.intents import Intents, record_in
 from sidecar.standby.learn import LIMIT, RecordSeen, whole_record
 from sidecar.standby.lease import Lease
-from sidecar.standby.outbox import REPLAYED, Outbox, State
+from sidecar.standby.outbox import UNSETTLED, Outbox, State
 from sidecar.standby.overlay import Pending, effect, same
 from sidecar.standby.rewrite import rewritten
 from sidecar.standby.seal import Seal, SealError
@@ -87,33 +87,33 @@ class Replayer:
 
     def _next(self, connection: Connection, kind: str) -> Any:
         """The first entry that waits for no other and for no moment to come."""
-        now, entries = stamp(), box.unsettled(connection)
-        blocked = False
-        for row in entries:
-            if row.type != kind or row.state not in REPLAYED:
-                continue
-            if row.state == State.PENDING and blocked:
-                continue
-            waits = row.due > now or self._waits_for(connection, row, entries) or not self._may_send(row.endpoint)
-            if not waits:
+        now = stamp()
+        rows = [row for row in box.unsettled(connection, (State.SENDING, State.UNCLEAR)) if row.type == kind]
+        pending = box.first_pending(connection, kind)
+        for row in sorted([*rows, *([] if pending is None else [pending])], key=lambda row: int(row.seq)):
+            if row.due <= now and self._may_send(row.endpoint) and not self._waits_for(connection, row):
                 return row
-            blocked = blocked or row.state == State.PENDING
         return None
 
-    def _waits_for(self, connection: Connection, row: Any, entries: Sequence[Any]) -> bool:
-        """Whether an earlier entry must be settled first: of the same record, or of one that this refers to."""
+    def _waits_for(self, connection: Connection, row: Any) -> bool:
+        """Whether an earlier entry must be settled first: of the same record or person, or of one that this refers to.
+
+        Earlier pending entries of the resource need not be looked at: only the first of those is ever asked about.
+        """
         references = self._contract.resources[row.type].references
         known = box.real_id(connection, row.type, row.record) or row.record
         if box.dangling(connection, references, orjson.loads(row.fields)):
             return True
-        for other in entries:
+        deletes = row.action == Action.DELETE
+        states = UNSETTLED if deletes else (State.SENDING, State.UNCLEAR, State.PARKED)
+        for other in box.unsettled(connection, states):
             if other.seq >= row.seq:
                 break
             if other.type == row.type and (box.real_id(connection, other.type, other.record) or other.record) == known:
                 return True
             if other.type == row.type and other.user == row.user and other.state != State.PARKED:
                 return True
-            if row.action == Action.DELETE and self._refers(other, row.type, known):
+            if deletes and self._refers(other, row.type, known):
                 return True
         return False
 
