@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -29,6 +30,9 @@ PAGES = {
     "users": "/users",
     "account": "/account",
 }
+BEST = ("overview-light", "audit-dark")
+"""What README shows."""
+README = Path("dashboard/screenshots")
 LOOKS = {"light": ("light", WIDE), "dark": ("dark", WIDE), "phone": ("light", PHONE)}
 
 
@@ -102,7 +106,9 @@ def main(out: Path) -> None:
                     profile = context(browser, scheme, size)
                     shoot(profile.new_page(), dashboard, out, look)
                     profile.close()
-    print(f"{len(list(out.glob('*.png')))} pictures in {out}")
+    for name in BEST:
+        shutil.copyfile(out / f"{name}.png", README / f"{name}.png")
+    print(f"{len(list(out.glob('*.png')))} pictures in {out}; README's in {README}")
 
 
 if __name__ == "__main__":
