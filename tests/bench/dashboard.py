@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from sidecar.record.stores import EventStore
 from tests.dashboard import seed
@@ -90,7 +90,7 @@ def measure(page: Page, dashboard: Dashboard, rounds: int) -> dict[str, float]:
             page.evaluate("document.querySelector('#events .quiet').textContent = 'before'")
             began = time.perf_counter()
             page.locator("#f-apply").click()
-            page.wait_for_function("(document.querySelector('#events .quiet') || {}).textContent !== 'before'")
+            expect(page.locator("#events .quiet").first).not_to_have_text("before", timeout=60_000)
             found.setdefault(f"filter: {name}", []).append(time.perf_counter() - began)
             assert page.url != before
             counted = time.perf_counter()
