@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from dash import html
@@ -107,7 +108,7 @@ def _traffic(parts: Parts, slices: list[Slice], interval: int, moments: list[Mom
     )
     rows = [
         (when.day_and_time(part.start, parts.zone), *(ui.number(n) for n in (part.upstream, part.standby, part.failed)))
-        for part in slices
+        for part in _coarser(slices, 24)
     ]
     start = f"from, {when.zone_name(slices[-1].start, parts.zone)}"
     shown = ui.table("Requests by who answered", [start, "HOSP", "standby", "failed"], rows, (1, 2, 3))
@@ -149,6 +150,12 @@ def _timeline(parts: Parts, moments: list[Moment], now: int) -> ui.Part:
         items.append(html.Li([html.Span(moment.kind, className=f"tag {moment.kind}"), " ", moment.said, " ", stamp]))
     more = html.P(f"and {len(moments) - 30} more") if len(moments) > 30 else None
     return html.Div([html.Ul(items, className="timeline"), more])
+
+
+def _coarser(slices: list[Slice], most: int) -> list[Slice]:
+    """The same in at most so many parts: a table is read, not looked at."""
+    step = max(1, -(-len(slices) // most))
+    return [replace(_sum(slices[n : n + step]), start=slices[n].start) for n in range(0, len(slices), step)]
 
 
 def _sum(slices: list[Slice]) -> Slice:

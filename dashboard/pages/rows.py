@@ -15,7 +15,7 @@ from dashboard.when import DAY
 from sidecar.record.event import nanoseconds
 from sidecar.record.stores import Event, Filter
 
-PAGE: Final = 50
+PAGE: Final = 30
 _STATES: Final = {True: ui.GOOD, False: ui.BAD, None: ui.UNKNOWN}
 
 
@@ -34,24 +34,17 @@ def listed(parts: Parts, found: Rows, view: View) -> ui.Part:
 
 
 def _row(parts: Parts, event: Event, said: Sentence) -> html.Li:
-    start = nanoseconds(event["@timestamp"])
-    local = when.local(start, parts.zone)
+    """Few components: each costs a browser as much as a hundred words do."""
+    local = when.local(nanoseconds(event["@timestamp"]), parts.zone)
     address = at(event, "source.ip")
+    how = f"{said.answered} answered in {when.took(at(event, 'event.duration') or 0)}"
     return html.Li(
         [
             html.Time(f"{local:%H:%M:%S}", dateTime=event["@timestamp"]),
-            html.Div([_who(event, said), " ", said.did, " ", _subject(event, said)], className="said"),
-            html.Div(ui.mark(_STATES[said.good], said.ending), className="ending"),
-            html.Div(
-                [
-                    f"{said.answered} answered in {when.took(at(event, 'event.duration') or 0)}",
-                    html.Span([" · from ", ui.link(address, f"/audit?{View(address=address).query()}")])
-                    if address
-                    else None,
-                ],
-                className="quiet",
-            ),
-            html.Details([html.Summary("Details"), _details(event)]),
+            html.Div([_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
+            html.Div(said.ending, className=f"ending {_STATES[said.good]}"),
+            html.Div(f"{how} · from {address}" if address else how, className="quiet"),
+            html.Details([html.Summary("Details"), html.Pre(_details(event))]),
         ],
         className="event",
     )
@@ -62,17 +55,17 @@ def _who(event: Event, said: Sentence) -> ui.Part:
     return ui.link(said.who, f"/audit/person?{View(person=name).query()}") if name and name in said.who else said.who
 
 
-def _subject(event: Event, said: Sentence) -> ui.Part:
+def _subject(event: Event, said: Sentence) -> list[ui.Part]:
     """The record, with its patient as a link."""
     patient = at(event, "understudy.patient.id")
     words = f"Patient {patient}"
     if not patient or words not in said.subject:
-        return said.subject
+        return [said.subject]
     before, _, after = said.subject.partition(words)
-    return html.Span([before, ui.link(words, f"/audit/patient?{View(patient=patient).query()}"), after])
+    return [before, ui.link(words, f"/audit/patient?{View(patient=patient).query()}"), after]
 
 
-def _details(event: Event) -> html.Dl:
+def _details(event: Event) -> str:
     pairs = [
         ("Request", f"{at(event, 'http.request.method')} {at(event, 'url.path')}"),
         ("Query", at(event, "url.query")),
@@ -88,8 +81,7 @@ def _details(event: Event) -> html.Dl:
         ("Event id", at(event, "event.id")),
         ("Hash in the journal", at(event, "event.hash")),
     ]
-    shown = [(name, value) for name, value in pairs if value not in (None, "", 0)]
-    return html.Dl([part for name, value in shown for part in (html.Dt(name), html.Dd(str(value)))])
+    return "\n".join(f"{name}: {value}" for name, value in pairs if value not in (None, "", 0))
 
 
 def pager(path: str, view: View, found: Rows) -> ui.Part:
