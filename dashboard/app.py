@@ -195,6 +195,9 @@ def draw(page: Page | None, parts: Parts, asked: Visit) -> Any:
         ]
     except ControlError as error:
         return [html.H1(page.title), failed("The sidecar does not answer", str(error)), _again(asked)]
+    except Exception:
+        log.exception("a page failed", extra={"fields": {"event.action": "page_failed", "page": page.path}})
+        return [html.H1(page.title), notice(BAD, "This page failed", "The dashboard's log says why."), _again(asked)]
 
 
 def _again(asked: Visit) -> html.P:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from dashboard.view import ViewError
 from dashboard.when import DAY, HOUR, MINUTE, SECOND
 from sidecar.record.stores import Bucket, Event, EventStore, Filter
 
@@ -74,8 +75,13 @@ class Queries:
         self._lock = threading.Lock()
 
     def rows(self, where: Filter, size: int = 50, cursor: str | None = None) -> Rows:
-        """Raises ValueError for a cursor that is none of ours."""
-        page = self._store.search(where, size, cursor or None)
+        """Raises ViewError for a cursor that is none of the store's."""
+        try:
+            page = self._store.search(where, size, cursor or None)
+        except ValueError as error:
+            if not cursor:
+                raise
+            raise ViewError(f"after: expected the cursor of a page before; found {cursor!r}") from error
         bodies = self._store.bodies([event["event"]["id"] for event in page.events])
         return Rows(page.events, bodies, page.cursor)
 

@@ -95,10 +95,22 @@
     }
   }
 
+  /* Dash calls its radio buttons a list box with options; they are native radio buttons in a named group. */
+  function plainRadios() {
+    document.querySelectorAll(".choice[role=listbox]").forEach(function (group) {
+      group.setAttribute("role", "presentation");
+      group.querySelectorAll("[role=option]").forEach(function (option) {
+        option.removeAttribute("role");
+        option.removeAttribute("aria-selected");
+      });
+    });
+  }
+
   var path = null;
   new MutationObserver(function () {
     dialogs();
     putBack();
+    plainRadios();
     var heading = document.querySelector("#page h1");
     if (!heading) { return; }
     var title = heading.textContent + " · Understudy";

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dash import Input, Output, State, dcc, html
+from dash import Input, Output, State, dcc, html, no_update
 
 from dashboard import ui, when
 from dashboard.access import AccessError, Role
@@ -73,7 +73,9 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         State("p-new", "value"),
         prevent_initial_call=True,
     )
-    def change(_: int, old: str | None, new: str | None) -> Any:
+    def change(clicks: int | None, old: str | None, new: str | None) -> Any:
+        if not clicks:
+            return no_update
         asked = visit("/account")
         try:
             right = parts.sessions.proves(asked.who.user, old or "", asked.address)

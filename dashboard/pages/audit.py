@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dash import Input, Output, State, html
+from dash import Input, Output, State, html, no_update
 
 from dashboard import findings, ui, when
 from dashboard.access import Role
@@ -135,7 +135,9 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         *(State(f"f-{name}", "value") for name in FIELDS),
         prevent_initial_call=True,
     )
-    def apply(*given: Any) -> str:
+    def apply(*given: Any) -> Any:
+        if not any(given[:5]):
+            return no_update  # the form was only shown
         values = {name: str(value or "") for name, value in zip(FIELDS, given[5:], strict=True)}
         if values["start"] or values["end"]:
             changed = values["period"] in ("", "24h", "between")

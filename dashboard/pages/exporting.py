@@ -81,10 +81,10 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         State("url", "pathname"),
         prevent_initial_call=True,
     )
-    def export(_csv: int, _jsonl: int, _tick: int, query: str | None, path: str | None) -> Any:
+    def export(csv: int, jsonl: int, _tick: int, query: str | None, path: str | None) -> Any:
         asked = visit(path or "/audit", query)
         said: list[ui.Part] = []
-        if ctx.triggered_id in ("export-csv", "export-jsonl"):
+        if {"export-csv": csv, "export-jsonl": jsonl}.get(str(ctx.triggered_id)):
             said.append(guarded(lambda: _start(parts, asked, str(ctx.triggered_id).removeprefix("export-"))))
         shown = [*said, *listed(parts, asked)]
         return shown, not _running(parts, asked)

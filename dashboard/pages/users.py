@@ -86,7 +86,9 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         ),
         prevent_initial_call=True,
     )
-    def act(_add: int, _do: int, *given: str | None) -> Any:
+    def act(add: int | None, do: int | None, *given: str | None) -> Any:
+        if not add and not do:
+            return no_update, no_update, no_update, no_update
         name, password, role, other, action, new_role, new_password = (value or "" for value in given)
         asked = visit("/users")
         try:
