@@ -134,12 +134,10 @@ class Library:
         if knowledge.is_private(connection, self._contract, resource.name):
             return self._view(connection, endpoint, resource, filters, request, user, view)
         pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
-        if any(
-            name in resource.references
-            and provisional(value)
-            and real_id(connection, resource.references[name], value) is None
-            for name, value in pairs
-        ):
+        named = [(resource.references[n], v) for n, v in pairs if n in resource.references and provisional(v)]
+        if any(real_id(connection, target, value) is not None for target, value in named):
+            return DontKnow("settled_meanwhile")
+        if named:
             # What the upstream has never heard of, nothing there refers to.
             return self._listing(connection, endpoint, resource, [], filters, request, time.time_ns(), True, view)
         whole = connection.execute(select(collections).where(collections.c.type == resource.name)).one_or_none()
