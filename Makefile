@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check bench bench-week torture clean
+.PHONY: venv demo test check screenshots bench bench-dashboard bench-week torture clean
 
 venv: $(VENV)/.done
 
@@ -28,6 +28,13 @@ check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+screenshots: venv
+	$(BIN)/python -m tests.dashboard.screenshots data/screenshots
+
+bench-dashboard: venv
+	$(BIN)/python -m tests.bench.dashboard --store embedded
+	$(BIN)/python -m tests.bench.dashboard --store elasticsearch
 
 bench: venv
 	$(BIN)/python -m tests.bench.throughput

@@ -1,4 +1,4 @@
-"""The dashboard, wired: `create_app` is what each gunicorn worker runs, `run` is `understudy dashboard`.
+"""The dashboard, wired: `create_app` is what each gunicorn worker runs.
 
 All assets come from here; the Content-Security-Policy allows nothing else, no inline style, and one inline script, by
 its hash (the line with which Dash starts).
@@ -221,23 +221,3 @@ def _menu(asked: Visit) -> list[Any]:
             here = asked.path == page.path or (page.path == "/audit" and asked.path.startswith("/audit"))
             items.append(html.Li(dcc.Link(page.title, href=page.path), className="here" if here else ""))
     return items
-
-
-def run(settings: Settings) -> int:
-    """Serves the dashboard until it is told to stop."""
-    from sidecar.serve import Server, _options
-    from sidecar.telemetry import setup_logging
-
-    setup_logging(settings.log_level)
-    settings.data.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(settings)
-    tables.create_all(engine)
-    engine.dispose()
-    options = {
-        **_options(settings, settings.dashboard_listen, 2, 8),
-        "proc_name": "understudy-dashboard",
-        "pre_request": None,
-    }
-    options.pop("pre_request")
-    Server(options, lambda: create_app(settings)).run()
-    return 0

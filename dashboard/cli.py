@@ -23,7 +23,7 @@ ROLES = click.Choice([str(role) for role in Role])
 def dashboard(context: click.Context) -> None:
     """Serve the dashboard at DASHBOARD_LISTEN, or manage who may sign in."""
     if context.invoked_subcommand is None:
-        from dashboard.app import run
+        from dashboard.serve import run
 
         sys.exit(run(context.obj))
 

@@ -25,7 +25,8 @@ def day_and_time(at: int, zone: ZoneInfo) -> str:
 def zone_name(at: int, zone: ZoneInfo) -> str:
     """How the zone is called at that time, with its offset: `UTC`, or `BST (UTC+01:00)`."""
     moment = local(at, zone)
-    name, offset = moment.tzname() or str(zone), f"UTC{moment:%:z}".removesuffix(":00")
+    name, plain = moment.tzname() or str(zone), f"{moment:%z}"
+    offset = f"UTC{plain[:3]}:{plain[3:5]}"
     return name if name == "UTC" else f"{name} ({offset})"
 
 

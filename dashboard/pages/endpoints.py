@@ -92,10 +92,14 @@ def _facts(state: dict[str, Any], traffic: Traffic) -> ui.Part:
             ("Who answers", f"{_answerer(state['answered_by'])}{share}; {_mode(state['mode'])}{by}"),
             ("Circuit", html.Span([circuit, f" {state['circuit_reason'] or ''}"])),
             ("Could the standby?", ready),
-            ("Parity", f"{ui.percent(state['parity'])} of compared answers were equal"),
-            ("Completeness", f"{ui.percent(state['completeness'])} of its records are known"),
+            ("Parity", _of(state["parity"], "of compared answers were equal", "nothing was compared yet")),
+            ("Completeness", _of(state["completeness"], "of its records are certain", "not known as a whole")),
         ]
     return html.Dl([part for name, value in facts for part in (html.Dt(name), html.Dd(value))])
+
+
+def _of(ratio: float | None, good: str, none: str) -> str:
+    return none if ratio is None else f"{ui.percent(ratio)} {good}"
 
 
 def _answerer(name: str) -> str:

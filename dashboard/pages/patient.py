@@ -69,7 +69,9 @@ def _lists(parts: Parts, where: Filter) -> ui.Part:
     ]
     if not kinds:
         return None
-    words = " and ".join(f"{count:,} times the list of all {kind}" for kind, count in kinds)
+    words = " and ".join(
+        f"{count:,} {'times' if count > 1 else 'time'} the list of all {kind}" for kind, count in kinds
+    )
     return html.P(f"Beside these, people opened {words}, which shows this patient among all others.", className="quiet")
 
 

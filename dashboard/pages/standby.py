@@ -59,7 +59,7 @@ def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
 
 def _summary(outbox: dict[str, Any], parked: int) -> ui.Part:
     if parked:
-        return ui.notice(ui.BAD, f"{parked} write{'s' if parked > 1 else ''} need a decision", "See below.")
+        return ui.notice(ui.BAD, f"{parked} write{'s need' if parked > 1 else ' needs'} a decision", "See below.")
     if outbox["pending"]:
         return ui.notice(ui.WARN, f"{outbox['pending']} writes wait to reach HOSP", "They are sent by themselves.")
     return ui.notice(ui.GOOD, "Nothing waits", "Every write that was accepted has reached HOSP.")
@@ -125,7 +125,8 @@ def _resource(name: str, row: dict[str, Any]) -> ui.Part:
         if owned
         else "HOSP owns it"
     )
-    known = f"{ui.number(row['known'])} records known, {ui.percent(row['ratio'])} certain; {row['pending']} writes wait"
+    certain = "not known as a whole" if row["ratio"] is None else f"{ui.percent(row['ratio'])} certain"
+    known = f"{ui.number(row['known'])} records known, {certain}; {row['pending']} writes wait"
     return html.Article(
         [
             html.H3(name),

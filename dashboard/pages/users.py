@@ -26,7 +26,7 @@ def draw(parts: Parts, asked: Visit) -> ui.Part:
     return [
         html.H1("Users of the dashboard"),
         html.Div(id="u-said", role="status"),
-        html.Div(listed(parts), id="u-list"),
+        ui.card("Who may sign in", html.Div(listed(parts), id="u-list"), ident="u-all"),
         ui.card(
             "Add a user",
             ui.field("u-name", "Name", "", maxLength=100, autoComplete="off"),

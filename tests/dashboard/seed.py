@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sidecar.record.event import timestamp
-from sidecar.record.stores import EventStore
+from sidecar.record.stores import EventStore, Filter
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -141,6 +141,10 @@ def times(since: int, until: int, count: int, dice: random.Random) -> Iterator[i
     many = Counter(dice.choices(hours, weights, k=count))
     for at in hours:
         yield from sorted(dice.randrange(at, min(at + HOUR, until)) for _ in range(many[at]))
+
+
+def everything() -> Filter:
+    return Filter()
 
 
 def fill(store: EventStore, since: int, until: int, count: int, seed: int = 1, batch: int = 2000) -> None:
