@@ -152,7 +152,7 @@ class Contract:
         self._root = _Node()
         self._whole: dict[str, str] = {}
         schemas = document.get("components", {}).get("schemas", {})
-        self.secrets: frozenset[str] = frozenset(_secret_fields(schemas))
+        self.secrets: frozenset[str] = frozenset({*_secret_fields(schemas), *self._secrets_sent()})
         """Names that hold secrets, wherever they occur."""
         for schema_name, schema in document.get("components", {}).get("schemas", {}).items():
             if "x-understudy-resource" in schema:
@@ -313,6 +313,13 @@ class Contract:
                 operation = item.get(method, {})
                 if (operation.get("x-understudy-resource"), operation.get("x-understudy-action")) == (resource, action):
                     yield operation
+
+    def _secrets_sent(self) -> Iterator[str]:
+        for item in self._document.get("paths", {}).values():
+            for method in METHODS:
+                body = self._resolve(item.get(method, {}).get("requestBody", {}))
+                for content in body.get("content", {}).values():
+                    yield from _secret_fields({"sent": self._resolve(content.get("schema", {}))})
 
     def _writable_of(self, resource: str) -> Iterator[str]:
         for action in ("create", "update"):

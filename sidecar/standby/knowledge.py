@@ -90,7 +90,7 @@ def see_missing(connection: Connection, contract: Contract, seen: RecordMissing,
     row = _row(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, None, t0):
         return False
-    if row is not None and row.state == KNOWN:
+    if row is not None and row.state == KNOWN and row.stamp >= since(connection, seen.type):
         doubt_record(connection, seen.type, seen.id, t0)
         return _tighten(connection, contract, seen.type)
     if not is_private(connection, contract, seen.type):
@@ -115,7 +115,8 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
         return False
     listed = {record.id for record in seen.records}
     unlisted = [row for row in known.values() if row.id not in listed and row.state != GONE and row.stamp <= t0]
-    if any(row.state == KNOWN for row in unlisted):
+    verified = since(connection, seen.type)  # what changed in a gap tells nothing of who may see what
+    if any(row.state == KNOWN and row.stamp >= verified for row in unlisted):
         for row in unlisted:
             doubt_record(connection, seen.type, row.id, t0)
         return _tighten(connection, contract, seen.type)

@@ -14,7 +14,7 @@ from sidecar.gateway.exchange import Request
 from sidecar.standby import knowledge
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, accepts_json, item, listing, missing
 from sidecar.standby.learn import list_filters
-from sidecar.standby.outbox import Snapshot
+from sidecar.standby.outbox import Snapshot, real_id
 from sidecar.standby.overlay import Pending, about, laid_over, provisional
 from sidecar.standby.store import DOUBT, GONE, KNOWN, collections, identities, meta, records, replies, sightings, views
 
@@ -82,6 +82,10 @@ class Library:
         self, connection: Connection, endpoint: Endpoint, resource: Resource, record: str, request: Request, user: str,
         view: Snapshot,
     ) -> Answer | DontKnow:  # fmt: skip
+        if provisional(record):
+            record = real_id(connection, resource.name, record) or record
+            if not any(write.record == record for write in view.pending.get(resource.name, ())) and provisional(record):
+                return DontKnow("unknown_provisional")
         if view.pending.get(resource.name):
             row = connection.execute(
                 select(records.c.body).where(
@@ -130,7 +134,10 @@ class Library:
         if knowledge.is_private(connection, self._contract, resource.name):
             return self._view(connection, endpoint, resource, filters, request, user, view)
         pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
-        if any(name in resource.references and provisional(value) for name, value in pairs):
+        named = [(resource.references[n], v) for n, v in pairs if n in resource.references and provisional(v)]
+        if any(real_id(connection, target, value) is not None for target, value in named):
+            return DontKnow("settled_meanwhile")
+        if named:
             # What the upstream has never heard of, nothing there refers to.
             return self._listing(connection, endpoint, resource, [], filters, request, time.time_ns(), True, view)
         whole = connection.execute(select(collections).where(collections.c.type == resource.name)).one_or_none()

@@ -118,6 +118,8 @@ class Snapshot:
     """What is unsettled, at one moment."""
 
     version: int = -1
+    revision: int = -1
+    """The database's own count of changes, of the moment that this shows."""
     pending: Mapping[str, Sequence[Pending]] = field(default_factory=dict)
     """By resource, in order."""
     recent: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
@@ -167,6 +169,11 @@ class Outbox:
                 self._latest = fresh
         return fresh
 
+    def view(self, connection: Connection) -> Snapshot:
+        """What is unsettled in the very moment that the connection's transaction shows."""
+        latest = self.snapshot()
+        return latest if latest.revision == _revision(connection) else self._read(connection, -1)
+
     def touch(self) -> None:
         """After a change was committed, and before anybody is told of it."""
         if self._number is not None:
@@ -210,7 +217,7 @@ class Outbox:
         if self._number is not None:
             return self._number.read()
         with self._reader.connect() as connection, connection.begin():
-            return connection.scalar(select(meta.c.value).where(meta.c.name == VERSION)) or 0
+            return _revision(connection)
 
     def _read(self, connection: Connection, version: int) -> Snapshot:
         by_type: dict[str, list[Pending]] = {}
@@ -231,7 +238,7 @@ class Outbox:
             recent.setdefault(done.type, []).append((done.settled_as or done.record, done.settled))
         claimed = frozenset((row.type, row.id) for row in connection.execute(select(made))) if any_sent else frozenset()
         owned = frozenset(connection.scalars(select(owners.c.type)))
-        return Snapshot(version, by_type, recent, claimed, owned)
+        return Snapshot(version, _revision(connection), by_type, recent, claimed, owned)
 
 
 class _Number:
@@ -261,11 +268,14 @@ class _Number:
 
 
 def changed(connection: Connection) -> None:
-    """Part of every change: tells the other nodes (a node's own processes are told by `touch`)."""
-    if connection.dialect.name == "postgresql":
-        done = connection.execute(update(meta).where(meta.c.name == VERSION).values(value=meta.c.value + 1))
-        if done.rowcount == 0:
-            connection.execute(insert(meta).values(name=VERSION, value=1))
+    """Part of every change: counts it, for readers of the same moment and for other nodes."""
+    done = connection.execute(update(meta).where(meta.c.name == VERSION).values(value=meta.c.value + 1))
+    if done.rowcount == 0:
+        connection.execute(insert(meta).values(name=VERSION, value=1))
+
+
+def _revision(connection: Connection) -> int:
+    return connection.scalar(select(meta.c.value).where(meta.c.name == VERSION)) or 0
 
 
 def next_provisional(connection: Connection) -> int:

@@ -225,8 +225,8 @@ class Standby:
         if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
             return DontKnow("unverified")
         try:
-            view = self.outbox.snapshot()
             with self._reader.connect() as connection, connection.begin():
+                view = self.outbox.view(connection)
                 if calls.is_pure_call(match):
                     return calls.recall(connection, match, request) or DontKnow("never_asked")
                 return self._library.answer(connection, match, request, user, view)

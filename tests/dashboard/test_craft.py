@@ -141,7 +141,7 @@ def _violations(page: Page, axe: str) -> list[str]:
     return [
         f"{each['id']}: {node['html'][:200]}: {node.get('failureSummary', '')[:300]}"
         for each in found["violations"]
-        if each["impact"] in ("serious", "critical", "moderate")
+        if each["impact"] in ("serious", "critical")
         for node in each["nodes"][:3]
     ]
 
