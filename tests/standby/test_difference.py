@@ -60,4 +60,4 @@ def test_the_latest_few_samples_are_kept(tmp_path: Any) -> None:
 
 
 def _answer() -> Answer:
-    return Answer(200, b'{"id":1,"title":"Abc"}', 0)
+    return Answer(200, [], b'{"id":1,"title":"Abc"}')
