@@ -44,7 +44,7 @@ def draw(parts: Parts, asked: Visit) -> ui.Part:
         html.H1("Who looked at the audit"),
         html.P("Every look at the audit, every export, sign-in and action in this dashboard. This look is in it too."),
         html.P(ui.link("Everyone's", "/audit/looks", className="button")) if user else None,
-        ui.card("The trail", ui.table("The trail", columns, rows) if rows else ui.empty("Nothing yet")),
+        ui.card("The trail", ui.table("Entries of the trail", columns, rows) if rows else ui.empty("Nothing yet")),
         html.P(ui.link("Older ⟩", older, className="button")) if older else None,
     ]
 

@@ -83,7 +83,8 @@ def test_what_people_bring_is_text_everywhere(page: Page, dashboard: Dashboard) 
     dashboard.ask("POST", "/login", {"Content-Type": "application/x-www-form-urlencoded"}, f"name={EVIL}&password=x")
     enter(page, dashboard, "admin", "/audit")
     expect(page.locator("#findings")).to_contain_text(EVIL)
-    expect(page.locator(".event").nth(2)).to_contain_text(f"{EVIL} added the note “{EVIL}” to Patient 17")
+    told = f"{EVIL} added the note “{EVIL}” to Patient 17"  # wherever in the list its time puts it
+    expect(page.locator(".event").filter(has_text=told)).not_to_have_count(0)
     from urllib.parse import quote
 
     for path in (*PAGES, f"/audit/person?person={quote(EVIL)}", f"/audit/patient?patient={quote(EVIL)}",
@@ -141,7 +142,7 @@ def _violations(page: Page, axe: str) -> list[str]:
     return [
         f"{each['id']}: {node['html'][:200]}: {node.get('failureSummary', '')[:300]}"
         for each in found["violations"]
-        if each["impact"] in ("serious", "critical")
+        if each["impact"] in ("serious", "critical", "moderate")
         for node in each["nodes"][:3]
     ]
 
