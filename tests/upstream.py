@@ -22,6 +22,7 @@ def basic(user: str, password: str | None = None) -> str:
 
 
 HOLT = {"Authorization": basic("Dr Holt"), "Accept": "application/json"}
+AMES = {"Authorization": basic("Dr Ames"), "Accept": "application/json"}
 
 
 @dataclass
@@ -52,6 +53,8 @@ class Fault:
 class State:
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)
     patients: dict[int, dict[str, Any]] = field(default_factory=dict)
+    only_for: dict[int, str] = field(default_factory=dict)
+    """Note id → the one user it is shown to; to others it does not exist."""
     seen: list[Seen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     in_flight: int = 0
@@ -147,10 +150,10 @@ class _Handler(BaseHTTPRequestHandler):
         if table is None:
             return 500, {"status": 500, "error": "Internal Server Error"}, []
         with self.state.lock:
-            return self._record(table, parts, query, body)
+            return self._record(user, table, parts, query, body)
 
     def _record(
-        self, table: dict[int, dict[str, Any]], parts: list[str], query: str, body: bytes
+        self, user: str, table: dict[int, dict[str, Any]], parts: list[str], query: str, body: bytes
     ) -> tuple[int, Any, list[tuple[str, str]]]:
         given = json.loads(body) if body else {}
         if len(parts) == 1 and self.command == "POST":
@@ -160,9 +163,10 @@ class _Handler(BaseHTTPRequestHandler):
         if len(parts) == 1:
             wanted = {name: values[0] for name, values in parse_qs(query).items()}
             rows = [r for r in table.values() if all(str(r.get(k)) == v for k, v in wanted.items())]
+            rows = [row for row in rows if not self._hidden(parts[0], row["id"], user)]
             return 200, [self._shown(parts[0], row) for row in sorted(rows, key=lambda r: -r["id"])], []
         ident = int(parts[1])
-        if ident not in table:
+        if ident not in table or self._hidden(parts[0], ident, user):
             return 404, {"status": 404, "error": "Not Found"}, []
         if self.command == "DELETE":
             del table[ident]
@@ -171,14 +175,19 @@ class _Handler(BaseHTTPRequestHandler):
             table[ident].update(given)
         return 200, self._shown(parts[0], table[ident]), []
 
+    def _hidden(self, kind: str, ident: int, user: str) -> bool:
+        return kind == "notes" and self.state.only_for.get(ident, user) != user
+
     def _shown(self, kind: str, row: dict[str, Any]) -> dict[str, Any]:
         scheme = self.headers.get("X-Forwarded-Proto", "http")
         return {**row, "url": f"{scheme}://{self.headers.get('Host')}/{kind}/{row['id']}.json"}
 
     def _user(self) -> str | None:
         scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
-        user, _, password = base64.b64decode(token or b"").decode().partition(":")
-        return user if scheme == "Basic" and USERS.get(user) == password else None
+        if scheme != "Basic":
+            return None
+        user, _, password = base64.b64decode(token).decode().partition(":")
+        return user if USERS.get(user) == password else None
 
     def _send(self, status: int, value: Any, headers: list[tuple[str, str]]) -> None:
         if isinstance(value, str):
