@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs
 
-USERS = {"Dr Holt": "s3cret-Holt", "Dr Ames": "s3cret-Ames"}
+USERS = {"Dr Holt": "s3cret-Holt", "Dr Ames": "s3cret-Ames", "Dr Zorn": "Zorn/pä$s w+rd&=?<xyzzy>"}
+SET_COOKIE = "_hosp_session=S3t-C00kie+xyzzy/%2F==; HttpOnly"
 
 
 def basic(user: str, password: str | None = None) -> str:
@@ -53,6 +54,8 @@ class Fault:
 class State:
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)
     patients: dict[int, dict[str, Any]] = field(default_factory=dict)
+    staffs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Kept as given: this upstream shows even passwords."""
     only_for: dict[int, str] = field(default_factory=dict)
     """Note id → the one user it is shown to; to others it does not exist."""
     seen: list[Seen] = field(default_factory=list)
@@ -120,6 +123,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._route(body)
         if fault.kind.endswith("500"):
             self._send(500, {"status": 500, "error": "Internal Server Error"}, [])
+        elif (
+            fault.kind == "quoting"
+        ):  # a debugging page: quotes the request, its credentials and its body, and a cookie
+            said = f"{self.command} {self.path}\n{self.headers}\n{body.decode(errors='replace')}"
+            self._send(500, {"error": said}, [("Set-Cookie", SET_COOKIE)])
         elif fault.kind.endswith("reset"):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
@@ -146,7 +154,10 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {"id": sorted(USERS).index(user) + 1, "name": user}, []
         if len(parts) == 3 and parts[2] == "screen":
             return 200, {"overall": "clear", "results": [len(image) for image in json.loads(body)["images"]]}, []
-        table = {"notes": self.state.notes, "patients": self.state.patients}.get(parts[0])
+        if path == "/session":
+            return 200, {"method": self.command}, [("Set-Cookie", SET_COOKIE)]
+        tables = {"notes": self.state.notes, "patients": self.state.patients, "staffs": self.state.staffs}
+        table = tables.get(parts[0])
         if table is None:
             return 500, {"status": 500, "error": "Internal Server Error"}, []
         with self.state.lock:
