@@ -1,6 +1,8 @@
-"""`make bench`: the upstream direct, nginx, and the sidecar recording durably, in turn, in one run; ratios, no verdict.
+"""`make bench`: the upstream direct, nginx, mitmproxy recording with -w, and the sidecar recording durably.
 
-Needs wrk and nginx on PATH. The upstream is nginx with a fixed answer of some 300 bytes, so that it is never the limit.
+In turn, in one run on one machine; medians of rounds, and ratios; no verdict. Needs wrk and nginx on PATH. The upstream
+is nginx with a fixed answer of some 300 bytes, so that it is never the limit. mitmproxy lives in a virtual environment
+of its own (see mitmproxy.py); without it that line is left out, and the run says so.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
+from tests.bench import mitmproxy
 from tests.stack import Sidecar, free_port, until
 from tests.upstream import HOLT
 
@@ -30,6 +33,7 @@ http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {folde
   upstream api {{ server 127.0.0.1:{upstream}; keepalive 64; }}
   server {{ listen 127.0.0.1:{port}; location / {{ {action} }} }} }}
 """
+ANSWER = f"default_type application/json; return 200 '{NOTE}';"
 PASS = 'proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection "";'
 
 
@@ -58,7 +62,7 @@ def wrk(port: int, connections: int) -> tuple[float, str, str]:
     ).stdout
     if "Non-2xx" in out:
         sys.exit(f"not all answers were good:\n{out}")
-    p50, p99 = (re.search(rf"{share}%\s+(\S+)", out) for share in (50, 99))
+    p50, p99 = (re.search(rf"^\s+{share}%\s+(\S+)", out, re.MULTILINE) for share in (50, 99))
     rate = re.search(r"Requests/sec:\s+(\S+)", out)
     assert rate is not None
     assert p50 is not None
@@ -67,23 +71,33 @@ def wrk(port: int, connections: int) -> tuple[float, str, str]:
 
 
 def main() -> None:
-    answer = f"default_type application/json; return 200 '{NOTE}';"
     with ExitStack() as stack:
-        upstream = stack.enter_context(nginx(answer))
+        upstream = stack.enter_context(nginx(ANSWER))
         proxy = stack.enter_context(nginx(PASS, upstream))
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
-        sidecar = stack.enter_context(Sidecar(f"http://127.0.0.1:{upstream}", data))
-        targets = {"direct": upstream, "nginx": proxy, "sidecar (durable)": sidecar.port}
-        print(f"{'':20}{'connections':>12}{'req/s':>10}{'of nginx':>10}{'p50':>10}{'p99':>10}")
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        targets = {"direct": upstream, "nginx": proxy}
+        try:
+            targets["mitmproxy -w"] = stack.enter_context(mitmproxy.reverse(upstream, folder))
+        except mitmproxy.Missing as missing:
+            print(f"without mitmproxy: {missing}", file=sys.stderr)
+        sidecar = stack.enter_context(Sidecar(f"http://127.0.0.1:{upstream}", folder / "data"))
+        targets["sidecar (durable)"] = sidecar.port
+        names = "".join(f"{'of ' + name.split()[0]:>14}" for name in list(targets)[1:-1])
+        print(f"{'':20}{'connections':>12}{'req/s':>10}{names}{'p50':>10}{'p99':>10}")
         for connections in (1, 16, 128):
-            rounds = {name: [] for name in targets}  # type: dict[str, list[tuple[float, str, str]]]
-            for _ in range(ROUNDS):
-                for name, port in targets.items():
-                    rounds[name].append(wrk(port, connections))
-            base = median(rate for rate, _, _ in rounds["nginx"])
-            for name, results in rounds.items():
-                rate, p50, p99 = sorted(results)[ROUNDS // 2]
-                print(f"{name:20}{connections:>12}{rate:>10.0f}{rate / base:>10.2f}{p50:>10}{p99:>10}", flush=True)
+            _compare(targets, connections)
+
+
+def _compare(targets: dict[str, int], connections: int) -> None:
+    rounds: dict[str, list[tuple[float, str, str]]] = {name: [] for name in targets}
+    for _ in range(ROUNDS):
+        for name, port in targets.items():
+            rounds[name].append(wrk(port, connections))
+    bases = [median(rate for rate, _, _ in rounds[name]) for name in list(targets)[1:-1]]
+    for name, results in rounds.items():
+        rate, p50, p99 = sorted(results)[ROUNDS // 2]
+        ratios = "".join(f"{rate / base:>14.2f}" for base in bases)
+        print(f"{name:20}{connections:>12}{rate:>10.0f}{ratios}{p50:>10}{p99:>10}", flush=True)
 
 
 def _listens(port: int) -> bool:
