@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 EVENTS ?= embedded
 
-.PHONY: venv demo test check bench clean
+MINUTES ?= 30
+SEED ?= 1
+
+.PHONY: venv demo test check screenshots bench bench-dashboard bench-week torture clean
 
 venv: $(VENV)/.done
 
@@ -26,8 +29,21 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+screenshots: venv
+	$(BIN)/python -m tests.dashboard.screenshots data/screenshots
+
+bench-dashboard: venv
+	$(BIN)/python -m tests.bench.dashboard --store embedded
+	$(BIN)/python -m tests.bench.dashboard --store elasticsearch
+
 bench: venv
 	$(BIN)/python -m tests.bench.throughput
+
+bench-week: venv
+	$(BIN)/python -m tests.bench.week --readme README.md
+
+torture: venv
+	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV) data build *.egg-info

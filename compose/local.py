@@ -62,7 +62,8 @@ class _Demo:
         users = hosp_api.users(f"http://127.0.0.1:{hosp_control}")
         settings = self._sidecar(events, hosp, users[0])
         door = self._front_door(settings, hosp)
-        self._say(door, settings, hosp_control)
+        password = self._dashboard(settings)
+        self._say(door, settings, hosp_control, password)
         self._traffic(door, users, rate, seconds, settings)
 
     def _sidecar(self, events: str, hosp: int, user: tuple[str, str]) -> Settings:
@@ -78,10 +79,27 @@ class _Demo:
         }
         if events == "elasticsearch":
             environ["UNDERSTUDY_ELASTICSEARCH"] = self._elasticsearch()
+        environ["UNDERSTUDY_DASHBOARD_LISTEN"] = f"127.0.0.1:{_port(8050)}"
+        self._environ = environ
         settings = Settings.load({**os.environ, **environ})
         self._spawn("sidecar", "sidecar", environ=environ)
         self._until("the sidecar", lambda: _listens(settings.listen[1]) and _listens(settings.control_listen[1]))
         return settings
+
+    def _dashboard(self, settings: Settings) -> str:
+        """Starts it with one user, `demo`, who may do everything; returns the password, a new one each time."""
+        password = secrets.token_urlsafe(12)
+        for words in (("add", "demo", "--role", "admin"), ("password", "demo")):
+            command = [sys.executable, "-m", "sidecar", "dashboard", "user", *words, "--password-stdin"]
+            environ = {**os.environ, **self._environ}
+            done = subprocess.run(command, env=environ, input=password, text=True, capture_output=True, check=False)
+            if done.returncode == 0:
+                break
+        else:
+            raise click.ClickException(f"the dashboard's user: {done.stderr.strip()}")
+        self._spawn("dashboard", "dashboard", environ=self._environ)
+        self._until("the dashboard", lambda: _listens(settings.dashboard_listen[1]))
+        return password
 
     def _elasticsearch(self) -> str:
         port = _port(9200)
@@ -111,7 +129,9 @@ class _Demo:
         self._until("HAProxy", lambda: _listens(port))
         return port
 
-    def _say(self, door: int, settings: Settings, hosp_control: int) -> None:
+    def _say(self, door: int, settings: Settings, hosp_control: int, password: str) -> None:
+        host, port = settings.dashboard_listen
+        click.echo(f"dashboard       http://{host}:{port}/   (sign in as demo with {password})")
         click.echo(f"front door      http://127.0.0.1:{door}/")
         click.echo(f"sidecar         http://127.0.0.1:{settings.listen[1]}/")
         click.echo(f"control plane   http://127.0.0.1:{settings.control_listen[1]}/endpoints   (metrics: /metrics)")

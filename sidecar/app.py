@@ -31,7 +31,10 @@ from sidecar.metrics import Metrics
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
 from sidecar.settings import Settings
+from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
+from sidecar.standby.promotion import Promotion
+from sidecar.standby.seal import Seal
 from sidecar.standby.standby import Standby
 from sidecar.status import ask_for_backfill, told
 from sidecar.telemetry import setup_sentry
@@ -44,6 +47,7 @@ TICK: Final = 0.25
 def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
     Contract.load(settings.contract)
+    Seal(settings.seal_key_file)
     engine = open_engine(settings)
     create_all(engine)
     clock.not_before(latest_stamp(engine))
@@ -194,13 +198,17 @@ def create_control_app(settings: Settings) -> Flask:
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
     sources = Sources(
-        outbox=standby.unsettled,
+        desk=Desk(engine, standby.outbox),
+        promotion=Promotion(
+            contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity
+        ),
         shipper=lambda: told(settings, "shipper"),
         start_backfill=lambda: ask_for_backfill(settings),
         backfill=lambda: told(settings, "backfill"),
         parity_counts=lambda name: standby.parity.scores().get(name, {}),
+        parity_samples=standby.parity.sampled,
     )
-    app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources)
+    app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard), name="tick", daemon=True).start()
     return app
 

@@ -1,4 +1,4 @@
-"""Background work, in one process beside the workers: shipping the journal, retention, and backfill when it is due.
+"""Background work, in one process beside the workers: shipping the journal, retention, replay, and backfill when due.
 
 It never stands in users' way: its calls upstream take the places that users leave (see `slots`), and when it dies,
 users notice nothing. What it is doing is told in two small files under DATA, which the control plane reads.
@@ -6,27 +6,28 @@ users notice nothing. What it is doing is told in two small files under DATA, wh
 
 from __future__ import annotations
 
-import base64
 import logging
+import os
 import signal
 import threading
 import time
 from collections.abc import Mapping
-from queue import SimpleQueue
 from typing import Final
 
 from sidecar import clock
-from sidecar.app import new_upstream, via
+from sidecar.app import new_upstream
 from sidecar.contract import Contract
 from sidecar.database import open_engine
-from sidecar.gateway.exchange import Outcome, Response, traceparent, uuid7
-from sidecar.gateway.upstream import Job, Priority, Result, Upstream
-from sidecar.gateway.validate import fault
+from sidecar.errands import Errands, own_fields
+from sidecar.gateway.exchange import Outcome, Purpose, Response
 from sidecar.gateway.wire import Call
 from sidecar.metrics import Metrics
+from sidecar.record.journal import Journal
 from sidecar.record.offsets import started
+from sidecar.record.recorder import Recorder
 from sidecar.record.shipper import Report, Shipper
 from sidecar.record.stores import EventStore, StoreUnavailable
+from sidecar.replaying import Replaying
 from sidecar.settings import Settings
 from sidecar.standby.backfill import Backfill
 from sidecar.standby.standby import Standby
@@ -84,13 +85,24 @@ class Background:
         self._contract = Contract.load(settings.contract)
         self._metrics = Metrics()
         self._buried = 0
+        journal = Journal(
+            settings.data / "journal",
+            settings.node_name,
+            str(os.getpid()),
+            durable=settings.record == "durable",
+            segment_bytes=settings.journal_segment,
+        )
+        self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap)
 
     def run(self) -> None:
         """Works until SIGTERM."""
         setup_sentry(self._settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
-        threads = [threading.Thread(target=work, name=work.__name__.strip("_")) for work in (self._ship, self._fill)]
+        threads = [
+            threading.Thread(target=work, name=work.__name__.strip("_"))
+            for work in (self._ship, self._fill, self._replay)
+        ]
         for thread in threads:
             thread.start()
         while not self._stop.wait(0.5):
@@ -102,6 +114,7 @@ class Background:
         self._stop.set()
         for thread in threads:
             thread.join(5)
+        self._recorder.close()
 
     def _ship(self) -> None:
         data = self._settings.data
@@ -148,11 +161,15 @@ class Background:
                 log.info("old days dropped: %s", ", ".join(dropped), extra={"fields": {"event.action": "retention"}})
             self._stop.wait(3600)
 
+    def _replay(self) -> None:
+        Replaying(self._settings, self._contract, self._recorder).run(self._stop)
+
     def _fill(self) -> None:
         engine = open_engine(self._settings)
         standby = Standby(self._contract, engine, self._settings)
         upstream = new_upstream(self._settings, 1, "backfill")
-        asker = _Asker(self._settings, self._contract, upstream)
+        errands = Errands(self._settings, self._contract, upstream, self._recorder, Purpose.BACKFILL)
+        asker = _Asker(self._settings, self._contract, errands)
         filled, pause = 0, IDLE
         while not self._stop.wait(pause):
             pause = IDLE
@@ -195,12 +212,11 @@ class Background:
 class _Asker:
     """Asks the upstream as nobody in particular: with BACKFILL_CREDENTIALS and the least priority."""
 
-    def __init__(self, settings: Settings, contract: Contract, upstream: Upstream) -> None:
+    def __init__(self, settings: Settings, contract: Contract, errands: Errands) -> None:
         self._settings = settings
         self._contract = contract
-        self._upstream = upstream
+        self._errands = errands
         self._metrics = Metrics()
-        self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
 
     @property
     def ready(self) -> bool:
@@ -213,24 +229,9 @@ class _Asker:
     def ask(self, method: str, target: str) -> tuple[Response, int, int] | None:
         """The answer with the stamps around it; None when the upstream failed."""
         match = self._contract.match(method, target.partition("?")[0])
-        number = self._numbers[match.endpoint.id if match.endpoint else "other"]
-        inbox: SimpleQueue[Result] = SimpleQueue()
-        call = Call(method, target, self._fields(), repeatable=True)
-        self._upstream.submit(Job(call, number, Priority.BACKFILL, lambda result: result, inbox))
-        result = inbox.get()
-        bad = result.response is None or fault(match.endpoint, method, result.response, self._settings.max_answer)
-        self._metrics.backfill_request(Outcome.FAILURE if bad else Outcome.SUCCESS)
-        return None if bad or result.response is None else (result.response, result.began, result.ended)
-
-    def _fields(self) -> list[tuple[str, str]]:
-        user, password = self._settings.backfill_credentials or ("", "")
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        return [
-            ("Host", self._settings.require_upstream().split("//", 1)[1].split("/", 1)[0]),
-            ("Authorization", f"Basic {token}"),
-            ("Accept", "application/json"),
-            ("User-Agent", "understudy-backfill"),
-            ("X-Request-Id", uuid7(time.time_ns())),
-            ("traceparent", traceparent(None)),
-            ("Via", via(self._settings)),
-        ]
+        call = Call(method, target, own_fields(self._settings), repeatable=True)
+        result = self._errands.send(match.endpoint, call)
+        self._metrics.backfill_request(result.attempt.outcome)
+        if result.attempt.outcome is not Outcome.SUCCESS or result.response is None:
+            return None
+        return result.response, result.began, result.ended

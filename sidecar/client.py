@@ -27,24 +27,26 @@ def get(settings: Settings, path: str) -> Any:
     return _ask(settings, "GET", path, None)
 
 
-def post(settings: Settings, path: str, body: Any = None) -> Any:
+def post(settings: Settings, path: str, body: Any = None, by: str | None = None) -> Any:
     """Posts `body` as JSON with CONTROL_TOKEN and returns the answer's JSON. Raises ControlError."""
     if not settings.control_token:
         raise ControlError(f"{PREFIX}CONTROL_TOKEN is not set: actions need the sidecar's token")
-    return _ask(settings, "POST", path, {} if body is None else body)
+    return _ask(settings, "POST", path, {} if body is None else body, by)
 
 
 class Control:
     """The control plane of one sidecar, as its settings name it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, by: str | None = None) -> None:
+        """`by`: on whose behalf actions are taken; the control plane writes it down."""
         self._settings = settings
+        self._by = by
 
     def get(self, path: str) -> Any:
         return get(self._settings, path)
 
     def post(self, path: str, body: Any = None) -> Any:
-        return post(self._settings, path, body)
+        return post(self._settings, path, body, self._by)
 
 
 def segment(value: str) -> str:
@@ -52,13 +54,15 @@ def segment(value: str) -> str:
     return quote(value, safe="")
 
 
-def _ask(settings: Settings, method: str, path: str, body: Any) -> Any:
+def _ask(settings: Settings, method: str, path: str, body: Any, by: str | None = None) -> Any:
     host, port = settings.control_listen
     host = _ANYWHERE.get(host, host)
     where = f"{host}:{port}"
     headers = {"Accept": "application/json, application/problem+json"}
     if settings.control_token:
         headers["Authorization"] = f"Bearer {settings.control_token}"
+    if by:
+        headers["X-Understudy-By"] = by.encode("ascii", "replace").decode()
     content = None if body is None else json.dumps(body).encode()
     if content is not None:
         headers["Content-Type"] = "application/json"

@@ -12,7 +12,8 @@ depends on its input alone, so that it may be sent twice).
 On a schema: `x-understudy-resource` (it is a whole record of that resource), `x-understudy-id`, `x-understudy-order`
 (of a list: field names, `-` for descending), `x-understudy-visibility` (everyone, caller), `x-understudy-references`
 (field: resource), `x-understudy-url` (the field with the record's absolute URL), `x-understudy-username` (the field by
-which its person signs in), `x-understudy-subject` (the field that holds the id of the record an audit is about).
+which its person signs in), `x-understudy-subject` (the field that holds the id of the record an audit is about),
+`x-understudy-created` and `x-understudy-updated` (the fields with the record's times, ISO 8601).
 """
 
 from __future__ import annotations
@@ -102,6 +103,14 @@ class Resource:
     required: frozenset[str] = frozenset()
     list_matches_read: bool = False
     """Whether the items of its list are whole records."""
+    fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """A whole record's fields, in the contract's order, with their JSON types."""
+    writable: frozenset[str] = frozenset()
+    """Fields that creates and updates take; none: the contract does not say."""
+    created_field: str | None = None
+    updated_field: str | None = None
+    path: str = ""
+    """The template of a record's own path, with `{}` for the id."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +151,12 @@ class Contract:
         self.endpoints: dict[str, Endpoint] = {}
         self._root = _Node()
         self._whole: dict[str, str] = {}
+        schemas = document.get("components", {}).get("schemas", {})
+        self.secrets: frozenset[str] = frozenset({*_secret_fields(schemas), *self._secrets_sent()})
+        """Names that hold secrets, wherever they occur."""
         for schema_name, schema in document.get("components", {}).get("schemas", {}).items():
             if "x-understudy-resource" in schema:
                 self._add_resource(schema_name, schema)
-        secrets = _secret_fields(document.get("components", {}).get("schemas", {}))
-        self.secrets: frozenset[str] = frozenset(secrets)
         for template, item in document.get("paths", {}).items():
             for method in METHODS:
                 if method in item:
@@ -233,8 +243,13 @@ class Contract:
             username_field=schema.get("x-understudy-username"),
             subject_field=schema.get("x-understudy-subject"),
             required=frozenset(schema.get("required", [])),
-            secrets=frozenset(self._secrets_of(name)),
+            secrets=self.secrets,
             list_matches_read=self._list_is_whole(name),
+            fields={name: _types(declared) for name, declared in schema.get("properties", {}).items()},
+            writable=frozenset(self._writable_of(name)),
+            created_field=schema.get("x-understudy-created"),
+            updated_field=schema.get("x-understudy-updated"),
+            path=self._path_of(name),
         )
 
     def _add_endpoint(self, template: str, method: str, operation: Mapping[str, Any], shared: list[Any]) -> None:
@@ -299,11 +314,26 @@ class Contract:
                 if (operation.get("x-understudy-resource"), operation.get("x-understudy-action")) == (resource, action):
                     yield operation
 
-    def _secrets_of(self, resource: str) -> Iterator[str]:
+    def _secrets_sent(self) -> Iterator[str]:
+        for item in self._document.get("paths", {}).values():
+            for method in METHODS:
+                body = self._resolve(item.get(method, {}).get("requestBody", {}))
+                for content in body.get("content", {}).values():
+                    yield from _secret_fields({"sent": self._resolve(content.get("schema", {}))})
+
+    def _writable_of(self, resource: str) -> Iterator[str]:
         for action in ("create", "update"):
             for operation in self._operations_of(resource, action):
                 for content in self._resolve(operation.get("requestBody", {})).get("content", {}).values():
-                    yield from _secret_fields({"sent": self._resolve(content.get("schema", {}))})
+                    yield from self._resolve(content.get("schema", {})).get("properties", {})
+
+    def _path_of(self, resource: str) -> str:
+        for template, item in self._document.get("paths", {}).items():
+            operation = item.get("get", {})
+            named = (operation.get("x-understudy-resource"), operation.get("x-understudy-action")) == (resource, "read")
+            if named and template.count("{") == 1:
+                return re.sub(r"\{.*?\}", "{}", template)
+        return ""
 
     def _list_is_whole(self, resource: str) -> bool:
         for operation in self._operations_of(resource, "list"):
@@ -353,6 +383,11 @@ def _secret_fields(schemas: Mapping[str, Any]) -> set[str]:
         for name, declared in schema.get("properties", {}).items()
         if isinstance(declared, dict) and declared.get("format") == "password"
     }
+
+
+def _types(declared: Any) -> frozenset[str]:
+    kinds = declared.get("type", ()) if isinstance(declared, dict) else ()
+    return frozenset([kinds] if isinstance(kinds, str) else kinds)
 
 
 def _split(path: str) -> list[str]:

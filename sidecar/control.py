@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
 from flask import Flask, Response, g, json, jsonify, request
 from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, Text, insert, select, text
@@ -24,6 +24,8 @@ from sidecar.database import metadata
 from sidecar.gateway.switchboard import Switchboard
 from sidecar.metrics import CIRCUIT, SharedState, serve_metrics
 from sidecar.settings import PREFIX, Settings
+from sidecar.standby.desk import Desk, Undecidable
+from sidecar.standby.promotion import NotFit, Promotion
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,8 @@ class Parity(Protocol):
 class Sources:
     """Where the rest of what is shown comes from, and what starts a backfill."""
 
-    outbox: Callable[[], list[Mapping[str, Any]]] = list
-    """Unsettled and unclear writes; each may have `accepted_at` (wall ns)."""
+    desk: Desk
+    promotion: Promotion
     shipper: Callable[[], Mapping[str, Any]] = dict
     """At least `unshipped`: a number of events, or None."""
     start_backfill: Callable[[], Any] | None = None
@@ -63,6 +65,8 @@ class Sources:
     """Progress, as the backfill tells it."""
     parity_counts: Callable[[str], Mapping[str, Any]] = lambda _: {}
     """What stands beside an endpoint's ratio: equal, different, unknown."""
+    parity_samples: Callable[[], Mapping[str, Any]] = dict
+    """Per endpoint its latest differences, masked."""
 
 
 class Problem(Exception):
@@ -80,11 +84,12 @@ def create_control(
     standby: Standby,
     switchboard: Switchboard,
     parity: Parity | None = None,
-    sources: Sources | None = None,
+    *,
+    sources: Sources,
 ) -> Flask:
     """The Flask application. The caller ticks `switchboard`."""
     app = Flask("understudy.control")
-    plane = _Plane(settings, contract, engine, standby, switchboard, parity, sources or Sources())
+    plane = _Plane(settings, contract, engine, standby, switchboard, parity, sources)
     app.before_request(plane.admit)
     for rule, method, view in plane.routes():
         app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
@@ -114,10 +119,14 @@ class _Plane:
             ("/endpoints/<endpoint>/takeover", "POST", self.takeover),
             ("/endpoints/<endpoint>/handback", "POST", self.handback),
             ("/endpoints/<endpoint>/route", "POST", self.route),
-            ("/resources/<resource>/promote", "POST", self.promotion),
-            ("/resources/<resource>/demote", "POST", self.promotion),
+            ("/resources", "GET", self.resources),
+            ("/resources/<resource>/promote", "POST", self.promote),
+            ("/resources/<resource>/demote", "POST", self.demote),
             ("/transitions", "GET", self.transitions),
-            ("/outbox", "GET", lambda: jsonify(list(self.sources.outbox()))),
+            ("/outbox", "GET", lambda: self.sources.desk.entries()),
+            ("/outbox/<entry>", "GET", self.outbox_entry),
+            ("/outbox/<entry>/retry", "POST", lambda entry: self.outbox_entry(entry, self.sources.desk.retry)),
+            ("/outbox/<entry>/discard", "POST", lambda entry: self.outbox_entry(entry, self.sources.desk.discard)),
             ("/revocations", "POST", self.revocations),
             ("/marks", "POST", self.mark),
             ("/marks", "GET", self.marks),
@@ -196,10 +205,52 @@ class _Plane:
             raise Problem(400, f"percent: expected a number from 0 to 100; found {percent!r}", "percent")
         return self._act(self.switchboard.route, endpoint, percent)
 
-    def promotion(self, resource: str) -> NoReturn:
-        if resource not in self.contract.resources:
-            raise Problem(404, f"{self.contract.name} has no resource {resource!r}")
-        raise Problem(501, "promotion and demotion of a resource are not available in this version")
+    def resources(self) -> Any:
+        owned, pending = self.sources.promotion.owned(), self.sources.desk.entries()["entries"]
+        return {
+            name: {
+                **row,
+                "owner": "standby" if name in owned else "upstream",
+                "promoted": owned.get(name),
+                "pending": sum(entry["resource"] == name and entry["state"] != "parked" for entry in pending),
+                "parked": sum(entry["resource"] == name and entry["state"] == "parked" for entry in pending),
+                "doubts": self.sources.promotion.doubts(name),
+            }
+            for name, row in self.standby.completeness().items()
+        }
+
+    def promote(self, resource: str) -> Any:
+        body = _body()
+        force, reason = _field(body, "force", bool, False), _field(body, "reason", str, "")
+        try:
+            overruled = self.sources.promotion.promote(self._resource(resource), g.by, reason, force=force)
+        except NotFit as error:
+            raise Problem(409, f"{resource} is not fit to be promoted: {error}") from None
+        log.warning("%s was promoted", resource, extra=_said("promote", resource, g.by, reason))
+        return {"resource": resource, "owner": "standby", "overruled": overruled}
+
+    def demote(self, resource: str) -> Any:
+        reason = _field(_body(), "reason", str, "")
+        missed = self.sources.promotion.demote(self._resource(resource))
+        log.warning("%s was demoted", resource, extra=_said("demote", resource, g.by, reason))
+        return {"resource": resource, "owner": "upstream", "to_replay": missed}
+
+    def outbox_entry(self, entry: str, decide: Callable[[str, str, str], Any] | None = None) -> Any:
+        try:
+            if decide is None:
+                return self.sources.desk.entry(entry)
+            decided = decide(entry, g.by, _field(_body(), "reason", str, ""))
+        except LookupError:
+            raise Problem(404, f"the outbox has no entry {entry!r}") from None
+        except Undecidable as error:
+            raise Problem(409, str(error)) from None
+        log.warning("a parked write was decided", extra=_said(decided["state"], entry, g.by, decided["reason"] or ""))
+        return decided
+
+    def _resource(self, name: str) -> str:
+        if name not in self.contract.resources:
+            raise Problem(404, f"{self.contract.name} has no resource {name!r}")
+        return name
 
     def transitions(self) -> Any:
         return jsonify([{name: getattr(made, name) for name in made.__slots__} for made in self.switchboard.history()])
@@ -238,8 +289,13 @@ class _Plane:
         return dict(self.sources.backfill())
 
     def parities(self) -> Any:
-        names = self.contract.endpoints
-        return {"endpoints": {n: {"ratio": self._parity(n), **self.sources.parity_counts(n)} for n in names}}
+        names, samples = self.contract.endpoints, self.sources.parity_samples()
+        return {
+            "endpoints": {
+                n: {"ratio": self._parity(n), **self.sources.parity_counts(n), "samples": samples.get(n, [])}
+                for n in names
+            }
+        }
 
     def _parity(self, endpoint: str) -> float | None:
         return None if self.parity is None else self.parity.ratio(endpoint)
@@ -255,16 +311,21 @@ class _Plane:
         states = self.switchboard.states
         return {
             "circuit_state": lambda: {declared[n].name: CIRCUIT[s.circuit.state] for n, s in states().items()},
-            "outbox_pending": lambda: len(self.sources.outbox()),
-            "outbox_oldest_seconds": lambda: _oldest(self.sources.outbox()),
+            "outbox_pending": lambda: len(self.sources.desk.entries()["entries"]),
+            "outbox_oldest_seconds": lambda: _oldest(self.sources.desk.entries()["entries"]),
             "parity_ratio": lambda: {declared[name].name: self._parity(name) for name in declared},
             "standby_completeness_ratio": lambda: {n: _ratio(v) for n, v in self.standby.completeness().items()},
             "journal_unshipped_events": lambda: self.sources.shipper().get("unshipped"),
         }
 
 
+def _said(action: str, what: str, by: str, reason: str) -> dict[str, Any]:
+    fields = {"event.action": action, "understudy.subject": what, "understudy.by": by, "understudy.reason": reason}
+    return {"fields": fields}
+
+
 def _oldest(outbox: list[Mapping[str, Any]]) -> float | None:
-    times = [entry["accepted_at"] for entry in outbox if entry.get("accepted_at") is not None]
+    times = [entry["accepted_at"] for entry in outbox]
     return max(0.0, (time.time_ns() - min(times)) / 1e9) if times else None
 
 

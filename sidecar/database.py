@@ -1,4 +1,8 @@
-"""The database of the standby, the outbox, takeovers and leases: SQLite in DATA, or PostgreSQL, by one code path."""
+"""The database of the standby, the outbox, takeovers and leases: SQLite in DATA, or PostgreSQL, by one code path.
+
+Promises, of both: transactions that may write come one after another, and one that only reads sees one moment. What is
+decided in a transaction from what it read there is therefore right, and the rules in `standby` are written for that.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from sqlalchemy import Engine, MetaData, create_engine, event
 
 from sidecar.settings import Settings
 
+WRITERS: Final = 0x756E6465727374
+"""The advisory lock of PostgreSQL's writers: any number that is ours."""
 metadata: Final = MetaData()
 """Every table of the sidecar; the modules that own them declare them here."""
 
@@ -15,7 +21,9 @@ metadata: Final = MetaData()
 def open_engine(settings: Settings) -> Engine:
     """An engine for this process. Engines are not shared over fork: each process opens its own."""
     if settings.database:
-        return create_engine(settings.database, pool_pre_ping=True)
+        engine = create_engine(settings.database, pool_pre_ping=True)
+        event.listen(engine, "begin", _begin_shared)
+        return engine
     settings.data.mkdir(parents=True, exist_ok=True)
     engine = create_engine(f"sqlite:///{settings.data / 'understudy.db'}")
     event.listen(engine, "connect", _sqlite)
@@ -32,6 +40,14 @@ def _sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late; see _begin
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_shared(connection: Any) -> None:
+    """PostgreSQL's writers queue up for one lock, as SQLite's do for the file; its readers get a snapshot."""
+    if connection.get_execution_options().get("writes", True):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def _begin(connection: Any) -> None:

@@ -8,8 +8,10 @@ never 0. prometheus_client decides how it counts when it is first imported, so i
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -75,6 +77,18 @@ class Journalled(Protocol):
     failures: int
 
 
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def _spared() -> Iterator[None]:
+    """A new label's place in the shared file needs disk: where there is none, no request fails for a count."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        log.error("a count was lost: %s", type(error).__name__, extra={"fields": {"event.action": "count_lost"}})
+
+
 class Metrics:
     """One per process, made after the fork."""
 
@@ -108,6 +122,10 @@ class Metrics:
         """A user's request ended; our own traffic is not counted. A client that left is code 499."""
         if exchange.purpose is not Purpose.USER:
             return
+        with _spared():
+            self._request(exchange)
+
+    def _request(self, exchange: Exchange) -> None:
         response, method = exchange.response, exchange.request.method
         self._child(
             "requests",
@@ -122,7 +140,8 @@ class Metrics:
 
     def attempt(self, endpoint: str, outcome: Outcome, client: Client) -> None:
         """An attempt for a user ended. `endpoint` is the endpoint's name."""
-        self._child("upstream_attempts", endpoint, outcome.value, client.value).inc()
+        with _spared():
+            self._child("upstream_attempts", endpoint, outcome.value, client.value).inc()
 
     def takeover(self, endpoint: str) -> None:
         self._child("takeovers", endpoint).inc()

@@ -15,6 +15,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 PREFIX: Final = "UNDERSTUDY_"
 Networks = tuple[IPv4Network | IPv6Network, ...]
@@ -135,6 +136,26 @@ def credentials(value: str) -> tuple[str, str]:
     return user, password
 
 
+def time_zone(value: str) -> str:
+    """The name of a zone that this machine knows."""
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("a time zone such as UTC or Europe/London") from None
+    return value
+
+
+def role_pairs(value: str) -> tuple[tuple[str, str], ...]:
+    """`group=role` pairs, comma-separated; a role is auditor, operator or admin."""
+    pairs = []
+    for word in names(value):
+        group, equals, role = word.rpartition("=")
+        if not equals or not group or role not in ("auditor", "operator", "admin"):
+            raise ValueError("value=role pairs, role being auditor, operator or admin")
+        pairs.append((group, role))
+    return tuple(pairs)
+
+
 def setting(default: str | None, parse: Callable[[str], Any], help: str, *, secret: bool = False) -> Any:
     """Declares one setting. `default` is written as a person would write it; None: the setting is unset."""
     value = None if default is None else parse(default)
@@ -155,10 +176,11 @@ class Settings:
     elasticsearch: str | None = setting(None, url, "The event store; unset: the embedded one, in DATA.")
     elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
     workers: int = setting("2", count, "gunicorn workers.")
-    threads: int = setting("64", count, "Request threads per worker; they outnumber calls upstream.")
+    threads: int = setting("32", count, "Request threads per worker; they outnumber calls upstream.")
     node: str | None = setting(None, text, "This sidecar's name in journals and events; unset: the host's name.")
     deadline: float = setting("2.5s", duration, "When the standby is asked instead of waiting for the upstream.")
     upstream_timeout: float = setting("30s", duration, "The longest wait for the upstream when only it can answer.")
+    late_effect: float = setting("30s", duration, "How long after we stopped waiting a write may yet take effect.")
     connect_timeout: float = setting("1s", duration, "The longest wait for a connection to the upstream.")
     upstream_concurrency: int = setting("8", count, "Requests in flight at the upstream, over all workers of a node.")
     retry_budget: float = setting("0.2", ratio, "Retries and hedges, as a share of users' requests.")
@@ -180,6 +202,15 @@ class Settings:
         None, credentials, "user:password with which the upstream is asked for what is missing.", secret=True
     )
     backfill_rate: float = setting("2", float, "Backfill's and parity's requests a second, at the most.")
+    replay_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password for replay where the writer's own are refused.", secret=True
+    )
+    seal_key: Path | None = setting(
+        None,
+        Path,
+        "The key that seals pending writes, made on first use; unset: DATA's name with `.seal-key` behind it.",
+    )
+    promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting("report", one_of("report", "enforce"), "Whether access policies only report, or deny.")
     test_headers: tuple[tuple[str, str], ...] = setting(
@@ -191,12 +222,24 @@ class Settings:
     alert_webhook: str | None = setting(None, url, "Where alerts are posted (Alertmanager's v4 payload).")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     dashboard_listen: tuple[str, int] = setting("127.0.0.1:8050", address, "Where the dashboard is served.")
+    dashboard_url: str | None = setting(None, url, "The dashboard's public URL; https:// makes its cookies Secure.")
+    dashboard_idle: float = setting("30m", duration, "When a dashboard session that is not used ends.")
+    timezone: str = setting("UTC", time_zone, "The time zone of the dashboard's times, e.g. Europe/London.")
+    oidc_issuer: str | None = setting(None, url, "OpenID Connect provider for the dashboard; unset: local users only.")
+    oidc_client_id: str | None = setting(None, text, "The dashboard's client id at the provider.")
+    oidc_client_secret: str | None = setting(None, text, "The dashboard's client secret at the provider.", secret=True)
+    oidc_claim: str = setting("groups", text, "The ID token's claim that decides the role.")
+    oidc_roles: tuple[tuple[str, str], ...] = setting("", role_pairs, "`value=role`, comma-separated: claim to role.")
     sentry_dsn: str | None = setting(None, text, "Sentry project; unset: errors are only logged.", secret=True)
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "The least severe line logged.")
 
     @property
     def node_name(self) -> str:
         return self.node or os.uname().nodename.split(".")[0]
+
+    @property
+    def seal_key_file(self) -> Path:
+        return self.seal_key or self.data.resolve().with_name(self.data.resolve().name + ".seal-key")
 
     @classmethod
     def load(cls, environ: Mapping[str, str], config: Path | None = None) -> Settings:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 from werkzeug.serving import make_server
 
 from sidecar.client import Control, ControlError
@@ -19,8 +20,20 @@ from sidecar.database import create_all, open_engine
 from sidecar.gateway.switchboard import Switchboard
 from sidecar.gateway.takeover import Mode
 from sidecar.settings import Settings
+from sidecar.standby.desk import Desk
+from sidecar.standby.outbox import Outbox
+from sidecar.standby.outbox import outbox as entries
+from sidecar.standby.promotion import Promotion
 
 TOKEN = "t0ken"
+
+
+PARKED = {
+    "id": "w1", "endpoint": "notes.update", "type": "notes", "action": "update", "record": "5", "user": "Dr Holt",
+    "method": "PATCH", "target": "/notes/5", "request_id": "r1", "fields": '{"title": "Night"}', "whole": True,
+    "state": "parked", "sent": True, "attempts": 3, "reason": "conflict", "proposal": "retry", "accepted_at": 1,
+    "due": 1, "token": 0,
+}  # fmt: skip
 
 
 class FakeStandby:
@@ -30,7 +43,12 @@ class FakeStandby:
         self.revoked: set[str] = set()
 
     def completeness(self) -> Mapping[str, Any]:
-        return {"notes": {"ratio": 0.5}, "patients": {"ratio": None}}
+        whole = {"complete": True, "verified": True, "in_doubt": 0}
+        return {
+            "notes": {"ratio": 0.5, **whole, "in_doubt": 3},
+            "patients": {"ratio": None, **whole, "complete": False},
+            "staffs": {"ratio": 1.0, **whole},
+        }
 
     def ready(self, endpoint_id: str) -> tuple[bool, str]:
         return (True, "complete") if endpoint_id == "notes.list" else (False, "nothing is known")
@@ -55,12 +73,18 @@ class Plane:
         self.switchboard, self.standby = Switchboard(self.engine, contract.endpoints, "control"), FakeStandby()
         self.switchboard.tick()
         self.started = 0
+        outbox = Outbox(contract, self.engine, data / "outbox.version")
+        promotion = Promotion(contract, self.engine, outbox, self.standby.completeness, FakeParity().ratio, 0.99)
         sources = Sources(
-            outbox=lambda: [{"id": "w1", "accepted_at": 1}], shipper=lambda: {"unshipped": 7},
+            desk=Desk(self.engine, outbox), promotion=promotion, shipper=lambda: {"unshipped": 7},
             start_backfill=self.start, backfill=lambda: {"running": True},
         )  # fmt: skip
+        with self.engine.begin() as connection:
+            connection.execute(insert(entries).values(PARKED))
         settings = Settings(data=data, control_token=token)
-        app = create_control(settings, contract, self.engine, self.standby, self.switchboard, FakeParity(), sources)
+        app = create_control(
+            settings, contract, self.engine, self.standby, self.switchboard, FakeParity(), sources=sources
+        )
         self.server = make_server("127.0.0.1", 0, app, threaded=True)
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
@@ -166,10 +190,20 @@ def test_the_rest(plane: Plane) -> None:
     assert plane.ask("POST", "/backfill")[0] == 202
     assert plane.started == 1
     assert plane.control.get("/backfill") == {"running": True}
-    assert plane.control.get("/outbox")[0]["id"] == "w1"
-    assert plane.control.get("/standby")["resources"]["notes"] == {"ratio": 0.5}
-    assert plane.control.get("/parity")["endpoints"]["notes.list"] == {"ratio": 0.99}
-    assert plane.ask("POST", "/resources/notes/promote")[0] == 501
+    told = plane.control.get("/outbox")
+    assert (told["pending"], [entry["id"] for entry in told["parked"]]) == (0, ["w1"])
+    assert plane.control.get("/outbox/w1")["payload"] == {"title": "Night"}
+    assert plane.ask("GET", "/outbox/w2")[0] == 404
+    assert plane.control.post("/outbox/w1/retry")["state"] == "unclear"
+    assert plane.ask("POST", "/outbox/w1/discard", b'{"reason": "twice"}')[0] == 409  # it is no longer parked
+    assert plane.control.get("/standby")["resources"]["notes"]["ratio"] == 0.5
+    assert plane.control.get("/parity")["endpoints"]["notes.list"]["ratio"] == 0.99
+    status, _, why = plane.ask("POST", "/resources/notes/promote")
+    assert (status, "3 notes are in doubt" in why["detail"]) == (409, True)
+    assert plane.control.post("/resources/notes/promote", {"force": True})["overruled"] == ["3 notes are in doubt"]
+    assert plane.control.get("/resources")["notes"]["owner"] == "standby"
+    assert plane.control.post("/resources/staffs/promote")["overruled"] == []
+    assert plane.control.post("/resources/notes/demote")["owner"] == "upstream"
     assert plane.ask("POST", "/resources/mice/promote")[0] == 404
     assert plane.ask("DELETE", "/marks")[0] == 405
 

@@ -1,29 +1,17 @@
-"""The full stack under traffic while Elasticsearch stops, is killed, or misbehaves: every exchange is there once.
-
-How long the node stays away: UNDERSTUDY_TEST_OUTAGE seconds. 8 by default, and one version of Elasticsearch; the
-acceptance run takes 60, and both.
-"""
+"""The full stack under traffic while its event store misbehaves in every way, or is not there from the start."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compose.elasticsearch.node import VERSIONS
-from sidecar.record.stores import Filter
-from sidecar.record.stores.elastic import ElasticStore
 from tests.load import Load, journalled
 from tests.record.fake_elasticsearch import FakeElasticsearch
-from tests.record.test_elastic import node_or_skip
 from tests.stack import Sidecar, until
 from tests.upstream import Upstream
-
-OUTAGE = float(os.environ.get("UNDERSTUDY_TEST_OUTAGE", "8"))
 
 
 @pytest.fixture
@@ -45,63 +33,6 @@ def all_shipped(sidecar: Sidecar, seconds: float) -> None:
 
 def settled(sidecar: Sidecar) -> dict[str, Any]:
     return {**shipper(sidecar), "unshipped": 0, "oldest_seconds": 0, "trouble": None, "dead_letters": 0}
-
-
-@pytest.mark.slow
-@pytest.mark.elasticsearch
-@pytest.mark.timeout(240 + 3 * OUTAGE)
-@pytest.mark.parametrize("version", VERSIONS if OUTAGE > 8 else VERSIONS[-1:])
-def test_a_real_node_goes_away_and_comes_back(upstream: Upstream, tmp_path: Path, version: str) -> None:
-    """Closed in good order, then kill -9. Users notice neither, and nothing is lost or doubled."""
-    node = node_or_skip(version, tmp_path / "node")
-    try:
-        with (
-            Sidecar(upstream.url, tmp_path / "data", elasticsearch=node.url) as sidecar,
-            Load(sidecar.port, users=3, pause=0.01) as load,
-        ):
-            for end in (node.stop, node.kill):
-                until(lambda: not shipper(sidecar).get("trouble", "not yet"), 60, "shipping")
-                load.more(100)
-                end()
-                _away(sidecar, load)
-                node.start()
-                load.more(50)
-            load.stop()
-            all_shipped(sidecar, 90)
-            assert set(load.statuses) == {200}
-            assert load.longest_silence < 5
-            recorded = journalled(sidecar.data)
-        print(
-            f"{version} away {OUTAGE:.0f} s twice: {len(load.answered)} answers, silence {load.longest_silence:.2f} s"
-        )
-        assert set(load.answered) <= {request for request, _ in recorded}
-        assert stored(node.url) == sorted(event for _, event in recorded)
-    finally:
-        node.stop()
-
-
-def _away(sidecar: Sidecar, load: Load) -> None:
-    """The node is gone for OUTAGE seconds, and users are answered throughout."""
-    gone = time.monotonic()
-    load.more(10)
-    until(lambda: shipper(sidecar)["trouble"], 30, "the outage is seen")
-    while time.monotonic() - gone < OUTAGE:
-        load.more(10)
-    assert shipper(sidecar)["unshipped"] > 10
-
-
-def stored(url: str) -> list[str]:
-    """event.id of every document in every index, sorted, repeats included."""
-    store = ElasticStore(url)
-    store._client.indices.refresh(index="understudy-*")
-    found, cursor = [], None
-    while True:
-        page = store.search(Filter(), 1000, cursor)
-        found += [event["event"]["id"] for event in page.events]
-        cursor = page.cursor
-        if cursor is None:
-            store.close()
-            return sorted(found)
 
 
 def test_one_that_storms_fails_in_part_and_applies_without_an_answer(upstream: Upstream, tmp_path: Path) -> None:

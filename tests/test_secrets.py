@@ -183,7 +183,6 @@ def documents(url: str) -> bytes:
         client.close()
 
 
-@pytest.mark.xfail(strict=True, reason="FINDINGS.md 4: the standby keeps a record as HOSP shows it, password included")
 def test_a_password_that_hosp_shows_is_not_kept(tmp_path: Path) -> None:
     """HOSP is believed never to return one; if it does, it goes to the caller and nowhere else."""
     with Upstream() as upstream, Sidecar(upstream.url, tmp_path / "data") as sidecar:

@@ -64,28 +64,46 @@ def test_unknown_is_not_absent(sidecar: Sidecar, upstream: Upstream) -> None:
         assert got["Content-Type"] == "application/problem+json"
         assert int(got["Retry-After"]) > 0
     assert sidecar.ask("GET", "/patients/99", HOLT).status == 404  # all patients are known
-    post = sidecar.ask("POST", "/notes", HOLT, {"title": "new"})
-    assert (post.status, bool(post["Retry-After"])) == (503, True)
+    unknown = sidecar.ask("PATCH", "/notes/6", HOLT, {"title": "new"})  # who knows whether there is such a note
+    assert (unknown.status, bool(unknown["Retry-After"])) == (503, True)
 
 
-def test_a_write_is_seen_at_once_and_an_unclear_one_is_not_answered_from(sidecar: Sidecar, upstream: Upstream) -> None:
+def test_a_write_is_seen_at_once_also_an_unclear_one(sidecar: Sidecar, upstream: Upstream) -> None:
     learn_all(sidecar)
     assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "Night"}).status == 200
     made = sidecar.ask("POST", "/notes", HOLT, {"title": "New", "patient_id": 17}).json()
     upstream.fault("applied_500", "/patients/17", method="PATCH")
-    assert sidecar.ask("PATCH", "/patients/17", HOLT, {"name": "Rexx"}).status == 500
+    got = sidecar.ask("PATCH", "/patients/17", HOLT, {"name": "Rexx"})
+    assert (got.status, got.json()["name"], got["Cache-Status"]) == (
+        200,
+        "Rexx",
+        "understudy; hit; ttl=0; detail=outbox",
+    )
     upstream.stop()
     assert sidecar.ask("GET", "/notes/5", HOLT).json()["title"] == "Night"
     assert [note["id"] for note in sidecar.ask("GET", "/notes", HOLT).json()] == [made["id"], 5]
+    assert sidecar.ask("GET", "/patients/17", HOLT).json()["name"] == "Rexx"
+    assert sidecar.ask("GET", "/patients/18", HOLT).json()["name"] == "Mia"
+    assert [row["name"] for row in sidecar.ask("GET", "/patients", HOLT).json()] == ["Mia", "Rexx"]
+
+
+def test_an_unclear_write_of_a_stranger_is_not_accepted_and_not_answered_from(
+    sidecar: Sidecar, upstream: Upstream
+) -> None:
+    assert sidecar.ask("GET", "/patients", HOLT).status == 200
+    ames = {"Authorization": basic("Dr Ames")}
+    upstream.fault("applied_500", "/patients/17", method="PATCH")
+    assert sidecar.ask("PATCH", "/patients/17", ames, {"name": "Rexx"}).status == 500
+    upstream.stop()
     assert sidecar.ask("GET", "/patients/17", HOLT).status == 503  # nobody knows whether it is Rex or Rexx
     assert sidecar.ask("GET", "/patients/18", HOLT).json()["name"] == "Mia"
-    assert sidecar.ask("GET", "/patients", HOLT).status == 503
 
 
-def test_writes_are_sent_once(sidecar: Sidecar, upstream: Upstream) -> None:
+def test_unreadable_writes_are_sent_once_and_never_accepted(sidecar: Sidecar, upstream: Upstream) -> None:
+    learn_all(sidecar)
     for kind in ("500", "applied_500", "reset", "applied_reset", "invalid_json"):
         upstream.fault(kind, "/notes", method="POST")
-        assert sidecar.ask("POST", "/notes", HOLT, {"title": kind}).status >= 500
+        assert sidecar.ask("POST", "/notes", HOLT, ["not", "an", "object"]).status >= 400
     assert len(upstream.seen("/notes", "POST")) == 5
 
 

@@ -1,8 +1,8 @@
 """The request path, in the order of its steps: who is calling, who answers, the answer.
 
 A read goes to the upstream until the deadline; then the standby answers if it truly knows; else the upstream is waited
-for. A write goes to the upstream once, after its intent is on disk. What the standby does not know is never invented:
-the answer is then an honest 503.
+for. A write goes to the upstream once, after its intent is on disk; where that comes to nothing, or nobody can say, the
+outbox takes it. What the standby does not know is never invented: the answer is then an honest 503.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.gateway import problem
 from sidecar.gateway.access import Credentials, credentials
@@ -30,12 +33,15 @@ from sidecar.metrics import Metrics
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
 from sidecar.standby.callers import Standing
-from sidecar.standby.standby import Standby, Write
+from sidecar.standby.intents import Write
+from sidecar.standby.standby import Standby
 
 log = logging.getLogger(__name__)
 OPERATOR: Final = "takeover"
 """The reason of a decision that is an operator's word. Any other is a preference: what the standby does not know is
 still asked of the upstream, for an unlikely answer is better than none."""
+OWNED: Final = "promoted"
+UNSETTLED: Final = "unsettled"
 REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
 
 
@@ -45,19 +51,23 @@ class Visit:
 
     exchange: Exchange
     match: Match
+    request: Request
+    """With provisional ids of settled records replaced."""
     caller: Credentials | None
     until: float
     """When the standby is asked, of time.monotonic()."""
     write: Write | None = None
     crowded: bool = False
-
-    @property
-    def request(self) -> Request:
-        return self.exchange.request
+    unsettled: bool = False
+    """It names a record that only the outbox has: the upstream cannot be asked."""
 
     @property
     def endpoint(self) -> Endpoint | None:
         return self.match.endpoint
+
+    @property
+    def endpoint_resource(self) -> str | None:
+        return self.endpoint.resource if self.endpoint is not None else None
 
     @property
     def user(self) -> str | None:
@@ -86,7 +96,9 @@ class Handler:
         """The answer to a whole request; fills in the exchange."""
         match = self._contract.match(exchange.request.method, exchange.request.path)
         caller = credentials(exchange.request.header("authorization"))
-        visit = Visit(exchange, match, caller, time.monotonic() + self._settings.deadline)
+        meant = self._standby.rewritten(match, exchange.request)
+        match, until = meant.match, time.monotonic() + self._settings.deadline
+        visit = Visit(exchange, match, meant.request, caller, until, unsettled=meant.open)
         self._describe(visit)
         if caller is not None and self._standby.is_revoked(caller.user):
             exchange.verdict, exchange.reason = "deny", "revoked"
@@ -95,9 +107,17 @@ class Handler:
         endpoint = match.endpoint
         if endpoint is None or not (endpoint.action.writes or endpoint.repeatable):
             return self._pass(visit)
-        decision = self._switchboard.decide(endpoint.id, self._key(visit), endpoint.action.writes)
+        decision = self._decide(visit, endpoint)
         exchange.circuit = self._switchboard.state(endpoint.id).circuit.state.value
         return self._change(visit, decision) if endpoint.action.writes else self._read(visit, decision)
+
+    def _decide(self, visit: Visit, endpoint: Endpoint) -> Decision:
+        writes = endpoint.action.writes
+        if endpoint.action is not Action.CALL and self._standby.owns(endpoint.resource):
+            return Decision(Who.NOBODY if writes else Who.STANDBY, OWNED)
+        if visit.unsettled and not writes:
+            return Decision(Who.STANDBY, UNSETTLED)
+        return self._switchboard.decide(endpoint.id, self._key(visit), writes)
 
     def _describe(self, visit: Visit) -> None:
         exchange, endpoint = visit.exchange, visit.match.endpoint
@@ -113,23 +133,25 @@ class Handler:
     def _read(self, visit: Visit, decision: Decision) -> Response:
         """The upstream's answer in time; else what the standby truly knows; else the upstream's late one; else 503."""
         if decision.who is Who.STANDBY:
-            known = self._known(visit)
+            alone = decision.reason in (OPERATOR, OWNED, UNSETTLED)
+            known = self._known(visit, last=alone)
             if known is not None:
                 return known
-            if decision.reason == OPERATOR:
+            if alone:
                 return self._unavailable(visit, "taken_over", "The standby serves this endpoint, and does not know.")
         with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
             return self._read_upstream(visit)
 
     def _read_upstream(self, visit: Visit) -> Response:
         self._budget.earn()
+        began = stamp()
         likely = visit.endpoint is not None and self._standby.likely(visit.match)
         inquiry = self._ask(visit, Priority.USER if likely else Priority.ONLY_UPSTREAM)
         result = inquiry.wait(visit.until, self._stalled(visit))
         if result is None:
             self._observe_late(visit, inquiry)
         if not _good(result):
-            known = self._known(visit)
+            known = self._known(visit, last=result is not None)
             if known is not None:
                 inquiry.give_up()
                 visit.exchange.attempts = list(inquiry.attempts)
@@ -140,22 +162,37 @@ class Handler:
         inquiry.give_up()
         visit.exchange.attempts = list(inquiry.attempts)
         if result is not None and _good(result) and result.response is not None:
-            return self._from_upstream(visit, result.response)
+            return self._as_users_see_it(visit, result.response, began)
+        refusal = self._refusal(visit)
+        if refusal is not None:
+            return refusal
         if result is None:
             return self._unavailable(
                 visit, "overloaded" if visit.crowded else "deadline", "The upstream did not answer in time."
             )
         return self._unavailable(visit, _why(result), "The upstream failed, and the standby does not know the answer.")
 
-    def _known(self, visit: Visit) -> Response | None:
-        """The standby's answer for a caller that the upstream has accepted, or None when it does not know."""
+    def _as_users_see_it(self, visit: Visit, response: Response, began: int) -> Response:
+        """The upstream's answer, with writes laid over it that users know of and the upstream does not, yet."""
+        try:
+            seen = self._standby.overlay(visit.match, visit.request, response, visit.user, began)
+        except SQLAlchemyError:
+            log.exception("pending writes could not be read", extra={"fields": {"event.action": "database_failed"}})
+            return self._unavailable(visit, "database", "Writes that are not settled could not be looked up.")
+        return self._from_upstream(visit, seen or response)
+
+    def _known(self, visit: Visit, *, last: bool = True) -> Response | None:
+        """The standby's answer for a caller that the upstream has accepted, or None when it does not know.
+
+        While the upstream may yet say who the caller is (not `last`), nobody is refused for what we do not know.
+        """
         endpoint, exchange = visit.endpoint, visit.exchange
-        if endpoint is None or endpoint.action is Action.CALL and not endpoint.public:
+        if endpoint is None:
             return None
         if not endpoint.public:
             refusal = self._verify(visit)
             if refusal is not None:
-                return refusal
+                return refusal if last else None
         answer = self._standby.answer(visit.match, visit.request, visit.user)
         if not isinstance(answer, Answer):
             exchange.reason = answer.reason
@@ -165,6 +202,12 @@ class Handler:
         detail = "; detail=unverified" if answer.unverified else ""
         fields = [*answer.headers, ("Age", str(age)), ("Cache-Status", f"understudy; hit; ttl=-{age}{detail}")]
         return Response(answer.status, fields, answer.body)
+
+    def _refusal(self, visit: Visit) -> Response | None:
+        """After all has failed: the refusal of a caller whom we know not to be who they say."""
+        if visit.endpoint is None or visit.endpoint.public:
+            return None
+        return self._verify(visit)
 
     def _verify(self, visit: Visit) -> Response | None:
         """None for a caller whom the upstream has accepted before; else the refusal."""
@@ -185,9 +228,7 @@ class Handler:
     # A write, and what is outside the contract ---------------------------------------------------------------------
 
     def _change(self, visit: Visit, decision: Decision) -> Response:
-        """Sends a write once, after its intent is on disk."""
-        if decision.who is Who.NOBODY and decision.reason == OPERATOR:
-            return self._unavailable(visit, "taken_over", "Writes to this endpoint are not taken at the moment.")
+        """Sends a write once, after its intent is on disk; the outbox takes what cannot be sent now."""
         try:
             visit.write = self._standby.begin_write(visit.match, visit.request, visit.user)
         except Exception:
@@ -195,8 +236,44 @@ class Handler:
                 "the intent of a write could not be kept", extra={"fields": {"event.action": "intent_failed"}}
             )
             self._standby.mark_gap("an intent could not be kept")
+        if visit.write is not None and (decision.who is Who.NOBODY or visit.write.queued):
+            return self._take(visit, decision.reason or "queued")
+        waiting = visit.write is None and (visit.unsettled or self._standby.is_waiting(visit.endpoint_resource))
+        if decision.who is Who.NOBODY or waiting:
+            return self._unavailable(visit, "database", "The write could not be kept, and was not sent.")
         with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
             return self._once(visit)
+
+    def _take(self, visit: Visit, reason: str) -> Response:
+        """A write that must not be sent now: the outbox takes it, or it is refused and nothing has happened."""
+        visit.exchange.reason = reason
+        refusal = self._verify(visit)
+        accepted = None if refusal is not None else self._accept(visit, sent=False)
+        if accepted is None:
+            self._settle(visit, None, Outcome.FAILURE)
+        return accepted or refusal or self._unavailable(visit, reason, "The write was not taken; nothing was sent.")
+
+    def _accept(self, visit: Visit, *, sent: bool, answered: bool = False, under_way: bool = False) -> Response | None:
+        """The standby's answer to a write that the outbox takes, or None. The caller has been verified."""
+        exchange = visit.exchange
+        if visit.write is None or visit.caller is None:
+            return None
+        fields = upstream_fields(visit.request, exchange.request_id, exchange.traceparent, self._via)
+        answer = self._standby.accept(
+            visit.write, visit.request, exchange.request_id, fields, visit.caller.user,
+            sent=sent, answered=answered, under_way=under_way,
+        )  # fmt: skip
+        if not isinstance(answer, Answer):
+            return None
+        exchange.answered_by = AnsweredBy.STANDBY
+        detail = "hit; ttl=0; detail=outbox" if answer.status < 400 else "hit; ttl=0"
+        return Response(answer.status, [*answer.headers, ("Cache-Status", f"understudy; {detail}")], answer.body)
+
+    def _is_known(self, visit: Visit) -> bool:
+        """Whether the upstream has accepted these credentials before, so that a write of theirs can be taken."""
+        if visit.write is None or visit.caller is None:
+            return False
+        return self._standby.check(visit.caller.user, visit.caller.password) is Standing.KNOWN
 
     def _pass(self, visit: Visit) -> Response:
         """What the contract does not know goes through as it is; it may have changed anything."""
@@ -207,12 +284,24 @@ class Handler:
         return answer
 
     def _once(self, visit: Visit) -> Response:
-        """Asks the upstream a single time and waits as long as it may take."""
+        """Asks the upstream a single time; at the deadline the outbox takes a write, all else waits on."""
         exchange = visit.exchange
         self._budget.earn()
         inquiry = self._ask(visit, Priority.ONLY_UPSTREAM, repeatable=False)
         longest = visit.until - self._settings.deadline + self._settings.upstream_timeout
-        result = inquiry.wait(longest, self._stalled(visit))
+        result = inquiry.wait(longest if visit.write is None else visit.until, self._stalled(visit))
+        if result is None and self._is_known(visit):
+            unsent = inquiry.give_up()
+            accepted = self._accept(visit, sent=not unsent, under_way=not unsent)
+            if accepted is not None:
+                self._observe_late(visit, inquiry)
+                exchange.reason = "deadline"
+                exchange.attempts = list(inquiry.attempts)
+                return accepted
+            if unsent:
+                inquiry = self._ask(visit, Priority.ONLY_UPSTREAM, repeatable=False)
+        if result is None and visit.write is not None:
+            result = inquiry.wait(longest, self._stalled(visit))
         if result is None:
             self._observe_late(visit, inquiry)
             unsent = inquiry.give_up()
@@ -221,10 +310,19 @@ class Handler:
                 return self._unavailable(visit, "overloaded", "The upstream is busy; nothing was sent.")
             return self._gateway_timeout(visit)
         exchange.attempts = list(inquiry.attempts)
+        if not _good(result) and self._is_known(visit):
+            sent = result.attempt.outcome is not Outcome.FAILURE
+            accepted = self._accept(visit, sent=sent, answered=result.response is not None)
+            if accepted is not None:
+                exchange.reason = _why(result)
+                return accepted
         if result.response is not None and (result.attempt.error in (None, "status")):
             return self._from_upstream(visit, result.response)
         if result.attempt.outcome is Outcome.FAILURE:
-            return self._unavailable(visit, _why(result), "The upstream cannot be reached; nothing was sent.")
+            refusal = self._verify(visit) if visit.write is not None else None
+            return refusal or self._unavailable(
+                visit, _why(result), "The upstream cannot be reached; nothing was sent."
+            )
         if result.attempt.error == "timeout":
             return self._gateway_timeout(visit)
         exchange.reason = _why(result)
@@ -293,7 +391,6 @@ class Handler:
     def _settle(self, visit: Visit, response: Response | None, outcome: Outcome) -> None:
         if visit.write is not None:
             self._standby.end_write(visit.write, response, outcome, visit.user)
-            visit.write = None
 
     def _observe_late(self, visit: Visit, inquiry: Inquiry) -> None:
         inquiry.late = True

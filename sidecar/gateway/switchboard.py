@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -241,7 +242,7 @@ class Switchboard:
         with self._engine.begin() as connection:
             rows = [_state_row(EndpointState()) | {"endpoint": endpoint} for endpoint in sorted(self._endpoints)]
             if rows:
-                statement = _dialect_insert(connection, endpoint_states)
+                statement = _dialect_insert(connection.dialect.name, endpoint_states)
                 connection.execute(statement.on_conflict_do_nothing(), rows)
         self._prepared = True
 
@@ -256,11 +257,7 @@ class Switchboard:
             return
         with self._engine.begin() as connection:
             if rows:
-                statement = _dialect_insert(connection, tallies)
-                counts = {name: statement.excluded[name] for name in ("good", "bad", "refused")}
-                connection.execute(
-                    statement.on_conflict_do_update(index_elements=list(tallies.primary_key), set_=counts), rows
-                )
+                connection.execute(_upsert_tallies(connection.dialect.name), rows)
             if prune:
                 connection.execute(delete(tallies).where(tallies.c.second < stale))
         if prune:
@@ -409,9 +406,17 @@ def _state(row: Any) -> EndpointState:
     return EndpointState(Mode(row.mode), row.percent, circuit, row.reason, row.changed_at, row.changed_by)
 
 
-def _dialect_insert(connection: Connection, table: Table) -> Any:
+@cache
+def _upsert_tallies(dialect: str) -> Any:
+    """Made once: building it costs more than running it."""
+    statement = _dialect_insert(dialect, tallies)
+    counts = {name: statement.excluded[name] for name in ("good", "bad", "refused")}
+    return statement.on_conflict_do_update(index_elements=list(tallies.primary_key), set_=counts)
+
+
+def _dialect_insert(dialect: str, table: Table) -> Any:
     """INSERT with ON CONFLICT, which SQLite and PostgreSQL spell alike and SQLAlchemy keeps apart."""
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 
         return postgresql.insert(table)

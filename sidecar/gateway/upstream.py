@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -21,8 +22,8 @@ from sidecar.gateway.slots import Slots
 from sidecar.gateway.wire import Call, Wire
 
 log = logging.getLogger(__name__)
-POLL: Final = 0.005
-"""Seconds between looks at the node's places while other processes hold them all."""
+POLL: Final = 0.0005
+"""Seconds between looks at the node's places while other processes hold them all; one thread of the pool looks."""
 
 
 class Priority(IntEnum):
@@ -59,16 +60,43 @@ class Job:
     sequence: int = field(default=0)
 
 
+class _Jobs:
+    """Jobs that wait, in a line for each priority and endpoint: only the first of each can be next."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[Priority, int], deque[Job]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, job: Job) -> None:
+        self._lines.setdefault((job.priority, job.endpoint), deque()).append(job)
+        self._count += 1
+
+    def remove(self, job: Job) -> None:
+        line = self._lines[job.priority, job.endpoint]
+        line.remove(job)
+        self._count -= 1
+        if not line:
+            del self._lines[job.priority, job.endpoint]
+
+    def heads(self) -> list[Job]:
+        """The first of each line, the most urgent and oldest first."""
+        return sorted((line[0] for line in self._lines.values()), key=lambda job: (job.priority, job.sequence))
+
+
 class Upstream:
     """The pool of one process."""
 
     def __init__(self, slots: Slots, new_wire: Callable[[], Wire], threads: int, name: str = "upstream") -> None:
         self._slots = slots
         self._new_wire = new_wire
-        self._jobs: list[Job] = []
+        self._jobs = _Jobs()
         self._changed = threading.Condition()
         self._sequence = 0
         self._idle = 0
+        self._looking = False
         self._stopping = False
         self._limit = threads
         self._name = name
@@ -79,7 +107,7 @@ class Upstream:
         with self._changed:
             self._sequence += 1
             job.sequence = self._sequence
-            self._jobs.append(job)
+            self._jobs.add(job)
             if not self._idle and len(self._threads) < self._limit:
                 thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
@@ -114,16 +142,22 @@ class Upstream:
             while not self._stopping:
                 taken = self._take()
                 if taken is not None:
+                    if self._jobs and self._idle:
+                        self._changed.notify()
                     return taken
+                look = bool(self._jobs) and not self._looking
+                self._looking |= look
                 self._idle += 1
-                self._changed.wait(POLL if self._jobs else None)
+                self._changed.wait(POLL if look else None)
                 self._idle -= 1
+                if look:
+                    self._looking = False
             return None
 
     def _take(self) -> tuple[Job, int] | None:
         if not self._jobs:
             return None
-        jobs = self._jobs if len(self._jobs) == 1 else sorted(self._jobs, key=lambda job: (job.priority, job.sequence))
+        jobs = self._jobs.heads()
         for users in (True, False):
             group = [job for job in jobs if (job.priority <= Priority.USER) is users]
             taken = self._slots.take([job.endpoint for job in group], 0 if users else self._slots.limit // 2)

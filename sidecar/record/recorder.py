@@ -8,6 +8,7 @@ from sidecar.contract import Contract
 from sidecar.gateway.exchange import Exchange
 from sidecar.record.event import to_event
 from sidecar.record.journal import Journal, RecordingFailed
+from sidecar.record.subject import subject
 
 __all__ = ["Recorder", "RecordingFailed"]
 SYNC_TIMEOUT: Final = 5.0
@@ -19,12 +20,14 @@ class Recorder:
 
     def __init__(self, journal: Journal, contract: Contract, node: str, body_cap: int) -> None:
         self._journal = journal
+        self._contract = contract
         self._secrets = contract.secrets
         self._node = node
         self._body_cap = body_cap
 
     def record(self, exchange: Exchange) -> None:
         """Returns when the exchange is where RECORD wants it. Raises RecordingFailed."""
+        exchange.patient_id = subject(self._contract, exchange)
         event, bodies = to_event(exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap)
         self._journal.append(event, bodies).wait(SYNC_TIMEOUT)
 

@@ -53,13 +53,13 @@ def accepts_json(request: Request) -> bool:
 
 def item(resource: Resource, body: str, request: Request, shape: Shape, age: float, unverified: bool) -> Answer:
     """One record, as a read shows it."""
-    value = _localised(resource, orjson.loads(body), request)
+    value = localised(resource, orjson.loads(body), request)
     return Answer(shape.status, [("Content-Type", shape.content_type)], orjson.dumps(value), age, unverified)
 
 
 def listing(
     resource: Resource,
-    bodies: Sequence[str],
+    values: list[dict[str, Any]],
     filters: Sequence[tuple[str, str]],
     request: Request,
     shape: Shape,
@@ -67,7 +67,6 @@ def listing(
     unverified: bool,
 ) -> Answer | DontKnow:
     """The records that the filters let through, in the contract's order."""
-    values = [orjson.loads(body) for body in bodies]
     for name, wanted in filters:
         if any(name not in value for value in values):
             return DontKnow("unknown_filter")
@@ -79,7 +78,7 @@ def listing(
             values.sort(key=lambda value: value[name], reverse=descending)
         except (KeyError, TypeError):
             return DontKnow("unknown_order")
-    body = orjson.dumps([_localised(resource, value, request) for value in values])
+    body = orjson.dumps([localised(resource, value, request) for value in values])
     return Answer(shape.status, [("Content-Type", shape.content_type)], body, age, unverified)
 
 
@@ -95,7 +94,7 @@ def _plain(found: Any, wanted: str) -> bool:
     return not isinstance(found, int) or str(found) == wanted or (wanted.isdecimal() and str(int(wanted)) == wanted)
 
 
-def _localised(resource: Resource, value: dict[str, Any], request: Request) -> dict[str, Any]:
+def localised(resource: Resource, value: dict[str, Any], request: Request) -> dict[str, Any]:
     """With the URL field as the caller would see it."""
     path = value.get(resource.url_field) if resource.url_field else None
     if isinstance(path, str) and path.startswith("/"):

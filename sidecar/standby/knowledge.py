@@ -2,7 +2,7 @@
 
 The rule: an observation made from stamp t0 on counts only when each write that could have touched what was observed had
 ended at or before t0. Otherwise what is known stays as it is, in doubt where a write left it so. A write that got no
-answer may take effect for a while yet, so it ends LATE_EFFECT after we stopped waiting.
+answer may take effect for a while yet, so it ends LATE_EFFECT (a setting) after we stopped waiting.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sidecar.standby.store import (
     collections,
     identities,
     meta,
+    owners,
     records,
     replies,
     sightings,
@@ -31,7 +32,6 @@ from sidecar.standby.store import (
     writes,
 )
 
-LATE_EFFECT: Final = 30 * 10**9
 VERIFIED_SINCE: Final = "verified_since"
 
 
@@ -90,7 +90,7 @@ def see_missing(connection: Connection, contract: Contract, seen: RecordMissing,
     row = _row(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, None, t0):
         return False
-    if row is not None and row.state == KNOWN:
+    if row is not None and row.state == KNOWN and row.stamp >= since(connection, seen.type):
         doubt_record(connection, seen.type, seen.id, t0)
         return _tighten(connection, contract, seen.type)
     if not is_private(connection, contract, seen.type):
@@ -115,7 +115,8 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
         return False
     listed = {record.id for record in seen.records}
     unlisted = [row for row in known.values() if row.id not in listed and row.state != GONE and row.stamp <= t0]
-    if any(row.state == KNOWN for row in unlisted):
+    verified = since(connection, seen.type)  # what changed in a gap tells nothing of who may see what
+    if any(row.state == KNOWN and row.stamp >= verified for row in unlisted):
         for row in unlisted:
             doubt_record(connection, seen.type, row.id, t0)
         return _tighten(connection, contract, seen.type)
@@ -179,16 +180,34 @@ def doubtful(connection: Connection, now: int) -> set[str]:
     return {*doubts, *connection.scalars(unclear)}
 
 
-def expire(connection: Connection, now: int, upstream_timeout: float) -> None:
+def expire(connection: Connection, now: int, upstream_timeout: int, late_effect: int) -> None:
     """Writes that nobody can be waiting for any more have ended, unclear; old settled ones are dropped."""
-    patience = int(upstream_timeout * 1e9) + LATE_EFFECT
+    patience = upstream_timeout + late_effect
     connection.execute(
         update(writes)
         .where(writes.c.ended.is_(None), writes.c.started < now - patience)
-        .values(ended=now + LATE_EFFECT, outcome="unknown")
+        .values(ended=now + late_effect, outcome="unknown")
     )
-    settled = and_(writes.c.outcome.in_(("success", "failure")), writes.c.ended < now - 2 * patience)
+    settled = and_(
+        writes.c.outcome.in_(("success", "failure", "accepted", "queued")), writes.c.ended < now - 2 * patience
+    )
     connection.execute(delete(writes).where(settled))
+
+
+def since(connection: Connection, kind: str) -> int:
+    """The stamp before which what is known of the resource is unverified. What the standby owns is always verified."""
+    if connection.scalar(select(func.count()).select_from(owners).where(owners.c.type == kind)):
+        return 0
+    return connection.scalar(select(meta.c.value).where(meta.c.name == VERIFIED_SINCE)) or 0
+
+
+def highest(connection: Connection) -> dict[str, int]:
+    """By resource, the highest number among the ids that are known."""
+    found: dict[str, int] = {}
+    for row in connection.execute(select(records.c.type, records.c.id)):
+        if row.id.isdecimal():
+            found[row.type] = max(found.get(row.type, 0), int(row.id))
+    return found
 
 
 def changed(connection: Connection, kind: str, stamp: int) -> None:
@@ -259,7 +278,7 @@ def see_created(connection: Connection, contract: Contract, kind: str, record: s
 
 def latest_stamp(engine: Engine) -> int:
     """The newest stamp that is kept, or 0: what comes after a restart must be newer."""
-    columns = (records.c.stamp, collections.c.stamp, writes.c.started, writes.c.ended)
+    columns = (records.c.stamp, collections.c.stamp, writes.c.started, writes.c.ended)  # all in the past but `ended`
     with engine.execution_options(writes=False).connect() as connection, connection.begin():
         stamps = [connection.scalar(select(func.max(column))) or 0 for column in columns]
         since = connection.scalar(select(meta.c.value).where(meta.c.name == VERIFIED_SINCE)) or 0

@@ -110,6 +110,8 @@ def whole_record(resource: Resource, value: Any) -> RecordSeen | None:
     ident = value.get(resource.id_field)
     if isinstance(ident, bool) or not isinstance(ident, (int, str)):
         return None
+    if not resource.secrets.isdisjoint(value):
+        value = {name: kept for name, kept in value.items() if name not in resource.secrets}
     if resource.url_field and isinstance(value.get(resource.url_field), str):
         value = {**value, resource.url_field: without_origin(value[resource.url_field])}
     return RecordSeen(resource.name, str(ident), orjson.dumps(value).decode())

@@ -14,6 +14,8 @@ from sidecar.gateway.exchange import Request
 from sidecar.standby import knowledge
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, accepts_json, item, listing, missing
 from sidecar.standby.learn import list_filters
+from sidecar.standby.outbox import Snapshot, real_id
+from sidecar.standby.overlay import Pending, about, laid_over, provisional
 from sidecar.standby.store import DOUBT, GONE, KNOWN, collections, identities, meta, records, replies, sightings, views
 
 
@@ -24,8 +26,10 @@ class Library:
         self._contract = contract
         self._serve_unverified = serve_unverified
 
-    def answer(self, connection: Connection, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
-        """The answer, or why there is none. `user` has been checked."""
+    def answer(
+        self, connection: Connection, match: Match, request: Request, user: str | None, view: Snapshot
+    ) -> Answer | DontKnow:
+        """The answer, with pending writes laid over what is known; or why there is none. `user` has been checked."""
         endpoint = match.endpoint
         if endpoint is None or not endpoint.safe:
             return DontKnow("not_a_read")
@@ -37,7 +41,7 @@ class Library:
             return DontKnow("not_json")
         resource = self._contract.resources[endpoint.resource]
         if endpoint.action is Action.LIST:
-            return self._list(connection, endpoint, resource, request, user)
+            return self._list(connection, endpoint, resource, request, user, view)
         record = match.record_id
         if endpoint.own:
             record = connection.scalar(select(identities.c.id).where(identities.c.caller == user))
@@ -46,7 +50,7 @@ class Library:
                 return DontKnow("unknown_caller")
         if request.query or record is None:
             return DontKnow("unknown_query")
-        return self._item(connection, endpoint, resource, record, request, user)
+        return self._item(connection, endpoint, resource, record, request, user, view)
 
     def has_page(self, engine: Engine, endpoint: str) -> bool:
         """Whether a public endpoint's page is known."""
@@ -75,8 +79,25 @@ class Library:
         return Answer(row.status, [("Content-Type", row.content_type)], row.body, _age(row.observed))
 
     def _item(
-        self, connection: Connection, endpoint: Endpoint, resource: Resource, record: str, request: Request, user: str
-    ) -> Answer | DontKnow:
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, record: str, request: Request, user: str,
+        view: Snapshot,
+    ) -> Answer | DontKnow:  # fmt: skip
+        if provisional(record):
+            record = real_id(connection, resource.name, record) or record
+            if not any(write.record == record for write in view.pending.get(resource.name, ())) and provisional(record):
+                return DontKnow("unknown_provisional")
+        if view.pending.get(resource.name):
+            row = connection.execute(
+                select(records.c.body).where(
+                    records.c.type == resource.name, records.c.id == record, records.c.state == KNOWN
+                )
+            ).one_or_none()
+            values = [] if row is None else [orjson.loads(row.body)]
+            pending = about(
+                resource, view.pending[resource.name], record, values, lambda i: view.is_claimed(resource.name, i)
+            )
+            if pending:
+                return self._pending_item(connection, endpoint, resource, record, request, user, view, pending)
         private = knowledge.is_private(connection, self._contract, resource.name)
         if private and not endpoint.own and not _sighted(connection, user, resource.name, record):
             return DontKnow("never_shown")
@@ -85,7 +106,7 @@ class Library:
         ).one_or_none()
         whole = connection.execute(select(collections).where(collections.c.type == resource.name)).one_or_none()
         stamp = max(row.stamp if row else 0, whole.stamp if whole and whole.complete else 0)
-        verified = stamp >= _since(connection)
+        verified = stamp >= knowledge.since(connection, resource.name)
         if not verified and not self._serve_unverified:
             return DontKnow("unverified")
         if row is not None and row.state == DOUBT:
@@ -104,20 +125,27 @@ class Library:
         return DontKnow("never_seen")
 
     def _list(
-        self, connection: Connection, endpoint: Endpoint, resource: Resource, request: Request, user: str
-    ) -> Answer | DontKnow:
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, request: Request, user: str,
+        view: Snapshot,
+    ) -> Answer | DontKnow:  # fmt: skip
         filters = list_filters(endpoint.filters, request.query)
         if filters is None or not resource.list_matches_read:
             return DontKnow("unknown_query")
         if knowledge.is_private(connection, self._contract, resource.name):
-            return self._view(connection, endpoint, resource, filters, request, user)
+            return self._view(connection, endpoint, resource, filters, request, user, view)
+        pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
+        named = [(resource.references[n], v) for n, v in pairs if n in resource.references and provisional(v)]
+        if any(real_id(connection, target, value) is not None for target, value in named):
+            return DontKnow("settled_meanwhile")
+        if named:
+            # What the upstream has never heard of, nothing there refers to.
+            return self._listing(connection, endpoint, resource, [], filters, request, time.time_ns(), True, view)
         whole = connection.execute(select(collections).where(collections.c.type == resource.name)).one_or_none()
         if whole is None or not whole.complete:
             return DontKnow("incomplete")
-        verified = whole.stamp >= _since(connection)
+        verified = whole.stamp >= knowledge.since(connection, resource.name)
         if not verified and not self._serve_unverified:
             return DontKnow("unverified")
-        pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
         if knowledge.unsettled(connection, resource.name, membership=True, filters=pairs):
             return DontKnow("unsettled_write")
         rows = connection.execute(
@@ -126,11 +154,12 @@ class Library:
         if any(row.state == DOUBT for row in rows):
             return DontKnow("in_doubt")
         bodies = [row.body for row in rows]
-        return self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified)
+        return self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)
 
     def _view(
-        self, connection: Connection, endpoint: Endpoint, resource: Resource, filters: str, request: Request, user: str
-    ) -> Answer | DontKnow:
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, filters: str, request: Request, user: str,
+        now: Snapshot,
+    ) -> Answer | DontKnow:  # fmt: skip
         """The last list that this caller was shown, if nothing was added or removed since."""
         where = (views.c.caller == user) & (views.c.type == resource.name) & (views.c.filters == filters)
         view = connection.execute(select(views).where(where)).one_or_none()
@@ -139,7 +168,7 @@ class Library:
         changed = connection.scalar(select(meta.c.value).where(meta.c.name == f"changed:{resource.name}")) or 0
         if view.stamp < changed or knowledge.unsettled(connection, resource.name, membership=False):
             return DontKnow("changed_since")
-        verified = view.stamp >= _since(connection)
+        verified = view.stamp >= knowledge.since(connection, resource.name)
         if not verified and not self._serve_unverified:
             return DontKnow("unverified")
         ids = orjson.loads(view.ids)
@@ -147,7 +176,8 @@ class Library:
         if any(ident not in rows or rows[ident].state != KNOWN for ident in ids):
             return DontKnow("in_doubt")
         bodies = [rows[ident].body for ident in ids]
-        return self._listing(connection, endpoint, resource, bodies, filters, request, view.observed, verified)
+        shown = now.only(user, set(ids))
+        return self._listing(connection, endpoint, resource, bodies, filters, request, view.observed, verified, shown)
 
     def _listing(
         self,
@@ -159,10 +189,43 @@ class Library:
         request: Request,
         observed: int,
         verified: bool,
+        view: Snapshot,
     ) -> Answer | DontKnow:
         shape = _shape(connection, endpoint.id, "good") or Shape()
         pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
-        return listing(resource, bodies, pairs, request, Shape(200, shape.content_type), _age(observed), not verified)
+        values = [orjson.loads(body) for body in bodies]
+        pending = view.pending.get(resource.name)
+        if pending:
+            values = laid_over(resource, values, pending, lambda ident: view.is_claimed(resource.name, ident))
+        return listing(resource, values, pairs, request, Shape(200, shape.content_type), _age(observed), not verified)
+
+    def _pending_item(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, record: str, request: Request, user: str,
+        view: Snapshot, pending: Sequence[Pending],
+    ) -> Answer | DontKnow:  # fmt: skip
+        """A record with writes that are not settled yet."""
+        made = any(write.action is Action.CREATE and write.record == record for write in pending)
+        base: list[dict[str, Any]] = []
+        private = knowledge.is_private(connection, self._contract, resource.name)
+        if private and not _sighted(connection, user, resource.name, record):
+            return DontKnow("never_shown")
+        observed, unverified = time.time_ns(), False
+        if not made:
+            row = connection.execute(
+                select(records).where(records.c.type == resource.name, records.c.id == record)
+            ).one_or_none()
+            if row is None or row.state == DOUBT:
+                return DontKnow("in_doubt")
+            unverified = row.stamp < knowledge.since(connection, resource.name)
+            if unverified and not self._serve_unverified:
+                return DontKnow("unverified")
+            base, observed = [orjson.loads(row.body)] if row.state == KNOWN else [], row.observed
+        values = laid_over(resource, base, pending, lambda ident: view.is_claimed(resource.name, ident))
+        if not values:
+            return missing(_shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
+        shape = _shape(connection, endpoint.id, "good") or Shape()
+        body = orjson.dumps(values[0]).decode()
+        return item(resource, body, request, Shape(200, shape.content_type), _age(observed), unverified)
 
 
 def _reply(connection: Connection, endpoint: str, kind: str) -> Any:
@@ -178,10 +241,6 @@ def _shape(connection: Connection, endpoint: str, kind: str) -> Shape | None:
 def _sighted(connection: Connection, caller: str, kind: str, record: str) -> bool:
     where = (sightings.c.caller == caller) & (sightings.c.type == kind) & (sightings.c.id == record)
     return connection.scalar(select(sightings.c.id).where(where)) is not None
-
-
-def _since(connection: Connection) -> int:
-    return connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
 
 
 def _age(observed: int) -> float:

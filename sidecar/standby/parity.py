@@ -6,13 +6,14 @@ import time
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, func, insert, select, update
+from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, Text, delete, func, insert, select, update
 
 from sidecar.contract import Resource
 from sidecar.database import metadata
 from sidecar.gateway.exchange import Response
 from sidecar.gateway.validate import Unreadable, plain_body
 from sidecar.standby.answer import Answer, DontKnow
+from sidecar.standby.difference import differences
 from sidecar.standby.learn import LIMIT, without_origin
 
 HOUR: Final = 3600
@@ -28,6 +29,18 @@ parity: Final = Table(
     Column("different", Integer, nullable=False, default=0),
     Column("unknown", Integer, nullable=False, default=0),
 )
+
+samples: Final = Table(
+    "parity_samples",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("endpoint", String(200), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("said", Text, nullable=False),
+)
+"""The latest differences of each endpoint, masked: where, and of what kind, never what was said."""
+SAMPLES: Final = 5
+"""Kept per endpoint."""
 
 
 class Parity:
@@ -46,7 +59,22 @@ class Parity:
             if connection.execute(update(parity).where(where).values({verdict: column + 1})).rowcount == 0:
                 row = {"equal": 0, "different": 0, "unknown": 0, verdict: 1}
                 connection.execute(insert(parity).values(endpoint=endpoint, hour=hour, **row))
+            if verdict == "different" and isinstance(ours, Answer):
+                said = "\n".join(_masked(ours, theirs, resource))
+                connection.execute(insert(samples).values(endpoint=endpoint, at=time.time_ns(), said=said))
+                kept = select(samples.c.id).where(samples.c.endpoint == endpoint)
+                oldest = connection.scalar(kept.order_by(samples.c.id.desc()).offset(SAMPLES).limit(1))
+                if oldest is not None:
+                    connection.execute(delete(samples).where(samples.c.endpoint == endpoint, samples.c.id <= oldest))
         return verdict
+
+    def sampled(self) -> dict[str, list[dict[str, Any]]]:
+        """Per endpoint its latest differences, newest first: at (wall ns), said (lines)."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
+            for row in connection.execute(select(samples).order_by(samples.c.id.desc())):
+                found.setdefault(row.endpoint, []).append({"at": row.at, "said": row.said.split("\n")})
+        return found
 
     def scores(self) -> dict[str, dict[str, Any]]:
         """Per endpoint: equal, different, unknown, and ratio (None where nothing was compared)."""
@@ -84,6 +112,17 @@ def compare(ours: Answer | DontKnow, theirs: Response, resource: Resource) -> st
     except (orjson.JSONDecodeError, Unreadable):
         return "different"
     return "equal" if _normal(left, resource) == _normal(right, resource) else "different"
+
+
+def _masked(ours: Answer, theirs: Response, resource: Resource) -> list[str]:
+    """Where they differ, with no value in it."""
+    if ours.status != theirs.status:
+        return [f"the answer: {ours.status} here, {theirs.status} at the upstream"]
+    try:
+        left, right = orjson.loads(ours.body), orjson.loads(plain_body(theirs, LIMIT))
+    except (orjson.JSONDecodeError, Unreadable):
+        return ["the upstream's answer could not be read"]
+    return differences(_normal(left, resource), _normal(right, resource))
 
 
 def _normal(value: Any, resource: Resource) -> Any:

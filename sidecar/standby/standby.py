@@ -12,35 +12,37 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
-from sidecar.contract import Action, Contract, Match, Resource
-from sidecar.gateway.exchange import Outcome, Request, Response, uuid7
-from sidecar.gateway.validate import Unreadable, plain_body
+from sidecar.contract import Action, Contract, Match
+from sidecar.gateway.exchange import Headers, Outcome, Request, Response
 from sidecar.settings import Settings
-from sidecar.standby import knowledge
+from sidecar.standby import calls, knowledge
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.callers import Callers, Standing, bump
+from sidecar.standby.intents import Intents, Write
 from sidecar.standby.learn import (
-    LIMIT,
     ListSeen,
     OwnSeen,
     RecordMissing,
     RecordSeen,
     ReplySeen,
     observations,
-    whole_record,
 )
 from sidecar.standby.library import Library
+from sidecar.standby.outbox import Outbox, Snapshot
+from sidecar.standby.over import Newer, over_answer
 from sidecar.standby.parity import Parity
-from sidecar.standby.store import DOUBT, KNOWN, collections, meta, records, writes
+from sidecar.standby.rewrite import Rewritten, rewritten
+from sidecar.standby.seal import Seal, SealError
+from sidecar.standby.store import DOUBT, KNOWN, collections, meta, records
 
 log = logging.getLogger(__name__)
 AGAIN: Final = 10**9
@@ -48,17 +50,6 @@ AGAIN: Final = 10**9
 RECENT: Final = 4096
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
-
-
-@dataclass(frozen=True)
-class Write:
-    """A write under way: its intent's id, and the state of the record before it."""
-
-    id: str
-    match: Match
-    secrets: bool
-    started: int
-    before: str | None
 
 
 class Standby:
@@ -70,9 +61,17 @@ class Standby:
         self._reader = engine.execution_options(writes=False)
         self._settings = settings
         self._callers = Callers(engine)
+        self._shared = settings.data / "outbox.version" if settings.database is None else None
+        self.outbox = Outbox(contract, engine, self._shared)
+        self.seal = cache(lambda: Seal(settings.seal_key_file))
+        self._patience = int(settings.upstream_timeout * 1e9), int(settings.late_effect * 1e9)
+        self.intents = Intents(
+            contract, engine, self._callers, self.outbox, self.seal, f"{settings.node_name}/{os.getpid()}",
+            upstream_timeout=self._patience[0], late_effect=self._patience[1],
+            serve_unverified=settings.unverified == "serve",
+        )  # fmt: skip
         self._library = Library(contract, serve_unverified=settings.unverified == "serve")
         self.parity = Parity(engine)
-        self._process = f"{settings.node_name}/{os.getpid()}"
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
@@ -86,106 +85,44 @@ class Standby:
 
     def begin_write(self, match: Match, request: Request, user: str | None) -> Write:
         """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
-        endpoint = match.endpoint
-        assert endpoint is not None
-        assert endpoint.resource is not None
         self._generation += 1
-        now, kind, record = stamp(), endpoint.resource, match.record_id
-        ident = uuid7(time.time_ns())
-        with self._engine.begin() as connection:
-            before = None
-            if record is not None:
-                query = select(records.c.state).where(records.c.type == kind, records.c.id == record)
-                before = connection.scalar(query)
-                if before is not None:
-                    knowledge.doubt_record(connection, kind, record, now)
-            row = {
-                "id": ident,
-                "endpoint": endpoint.id,
-                "type": kind,
-                "record": record,
-                "user": user,
-                "process": self._process,
-                "accepted_at": time.time_ns(),
-                "started": now,
-                "ended": None,
-                "outcome": "open",
-                "fields": knowledge.filter_fields(self._contract, endpoint, request.body),
-            }
-            connection.execute(insert(writes).values(row))
-        secrets = endpoint.takes_secrets and any(name.encode() in request.body for name in self._contract.secrets)
-        return Write(ident, match, secrets, now, before)
+        return self.intents.begin(match, request, user)
 
     def end_write(self, write: Write, response: Response | None, outcome: Outcome, user: str | None) -> None:
-        """Keeps what became of a write. A 4xx took no effect; neither did one that was not sent (FAILURE)."""
+        """Keeps what became of a write, whether its user still waits or it was accepted meanwhile."""
         self._generation += 1
-        refused = response is not None and 400 <= response.status < 500
-        now = stamp()
-        with self._engine.begin() as connection:
-            if refused or outcome is Outcome.FAILURE:
-                self._took_no_effect(connection, write, now)
-                verdict = "failure"
-            elif (
-                outcome is Outcome.SUCCESS
-                and response is not None
-                and self._took_effect(connection, write, response, user, now)
-            ):
-                verdict = "success"
-            else:
-                self._unclear(connection, write, now)
-                verdict = "unknown"
-            ended = now + knowledge.LATE_EFFECT if verdict == "unknown" and response is None else now
-            connection.execute(update(writes).where(writes.c.id == write.id).values(ended=ended, outcome=verdict))
+        with write.lock:
+            if write.accepted:
+                self.intents.late(write, response, outcome)
+            elif not write.ended:
+                write.ended = True
+                self.intents.end(write, response, outcome, user)
 
-    def _took_no_effect(self, connection: Connection, write: Write, now: int) -> None:
-        """The record is as it was, unless another write was there meanwhile."""
-        kind, record = _about(write)
-        if record is None or write.before is None or write.before == DOUBT:
-            return
-        if knowledge.clean(connection, kind, record, write.started, but=write.id):
-            where = (records.c.type == kind) & (records.c.id == record)
-            connection.execute(update(records).where(where).values(state=write.before, stamp=now))
-
-    def _took_effect(
-        self, connection: Connection, write: Write, response: Response, user: str | None, now: int
-    ) -> bool:
-        """Applies a write that the upstream confirmed. False when its answer does not say what is now true."""
-        kind, record = _about(write)
-        resource = self._contract.resources[kind]
-        alone = record is None or knowledge.clean(connection, kind, record, write.started, but=write.id)
-        if write.match.endpoint is not None and write.match.endpoint.action is Action.DELETE and record is not None:
-            if alone:
-                knowledge.drop_record(connection, kind, record, now)
-            knowledge.doubt_referrers(connection, self._contract, kind, record, now)
-            knowledge.changed(connection, kind, now)
-            return alone
-        seen = _record_in(resource, response)
-        if seen is None or (record is not None and seen.id != record) or not alone:
-            return False
-        knowledge.put_record(connection, seen, now)
-        if record is None:
-            knowledge.changed(connection, kind, now)
-        if user is not None:
-            knowledge.see_created(connection, self._contract, kind, seen.id, user)
-        if write.secrets and resource.username_field is not None:
-            name = orjson.loads(seen.body).get(resource.username_field)
-            if isinstance(name, str):
-                self._callers.forget(connection, name)
-        return True
-
-    def _unclear(self, connection: Connection, write: Write, now: int) -> None:
-        kind, record = _about(write)
-        knowledge.changed(connection, kind, now)
-        if record is not None:
-            knowledge.doubt_record(connection, kind, record, now)
-            if write.match.endpoint is not None and write.match.endpoint.action is Action.DELETE:
-                knowledge.doubt_referrers(connection, self._contract, kind, record, now)
+    def accept(
+        self, write: Write, request: Request, request_id: str, headers: Headers, user: str, *, sent: bool,
+        answered: bool, under_way: bool,
+    ) -> Answer | DontKnow | None:  # fmt: skip
+        """Takes a write over (Intents.accept). None: its answer has come after all."""
+        self._generation += 1
+        with write.lock:
+            if write.ended and under_way:
+                return None
+            try:
+                answer = self.intents.accept(
+                    write, request, request_id, headers, user, sent=sent, answered=answered, under_way=under_way
+                )
+            except (SQLAlchemyError, SealError):
+                log.exception("a write could not be accepted", extra={"fields": {"event.action": "accept_failed"}})
+                return DontKnow("database")
+            write.accepted = isinstance(answer, Answer)
+            return answer
 
     # Learning -----------------------------------------------------------------------------------------------------
 
     def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
         """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
-        if self._just_learned((request.target, user), hash((response.status, response.body)), t0):
+        content = hash((response.status, response.body, request.body))
+        if self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         self._later(lambda: self._learn(match, request, response, user, t0, compare))
@@ -237,6 +174,9 @@ class Standby:
         self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
     ) -> None:
         endpoint = match.endpoint
+        if calls.is_pure_call(match):
+            calls.remember(self._engine, match, request, response)
+            return
         seen = observations(self._contract, match, request, response)
         if endpoint is None or not seen:
             return
@@ -271,7 +211,10 @@ class Standby:
         with self._reader.connect() as connection, connection.begin():
             if kind is None or not knowledge.clean(connection, kind, match.record_id, t0):
                 return
-            ours = self._library.answer(connection, match, request, user)
+            view = self.outbox.snapshot()
+            if view.touches(kind):
+                return  # what users see is ahead of what the upstream says
+            ours = self._library.answer(connection, match, request, user, view)
         assert match.endpoint is not None
         self.parity.compare(match.endpoint.id, ours, response, self._contract.resources[kind])
 
@@ -279,12 +222,55 @@ class Standby:
 
     def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
         """What is known to be true for this caller, whose credentials have been checked."""
+        if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
+            return DontKnow("unverified")
         try:
             with self._reader.connect() as connection, connection.begin():
-                return self._library.answer(connection, match, request, user)
+                view = self.outbox.view(connection)
+                if calls.is_pure_call(match):
+                    return calls.recall(connection, match, request) or DontKnow("never_asked")
+                return self._library.answer(connection, match, request, user, view)
         except SQLAlchemyError:
             log.exception("the standby's database failed", extra={"fields": {"event.action": "database_failed"}})
             return DontKnow("database")
+
+    def rewritten(self, match: Match, request: Request) -> Rewritten:
+        """The request with provisional ids of settled records replaced."""
+        return rewritten(self._contract, match, request, self.outbox.real)
+
+    def is_waiting(self, kind: str | None) -> bool:
+        """Whether writes to the resource are not settled, as far as this process knows."""
+        try:
+            return kind is not None and kind in self.outbox.snapshot().pending
+        except SQLAlchemyError:
+            return True
+
+    def owns(self, kind: str | None) -> bool:
+        """Whether the resource was promoted: the upstream is not asked about it."""
+        return kind is not None and kind in self.outbox.snapshot().owned
+
+    def overlay(self, match: Match, request: Request, response: Response, user: str | None, t0: int) -> Response | None:
+        """The upstream's answer to a read that began at t0, with pending writes laid over it; None: as it is."""
+        endpoint = match.endpoint
+        view = self.outbox.snapshot()
+        if endpoint is None or endpoint.resource is None or not endpoint.safe or not view.touches(endpoint.resource):
+            return None
+        if endpoint.action not in (Action.LIST, Action.READ) or response.status not in (200, 404):
+            return None
+        with self._reader.connect() as connection, connection.begin():
+            newer = self._newer(connection, endpoint.resource, view, t0)
+            private = self._private(connection, endpoint.resource)
+        return over_answer(
+            self._contract.resources[endpoint.resource], endpoint, match, request, response, view, newer,
+            user if private else None,
+        )  # fmt: skip
+
+    def _newer(self, connection: Connection, kind: str, view: Snapshot, t0: int) -> Newer:
+        """Records whose writes were settled while the upstream was being asked, as they are known since."""
+        ids = [ident for ident, settled in view.recent.get(kind, ()) if settled > t0]
+        query = select(records).where(records.c.type == kind, records.c.id.in_(ids), records.c.stamp > t0)
+        rows = connection.execute(query).all() if ids else []
+        return {row.id: orjson.loads(row.body) if row.state == KNOWN else None for row in rows if row.state != DOUBT}
 
     def likely(self, match: Match) -> bool:
         """A guess, from memory, whether the standby could answer."""
@@ -312,6 +298,8 @@ class Standby:
 
     def refresh(self) -> None:
         """Looks at what other processes know; called every quarter of a second."""
+        if self.outbox.gap() > self._verified_since:
+            self._keep_gap(self.outbox.gap())
         with self._reader.connect() as connection, connection.begin():
             self._callers.refresh(connection)
             self._verified_since = (
@@ -322,8 +310,11 @@ class Standby:
         self._ready = frozenset(row.type for row in rows if row.complete and row.stamp >= since)
         if time.monotonic() - self._expired > 5:
             self._expired = time.monotonic()
+            self.outbox.expire()
+            with self._reader.connect() as connection, connection.begin():
+                self.intents.floors = knowledge.highest(connection)
             with self._engine.begin() as connection:
-                knowledge.expire(connection, stamp(), self._settings.upstream_timeout)
+                knowledge.expire(connection, stamp(), *self._patience)
 
     def verified_since(self) -> int:
         """The stamp before which nothing that is known is verified."""
@@ -342,8 +333,16 @@ class Standby:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
         log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
+        at = stamp()
+        try:
+            self._keep_gap(at)
+        except SQLAlchemyError:
+            self.outbox.note_gap(at)  # `refresh` will keep it, when the database can be written again
+
+    def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
-            bump(connection, knowledge.VERIFIED_SINCE, stamp())
+            bump(connection, knowledge.VERIFIED_SINCE, at)
+        self._verified_since = at
 
     def completeness(self) -> dict[str, dict[str, Any]]:
         """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""
@@ -378,8 +377,10 @@ class Standby:
         endpoint = self._contract.endpoints[endpoint_id]
         if endpoint.public and endpoint.safe:
             return self._library.has_page(self._reader, endpoint_id), "the page has not been seen yet"
-        if endpoint.resource is None or not endpoint.safe or endpoint.action is Action.CALL:
+        if endpoint.resource is None or endpoint.action is Action.CALL:
             return False, "only the upstream can answer this"
+        if self.owns(endpoint.resource) or endpoint.action is Action.CREATE:
+            return True, "ready"
         row = self.completeness()[endpoint.resource]
         if row["private"] or self._contract.resources[endpoint.resource].visibility == "caller":
             return False, "each caller sees something else"
@@ -391,30 +392,7 @@ class Standby:
             return False, f"{row['in_doubt']} {endpoint.resource} are in doubt"
         return True, "ready"
 
-    def unsettled(self) -> list[Mapping[str, Any]]:
-        """Writes that are under way or unclear."""
-        columns = (writes.c.id, writes.c.endpoint, writes.c.type, writes.c.record, writes.c.user)
-        query = select(*columns, writes.c.accepted_at, writes.c.outcome).where(
-            writes.c.outcome.in_(("open", "unknown"))
-        )
-        with self._reader.connect() as connection, connection.begin():
-            return [dict(row) for row in connection.execute(query.order_by(writes.c.accepted_at)).mappings()]
-
     def close(self) -> None:
         """Learns what is queued, then ends."""
         self._work.put(None)
         self._thread.join(10)
-
-
-def _about(write: Write) -> tuple[str, str | None]:
-    endpoint = write.match.endpoint
-    assert endpoint is not None
-    assert endpoint.resource is not None
-    return endpoint.resource, write.match.record_id
-
-
-def _record_in(resource: Resource, response: Response) -> RecordSeen | None:
-    try:
-        return whole_record(resource, orjson.loads(plain_body(response, LIMIT)))
-    except (orjson.JSONDecodeError, Unreadable):
-        return None

@@ -56,7 +56,8 @@ writes: Final = Table(
     Index("writes_by_record", "type", "record"),
     Index("writes_open", "ended"),
 )
-"""Intents. `outcome`: open while under way, then success, failure (nothing took effect) or unknown.
+"""Intents. `outcome`: open while under way, then success, failure (nothing took effect), unknown, or accepted (the
+outbox has it; also `queued` until then).
 `fields` are those of a create by which its resource's lists can be filtered, as JSON; None: it could be in any list."""
 
 sightings: Final = Table(
@@ -108,7 +109,39 @@ replies: Final = Table(
 )
 """The upstream's own words: `page` of a public endpoint, `good` (status and type only) and `missing` (its 404)."""
 
+calls: Final = Table(
+    "calls",
+    metadata,
+    Column("endpoint", String(200), primary_key=True),
+    Column("input", String(64), primary_key=True),
+    Column("status", Integer, nullable=False),
+    Column("content_type", String(200), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("observed", BigInteger, nullable=False, index=True),
+)
+"""Answers of pure calls, by a digest of their input."""
+
 meta: Final = Table(
     "standby_meta", metadata, Column("name", String(100), primary_key=True), Column("value", BigInteger, nullable=False)
 )
 """`verified_since`: what is known by an older stamp is unverified. `changed:<type>`, `credentials_version`."""
+
+owners: Final = Table(
+    "owners",
+    metadata,
+    Column("type", String(100), primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""Resources that the standby owns: the upstream is asked about them no longer."""
+
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+)
+"""Who may do what only one may do (lease.py)."""

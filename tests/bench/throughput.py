@@ -1,8 +1,7 @@
-"""`make bench`: the upstream direct, nginx, mitmproxy recording with -w, and the sidecar recording durably.
+"""`make bench`: the upstream direct, nginx, mitmproxy recording with -w, and the sidecar recording durably, in turn, in
+one run; ratios, no verdict. Then the sidecar's memory over 200,000 requests.
 
-In turn, in one run on one machine; medians of rounds, and ratios; no verdict. Needs wrk and nginx on PATH. The upstream
-is nginx with a fixed answer of some 300 bytes, so that it is never the limit. mitmproxy lives in a virtual environment
-of its own (see mitmproxy.py); without it that line is left out, and the run says so.
+Needs wrk and nginx on PATH. The upstream is nginx with a fixed answer of some 300 bytes, so that it is never the limit.
 """
 
 from __future__ import annotations
@@ -18,12 +17,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 
-from tests.bench import mitmproxy
+from tests.bench.mitmproxy import mitmproxy
+from tests.consistency.nemesis import children
 from tests.stack import Sidecar, free_port, until
 from tests.upstream import HOLT
 
 ROUNDS = 3
 SECONDS = 3
+REQUESTS = 200_000
 NOTE = '{"id":5,"title":"Round","body":"' + "x" * 220 + '","patient_id":17,"staff_id":1}'
 CONFIG = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log crit;
@@ -33,7 +34,6 @@ http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {folde
   upstream api {{ server 127.0.0.1:{upstream}; keepalive 64; }}
   server {{ listen 127.0.0.1:{port}; location / {{ {action} }} }} }}
 """
-ANSWER = f"default_type application/json; return 200 '{NOTE}';"
 PASS = 'proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection "";'
 
 
@@ -53,10 +53,10 @@ def nginx(action: str, upstream: int = 1) -> Iterator[int]:
             process.wait(10)
 
 
-def wrk(port: int, connections: int) -> tuple[float, str, str]:
+def wrk(port: int, connections: int, seconds: int = SECONDS) -> tuple[float, str, str]:
     """(requests a second, p50, p99)"""
     headers = [word for name, value in HOLT.items() for word in ("-H", f"{name}: {value}")]
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", *headers]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *headers]
     out = subprocess.run(
         [*command, f"http://127.0.0.1:{port}/notes/5"], capture_output=True, text=True, check=True, timeout=60
     ).stdout
@@ -71,33 +71,47 @@ def wrk(port: int, connections: int) -> tuple[float, str, str]:
 
 
 def main() -> None:
+    answer = f"default_type application/json; return 200 '{NOTE}';"
     with ExitStack() as stack:
-        upstream = stack.enter_context(nginx(ANSWER))
+        upstream = stack.enter_context(nginx(answer))
         proxy = stack.enter_context(nginx(PASS, upstream))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        targets = {"direct": upstream, "nginx": proxy}
-        try:
-            targets["mitmproxy -w"] = stack.enter_context(mitmproxy.reverse(upstream, folder))
-        except mitmproxy.Missing as missing:
-            print(f"without mitmproxy: {missing}", file=sys.stderr)
-        sidecar = stack.enter_context(Sidecar(f"http://127.0.0.1:{upstream}", folder / "data"))
-        targets["sidecar (durable)"] = sidecar.port
-        names = "".join(f"{'of ' + name.split()[0]:>14}" for name in list(targets)[1:-1])
-        print(f"{'':20}{'connections':>12}{'req/s':>10}{names}{'p50':>10}{'p99':>10}")
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
+        sidecar = stack.enter_context(Sidecar(f"http://127.0.0.1:{upstream}", data))
+        peer = stack.enter_context(mitmproxy(upstream, data.parent))
+        targets = {"direct": upstream, "nginx": proxy, "mitmproxy -w": peer, "sidecar (durable)": sidecar.port}
+        for port in (peer, sidecar.port):
+            wrk(port, 16)  # warm
+        print(f"{'':20}{'connections':>12}{'req/s':>10}{'of mitmproxy':>14}{'p50':>10}{'p99':>10}")
         for connections in (1, 16, 128):
-            _compare(targets, connections)
+            rounds = {name: [] for name in targets}  # type: dict[str, list[tuple[float, str, str]]]
+            for _ in range(ROUNDS):
+                for name, port in targets.items():
+                    rounds[name].append(wrk(port, connections))
+            base = median(rate for rate, _, _ in rounds["mitmproxy -w"])
+            for name, results in rounds.items():
+                rate, p50, p99 = sorted(results)[ROUNDS // 2]
+                print(f"{name:20}{connections:>12}{rate:>10.0f}{rate / base:>14.2f}{p50:>10}{p99:>10}", flush=True)
+
+        memory(sidecar)
 
 
-def _compare(targets: dict[str, int], connections: int) -> None:
-    rounds: dict[str, list[tuple[float, str, str]]] = {name: [] for name in targets}
-    for _ in range(ROUNDS):
-        for name, port in targets.items():
-            rounds[name].append(wrk(port, connections))
-    bases = [median(rate for rate, _, _ in rounds[name]) for name in list(targets)[1:-1]]
-    for name, results in rounds.items():
-        rate, p50, p99 = sorted(results)[ROUNDS // 2]
-        ratios = "".join(f"{rate / base:>14.2f}" for base in bases)
-        print(f"{name:20}{connections:>12}{rate:>10.0f}{ratios}{p50:>10}{p99:>10}", flush=True)
+def memory(sidecar: Sidecar) -> None:
+    """Resident memory of all the sidecar's processes, over REQUESTS requests."""
+    done = 0.0
+    print(f"{'requests':>12}{'MiB':>8}")
+    while done < REQUESTS:
+        print(f"{done:>12.0f}{_resident(sidecar):>8.0f}", flush=True)
+        done += wrk(sidecar.port, 16, 10)[0] * 10
+    print(f"{done:>12.0f}{_resident(sidecar):>8.0f}", flush=True)
+
+
+def _resident(sidecar: Sidecar) -> float:
+    """MiB that are private to the processes (Pss: what they share counts once)."""
+    total = 0
+    for pid in [sidecar.process.pid, *children(sidecar)]:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
 
 
 def _listens(port: int) -> bool:

@@ -199,6 +199,7 @@ class EventStoreContract:
             ({"understudy.findings": ["foreign-staff", "night"]}, {3}),
             ({"trace.id": ["0af7651916cd43dd8448eb211c80319c"]}, {1, 2, 3}),
             ({"source.ip": ["192.0.2.8"]}, set()),
+            ({"source.ip": ["192.0.2.7"]}, {1, 2, 3}),
             ({"user.name": []}, set()),
         ],
     )
@@ -313,6 +314,12 @@ class EventStoreContract:
         self.settle(store)
         assert store.body(name(1)) == bodies(1)
         assert store.body(name(2)) is None
+
+    def test_the_bodies_of_many_events_are_found_at_once(self, store: EventStore) -> None:
+        store.append([event(number) for number in range(4)], [bodies(0), bodies(2), bodies(3)])
+        self.settle(store)
+        assert store.bodies([name(0), name(1), name(2)]) == {name(0): bodies(0), name(2): bodies(2)}
+        assert store.bodies([]) == {}
 
     def test_checkpoints_never_go_back(self, store: EventStore) -> None:
         assert list(store.checkpoints()) == []

@@ -95,6 +95,9 @@ class EventStore(Protocol):
     def body(self, event_id: str) -> Event | None:
         """The recorded bodies of one exchange, or None."""
 
+    def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
+        """The recorded bodies of many exchanges (at most a few thousand), by event id; those without are left out."""
+
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
         """Drops whole days older than these times; returns what was dropped."""
 

@@ -189,6 +189,14 @@ class ElasticStore:
         hits = answer["hits"]["hits"]
         return hits[0]["_source"] if hits else None
 
+    def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
+        if not event_ids:
+            return {}
+        with _asking():
+            wanted = {"ids": {"values": list(event_ids)}}
+            answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=wanted, size=len(event_ids))
+        return {hit["_id"]: hit["_source"] for hit in answer["hits"]["hits"]}
+
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
         dropped: list[str] = []
         with _asking():

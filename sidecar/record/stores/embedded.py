@@ -8,7 +8,7 @@ all of them. An event is stored once by its id; whole days go by its own time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ class EmbeddedStore:
     def install(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
+            _widen(connection)
             connection.executescript(SCHEMA)
 
     def append(self, events: Sequence[Event], bodies: Sequence[Event] = ()) -> Appended:
@@ -67,7 +68,7 @@ class EmbeddedStore:
         columns = [f"{start} AS start", *(f"ifnull({column_of(name)}, '') AS g{n}" for n, name in enumerate(by))]
         keys = ["start", *(f"g{n}" for n in range(len(by)))]
         source = "events INDEXED BY events_count" if covered(where, by) else "events"
-        chosen = f"SELECT {', '.join(columns)}, duration FROM {source} WHERE {conditions}"
+        chosen = f"SELECT {', '.join(columns + ['duration'] * bool(percentiles))} FROM {source} WHERE {conditions}"
         with self._connection() as connection:
             rows = connection.execute(counting(chosen, keys, percentiles), values).fetchall()
         width = len(keys) + 1
@@ -80,6 +81,12 @@ class EmbeddedStore:
         with self._connection() as connection:
             row = connection.execute("SELECT document FROM bodies WHERE id = ?", [event_id]).fetchone()
         return orjson.loads(row[0]) if row else None
+
+    def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
+        sql = "SELECT id, document FROM bodies WHERE id IN (SELECT value FROM json_each(?))"
+        with self._connection() as connection:
+            rows = connection.execute(sql, [orjson.dumps(list(event_ids)).decode()]).fetchall()
+        return {row[0]: orjson.loads(row[1]) for row in rows}
 
     def drop_before(self, events_before: int, bodies_before: int) -> Sequence[str]:
         dropped = []
@@ -136,6 +143,15 @@ class EmbeddedStore:
         except sqlite3.DatabaseError as error:
             raise StoreUnavailable(f"{self._path}: {error}") from error
         return connection
+
+
+def _widen(connection: sqlite3.Connection) -> None:
+    """A store made before addresses had a column of their own gets it, filled from the events."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
+    if columns and "address" not in columns:
+        with _transaction(connection):
+            connection.execute("ALTER TABLE events ADD COLUMN address TEXT")
+            connection.execute("UPDATE events SET address = json_extract(document, '$.source.ip')")
 
 
 @contextmanager

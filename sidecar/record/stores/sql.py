@@ -31,6 +31,7 @@ _COLUMNS: Final = {
     "understudy.resource.id": "resource_id",
     "understudy.patient.id": "patient_id",
     "understudy.verdict": "verdict",
+    "source.ip": "address",
 }
 """Fields with a column of their own; any other is read out of the document."""
 _NUMBERS: Final = ("status", "duration")
@@ -50,6 +51,11 @@ CREATE INDEX IF NOT EXISTS events_user ON events (user, at, id);
 CREATE INDEX IF NOT EXISTS events_endpoint ON events (endpoint, outcome, at, id);
 CREATE INDEX IF NOT EXISTS events_outcome ON events (outcome, at, id);
 CREATE INDEX IF NOT EXISTS events_patient ON events (patient_id, at, id);
+CREATE INDEX IF NOT EXISTS events_status ON events (status, at, id);
+CREATE INDEX IF NOT EXISTS events_action ON events (action, at, id);
+CREATE INDEX IF NOT EXISTS events_resource ON events (resource_type, resource_id, at, id);
+CREATE INDEX IF NOT EXISTS events_address ON events (address, at, id);
+CREATE INDEX IF NOT EXISTS events_verdict ON events (verdict, at, id);
 CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5(words, content='events', content_rowid='seq');
 CREATE TRIGGER IF NOT EXISTS events_added AFTER INSERT ON events
     BEGIN INSERT INTO texts(rowid, words) VALUES (new.seq, new.words); END;

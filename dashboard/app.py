@@ -1,0 +1,223 @@
+"""The dashboard, wired: `create_app` is what each gunicorn worker runs.
+
+All assets come from here; the Content-Security-Policy allows nothing else, no inline style, and one inline script, by
+its hash (the line with which Dash starts).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from dash import Dash, Input, Output, dcc, html
+from flask import Flask, g, has_request_context
+
+from dashboard import tables
+from dashboard.access import Role, Users
+from dashboard.entrance import PATHS, Entrance
+from dashboard.exports import Exports
+from dashboard.guard import Callbacks, Guard
+from dashboard.held import held
+from dashboard.page import Page
+from dashboard.pages import PAGES, doing
+from dashboard.parts import Parts, Visit, visit
+from dashboard.queries import Queries
+from dashboard.sessions import Sessions
+from dashboard.trail import Trail
+from dashboard.ui import BAD, failed, notice
+from dashboard.view import ViewError
+from sidecar.client import ControlError
+from sidecar.contract import Contract
+from sidecar.database import open_engine
+from sidecar.record.stores import EventStore, StoreUnavailable
+from sidecar.settings import Settings
+
+log = logging.getLogger(__name__)
+_SHELL: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="/assets/icon.svg">
+<link rel="stylesheet" href="{css}">
+<link rel="stylesheet" href="{plotly}" id="plotly.js-style-global" class="no-inline-styles">
+</head>
+<body>
+{entry}
+{config}
+{scripts}
+{renderer}
+</body>
+</html>"""
+
+
+class Shell(Dash):  # type: ignore[misc]
+    """Dash with a page of our own around it: it is painted before any script has run."""
+
+    def interpolate_index(self, **kwargs: Any) -> str:
+        def asset(name: str) -> str:
+            return str(self.get_asset_url(name))
+
+        entry = (
+            '<div id="react-entry-point"><header class="top"><span class="brand">U</span> Understudy</header>'
+            '<main><p class="loading" role="status">Loading …</p></main></div>'
+        )
+        return _SHELL.format(
+            title="Understudy",
+            css=asset("understudy.css"),
+            plotly=asset("plotly.css"),
+            entry=entry,
+            config=kwargs["config"],
+            scripts=kwargs["scripts"],
+            renderer=kwargs["renderer"],
+        )
+
+
+def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> Flask:
+    """The WSGI application. Makes the dashboard's tables where they are missing."""
+    server = Flask("dashboard", static_folder=None)
+    server.config["MAX_CONTENT_LENGTH"] = 1 << 20
+    parts = wire(settings, clock)
+    app = Shell(
+        "dashboard",
+        server=server,
+        assets_folder="assets",
+        pages_folder="",
+        use_pages=False,
+        suppress_callback_exceptions=True,
+        update_title="",
+        title="Understudy",
+        csrf_token_name="_csrf_token",
+        add_log_handler=False,
+    )
+    callbacks = Callbacks(app)
+    _layout(app, callbacks, parts)
+    doing.wire(callbacks, parts)
+    for page in PAGES:
+        if page.wire is not None:
+            page.wire(callbacks, parts)
+    paths = {**{page.path: page.role for page in PAGES}, **PATHS}
+    Guard(settings, parts.sessions, callbacks, paths, policy(app)).install(server)
+    oidc = bool(settings.oidc_issuer)
+    Entrance(parts, oidc).install(server)
+    if oidc:
+        from dashboard.oidc import SignIn
+
+        SignIn(parts).install(server)
+    server.extensions["understudy"] = (parts, callbacks)
+    server.test_client().get("/healthz")  # Dash finishes itself with the first request; two at once would race
+    return server
+
+
+def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
+    from sidecar.background import known_checkpoints, open_store
+
+    engine = open_engine(settings)
+    tables.create_all(engine)
+    store: EventStore = open_store(settings)
+    users = Users(engine, clock)
+    zone = ZoneInfo(settings.timezone)
+    journal = held(settings.data / "journal", lambda: known_checkpoints(settings))
+    return Parts(
+        settings=settings,
+        contract=Contract.load(settings.contract),
+        engine=engine,
+        store=store,
+        users=users,
+        sessions=Sessions(engine, users, settings.dashboard_idle, clock),
+        trail=Trail(engine, clock),
+        queries=Queries(store),
+        exports=Exports(engine, store, settings.data, journal, zone, clock),
+        zone=zone,
+        clock=clock,
+    )
+
+
+def policy(app: Dash) -> str:
+    """The Content-Security-Policy."""
+    hashes = " ".join(app.csp_hashes())
+    return (
+        f"default-src 'none'; script-src 'self' {hashes}; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+def _layout(app: Dash, callbacks: Callbacks, parts: Parts) -> None:
+    def layout() -> Any:
+        if not has_request_context() or getattr(g, "session", None) is None:
+            return html.Div()  # Dash asks once, for itself, before it serves anyone
+        return html.Div(
+            [
+                dcc.Location(id="url", refresh=False),
+                html.A("Skip to the content", href="#page", className="skip"),
+                html.Header(_top(visit()), className="top"),
+                html.Div(id="connection", role="status", **{"aria-live": "polite"}),
+                *doing.frame(),
+                html.Main(html.P("Loading …", className="loading", role="status"), id="page", tabIndex="-1"),
+            ]
+        )
+
+    app.layout = layout
+    by_path = {page.path: page for page in PAGES}
+
+    @callbacks.on(
+        Role.AUDITOR,
+        Output("page", "children"),
+        Output("menu", "children"),
+        Input("url", "pathname"),
+        Input("url", "search"),
+    )
+    def show(path: str | None, query: str | None) -> Any:
+        asked = visit(path or "/", query)
+        return draw(by_path.get(asked.path), parts, asked), _menu(asked)
+
+
+def draw(page: Page | None, parts: Parts, asked: Visit) -> Any:
+    """A page, or why it is not shown: an unknown page, a role that may not, a store that does not answer."""
+    if page is None:
+        return notice(BAD, "There is no such page", "It may have moved: choose one from the menu.")
+    if not asked.may(page.role):
+        return notice(BAD, "Not allowed", "Your role does not allow this page.")
+    try:
+        return page.draw(parts, asked)
+    except ViewError as error:
+        return [html.H1(page.title), notice(BAD, "This view cannot be shown", str(error)), _again(asked)]
+    except StoreUnavailable as error:
+        log.warning("the event store does not answer (%s)", type(error).__name__)
+        return [
+            html.H1(page.title),
+            failed("The event store does not answer", "Nothing is shown, rather than part"),
+            _again(asked),
+        ]
+    except ControlError as error:
+        return [html.H1(page.title), failed("The sidecar does not answer", str(error)), _again(asked)]
+    except Exception:
+        log.exception("a page failed", extra={"fields": {"event.action": "page_failed", "page": page.path}})
+        return [html.H1(page.title), notice(BAD, "This page failed", "The dashboard's log says why."), _again(asked)]
+
+
+def _again(asked: Visit) -> html.P:
+    return html.P([dcc.Link("Start this page afresh", href=asked.path)])
+
+
+def _top(who: Visit) -> list[Any]:
+    return [
+        html.A(
+            [html.Span("U", className="brand", **{"aria-hidden": "true"}), " Understudy"], href="/", className="home"
+        ),
+        html.Nav(html.Ul(_menu(who), id="menu"), **{"aria-label": "Pages"}),
+        html.Div([dcc.Link(f"{who.who.user} · {who.who.role}", href="/account")], className="who"),
+    ]
+
+
+def _menu(asked: Visit) -> list[Any]:
+    items = []
+    for page in PAGES:
+        if page.in_menu and asked.may(page.role):
+            here = asked.path == page.path or (page.path == "/audit" and asked.path.startswith("/audit"))
+            items.append(html.Li(dcc.Link(page.title, href=page.path), className="here" if here else ""))
+    return items

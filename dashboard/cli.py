@@ -1,0 +1,124 @@
+"""`understudy dashboard`: serves it; `understudy dashboard user …`: who may sign in; `verify`: an export's proof."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from dashboard import tables
+from dashboard.access import AccessError, Role, Users
+from dashboard.trail import Trail
+from sidecar.database import open_engine
+from sidecar.settings import Settings
+
+ROLES = click.Choice([str(role) for role in Role])
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def dashboard(context: click.Context) -> None:
+    """Serve the dashboard at DASHBOARD_LISTEN, or manage who may sign in."""
+    if context.invoked_subcommand is None:
+        from dashboard.serve import run
+
+        sys.exit(run(context.obj))
+
+
+@dashboard.group()
+def user() -> None:
+    """The people who may sign in."""
+
+
+@contextmanager
+def _users(settings: Settings, action: str, subject: str) -> Iterator[Users]:
+    """Users to be changed; what was done is written to the trail."""
+    engine = open_engine(settings)
+    try:
+        tables.create_all(engine)
+        yield Users(engine)
+        if action:
+            Trail(engine).note("(command line)", "", action, subject)
+    except AccessError as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        engine.dispose()
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--role", type=ROLES, default="auditor", show_default=True, help="Each includes the one before.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
+@click.pass_obj
+def add(settings: Settings, name: str, role: str, password_stdin: bool) -> None:
+    """Let NAME sign in, with a password of at least 12 characters."""
+    with _users(settings, "user-add", f"{name} as {role}") as users:
+        users.add(name, Role(role), _password(password_stdin))
+    click.echo(f"{name}: may sign in as {role}")
+
+
+@user.command("list")
+@click.pass_obj
+def list_(settings: Settings) -> None:
+    """Who may sign in, and as what."""
+    with _users(settings, "", "") as users:
+        for each in users.all():
+            click.echo(f"{each.name:30} {each.role:10} {'password' if each.local else 'OpenID Connect'}")
+
+
+@user.command("remove")
+@click.argument("name")
+@click.pass_obj
+def remove(settings: Settings, name: str) -> None:
+    """Let NAME sign in no more; ends all of their sessions."""
+    with _users(settings, "user-remove", name) as users:
+        users.remove(name)
+    click.echo(f"{name}: removed, and signed out everywhere")
+
+
+@user.command("password")
+@click.argument("name")
+@click.option("--password-stdin", is_flag=True, help="Read the password from the first line of standard input.")
+@click.pass_obj
+def password(settings: Settings, name: str, password_stdin: bool) -> None:
+    """Give NAME a new password; ends all of their sessions."""
+    with _users(settings, "user-password", name) as users:
+        users.set_password(name, _password(password_stdin))
+    click.echo(f"{name}: new password, and signed out everywhere")
+
+
+@user.command("role")
+@click.argument("name")
+@click.argument("role", type=ROLES)
+@click.pass_obj
+def role_(settings: Settings, name: str, role: str) -> None:
+    """Make NAME an auditor, operator or admin."""
+    with _users(settings, "user-role", f"{name} as {role}") as users:
+        users.set_role(name, Role(role))
+    click.echo(f"{name}: {role}")
+
+
+@dashboard.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--public-key", help="Who must have signed, in hexadecimal; unset: this installation.")
+@click.pass_obj
+def verify(settings: Settings, file: Path, manifest: Path, public_key: str | None) -> None:
+    """Prove that an exported FILE is as it was when MANIFEST was signed."""
+    from dashboard.signing import Signer, check
+
+    key = settings.data / "export.key"
+    why = check(file, manifest, public_key or (Signer(key).public() if key.exists() else None))
+    if why:
+        raise click.ClickException(why)
+    click.echo(f"ok: {file} is as it was exported")

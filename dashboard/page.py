@@ -1,0 +1,23 @@
+"""What a page is: where, called what, for whom, and how it is drawn; and what it answers while it is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dashboard.access import Role
+from dashboard.guard import Callbacks
+from dashboard.parts import Parts, Visit
+from dashboard.ui import Part
+
+
+@dataclass(frozen=True)
+class Page:
+    """`draw` gets a visit that the guard let in. `wire` registers the page's callbacks, each with its role."""
+
+    path: str
+    title: str
+    role: Role
+    draw: Callable[[Parts, Visit], Part]
+    wire: Callable[[Callbacks, Parts], None] | None = None
+    in_menu: bool = True

@@ -1,0 +1,21 @@
+"""One file a page. Each declares its path, its title, the least role that may see it, and how it is drawn."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dashboard.page import Page
+from dashboard.pages import account, audit, endpoints, looks, overview, patient, person, standby, users
+
+PAGES: Final[tuple[Page, ...]] = (
+    overview.PAGE,
+    audit.PAGE,
+    endpoints.PAGE,
+    standby.PAGE,
+    endpoints.LATENCY,
+    person.PAGE,
+    patient.PAGE,
+    looks.PAGE,
+    users.PAGE,
+    account.PAGE,
+)

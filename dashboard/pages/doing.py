@@ -1,0 +1,106 @@
+"""The one way in which something is done: a button, a dialog that says what it leads to and asks why, and a word after.
+
+The dialog is part of every page. What is about to be done is kept in it, and checked again on the server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
+
+from dashboard import ui
+from dashboard.access import Role
+from dashboard.actions import ACTIONS, NotDone, perform
+from dashboard.guard import Callbacks
+from dashboard.parts import Parts, visit
+
+_EXTRAS = {"percent": "Share of callers, in percent", "hours": "For how many hours"}
+
+
+def frame() -> list[Any]:
+    """What the layout holds for it."""
+    return [
+        dcc.Store(id="pending"),
+        dcc.Store(id="done"),
+        html.Div(id="said", role="status", **{"aria-live": "assertive"}),
+        html.Div(id="dialog"),
+    ]
+
+
+def button(kind: str, what: str, label: str = "") -> html.Button:
+    """Asks for the dialog."""
+    action = ACTIONS[kind]
+    name = f"{label or action.label}: {what}" if what else action.label
+    kinds = "danger" if action.grave else ""
+    ident = {"do": kind, "what": what}
+    return html.Button(label or action.label, id=ident, type="button", className=kinds, **{"aria-label": name})
+
+
+def dialog(kind: str, what: str) -> html.Div:
+    action = ACTIONS[kind]
+    asked: list[Any] = [ui.field("d-reason", "Reason", "", "for the record", maxLength=500, autoComplete="off")]
+    if action.extra in _EXTRAS:
+        asked.append(ui.field("d-extra", _EXTRAS[action.extra], "", inputMode="decimal", maxLength=10))
+    elif action.extra == "force":
+        options = [("", "only if nothing speaks against it"), ("force", "even so, overruling what speaks against it")]
+        asked.append(ui.choice("d-extra", "When", options, ""))
+    else:
+        asked.append(dcc.Input(id="d-extra", type="hidden", value=""))
+    body = [
+        html.H2([action.label, ": ", what] if what else action.label, id="dialog-title"),
+        html.P(action.leads_to, id="dialog-says"),
+        *asked,
+        html.Div(
+            [
+                html.Button(
+                    action.label, id="d-confirm", type="button", className="danger" if action.grave else "primary"
+                ),
+                html.Button("Cancel", id="d-cancel", type="button"),
+            ],
+            className="buttons",
+        ),
+    ]
+    named = {"aria-labelledby": "dialog-title", "aria-describedby": "dialog-says", "aria-modal": "true"}
+    return html.Div(html.Div(body, role="dialog", className="dialog", **named), className="veil")
+
+
+def wire(callbacks: Callbacks, parts: Parts) -> None:
+    @callbacks.on(
+        Role.OPERATOR,
+        Output("dialog", "children"),
+        Output("pending", "data"),
+        Input({"do": ALL, "what": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
+    def ask(clicks: list[int | None]) -> Any:
+        chosen = ctx.triggered_id
+        if not chosen or not any(clicks) or not ctx.triggered[0]["value"] or chosen["do"] not in ACTIONS:
+            return no_update, no_update
+        return dialog(chosen["do"], str(chosen["what"])), dict(chosen)
+
+    @callbacks.on(
+        Role.OPERATOR,
+        Output("said", "children"),
+        Output("dialog", "children", allow_duplicate=True),
+        Output("done", "data"),
+        Input("d-confirm", "n_clicks"),
+        Input("d-cancel", "n_clicks"),
+        State("pending", "data"),
+        State("d-reason", "value"),
+        State("d-extra", "value"),
+        State("url", "pathname"),
+        prevent_initial_call=True,
+    )
+    def act(confirmed: int, cancelled: int, pending: Any, reason: str, extra: str, path: str) -> Any:
+        if not confirmed and not cancelled:
+            return no_update, no_update, no_update
+        if ctx.triggered_id == "d-cancel" or not isinstance(pending, dict):
+            return "", None, no_update
+        asked = visit(path or "/")
+        try:
+            kind, what = str(pending.get("do")), str(pending.get("what"))
+            said = perform(parts, asked, kind, what, reason or "", str(extra or ""))
+        except NotDone as error:
+            return ui.notice(ui.BAD, "Not done", str(error)), no_update, no_update
+        return ui.notice(ui.GOOD, "Done", said), None, parts.clock()

@@ -1,0 +1,104 @@
+"""Events as rows: a sentence each, with what stands behind it; and the way to the next page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dash import html
+
+from dashboard import ui, when
+from dashboard.parts import Parts
+from dashboard.queries import Rows
+from dashboard.sentences import Sentence, at, sentence
+from dashboard.view import View
+from dashboard.when import DAY
+from sidecar.record.event import nanoseconds
+from sidecar.record.stores import Event, Filter
+
+PAGE: Final = 30
+_STATES: Final = {True: ui.GOOD, False: ui.BAD, None: ui.UNKNOWN}
+
+
+def listed(parts: Parts, found: Rows, view: View) -> ui.Part:
+    if not found.events:
+        return ui.empty("Nothing was found", "Widen the period, or take away a filter.")
+    items, day = [], ""
+    for event in found.events:
+        moment = when.local(nanoseconds(event["@timestamp"]), parts.zone)
+        if f"{moment:%A %-d %B %Y}" != day:
+            day = f"{moment:%A %-d %B %Y}"
+            zone = when.zone_name(nanoseconds(event["@timestamp"]), parts.zone)
+            items.append(html.Li([html.H3(day), html.Span(zone, className="quiet")], className="day"))
+        items.append(_row(parts, event, sentence(event, found.bodies.get(event["event"]["id"]))))
+    return html.Ol(items, className="events")
+
+
+def _row(parts: Parts, event: Event, said: Sentence) -> html.Li:
+    """Few components: each costs a browser as much as a hundred words do."""
+    local = when.local(nanoseconds(event["@timestamp"]), parts.zone)
+    address = at(event, "source.ip")
+    how = f"{said.answered} answered in {when.took(at(event, 'event.duration') or 0)}"
+    return html.Li(
+        [
+            html.Time(f"{local:%H:%M:%S}", dateTime=event["@timestamp"]),
+            html.Div([_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
+            html.Div(said.ending, className=f"ending {_STATES[said.good]}"),
+            html.Div(f"{how} · from {address}" if address else how, className="quiet"),
+            html.Details([html.Summary("Details"), html.Pre(_details(event))]),
+        ],
+        className="event",
+    )
+
+
+def _who(event: Event, said: Sentence) -> ui.Part:
+    name = at(event, "user.name")
+    return ui.link(said.who, f"/audit/person?{View(person=name).query()}") if name and name in said.who else said.who
+
+
+def _subject(event: Event, said: Sentence) -> list[ui.Part]:
+    """The record, with its patient as a link."""
+    patient = at(event, "understudy.patient.id")
+    words = f"Patient {patient}"
+    if not patient or words not in said.subject:
+        return [said.subject]
+    before, _, after = said.subject.partition(words)
+    return [before, ui.link(words, f"/audit/patient?{View(patient=patient).query()}"), after]
+
+
+def _details(event: Event) -> str:
+    pairs = [
+        ("Request", f"{at(event, 'http.request.method')} {at(event, 'url.path')}"),
+        ("Query", at(event, "url.query")),
+        ("Status", at(event, "http.response.status_code")),
+        ("Identity", at(event, "understudy.identity")),
+        ("Browser or program", at(event, "user_agent.original")),
+        ("Tries at HOSP", len(at(event, "understudy.attempts") or [])),
+        ("Why so", at(event, "understudy.reason")),
+        ("Findings", ", ".join(at(event, "understudy.findings") or [])),
+        ("Access policy", at(event, "understudy.verdict")),
+        ("Time in UTC", event["@timestamp"]),
+        ("Request id", at(event, "http.request.id")),
+        ("Event id", at(event, "event.id")),
+        ("Hash in the journal", at(event, "event.hash")),
+    ]
+    return "\n".join(f"{name}: {value}" for name, value in pairs if value not in (None, "", 0))
+
+
+def pager(path: str, view: View, found: Rows) -> ui.Part:
+    links = []
+    if view.after:
+        links.append(ui.link("⟨ Newest", f"{path}?{view.query(after='')}", className="button"))
+    if found.cursor:
+        links.append(ui.link("Older ⟩", f"{path}?{view.query(after=found.cursor)}", className="button", id="older"))
+    return html.Nav(links, className="buttons", **{"aria-label": "Pages of events"}) if links else None
+
+
+def people(parts: Parts) -> list[str]:
+    """Names seen in the last thirty days, for suggestions."""
+    where = Filter(since=parts.clock() - 30 * DAY)
+
+    def ask() -> list[str]:
+        return [group[0] for group, _ in parts.queries.by(where, "user.name") if group[0]][:300]
+
+    names: list[str] = parts.queries.kept("people", 300.0, ask)
+    return names

@@ -1,0 +1,61 @@
+"""What the pages work with: the parts of the dashboard, wired once, and the visit that a request is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import g
+from sqlalchemy import Engine
+
+from dashboard.access import Role, Users
+from dashboard.exports import Exports
+from dashboard.queries import Queries
+from dashboard.sessions import Session, Sessions
+from dashboard.trail import Trail
+from sidecar.client import Control
+from sidecar.contract import Contract
+from sidecar.record.stores import EventStore
+from sidecar.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that lasts longer than a request. `clock` in nanoseconds since the epoch."""
+
+    settings: Settings
+    contract: Contract
+    engine: Engine
+    store: EventStore
+    users: Users
+    sessions: Sessions
+    trail: Trail
+    queries: Queries
+    exports: Exports
+    zone: ZoneInfo
+    clock: Callable[[], int]
+
+    def plane(self, by: str | None = None) -> Control:
+        """The sidecar's control plane; actions are written down there as `by`'s."""
+        return Control(self.settings, None if by is None else f"{by} (dashboard)")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who asks for a page now, from where, and the address they asked for."""
+
+    who: Session
+    address: str
+    path: str = "/"
+    query: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def may(self, role: Role) -> bool:
+        return self.who.role.includes(role)
+
+
+def visit(path: str = "/", query: str | None = "") -> Visit:
+    """The visit of the request under way. The guard has let it in."""
+    return Visit(g.session, g.address, path, query or "")

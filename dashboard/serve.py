@@ -1,0 +1,53 @@
+"""`understudy dashboard`: gunicorn with two workers, so that one slow question keeps nobody else waiting.
+
+Nothing is kept in a worker that another one needs: sessions, exports and the trail are in the database.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from dashboard import tables
+from dashboard.app import create_app
+from sidecar.database import open_engine
+from sidecar.serve import Server, die_with_parent
+from sidecar.settings import Settings
+from sidecar.telemetry import setup_logging
+
+WORKERS: Final = 2
+THREADS: Final = 8
+
+
+def run(settings: Settings) -> int:
+    """Serves the dashboard until it is told to stop."""
+    setup_logging(settings.log_level)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(settings)
+    tables.create_all(engine)  # once, before there are workers that would race
+    engine.dispose()
+    Server(options(settings), lambda: create_app(settings)).run()
+    return 0
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """gunicorn's, all of them: no file and no environment adds any."""
+    host, port = settings.dashboard_listen
+    return {
+        "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "workers": WORKERS,
+        "worker_class": "gthread",
+        "threads": THREADS,
+        "keepalive": 75,
+        "timeout": 60,
+        "graceful_timeout": 8,
+        "limit_request_line": 8190,
+        "forwarder_headers": "",
+        "forwarded_allow_ips": "",
+        "control_socket_disable": True,
+        "accesslog": None,
+        "logger_class": "sidecar.telemetry.GunicornLogger",
+        "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
+        "post_fork": lambda _arbiter, _worker: die_with_parent(),
+        "proc_name": "understudy-dashboard",
+    }

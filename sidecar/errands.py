@@ -1,0 +1,114 @@
+"""Our own calls to the upstream: replay's and backfill's. They yield to users, and are recorded as what they are."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from queue import SimpleQueue
+
+from sidecar.app import via
+from sidecar.contract import Contract, Endpoint
+from sidecar.gateway.access import credentials
+from sidecar.gateway.exchange import (
+    AnsweredBy,
+    Exchange,
+    Headers,
+    Identity,
+    Outcome,
+    Purpose,
+    Request,
+    first,
+    traceparent,
+    uuid7,
+)
+from sidecar.gateway.upstream import Job, Priority, Result, Upstream
+from sidecar.gateway.validate import fault
+from sidecar.gateway.wire import Call
+from sidecar.record.recorder import Recorder, RecordingFailed
+from sidecar.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Errands:
+    """Sends calls of one purpose, each judged against the contract, and records them."""
+
+    def __init__(
+        self, settings: Settings, contract: Contract, upstream: Upstream, recorder: Recorder, purpose: Purpose
+    ) -> None:
+        self._settings = settings
+        self._contract = contract
+        self._upstream = upstream
+        self._recorder = recorder
+        self._purpose = purpose
+        self._priority = Priority.REPLAY if purpose is Purpose.REPLAY else Priority.BACKFILL
+        self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
+
+    def send(self, endpoint: Endpoint | None, call: Call, request_id: str = "") -> Result:
+        """Sends the call and waits for what comes of it."""
+        started, clock = time.time_ns(), time.monotonic_ns()
+        ident = uuid7(started)
+        inbox: SimpleQueue[Result] = SimpleQueue()
+        number = self._numbers[endpoint.id if endpoint is not None else "other"]
+
+        def judge(result: Result) -> Result:
+            wrong = result.response and fault(endpoint, call.method, result.response, self._settings.max_answer)
+            if wrong:
+                result.attempt.error = wrong
+                repeatable = endpoint is not None and endpoint.repeatable
+                result.attempt.outcome = Outcome.FAILURE if repeatable else Outcome.UNKNOWN
+            return result
+
+        named = first(call.headers, "x-request-id") or request_id or ident
+        fields = call.headers if first(call.headers, "x-request-id") else [*call.headers, ("X-Request-Id", named)]
+        sent = Call(call.method, call.target, fields, call.body, call.repeatable)
+        self._upstream.submit(Job(sent, number, self._priority, judge, inbox))
+        result = inbox.get()
+        self._record(endpoint, sent, named, ident, started, time.monotonic_ns() - clock, result)
+        return result
+
+    def _record(
+        self, endpoint: Endpoint | None, call: Call, request_id: str, ident: str, started: int, took: int,
+        result: Result,
+    ) -> None:  # fmt: skip
+        host = first(call.headers, "host") or ""
+        caller = credentials(first(call.headers, "authorization"))
+        match = self._contract.match(call.method, call.target.partition("?")[0])
+        exchange = Exchange(
+            ident,
+            started,
+            Request(call.method, call.target, call.headers, call.body, remote="127.0.0.1", host=host),
+            request_id,
+            first(call.headers, "traceparent") or traceparent(None),
+        )
+        if endpoint is not None:
+            exchange.endpoint_id, exchange.endpoint, exchange.action = endpoint.id, endpoint.name, endpoint.action.value
+            exchange.resource_type, exchange.resource_id = endpoint.resource, match.record_id
+            exchange.patient_id = self._contract.subject(match, None)
+        exchange.user = caller.user if caller is not None else None
+        exchange.identity = Identity.CLAIMED if caller is not None else Identity.NONE
+        exchange.purpose = self._purpose
+        exchange.attempts = [result.attempt]
+        exchange.response = result.response
+        exchange.outcome = result.attempt.outcome
+        exchange.answered_by = AnsweredBy.UPSTREAM
+        exchange.ended = started + took
+        try:
+            self._recorder.record(exchange)
+        except RecordingFailed:
+            log.error("a call of ours was not recorded", extra={"fields": {"event.action": "record_failed"}})
+
+
+def own_fields(settings: Settings) -> Headers:
+    """The fields of a call in nobody's particular name: with BACKFILL_CREDENTIALS."""
+    user, password = settings.backfill_credentials or ("", "")
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return [
+        ("Host", settings.require_upstream().split("//", 1)[1].split("/", 1)[0]),
+        ("Authorization", f"Basic {token}"),
+        ("Accept", "application/json"),
+        ("User-Agent", "understudy-backfill"),
+        ("traceparent", traceparent(None)),
+        ("Via", via(settings)),
+    ]

@@ -1,0 +1,212 @@
+"""`make bench-week`: the same seeded traffic and faults through HOSP direct, nginx with retries, nginx with retries and
+a 2-minute cache (the best public attempt), and Understudy, side by side; what users got is put into a table.
+
+Time runs four times as fast: HOSP's seconds, the 3 s bar, the cache's two minutes and Understudy's settings are all
+quartered, and the traffic is four times as dense. Each candidate has a simulated HOSP of its own with the same seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import quantiles
+
+from compose.hosp import control
+from compose.hosp.server import Simulator
+from tests.consistency.checker import check
+from tests.consistency.history import History, Operation, Outcome
+from tests.consistency.torture import SCALE, drained, final_state
+from tests.consistency.workload import Client
+from tests.stack import Sidecar, ask, free_port, until
+from tests.upstream import basic
+
+BAR = 3.0 * SCALE
+USERS = 16
+PAUSE = 3.0
+"""Seconds between one user's requests: five a second in all, somewhat above HOSP's usual half at this scale."""
+TRAFFIC = {"browse": 0.5, "read": 0.15, "list": 0.1, "create": 0.12, "update": 0.08, "screen": 0.05}
+PHASES = (("ordinary", 0.6), ("outage", 0.15), ("brownout", 0.15), ("ordinary again", 0.1))
+SIDECAR = {"deadline": "600ms", "hedge_after": "250ms", "upstream_timeout": "8s", "late_effect": "8s"}
+NGINX = """
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log crit;
+events {{ worker_connections 1024; }}
+http {{ access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
+  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  proxy_cache_path {folder}/cache keys_zone=hosp:10m;
+  upstream hosp {{ {servers} }}
+  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://hosp; proxy_http_version 1.1;
+    proxy_set_header Host $host; proxy_set_header Connection ""; proxy_read_timeout 15s;
+    proxy_next_upstream error timeout invalid_header http_500 http_502 http_503 http_504;
+    proxy_next_upstream_tries 3; {cache} }} }} }}
+"""
+CACHE = (
+    "proxy_cache hosp; proxy_cache_valid 200 30s; proxy_ignore_headers Cache-Control Expires Set-Cookie Vary;"
+    'proxy_cache_key "$request_method$request_uri$http_authorization";'
+)
+
+
+@dataclass
+class Candidate:
+    """One way to HOSP."""
+
+    name: str
+    simulator: Simulator
+    port: int
+    sidecar: Sidecar | None = None
+    history: History = field(default_factory=History)
+    loads: list[int] = field(default_factory=list)
+    """Requests that HOSP had had at the end of each phase."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What users of a candidate got in one phase. Shares are of requests, times in HOSP's own milliseconds."""
+
+    name: str
+    phase: str
+    within: float
+    screened: float
+    p50: float
+    p99: float
+    load: float
+
+
+@contextmanager
+def nginx(upstream: int, cache: str = "") -> Iterator[int]:
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        servers = f"server 127.0.0.1:{upstream} max_fails=0; " * 3
+        config = Path(folder) / "nginx.conf"
+        config.write_text(NGINX.format(folder=folder, port=port, servers=servers, cache=cache))
+        process = subprocess.Popen([shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(config)])
+        try:
+            until(lambda: ask(port, "GET", "/").status, what="nginx")
+            yield port
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def candidates(stack: ExitStack, seed: int) -> list[Candidate]:
+    """All four, warm: every user has looked at everything once."""
+    hosps = [stack.enter_context(Simulator("calm", seed=seed, time_scale=SCALE)) for _ in range(4)]
+    keeper = ":".join(control.users(hosps[3].control_url)[-1])
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    sidecar = stack.enter_context(Sidecar(hosps[3].url, folder / "data", backfill_credentials=keeper, **SIDECAR))
+    found = [
+        Candidate("HOSP direct", hosps[0], hosps[0].port),
+        Candidate("nginx, retries", hosps[1], stack.enter_context(nginx(hosps[1].port))),
+        Candidate("nginx, retries and cache", hosps[2], stack.enter_context(nginx(hosps[2].port, CACHE))),
+        Candidate("Understudy", hosps[3], sidecar.port, sidecar),
+    ]
+    for candidate in found:
+        for user in control.users(candidate.simulator.control_url)[:USERS]:
+            for path in ("/", "/notes", "/patients", "/hospitals", "/staffs", "/staffs/me"):
+                ask(candidate.port, "GET", path, {"Authorization": basic(*user)})
+    until(lambda: sidecar.plane("GET", "/ready/notes.list").status == 200, 30, "the standby is warm")
+    return found
+
+
+def run(seconds: float, seed: int) -> tuple[list[Row], list[str]]:
+    """The rows of the table, and a line of promises for each candidate."""
+    with ExitStack() as stack:
+        found = candidates(stack, seed)
+        clients, marks = [], []
+        for candidate in found:
+            staff = control.users(candidate.simulator.control_url)
+            clients += [
+                Client(n, staff[n], candidate.port, candidate.history, seed, PAUSE, TRAFFIC) for n in range(USERS)
+            ]
+            candidate.simulator.forget_requests()
+        marks.append(time.monotonic())
+        for phase, share in PHASES:
+            print(f"{phase}: {seconds * share:.0f} s", file=sys.stderr, flush=True)
+            for candidate in found:
+                candidate.simulator.set_profile(phase.split()[0])
+            time.sleep(seconds * share)
+            marks.append(time.monotonic())
+            for candidate in found:
+                candidate.loads.append(sum(candidate.simulator.requests()["counts"].values()))
+        for client in clients:
+            client.stop()
+        for candidate in found:
+            candidate.simulator.set_profile("calm")
+        for client in clients:
+            client.join(60)
+        rows = [row for candidate in found for row in _rows(candidate, marks)]
+        return rows, [_promises(candidate) for candidate in found]
+
+
+def _rows(candidate: Candidate, marks: Sequence[float]) -> Iterator[Row]:
+    for number, (phase, _) in enumerate(PHASES):
+        began, ended = marks[number : number + 2]
+        mine = [o for o in candidate.history.operations if began <= o.began < ended]
+        screens, others = [o for o in mine if o.kind == "screen"], [o for o in mine if o.kind != "screen"]
+        times = quantiles([(o.ended - o.began) * 1000 / SCALE for o in others], n=100)
+        load = candidate.loads[number] - (candidate.loads[number - 1] if number else 0)
+        yield Row(candidate.name, phase, _share(others), _share(screens), times[49], times[98], load / len(mine))
+
+
+def _share(operations: Sequence[Operation]) -> float:
+    good = sum(o.outcome is not Outcome.UNKNOWN and 0 < o.status < 500 and o.ended - o.began <= BAR for o in operations)
+    return good / len(operations) if operations else float("nan")
+
+
+def _promises(candidate: Candidate) -> str:
+    """Untrue answers, lost and doubled writes."""
+    parked = drained(candidate.sidecar, lambda _: None) if candidate.sidecar is not None else []
+    time.sleep(1)
+    state = final_state(candidate.simulator, parked)
+    found = [violation.promise for violation in check(candidate.history.operations, state)]
+    counts = {promise: found.count(promise) for promise in ("untrue", "lost", "doubled")}
+    told = f"{counts['untrue']} | {counts['lost']} | {counts['doubled']} | {candidate.simulator.most_in_flight}"
+    return f"| {candidate.name} | {told} |"
+
+
+def table(rows: Sequence[Row], promises: Sequence[str], seconds: float, seed: int) -> str:
+    lines = [f"Measured by `make bench-week` ({seconds:.0f} s at four times HOSP's speed, seed {seed}):", ""]
+    lines += ["| way to HOSP | phase | within 3 s | screening within 3 s | p50 ms | p99 ms | load on HOSP |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for row in rows:
+        screened = "" if row.screened != row.screened else f"{row.screened:.1%}"
+        times = f"{row.p50:.0f} | {row.p99:.0f}"
+        lines.append(f"| {row.name} | {row.phase} | {row.within:.2%} | {screened} | {times} | {row.load:.2f} |")
+    lines += ["", "| way to HOSP | untrue answers | lost writes | doubled writes | most in flight at HOSP |"]
+    return "\n".join([*lines, "|---|---|---|---|---|", *promises])
+
+
+def write(path: Path, made: str) -> None:
+    """Puts the table between its marks."""
+    text = path.read_text()
+    head, begin, rest = text.partition("<!-- bench-week -->")
+    _, end, tail = rest.partition("<!-- /bench-week -->")
+    if not begin or not end:
+        sys.exit(f"{path}: no marks <!-- bench-week --> and <!-- /bench-week -->")
+    path.write_text(f"{head}{begin}\n{made}\n{end}{tail}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600, help="of traffic, over all phases")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--readme", type=Path, help="a file to put the table into")
+    given = parser.parse_args()
+    os.environ.pop("UNDERSTUDY_UPSTREAM", None)
+    made = table(*run(given.seconds, given.seed), given.seconds, given.seed)
+    print(made)
+    if given.readme:
+        write(given.readme, made)
+
+
+if __name__ == "__main__":
+    main()

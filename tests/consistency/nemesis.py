@@ -1,0 +1,86 @@
+"""What goes wrong: the upstream's profiles, and what is done to the sidecar's processes. Each act ends by itself."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+from compose.hosp.server import Simulator
+from tests.stack import Sidecar
+
+PROFILES = ("ordinary", "bad-day", "ambiguous", "outage", "brownout", "liar", "surge")
+
+
+class Nemesis:
+    """Draws acts. `sidecars` are those that take traffic."""
+
+    def __init__(self, simulator: Simulator, sidecars: list[Sidecar], seed: int) -> None:
+        self._simulator = simulator
+        self._sidecars = sidecars
+        self._dice = random.Random(seed)
+        self.acts: dict[str, Callable[[Sidecar], None]] = {
+            "kill -9 of all": self._kill_all,
+            "kill -9 of one process": self._kill_one,
+            "SIGSTOP of one process": self._stop_one,
+            "full disk": self._full_disk,
+        }
+
+    def turn(self) -> str:
+        """A new profile of the upstream."""
+        name = self._dice.choice(PROFILES)
+        self._simulator.set_profile(name)
+        return name
+
+    def strike(self, name: str = "") -> str:
+        """One act against a sidecar."""
+        name = name or self._dice.choice(list(self.acts))
+        self.acts[name](self._dice.choice(self._sidecars))
+        return name
+
+    def _kill_all(self, sidecar: Sidecar) -> None:
+        sidecar.kill()
+        sidecar.start()
+
+    def _kill_one(self, sidecar: Sidecar) -> None:
+        _signal(self._dice.choice(children(sidecar)), signal.SIGKILL)
+
+    def _stop_one(self, sidecar: Sidecar) -> None:
+        """Long enough for its lease to pass to another, if it is the replayer."""
+        pid = self._dice.choice(children(sidecar))
+        _signal(pid, signal.SIGSTOP)
+        time.sleep(self._dice.uniform(1, 7))
+        _signal(pid, signal.SIGCONT)
+
+    def _full_disk(self, sidecar: Sidecar) -> None:
+        """Files cannot grow beyond what a journal or database already has: EFBIG, as of a quota."""
+        limited = children(sidecar)
+        for pid in limited:
+            _limit(pid, 4096)
+        time.sleep(self._dice.uniform(0.5, 2))
+        for pid in limited:
+            _limit(pid, resource.RLIM_INFINITY)
+
+
+def children(sidecar: Sidecar) -> list[int]:
+    """The sidecar's processes but for the supervisor."""
+    told = subprocess.run(["pgrep", "-g", str(sidecar.process.pid)], capture_output=True, text=True, check=False).stdout
+    return [int(pid) for pid in told.split() if int(pid) != sidecar.process.pid]
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _limit(pid: int, size: int) -> None:
+    try:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    except ProcessLookupError:
+        return

@@ -1,0 +1,153 @@
+"""`make torture MINUTES=30`: clients, a nemesis and the checker, against a real sidecar and a simulated HOSP.
+
+Time is scaled so that HOSP's seconds are quarters, and every setting that counts seconds with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from compose.hosp import control
+from compose.hosp.server import Simulator
+from tests.consistency.checker import Final, Violation, check
+from tests.consistency.history import History, Outcome
+from tests.consistency.nemesis import Nemesis
+from tests.consistency.workload import Client
+from tests.postgres import cluster
+from tests.stack import Sidecar
+from tests.upstream import basic
+
+SCALE = 0.25
+SCALED = {"upstream_timeout": "8s", "late_effect": "8s", "deadline": "700ms", "hedge_after": "250ms"}
+CLIENTS = 6
+DRAIN = 240.0
+"""Seconds in which all must be settled after the last trouble."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of a run."""
+
+    violations: list[Violation]
+    parked: list[str]
+    counts: dict[str, int]
+    aliases: int
+    most_in_flight: int
+    history: Path
+
+    def lines(self) -> list[str]:
+        told = [f"{sum(self.counts.values())} operations: " + ", ".join(f"{n} {k}" for k, n in self.counts.items())]
+        told.append(
+            f"{self.aliases} provisional ids, {self.most_in_flight} in flight at most, {len(self.parked)} parked"
+        )
+        told += [str(violation) for violation in self.violations[:20]] + self.parked[:20]
+        told.append(f"{len(self.violations)} violations" + (f"; history: {self.history}" if self.violations else ""))
+        return told
+
+
+def run(
+    seconds: float, seed: int, *, strike_every: float, say: Callable[[str], None] = print, postgresql: bool = False,
+    pause: float = 0.2,
+) -> Verdict:  # fmt: skip
+    """One run; deterministic but for the machine's own timing."""
+    dice, history = random.Random(seed), History()
+    folder = Path(tempfile.mkdtemp(prefix="understudy-torture-"))
+    with ExitStack() as stack:
+        extra = {"database": stack.enter_context(cluster())} if postgresql else {}
+        simulator = stack.enter_context(Simulator("calm", seed=seed, time_scale=SCALE))
+        staff = control.users(simulator.control_url)
+        keeper = ":".join(staff[-1])
+        sidecar = stack.enter_context(
+            Sidecar(simulator.url, folder / "data", backfill_credentials=keeper, **SCALED, **extra)
+        )
+        for user in staff[:CLIENTS]:
+            for path in ("/notes", "/patients", "/staffs", "/hospitals", "/staffs/me"):
+                sidecar.ask("GET", path, {"Authorization": basic(*user)})
+        nemesis = Nemesis(simulator, [sidecar], seed)
+        clients = [Client(n, staff[n], sidecar.port, history, seed, pause) for n in range(CLIENTS)]
+        _trouble(seconds, dice, nemesis, strike_every, say)
+        for client in clients:
+            client.stop()
+        simulator.set_profile("calm")
+        for client in clients:
+            client.join(70)
+        parked = drained(sidecar, say)
+        final = final_state(simulator, parked)
+        most = simulator.most_in_flight
+    violations = check(history.operations, final)
+    history.save(folder / "history.jsonl")
+    counts = Counter(f"{operation.kind} {operation.outcome}" for operation in history.operations)
+    aliases = sum(o.kind == "create" and o.outcome is Outcome.OK and o.ident >= 2e9 for o in history.operations)
+    told = [f"parked: {entry['action']} {entry['payload']}: {entry['reason']}" for entry in parked]
+    return Verdict(violations, told, dict(sorted(counts.items())), aliases, most, folder / "history.jsonl")
+
+
+def _trouble(
+    seconds: float, dice: random.Random, nemesis: Nemesis, strike_every: float, say: Callable[[str], None]
+) -> None:
+    began = time.monotonic()
+    turn_at = strike_at = began
+    while (now := time.monotonic()) - began < seconds:
+        if now >= turn_at:
+            say(f"{now - began:6.0f} s  {nemesis.turn()}")
+            turn_at = now + dice.uniform(3, 8)
+        if now >= strike_at + strike_every:
+            say(f"{now - began:6.0f} s  {nemesis.strike()}")
+            strike_at = time.monotonic()
+        time.sleep(0.1)
+
+
+def drained(sidecar: Sidecar, say: Callable[[str], None]) -> list[dict[str, object]]:
+    """Waits until nothing is pending; the entries that are parked."""
+    began = time.monotonic()
+    while True:
+        told = sidecar.plane("GET", "/outbox").json()
+        if not told["pending"]:
+            say(f"drained in {time.monotonic() - began:.0f} s")
+            return list(told["parked"])
+        if time.monotonic() - began > DRAIN:
+            raise AssertionError(f"not drained in {DRAIN} s: {told['entries'][:3]}")
+        time.sleep(0.5)
+
+
+def final_state(simulator: Simulator, parked: list[dict[str, object]]) -> Final:
+    hosp = simulator.hosp
+    rows = [(str(row["title"]), str(row["body"])) for row in hosp.data.tables["notes"].values()]
+    applied = []
+    for write in hosp.applied:
+        if write["method"] == "POST":
+            applied.append(("create", str(write["body"].get("title"))))
+        elif write["method"] == "PATCH":
+            applied.append(("update", str(write["body"].get("body"))))
+    titles = {str(row["id"]): str(row["title"]) for row in hosp.data.tables["notes"].values()}
+    waiting = {titles.get(str(entry["record_id"]), str(entry["record_id"])) for entry in parked}
+    return Final(rows, [pair for pair in applied if pair[1].startswith(("t", "v"))], frozenset(waiting))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--strike-every", type=float, default=20.0, help="seconds between blows at the sidecar")
+    parser.add_argument("--postgresql", action="store_true")
+    given = parser.parse_args()
+    print(f"seed {given.seed}", flush=True)
+    verdict = run(
+        given.minutes * 60, given.seed, strike_every=given.strike_every, postgresql=given.postgresql,
+        say=lambda line: print(line, flush=True),
+    )  # fmt: skip
+    print("\n".join(verdict.lines()), flush=True)
+    return 1 if verdict.violations or verdict.parked else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Two sidecars on one real PostgreSQL: what one takes, the other shows; one of them replays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import cluster
+from tests.stack import Sidecar, until
+from tests.upstream import HOLT, Upstream
+
+pytestmark = pytest.mark.postgresql
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    with cluster() as url:
+        yield url
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as server:
+        server.state.patients[17] = {"id": 17, "name": "Rex"}
+        server.state.notes[5] = {"id": 5, "title": "Round", "patient_id": 17}
+        yield server
+
+
+@pytest.fixture
+def pair(upstream: Upstream, database: str, tmp_path: Path) -> Iterator[tuple[Sidecar, Sidecar]]:
+    shared = {
+        "database": database, "seal_key": str(tmp_path / "seal-key"), "upstream_timeout": "2s", "late_effect": "1s",
+        "workers": "1",
+    }  # fmt: skip
+    with (
+        Sidecar(upstream.url, tmp_path / "one", node="one", **shared) as one,
+        Sidecar(upstream.url, tmp_path / "two", node="two", **shared) as two,
+    ):
+        for path in ("/notes", "/patients", "/staffs/me"):
+            assert one.ask("GET", path, HOLT).status == 200
+        for sidecar in (one, two):
+            until(lambda s=sidecar: s.plane("GET", "/ready/notes.list").status == 200, what="notes known")
+            until(lambda s=sidecar: s.plane("GET", "/ready/patients.read").status == 200, what="patients known")
+        yield one, two
+
+
+def test_two_sidecars_are_one_standby(pair: tuple[Sidecar, Sidecar], upstream: Upstream) -> None:
+    one, two = pair
+    upstream.stop()
+    first = one.ask("POST", "/notes", HOLT, {"title": "First", "patient_id": 17}).json()["id"]
+    second = two.ask("POST", "/notes", HOLT, {"title": "Second", "patient_id": 17}).json()["id"]
+    assert first != second
+    for sidecar in pair:
+        assert [row["title"] for row in sidecar.ask("GET", "/notes", HOLT).json()] == ["Second", "First", "Round"]
+    assert two.ask("PATCH", f"/notes/{first}", HOLT, {"title": "Changed"}).status == 200
+    assert one.ask("GET", f"/notes/{first}", HOLT).json()["title"] == "Changed"
+    one.kill()  # whoever held the lease, the other goes on
+    upstream.start()
+    until(lambda: not two.plane("GET", "/outbox").json()["entries"], 40, "drained")
+    assert [row["title"] for _, row in sorted(upstream.state.notes.items())] == ["Round", "Changed", "Second"]
+    assert two.ask("GET", f"/notes/{first}", HOLT).json()["title"] == "Changed"
+    assert [s.method for s in upstream.seen("/notes") if s.method != "GET"].count("POST") == 2
+
+
+def test_takeover_and_revocation_agree_within_a_second(pair: tuple[Sidecar, Sidecar], upstream: Upstream) -> None:
+    one, two = pair
+    assert one.cli("takeover", "notes.list").returncode == 0
+    until(lambda: "hit" in two.ask("GET", "/notes", HOLT)["Cache-Status"], 1.5, "the other knows")
+    assert one.cli("revoke", "Dr Holt").returncode == 0
+    until(lambda: two.ask("GET", "/notes", HOLT).status == 401, 1.5, "the other refuses")
+    assert two.cli("restore", "Dr Holt").returncode == 0
+    assert two.cli("handback", "notes.list").returncode == 0
+    until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 1.5, "restored")

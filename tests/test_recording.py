@@ -1,0 +1,252 @@
+"""Every exchange is recorded once, whatever dies; and no secret is recorded anywhere."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.client
+import os
+import random
+import resource
+import threading
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compose.elasticsearch.java import Missing
+from compose.elasticsearch.node import VERSIONS, Node, prepare
+from sidecar.record.stores import EventStore, Filter
+from sidecar.record.stores.elastic import ElasticStore
+from sidecar.record.stores.embedded import EmbeddedStore
+from tests.consistency.nemesis import children
+from tests.record.fake_elasticsearch import FakeElasticsearch
+from tests.stack import Sidecar, until
+from tests.upstream import HOLT, USERS, Upstream
+
+KILLS = 20
+OUTAGE = float(os.environ.get("UNDERSTUDY_TEST_OUTAGE", "8"))
+"""Seconds for which Elasticsearch is stopped; the acceptance's minute: UNDERSTUDY_TEST_OUTAGE=60."""
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as server:
+        server.state.patients[17] = {"id": 17, "name": "Rex"}
+        yield server
+
+
+class Traffic:
+    """Requests from four threads until it is left; `answered` are the ids of those that got a whole answer."""
+
+    def __init__(self, sidecar: Sidecar, pause: float = 0.01) -> None:
+        self._sidecar = sidecar
+        self._pause = pause
+        self._stop = threading.Event()
+        self.answered: list[str] = []
+        self.statuses: set[int] = set()
+        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(4)]
+
+    def _run(self, number: int) -> None:
+        count = 0
+        while not self._stop.wait(self._pause):
+            count += 1
+            ident = f"t{number}-{count}-{random.randrange(10**9)}"
+            try:
+                got = self._sidecar.ask("GET", "/patients/17", {**HOLT, "X-Request-Id": ident})
+            except (OSError, http.client.HTTPException):
+                continue
+            self.answered.append(ident)
+            self.statuses.add(got.status)
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+
+def stored(store: EventStore) -> Counter[str]:
+    """How often each request is in the event store."""
+    found: Counter[str] = Counter()
+    cursor = None
+    while True:
+        page = store.search(Filter(terms={"understudy.endpoint": ["GET /patients/{id}"]}), 1000, cursor)
+        found.update(event["http"]["request"]["id"] for event in page.events)
+        cursor = page.cursor
+        if cursor is None:
+            return found
+
+
+def as_journalled(sidecar: Sidecar, open_store: Callable[[], EventStore]) -> None:
+    """The journal holds each exchange once, answered or not, and the store exactly those."""
+    until(lambda: sidecar.plane("GET", "/shipper").json()["unshipped"] == 0, 30, "all shipped")
+    recorded = Counter(event["http"]["request"]["id"] for event in sidecar.events(path="/patients/17"))
+    store = open_store()
+    try:
+        assert stored(store) == recorded
+    finally:
+        store.close()
+    assert set(recorded.values()) == {1}
+
+
+def all_there_once(open_store: Callable[[], EventStore], answered: list[str], seconds: float = 60) -> None:
+    """Each answered request is in the store, and none is there twice."""
+    store = open_store()
+    wanted = set(answered)
+    try:
+        until(lambda: wanted <= stored(store).keys(), seconds, f"{len(wanted)} exchanges shipped")
+        assert set(stored(store).values()) == {1}
+    finally:
+        store.close()
+
+
+def test_kill_9_twenty_times_under_traffic_loses_nothing_that_was_answered(upstream: Upstream, tmp_path: Path) -> None:
+    with Sidecar(upstream.url, tmp_path / "data") as sidecar:
+        with Traffic(sidecar) as traffic:
+            for _ in range(KILLS):
+                time.sleep(random.uniform(0.1, 0.5))
+                sidecar.kill()
+                sidecar.start()
+            time.sleep(0.5)
+        recorded = {event["http"]["request"]["id"] for event in sidecar.events()}
+        assert len(traffic.answered) > 5 * KILLS
+        assert set(traffic.answered) <= recorded
+        all_there_once(lambda: EmbeddedStore(sidecar.data / "events.db"), traffic.answered)
+        as_journalled(sidecar, lambda: EmbeddedStore(sidecar.data / "events.db"))
+        assert sidecar.cli("audit", "verify").returncode == 0
+
+
+@pytest.mark.elasticsearch
+@pytest.mark.parametrize("version", VERSIONS)
+def test_elasticsearch_away_under_traffic_then_every_exchange_is_there_once(
+    version: str, upstream: Upstream, tmp_path: Path
+) -> None:
+    try:
+        prepare(version)
+    except Missing as missing:
+        if os.environ.get("UNDERSTUDY_TESTS") == "all":
+            raise
+        pytest.skip(str(missing))
+    node = Node(version, tmp_path / "node")
+    node.start()
+    try:
+        with Sidecar(upstream.url, tmp_path / "data", elasticsearch=node.url) as sidecar:
+            with Traffic(sidecar, 0.03) as traffic:
+                time.sleep(2)
+                node.stop()
+                time.sleep(OUTAGE)
+                node.start()
+                time.sleep(2)
+                node.kill()
+                time.sleep(1)
+                node.start()
+                time.sleep(1)
+            assert len(traffic.answered) > 100
+            all_there_once(lambda: ElasticStore(node.url), traffic.answered, 90)
+            as_journalled(sidecar, lambda: ElasticStore(node.url))
+            assert traffic.statuses == {200}  # users notice nothing
+    finally:
+        node.stop()
+
+
+def test_a_misbehaving_event_store_gets_every_exchange_once(upstream: Upstream, tmp_path: Path) -> None:
+    with FakeElasticsearch() as fake, Sidecar(upstream.url, tmp_path / "data", elasticsearch=fake.url) as sidecar:
+        with Traffic(sidecar) as traffic:
+            for _ in range(3):
+                time.sleep(1)
+                fake.storm(3)
+                time.sleep(0.5)
+                fake.drop_after_applying = 2
+        wanted = set(traffic.answered)
+
+        def there() -> Counter[str]:
+            with fake.lock:
+                return Counter(
+                    document["http"]["request"]["id"]
+                    for (index, _), document in fake.stored.items()
+                    if index.startswith("understudy-exchanges-")
+                )
+
+        until(lambda: wanted <= there().keys(), 60, "all shipped")
+        assert {n for ident, n in there().items() if ident in wanted} == {1}
+
+
+@contextmanager
+def sentry() -> Iterator[tuple[str, list[bytes]]]:
+    """A Sentry server that keeps what it is sent: its DSN, and the envelopes."""
+    kept: list[bytes] = []
+
+    class Sink(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            packed = self.headers.get("Content-Encoding") == "gzip"
+            kept.append(self.path.encode() + str(self.headers).encode() + (gzip.decompress(body) if packed else body))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://public@127.0.0.1:{server.server_port}/1", kept
+        server.shutdown()
+        thread.join()
+
+
+def test_no_secret_is_in_the_data_the_logs_the_event_store_or_sentry(upstream: Upstream, tmp_path: Path) -> None:
+    secret, cookie = "n3w-Passw0rd+xyzzy/", "c00kie-xyzzy"
+    with sentry() as (dsn, envelopes), FakeElasticsearch() as fake:
+        settings = {"sentry_dsn": dsn, "elasticsearch": fake.url, "upstream_timeout": "2s"}
+        with Sidecar(upstream.url, tmp_path / "data", **settings) as sidecar:
+            fields = {**HOLT, "Cookie": f"session={cookie}"}
+            staff = {"name": "Ann", "password": secret}
+
+            def ask_all() -> None:
+                sidecar.ask("GET", "/patients/17", fields)
+                sidecar.ask("GET", f"/notes?password={urllib.parse.quote(secret)}", fields)
+                sidecar.ask("POST", "/staffs", fields, staff)
+                sidecar.ask("PATCH", "/patients/17", fields, {"name": "Rex", "password": secret})
+                sidecar.ask("POST", "/staffs", fields, b'{"name": "A", "password": "' + secret.encode())
+                sidecar.ask("GET", "/echo", fields)
+
+            ask_all()
+            for pid in children(sidecar):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+            ask_all()  # with a full disk: errors are logged, and reported
+            for pid in children(sidecar):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            upstream.stop()
+            ask_all()  # into the outbox, sealed
+            until(lambda: envelopes, 20, "Sentry was told")
+            until(lambda: sidecar.plane("GET", "/shipper").json()["unshipped"] == 0, 20, "shipped")
+        token = HOLT["Authorization"].split()[1]
+        plain = (secret, USERS["Dr Holt"], cookie, token)
+        forms = {form(value) for value in plain for form in (str, urllib.parse.quote, _base64)}
+        forms |= {value.replace("/", "\\/") for value in plain}
+        places = {str(path): path.read_bytes() for path in sidecar.data.rglob("*") if path.is_file()}
+        places["log"] = sidecar.log.read_bytes()
+        places["event store"] = repr(list(fake.stored.values())).encode()
+        places["Sentry"] = b"\n".join(envelopes)
+        assert len(places) > 6
+        assert b"full" in places["log"] or b"could not be" in places["log"]
+        found = [(form, where) for form in forms for where, content in places.items() if form.encode() in content]
+        assert found == []
+
+
+def _base64(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
