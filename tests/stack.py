@@ -155,14 +155,18 @@ class Sidecar:
                 self.kill()
 
     def processes(self) -> list[int]:
-        """The pids of the sidecar's group that run: what waits to be reaped is gone."""
+        """The pids of the sidecar's group that run.
+
+        What waits to be reaped is gone, unless threads of it are still ending: they hold its sockets open.
+        """
         found = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
-                state, _, group = path.read_text().rpartition(")")[2].split()[:3]
-            except (OSError, ValueError):
+                fields = path.read_text().rpartition(")")[2].split()
+            except OSError:
                 continue  # it ended while we looked
-            if int(group) == self.process.pid and state not in "ZX":
+            state, group, threads = fields[0], int(fields[2]), int(fields[17])
+            if group == self.process.pid and (state not in "ZX" or threads > 1):
                 found.append(int(path.parent.name))
         return found
 
