@@ -26,6 +26,7 @@ SCRUBBED: Final = "[scrubbed]"
 _QUERY: Final = re.compile(r"\?[^\s\"'<>]*")
 _CREDENTIALS: Final = re.compile(r"\b(basic|bearer|apikey)\s+[\w+/=.~:-]+", re.IGNORECASE)
 _FIELDS: Final = re.compile(r"\b((?:proxy-)?authorization|(?:set-)?cookie)\b(['\"]?\s*[:=,]\s*)[^\r\n]*", re.IGNORECASE)
+_QUOTED: Final = re.compile("[:'\"(]")
 _USERINFO: Final = re.compile(r"(\w://)[^\s/@]+@")
 
 
@@ -107,6 +108,13 @@ class GunicornLogger(glogging.Logger):  # type: ignore[misc]
 
     def setup(self, cfg: Any) -> None:
         setup_logging(cfg.loglevel)
+
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Of a request that gunicorn refuses, what kind it was: it quotes the line, and so whatever stood there."""
+        who, _, why = msg.partition(": ")
+        super().warning(
+            f"{who}: {_QUOTED.split(why)[0]}" if who.startswith("Invalid request") else msg, *args, **kwargs
+        )
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         return None

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.metrics import SharedState
+from tests.load import Load
+from tests.stack import Sidecar, ask, until
+from tests.upstream import HOLT, Upstream
 
 PROGRAM = """
 import os, sys
@@ -103,3 +106,36 @@ def test_a_gauge_that_is_not_declared_is_refused() -> None:
 def test_importing_does_not_choose_how_prometheus_counts() -> None:
     code = "import sys, sidecar.metrics, sidecar.control; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path.cwd()).returncode == 0
+
+
+@pytest.mark.prometheus
+def test_the_real_sidecars_metrics_under_traffic(tmp_path: Path) -> None:
+    """Several gunicorn workers and the background process in one scrape: promtool is content, and the sums right."""
+    promtool = shutil.which("promtool")
+    assert promtool is not None
+    with Upstream() as upstream, Sidecar(upstream.url, tmp_path / "data", workers="3") as sidecar:
+        upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+        with Load(sidecar.port, users=6, pause=0.005) as load:
+            load.more(150)
+            upstream.fault("500", "/patients", times=10)
+            assert sidecar.ask("GET", "/wp-login.php", HOLT).status == 500
+            assert sidecar.ask("POST", "/notes", HOLT, {"title": "x"}).status == 201
+            busy = ask(sidecar.control, "GET", "/metrics")
+            load.more(150)
+        calm = until(
+            lambda: _counts(sidecar, len(load.answered) + 2), what=f"{len(load.answered) + 2} requests counted"
+        )
+    for scraped in (busy.body.decode(), calm):
+        ran = subprocess.run([promtool, "check", "metrics"], input=scraped, capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    for name in ("upstream_attempts_total", "request_duration_seconds_bucket", "circuit_state", "journal_syncs_total"):
+        assert f"\nunderstudy_{name}" in calm
+
+
+def _counts(sidecar: Sidecar, total: int) -> str | None:
+    """The metrics, once they count so many requests."""
+    scraped = ask(sidecar.control, "GET", "/metrics").body.decode()
+    counted = [
+        line.rpartition(" ")[2] for line in scraped.splitlines() if line.startswith("understudy_requests_total{")
+    ]
+    return scraped if sum(map(float, counted)) == total else None

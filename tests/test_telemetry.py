@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.telemetry import JsonFormatter, before_send, event, scrub, strip_query
+from sidecar.telemetry import GunicornLogger, JsonFormatter, before_send, event, scrub, strip_query
 
 SECRETS = ("s3cret-password", "YW5uOnMzY3JldA", "sess10n-cookie", "qu3ry-value", "b0dy-text", "us3r-data")
 SECRETS += ("l0cal-value",)
@@ -79,6 +79,25 @@ def test_exceptions_are_types_and_frames_without_values(lines: tuple[logging.Log
 )
 def test_scrub(text: str, clean: str) -> None:
     assert scrub(text) == clean
+
+
+@pytest.mark.parametrize(
+    ("why", "kept"),
+    [
+        ("Invalid HTTP header name: 'Bad s3cret-password'", "Invalid HTTP header name"),
+        ("Invalid HTTP request line: 'GET /notes?password=s3cret-password'", "Invalid HTTP request line"),
+        ("Limit Headers fields size: s3cret-password", "Limit Headers fields size"),
+    ],
+)
+def test_what_gunicorn_refuses_is_not_quoted(
+    why: str, kept: str, lines: tuple[logging.Logger, list[dict[str, Any]]]
+) -> None:
+    logger, found = lines
+    theirs = GunicornLogger.__new__(GunicornLogger)
+    theirs.error_log = logger
+    theirs.warning(f"Invalid request from ip=::1: {why}")
+    theirs.warning("Worker %s: 'as ever'", 7)
+    assert [line["message"] for line in found] == [f"Invalid request from ip=::1: {kept}", "Worker 7: 'as ever'"]
 
 
 def test_strip_query() -> None:

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs
 
-USERS = {"Dr Holt": "s3cret-Holt", "Dr Ames": "s3cret-Ames"}
+USERS = {"Dr Holt": "s3cret-Holt", "Dr Ames": "s3cret-Ames", "Dr Zorn": "Zorn/pä$s w+rd&=?<xyzzy>"}
+SET_COOKIE = "_hosp_session=S3t-C00kie+xyzzy/%2F==; HttpOnly"
 
 
 def basic(user: str, password: str | None = None) -> str:
@@ -22,6 +23,7 @@ def basic(user: str, password: str | None = None) -> str:
 
 
 HOLT = {"Authorization": basic("Dr Holt"), "Accept": "application/json"}
+AMES = {"Authorization": basic("Dr Ames"), "Accept": "application/json"}
 
 
 @dataclass
@@ -52,6 +54,10 @@ class Fault:
 class State:
     notes: dict[int, dict[str, Any]] = field(default_factory=dict)
     patients: dict[int, dict[str, Any]] = field(default_factory=dict)
+    staffs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Kept as given: this upstream shows even passwords."""
+    only_for: dict[int, str] = field(default_factory=dict)
+    """Note id → the one user it is shown to; to others it does not exist."""
     seen: list[Seen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     in_flight: int = 0
@@ -117,6 +123,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._route(body)
         if fault.kind.endswith("500"):
             self._send(500, {"status": 500, "error": "Internal Server Error"}, [])
+        elif (
+            fault.kind == "quoting"
+        ):  # a debugging page: quotes the request, its credentials and its body, and a cookie
+            said = f"{self.command} {self.path}\n{self.headers}\n{body.decode(errors='replace')}"
+            self._send(500, {"error": said}, [("Set-Cookie", SET_COOKIE)])
         elif fault.kind.endswith("reset"):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
@@ -143,14 +154,17 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {"id": sorted(USERS).index(user) + 1, "name": user}, []
         if len(parts) == 3 and parts[2] == "screen":
             return 200, {"overall": "clear", "results": [len(image) for image in json.loads(body)["images"]]}, []
-        table = {"notes": self.state.notes, "patients": self.state.patients}.get(parts[0])
+        if path == "/session":
+            return 200, {"method": self.command}, [("Set-Cookie", SET_COOKIE)]
+        tables = {"notes": self.state.notes, "patients": self.state.patients, "staffs": self.state.staffs}
+        table = tables.get(parts[0])
         if table is None:
             return 500, {"status": 500, "error": "Internal Server Error"}, []
         with self.state.lock:
-            return self._record(table, parts, query, body)
+            return self._record(user, table, parts, query, body)
 
     def _record(
-        self, table: dict[int, dict[str, Any]], parts: list[str], query: str, body: bytes
+        self, user: str, table: dict[int, dict[str, Any]], parts: list[str], query: str, body: bytes
     ) -> tuple[int, Any, list[tuple[str, str]]]:
         given = json.loads(body) if body else {}
         if len(parts) == 1 and self.command == "POST":
@@ -160,9 +174,10 @@ class _Handler(BaseHTTPRequestHandler):
         if len(parts) == 1:
             wanted = {name: values[0] for name, values in parse_qs(query).items()}
             rows = [r for r in table.values() if all(str(r.get(k)) == v for k, v in wanted.items())]
+            rows = [row for row in rows if not self._hidden(parts[0], row["id"], user)]
             return 200, [self._shown(parts[0], row) for row in sorted(rows, key=lambda r: -r["id"])], []
         ident = int(parts[1])
-        if ident not in table:
+        if ident not in table or self._hidden(parts[0], ident, user):
             return 404, {"status": 404, "error": "Not Found"}, []
         if self.command == "DELETE":
             del table[ident]
@@ -171,14 +186,19 @@ class _Handler(BaseHTTPRequestHandler):
             table[ident].update(given)
         return 200, self._shown(parts[0], table[ident]), []
 
+    def _hidden(self, kind: str, ident: int, user: str) -> bool:
+        return kind == "notes" and self.state.only_for.get(ident, user) != user
+
     def _shown(self, kind: str, row: dict[str, Any]) -> dict[str, Any]:
         scheme = self.headers.get("X-Forwarded-Proto", "http")
         return {**row, "url": f"{scheme}://{self.headers.get('Host')}/{kind}/{row['id']}.json"}
 
     def _user(self) -> str | None:
         scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
-        user, _, password = base64.b64decode(token or b"").decode().partition(":")
-        return user if scheme == "Basic" and USERS.get(user) == password else None
+        if scheme != "Basic":
+            return None
+        user, _, password = base64.b64decode(token).decode().partition(":")
+        return user if USERS.get(user) == password else None
 
     def _send(self, status: int, value: Any, headers: list[tuple[str, str]]) -> None:
         if isinstance(value, str):

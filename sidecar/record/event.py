@@ -52,7 +52,7 @@ def to_event(
         "@timestamp": timestamp(exchange.started),
         "event": _about(exchange),
         "http": _http(exchange),
-        "url": {"path": redactor.text(request.path)},
+        "url": {"path": redactor.path(request.path)},
         "trace": {"id": exchange.trace_id},
         "service": {"name": "understudy", "node": {"name": node}},
         "understudy": _understudy(exchange, {side: _digest(body) for side, body in bodies.items()}),

@@ -26,6 +26,7 @@ CREDENTIAL_NAMES: Final = frozenset(
 )
 LARGEST: Final = 1 << 20
 """A longer body (or one that is longer when unpacked) is counted, and not recorded."""
+_USERINFO: Final = re.compile(r"\A((?:[\w+.-]*:)?//|(?!/))[^/]*@")
 SHORTEST: Final = 4
 """A secret value shorter than this is replaced in its field only: as an echo it could be any word."""
 
@@ -54,6 +55,10 @@ class Redactor:
                     if form in text:
                         text = text.replace(form, REDACTED)
         return text
+
+    def path(self, path: str) -> str:
+        """The path. Of a target in absolute form (which is refused, and recorded) without the user and the password."""
+        return self.text(_USERINFO.sub(rf"\1{REDACTED}@", path))
 
     def query(self, query: str) -> str:
         """The query byte for byte, but for the values of secret parameters."""

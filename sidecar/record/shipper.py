@@ -216,7 +216,8 @@ class Shipper:
         self._bury(f"{name}{kind}", {"why": rejected.why, "document": document})
 
     def _bury(self, name: str, content: dict[str, Any]) -> None:
-        log.warning("dead letter %s: %s", name, str(content["why"])[:200])
+        # Only the kind of error: what follows may quote the document's values.
+        log.warning("dead letter %s: %s", name, str(content["why"]).partition(":")[0][:100])
         write_whole(self._dead_letters / f"{name}.json", json.dumps(content, indent=1).encode())
 
     def _back_off(self, now: float, error: Exception) -> float:

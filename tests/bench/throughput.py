@@ -62,7 +62,7 @@ def wrk(port: int, connections: int, seconds: int = SECONDS) -> tuple[float, str
     ).stdout
     if "Non-2xx" in out:
         sys.exit(f"not all answers were good:\n{out}")
-    p50, p99 = (re.search(rf"{share}%\s+(\S+)", out) for share in (50, 99))
+    p50, p99 = (re.search(rf"^\s+{share}%\s+(\S+)", out, re.MULTILINE) for share in (50, 99))
     rate = re.search(r"Requests/sec:\s+(\S+)", out)
     assert rate is not None
     assert p50 is not None

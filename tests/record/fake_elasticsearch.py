@@ -29,6 +29,8 @@ class FakeElasticsearch:
         """event.id → the statuses it gets before it is taken."""
         self.poison: str | None = None
         self.drop_after_applying = 0
+        self.refusing = False
+        """Answers everything with 503."""
         self._storm: tuple[int, int] = (0, 429)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.fake = self
@@ -106,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
+        if fake.refusing:
+            return self._send(503, _error("master_not_discovered_exception"))
         if not self.path.startswith("/_bulk"):
             return self._send(200, {"acknowledged": True, "result": "created"})
         status, answer = fake.bulk(body)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sidecar.gateway.exchange import AnsweredBy, Attempt, Exchange, Identity, Outcome, Request, Response
 from sidecar.record.event import nanoseconds, timestamp, to_event
+from sidecar.record.redact import Redactor
 
 STARTED = 1_773_144_000_123_456_789
 SECRETS = frozenset({"password", "pin"})
@@ -223,6 +224,19 @@ def test_a_secret_is_nowhere(given: dict[str, Any]) -> None:
     text = written(**{"headers": [basic("hunter2")], **given})
     assert "hunter2" not in text
     assert basic("hunter2")[1].split()[1] not in text
+
+
+@pytest.mark.parametrize(
+    ("path", "recorded"),
+    [
+        ("http://ann:pw-pw@h/notes", "http://[redacted]@h/notes"),
+        ("ann:pw-pw@h:80", "[redacted]@h:80"),
+        ("//ann:pw-pw@h/notes", "//[redacted]@h/notes"),
+        ("/notes/ann@h", "/notes/ann@h"),
+    ],
+)
+def test_a_target_that_holds_credentials_is_recorded_without_them(path: str, recorded: str) -> None:
+    assert Redactor(frozenset(), Request("GET", path, [])).path(path) == recorded
 
 
 def test_compressed_answers_are_recorded_unpacked_and_bombs_are_not() -> None:
