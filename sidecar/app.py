@@ -146,8 +146,7 @@ class _Worker:
 
     def start(self) -> None:
         self._stop = threading.Event()
-        self._counted = (0, 0)
-        self._tick()
+        self._look()
         self._thread = threading.Thread(target=self._run, name="tick", daemon=True)
         self._thread.start()
 
@@ -162,23 +161,21 @@ class _Worker:
 
     def _run(self) -> None:
         while not self._stop.wait(TICK):
-            try:
-                self._tick()
-            except Exception:
-                log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
+            self._look()
+
+    def _look(self) -> None:
+        """A tick that fails, be it the first, stops nothing: a worker begins also when the disk is full."""
+        try:
+            self._tick()
+        except Exception:
+            log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
 
     def _tick(self) -> None:
         self.switchboard.tick()
         self.standby.refresh()
         self.watch.tick()
-        self._count_journal()
+        self.metrics.journal(self.journal)
         (self.settings.data / "alive").touch()
-
-    def _count_journal(self) -> None:
-        syncs, failures = self.journal.syncs, self.journal.failures
-        self.metrics.journal_syncs(syncs - self._counted[0])
-        self.metrics.journal_failures(failures - self._counted[1])
-        self._counted = syncs, failures
 
 
 _running: list[_Worker] = []

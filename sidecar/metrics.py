@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 
-    from sidecar.gateway.switchboard import Transition
-
+log = logging.getLogger(__name__)
 DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 5, 7.5, 10, 20, 30)
+DURATION: Final = "request_duration_seconds"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CIRCUIT: Final = {"closed": 0, "half_open": 1, "open": 2}
 
@@ -77,57 +78,24 @@ class Journalled(Protocol):
     failures: int
 
 
-log = logging.getLogger(__name__)
-
-
-@contextmanager
-def _spared() -> Iterator[None]:
-    """A new label's place in the shared file needs disk: where there is none, no request fails for a count."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        log.error("a count was lost: %s", type(error).__name__, extra={"fields": {"event.action": "count_lost"}})
-
-
 class Metrics:
-    """One per process, made after the fork."""
+    """One per process, made after the fork. No request and no start fails for a count that the disk has no room for."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Histogram
+        from prometheus_client import CollectorRegistry
 
         self.registry = registry if registry is not None else CollectorRegistry()
-        self._metrics: dict[str, Any] = {
-            name: Counter(f"understudy_{name}_total", text, labels, registry=self.registry)
-            for name, (text, labels) in _COUNTERS.items()
-        }
-        self._metrics["request_duration"] = Histogram(
-            "understudy_request_duration_seconds",
-            "How long users waited for their answers.",
-            ("endpoint", "client"),
-            buckets=BUCKETS,
-            registry=self.registry,
-        )
+        self._metrics: dict[str, Any] = {}
         self._children: dict[tuple[str, ...], Any] = {}
+        self._making = threading.Lock()
         self._journalled = (0, 0)
-
-    def _child(self, *key: str) -> Any:
-        """The child for (metric, *label values); two threads that race make the same one."""
-        child = self._children.get(key)
-        if child is None:
-            metric = self._metrics[key[0]]
-            child = self._children[key] = metric.labels(*key[1:]) if len(key) > 1 else metric
-        return child
 
     def request(self, exchange: Exchange) -> None:
         """A user's request ended; our own traffic is not counted. A client that left is code 499."""
         if exchange.purpose is not Purpose.USER:
             return
-        with _spared():
-            self._request(exchange)
-
-    def _request(self, exchange: Exchange) -> None:
         response, method = exchange.response, exchange.request.method
-        self._child(
+        self._count(
             "requests",
             exchange.endpoint,
             method if method in METHODS else "other",
@@ -135,43 +103,68 @@ class Metrics:
             exchange.outcome.value,
             exchange.answered_by.value,
             exchange.client.value,
-        ).inc()
-        self._child("request_duration", exchange.endpoint, exchange.client.value).observe(exchange.duration / 1e9)
+        )
+        self._count("verdicts", exchange.endpoint, exchange.verdict)
+        with _spared():
+            self._child(DURATION, exchange.endpoint, exchange.client.value).observe(exchange.duration / 1e9)
 
     def attempt(self, endpoint: str, outcome: Outcome, client: Client) -> None:
         """An attempt for a user ended. `endpoint` is the endpoint's name."""
-        with _spared():
-            self._child("upstream_attempts", endpoint, outcome.value, client.value).inc()
+        self._count("upstream_attempts", endpoint, outcome.value, client.value)
 
     def takeover(self, endpoint: str) -> None:
-        self._child("takeovers", endpoint).inc()
-
-    def transition(self, transition: Transition) -> None:
-        """For Switchboard's `on_transition`: counts those in which the standby began to answer."""
-        if transition.takeover:
-            self.takeover(transition.endpoint)
+        self._count("takeovers", endpoint)
 
     def journal(self, journal: Journalled) -> None:
         """What this process's journal has done since the last call, from its running totals. One thread calls this."""
         syncs, failures = journal.syncs, journal.failures
-        self.journal_syncs(syncs - self._journalled[0])
-        self.journal_failures(failures - self._journalled[1])
+        self._count("journal_syncs", by=syncs - self._journalled[0])
+        self._count("journal_failures", by=failures - self._journalled[1])
         self._journalled = (syncs, failures)
 
-    def verdict(self, endpoint: str, verdict: str) -> None:
-        self._child("verdicts", endpoint, verdict).inc()
-
-    def journal_syncs(self, count: int = 1) -> None:
-        self._child("journal_syncs").inc(count)
-
-    def journal_failures(self, count: int = 1) -> None:
-        self._child("journal_failures").inc(count)
-
     def dead_letter_events(self, count: int = 1) -> None:
-        self._child("dead_letter_events").inc(count)
+        self._count("dead_letter_events", by=count)
 
     def backfill_request(self, outcome: Outcome) -> None:
-        self._child("backfill_requests", outcome.value).inc()
+        self._count("backfill_requests", outcome.value)
+
+    def _count(self, *key: str, by: int = 1) -> None:
+        with _spared():
+            self._child(*key).inc(by)
+
+    def _child(self, *key: str) -> Any:
+        """The child for (metric, *label values); two threads that race make the same one."""
+        child = self._children.get(key)
+        if child is None:
+            metric = self._metric(key[0])
+            child = self._children[key] = metric.labels(*key[1:]) if len(key) > 1 else metric
+        return child
+
+    def _metric(self, name: str) -> Any:
+        """Made when it is first counted: making it takes room in a file."""
+        from prometheus_client import Counter, Histogram
+
+        with self._making:
+            if name not in self._metrics and name == DURATION:
+                self._metrics[name] = Histogram(
+                    f"understudy_{DURATION}",
+                    "How long users waited for their answers.",
+                    ("endpoint", "client"),
+                    buckets=BUCKETS,
+                    registry=self.registry,
+                )
+            elif name not in self._metrics:
+                text, labels = _COUNTERS[name]
+                self._metrics[name] = Counter(f"understudy_{name}_total", text, labels, registry=self.registry)
+            return self._metrics[name]
+
+
+@contextmanager
+def _spared() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        log.error("a count was lost: %s", type(error).__name__, extra={"fields": {"event.action": "count_lost"}})
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ import ctypes
 import fcntl
 import logging
 import os
-import shutil
 import signal
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 
+from sidecar import metrics
 from sidecar.settings import SettingError, Settings
 
 log = logging.getLogger(__name__)
@@ -61,15 +61,9 @@ def run(settings: Settings) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SettingError(f"UNDERSTUDY_DATA: {settings.data} is in use by another sidecar") from None
-    _fresh(settings.data / "metrics")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(settings.data / "metrics")
+    metrics.prepare(settings.data / "metrics")
     (settings.data / "slots").unlink(missing_ok=True)
     return _Supervisor(settings).run()
-
-
-def _fresh(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
 
 
 class _Supervisor:
@@ -161,9 +155,7 @@ def _options(settings: Settings, listen: tuple[str, int], workers: int, threads:
         die_with_parent()
 
     def child_exit(_arbiter: Any, worker: Any) -> None:
-        from prometheus_client.multiprocess import mark_process_dead
-
-        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        metrics.forget(worker.pid)
 
     host, port = listen
     return {

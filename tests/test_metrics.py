@@ -18,6 +18,7 @@ from tests.upstream import HOLT, Upstream
 PROGRAM = """
 import os, sys
 from pathlib import Path
+from types import SimpleNamespace
 from sidecar.metrics import Metrics, SharedState, forget, prepare, serve_metrics
 from sidecar.gateway.exchange import AnsweredBy, Client, Exchange, Outcome, Purpose, Request, Response
 prepare(Path(sys.argv[1]))
@@ -34,9 +35,7 @@ def work():
     metrics.request(made)
     metrics.attempt("GET /notes", Outcome.FAILURE, Client.USER)
     metrics.takeover("notes.list")
-    metrics.verdict("GET /notes", "allow")
-    metrics.journal_syncs(2)
-    metrics.journal_failures()
+    metrics.journal(SimpleNamespace(syncs=2, failures=1))
     metrics.dead_letter_events()
     metrics.backfill_request(Outcome.SUCCESS)
 
