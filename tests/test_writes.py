@@ -119,6 +119,21 @@ def test_unclear_changes_and_deletions_take_effect_once(sidecar: Sidecar, upstre
     assert there(upstream) == []
 
 
+def test_a_deletion_that_nobody_confirmed_says_nothing_of_who_may_see_what(
+    sidecar: Sidecar, upstream: Upstream
+) -> None:
+    """Else all notes would from then on be shown only to those who were shown them before, in lists too."""
+    note(sidecar, "Night")
+    drained(sidecar)
+    upstream.fault("applied_hang", "/notes", method="DELETE", seconds=2.5)
+    assert sidecar.ask("DELETE", "/notes/5", HOLT)["Cache-Status"] == "understudy; hit; ttl=0; detail=outbox"
+    assert sidecar.ask("GET", "/notes/5", AMES).status == 404
+    for _ in range(3):
+        assert [row["title"] for row in sidecar.ask("GET", "/notes", AMES).json()] == ["Night"]
+    drained(sidecar)
+    assert not sidecar.plane("GET", "/standby").json()["resources"]["notes"]["private"]
+
+
 def test_two_that_look_alike_are_two(sidecar: Sidecar, upstream: Upstream) -> None:
     for kind in ("applied_500", "500", "applied_reset"):
         upstream.fault(kind, "/notes", method="POST")

@@ -121,7 +121,10 @@ class _Handler(BaseHTTPRequestHandler):
             return fault.kind == "slow"
         if fault.kind.startswith("applied"):
             self._route(body)
-        if fault.kind.endswith("500"):
+        if fault.kind == "applied_hang":
+            self.state.released.wait(fault.seconds)
+            self.close_connection = True
+        elif fault.kind.endswith("500"):
             self._send(500, {"status": 500, "error": "Internal Server Error"}, [])
         elif (
             fault.kind == "quoting"

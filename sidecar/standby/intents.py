@@ -154,7 +154,8 @@ class Intents:
             if write.queued:
                 verdict = "failure"
             elif _is_refusal(response) or outcome is Outcome.FAILURE:
-                self._took_no_effect(connection, write, now)
+                if response is None or response.status not in (404, 410):  # else it is not as we thought
+                    self._took_no_effect(connection, write, now)
                 verdict = "failure"
                 if response is not None and response.status == 422:
                     self._learn_shape(connection, write.endpoint.id, "refused", response)
@@ -450,6 +451,7 @@ class Intents:
             if row.action == Action.DELETE and response.status in (404, 410):
                 return self.settle(connection, row, None)
             if response.status in (408, 425, 429):
+                box.change(connection, row.id, sent=False)
                 return _retry(connection, row, State.PENDING, now, f"upstream_{response.status}")
             proposal = "retry" if response.status == 401 else "discard"
             return self.park(connection, row, f"refused: {self._contract.name} answered {response.status}", proposal)

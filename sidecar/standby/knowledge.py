@@ -15,6 +15,7 @@ import orjson
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 
 from sidecar.contract import Action, Contract, Endpoint
+from sidecar.standby import outbox
 from sidecar.standby.callers import bump
 from sidecar.standby.learn import ListSeen, RecordMissing, RecordSeen
 from sidecar.standby.store import (
@@ -90,6 +91,8 @@ def see_missing(connection: Connection, contract: Contract, seen: RecordMissing,
     row = _row(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, None, t0):
         return False
+    if seen.id in outbox.deleting(connection, seen.type):
+        return False  # the outbox's own doing, perhaps; it will find out
     if row is not None and row.state == KNOWN and row.stamp >= since(connection, seen.type):
         doubt_record(connection, seen.type, seen.id, t0)
         return _tighten(connection, contract, seen.type)
@@ -113,7 +116,7 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
         return False
     if seen.filters:
         return False
-    listed = {record.id for record in seen.records}
+    listed = {record.id for record in seen.records} | outbox.deleting(connection, seen.type)
     unlisted = [row for row in known.values() if row.id not in listed and row.state != GONE and row.stamp <= t0]
     verified = since(connection, seen.type)  # what changed in a gap tells nothing of who may see what
     if any(row.state == KNOWN and row.stamp >= verified for row in unlisted):

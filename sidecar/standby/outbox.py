@@ -69,7 +69,7 @@ outbox: Final = Table(
     Column("due", BigInteger, nullable=False),
     Column("token", BigInteger, nullable=False),
     Column("settled_as", String(100)),
-    Column("settled", BigInteger),
+    Column("settled", BigInteger, index=True),
     Column("by", Text),
 )
 """`record`: the id by which the user knows the record; of a create, its provisional one. `fields`: JSON that was sent,
@@ -110,7 +110,6 @@ class State(StrEnum):
 
 
 UNSETTLED: Final = (State.PENDING, State.SENDING, State.UNCLEAR, State.PARKED)
-REPLAYED: Final = (State.PENDING, State.SENDING, State.UNCLEAR)
 
 
 @dataclass(frozen=True)
@@ -169,6 +168,10 @@ class Outbox:
                 self._latest = fresh
         return fresh
 
+    def latest(self) -> Snapshot:
+        """What was unsettled when the database was last asked: for when it cannot be."""
+        return self._latest
+
     def view(self, connection: Connection) -> Snapshot:
         """What is unsettled in the very moment that the connection's transaction shows."""
         latest = self.snapshot()
@@ -191,7 +194,8 @@ class Outbox:
 
     def expire(self) -> None:
         """Looks anew at the next call, whatever the number says; called every few seconds."""
-        self._latest = Snapshot(owned=self._latest.owned)
+        with self._lock:
+            self._latest = replace(self._latest, version=-1)
 
     def real(self, kind: str, ident: str) -> str | None:
         """What a provisional id became, or None while nobody knows."""
@@ -305,6 +309,13 @@ def about(connection: Connection, kind: str, record: str) -> Sequence[Any]:
     columns = [column for column in outbox.c if column is not outbox.c.sealed]
     mine = (outbox.c.type == kind) & outbox.c.record.in_([record, *names]) & outbox.c.state.in_(UNSETTLED)
     return connection.execute(select(*columns).where(mine).order_by(outbox.c.seq)).all()
+
+
+def deleting(connection: Connection, kind: str) -> set[str]:
+    """The records with an accepted delete that is not settled: there upstream or gone, nobody can say."""
+    deletes = (outbox.c.type == kind) & (outbox.c.action == Action.DELETE) & outbox.c.state.in_(UNSETTLED)
+    names = connection.scalars(select(outbox.c.record).where(deletes)).all()
+    return {real_id(connection, kind, name) or name for name in names}
 
 
 def change(connection: Connection, ident: str, **values: Any) -> None:

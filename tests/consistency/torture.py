@@ -29,7 +29,7 @@ from tests.upstream import basic
 SCALE = 0.25
 SCALED = {"upstream_timeout": "8s", "late_effect": "8s", "deadline": "700ms", "hedge_after": "250ms"}
 CLIENTS = 6
-DRAIN = 240.0
+DRAIN = 600.0
 """Seconds in which all must be settled after the last trouble."""
 
 
@@ -138,11 +138,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--strike-every", type=float, default=20.0, help="seconds between blows at the sidecar")
+    parser.add_argument("--pause", type=float, default=1.0, help="mean seconds between two operations of a client")
     parser.add_argument("--postgresql", action="store_true")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     verdict = run(
-        given.minutes * 60, given.seed, strike_every=given.strike_every, postgresql=given.postgresql,
+        given.minutes * 60, given.seed, strike_every=given.strike_every, postgresql=given.postgresql, pause=given.pause,
         say=lambda line: print(line, flush=True),
     )  # fmt: skip
     print("\n".join(verdict.lines()), flush=True)
