@@ -21,7 +21,9 @@ metadata: Final = MetaData()
 def open_engine(settings: Settings) -> Engine:
     """An engine for this process. Engines are not shared over fork: each process opens its own."""
     if settings.database:
-        engine = create_engine(settings.database, pool_pre_ping=True)
+        engine = create_engine(
+            settings.database, pool_pre_ping=True, pool_timeout=2, connect_args={"connect_timeout": 2}
+        )
         event.listen(engine, "begin", _begin_shared)
         return engine
     settings.data.mkdir(parents=True, exist_ok=True)

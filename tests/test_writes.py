@@ -134,6 +134,32 @@ def test_a_deletion_that_nobody_confirmed_says_nothing_of_who_may_see_what(
     assert not sidecar.plane("GET", "/standby").json()["resources"]["notes"]["private"]
 
 
+def test_where_pending_writes_cannot_be_shown_nothing_is(sidecar: Sidecar, upstream: Upstream) -> None:
+    """A query of which nobody knows what it does: the upstream's own answer would lack the write."""
+    upstream.fault("hang", "/notes", method="POST", seconds=2.5)
+    assert note(sidecar, "Night")["Cache-Status"] == "understudy; hit; ttl=0; detail=outbox"
+    refused = sidecar.ask("GET", "/notes?colour=red", HOLT)
+    assert (refused.status, refused.json()["reason"]) == (503, "unknown_query")
+    drained(sidecar)
+    until(lambda: sidecar.ask("GET", "/notes?colour=red", HOLT).status == 200)
+
+
+@pytest.mark.parametrize(
+    ("changed", "moved"), [({"body": "worse"}, False), ({"patient_id": 18}, True), ({"note": {"patient_id": 18}}, True)]
+)
+def test_a_record_in_doubt_is_in_the_way_of_those_lists_only_that_may_show_it(
+    sidecar: Sidecar, upstream: Upstream, changed: dict[str, Any], moved: bool
+) -> None:
+    upstream.fault("reset", "/notes/5", method="PATCH")
+    stranger = {"Authorization": basic("Dr Byrd")}
+    assert sidecar.ask("PATCH", "/notes/5", stranger, changed).status == 502  # not accepted: nobody knows them
+    upstream.stop()
+    told = {
+        query: sidecar.ask("GET", f"/notes{query}", HOLT).status for query in ("", "?patient_id=17", "?patient_id=18")
+    }
+    assert told == {"": 503, "?patient_id=17": 503, "?patient_id=18": 503 if moved else 200}
+
+
 def test_two_that_look_alike_are_two(sidecar: Sidecar, upstream: Upstream) -> None:
     for kind in ("applied_500", "500", "applied_reset"):
         upstream.fault(kind, "/notes", method="POST")

@@ -31,7 +31,7 @@ from sidecar.gateway.validate import fault
 from sidecar.gateway.wire import Call
 from sidecar.metrics import Metrics
 from sidecar.settings import Settings
-from sidecar.standby.answer import Answer
+from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.callers import Standing
 from sidecar.standby.intents import Write
 from sidecar.standby.standby import Standby
@@ -179,6 +179,9 @@ class Handler:
         except SQLAlchemyError:
             log.exception("pending writes could not be read", extra={"fields": {"event.action": "database_failed"}})
             return self._unavailable(visit, "database", "Writes that are not settled could not be looked up.")
+        if isinstance(seen, DontKnow):
+            known = self._known(visit)
+            return known or self._unavailable(visit, seen.reason, "Writes that are not settled cannot be shown here.")
         return self._from_upstream(visit, seen or response)
 
     def _known(self, visit: Visit, *, last: bool = True) -> Response | None:
@@ -260,7 +263,7 @@ class Handler:
             return None
         fields = upstream_fields(visit.request, exchange.request_id, exchange.traceparent, self._via)
         answer = self._standby.accept(
-            visit.write, visit.request, exchange.request_id, fields, visit.caller.user,
+            visit.write, visit.request, exchange.request_id, fields, visit.caller.user, visit.caller.password,
             sent=sent, answered=answered, under_way=under_way,
         )  # fmt: skip
         if not isinstance(answer, Answer):

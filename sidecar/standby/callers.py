@@ -37,6 +37,7 @@ class Callers:
         self._reader = engine.execution_options(writes=False)
         self._key = os.urandom(32)
         self._accepted: set[bytes] = set()
+        self._kept: set[bytes] = set()
         self._lock = threading.Lock()
         self._revoked: frozenset[str] = frozenset()
         self._version = 0
@@ -56,6 +57,7 @@ class Callers:
             hashes = connection.scalars(select(credentials.c.hash).where(credentials.c.user == user)).all()
         if any(check_password_hash(stored, password) for stored in hashes):
             self._accepted.add(digest)
+            self._kept.add(digest)
             return Standing.KNOWN
         return Standing.WRONG if hashes else Standing.UNKNOWN
 
@@ -72,11 +74,16 @@ class Callers:
         """Keeps credentials that the upstream has accepted. Slow; safe to repeat."""
         with self._reader.connect() as connection, connection.begin():
             hashes = connection.scalars(select(credentials.c.hash).where(credentials.c.user == user)).all()
-        if any(check_password_hash(stored, password) for stored in hashes):
-            return
-        row = {"user": user, "hash": generate_password_hash(password, "scrypt"), "accepted_at": time.time_ns()}
-        with self._engine.begin() as connection:
-            connection.execute(insert(credentials).values(row))
+        if not any(check_password_hash(stored, password) for stored in hashes):
+            row = {"user": user, "hash": generate_password_hash(password, "scrypt"), "accepted_at": time.time_ns()}
+            with self._engine.begin() as connection:
+                connection.execute(insert(credentials).values(row))
+        self._kept.add(self._digest(user, password))
+
+    def keep(self, user: str, password: str) -> None:
+        """Credentials that the upstream has accepted are on disk when this returns. Slow once per credential."""
+        if self._digest(user, password) not in self._kept:
+            self.remember(user, password)
 
     def may_know(self, user: str, password: str) -> bool:
         """Whether a refusal by the upstream could be news, from memory."""
@@ -93,12 +100,17 @@ class Callers:
                 connection.execute(delete(credentials).where(credentials.c.id.in_(stale)))
                 bump(connection, VERSION)
         self._accepted.discard(self._digest(user, password))
+        self._kept.discard(self._digest(user, password))
 
     def forget(self, connection: Connection, user: str) -> None:
         """The user's password has changed: what was accepted before no longer counts."""
         connection.execute(delete(credentials).where(credentials.c.user == user))
         bump(connection, VERSION)
+        self._clear()
+
+    def _clear(self) -> None:
         self._accepted.clear()
+        self._kept.clear()
 
     def revoke(self, user: str) -> None:
         """Refuses the user from now on, in every process after its next refresh."""
@@ -119,7 +131,7 @@ class Callers:
         version = connection.scalar(select(meta.c.value).where(meta.c.name == VERSION)) or 0
         if version != self._version:
             self._version = version
-            self._accepted.clear()
+            self._clear()
 
     def _digest(self, user: str, password: str) -> bytes:
         return hmac.digest(self._key, f"{user}\0{password}".encode("utf-8", "surrogateescape"), "sha256")

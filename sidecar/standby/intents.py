@@ -169,7 +169,7 @@ class Intents:
                 verdict = "unknown"
             ended = now + self._late_effect if verdict == "unknown" and response is None else now
             connection.execute(update(writes).where(writes.c.id == write.id).values(ended=ended, outcome=verdict))
-            pending = bool(self._outbox.snapshot().pending) and verdict == "success"
+            pending = verdict == "success" and box.any_unsettled(connection)
             if pending:
                 box.changed(connection)
         if pending:
@@ -480,7 +480,7 @@ class Intents:
         elif seen is not None:
             knowledge.put_record(connection, seen, now)
         else:
-            knowledge.doubt_record(connection, kind, real, now)
+            knowledge.forget_record(connection, kind, real, now)
         if row.action == Action.CREATE:
             box.alias(connection, kind, row.record, real)
             box.claim(connection, kind, real)

@@ -8,7 +8,7 @@ answer may take effect for a while yet, so it ends LATE_EFFECT (a setting) after
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -55,8 +55,13 @@ def put_record(connection: Connection, seen: RecordSeen, stamp: int, state: str 
 
 
 def doubt_record(connection: Connection, kind: str, record: str, stamp: int) -> None:
-    """Nobody can say how the record is now."""
+    """Nobody can say how the record is now; how it was is kept."""
     _set(connection, kind, record, {"state": DOUBT, "stamp": stamp})
+
+
+def forget_record(connection: Connection, kind: str, record: str, stamp: int) -> None:
+    """Nobody can say how the record is now, nor does what it was tell anything of it."""
+    _set(connection, kind, record, {"state": DOUBT, "body": None, "stamp": stamp})
 
 
 def drop_record(connection: Connection, kind: str, record: str, stamp: int) -> None:
@@ -159,10 +164,34 @@ def unsettled(connection: Connection, kind: str, *, membership: bool, filters: S
     return any(fields is None or all(fields.get(name) == value for name, value in filters) for fields in sent)
 
 
+def may_be_listed(
+    connection: Connection, kind: str, filters: Sequence[tuple[str, str]], changing: Collection[str]
+) -> bool:
+    """Whether a record in doubt may be in the list that these filters let through.
+
+    `changing`: the records that accepted writes may bring into the list.
+    """
+    doubtful = select(records.c.id, records.c.body).where(records.c.type == kind, records.c.state == DOUBT)
+    for row in connection.execute(doubtful).all():
+        if not filters or row.body is None or row.id in changing:
+            return True
+        was = orjson.loads(row.body)
+        if all(was.get(name) is None or str(was[name]) == value for name, value in filters):
+            return True
+        query = select(writes.c.fields).where(writes.c.type == kind, writes.c.record == row.id)
+        for sent in connection.scalars(query.where(writes.c.outcome.in_(("open", "unknown")))):
+            if sent is None or orjson.loads(sent).keys() & {name for name, _ in filters}:
+                return True
+    return False
+
+
 def filter_fields(contract: Contract, endpoint: Endpoint, body: bytes) -> str | None:
-    """The fields of a create by which its resource's list can be filtered, as text; None when that cannot be told."""
+    """The fields that a write gives of those by which its resource's list can be filtered, as text, in JSON; None when
+    that cannot be told. Of a create all of them: what it does not give is null."""
     listing = contract.endpoint_for(endpoint.resource or "", Action.LIST)
-    if endpoint.action is not Action.CREATE or listing is None:
+    if endpoint.action is Action.DELETE:
+        return "{}"
+    if listing is None:
         return None
     try:
         sent = orjson.loads(body)
@@ -170,7 +199,10 @@ def filter_fields(contract: Contract, endpoint: Endpoint, body: bytes) -> str | 
         return None
     if not isinstance(sent, dict):
         return None
-    plain = {name: sent.get(name) for name in listing.filters}
+    if any(isinstance(value, (dict, list)) for value in sent.values()):
+        return None
+    created = endpoint.action is Action.CREATE
+    plain = {name: sent.get(name) for name in listing.filters if created or name in sent}
     if any(value is not None and type(value) not in (int, str) for value in plain.values()):
         return None
     return orjson.dumps({name: None if value is None else str(value).strip() for name, value in plain.items()}).decode()

@@ -148,12 +148,12 @@ class Library:
             return DontKnow("unverified")
         if knowledge.unsettled(connection, resource.name, membership=True, filters=pairs):
             return DontKnow("unsettled_write")
-        rows = connection.execute(
-            select(records.c.state, records.c.body).where(records.c.type == resource.name, records.c.state != GONE)
-        ).all()
-        if any(row.state == DOUBT for row in rows):
+        names = {name for name, _ in pairs}
+        changing = {write.record for write in view.pending.get(resource.name, ()) if names & write.fields.keys()}
+        if knowledge.may_be_listed(connection, resource.name, pairs, changing):
             return DontKnow("in_doubt")
-        bodies = [row.body for row in rows]
+        known = (records.c.type == resource.name) & (records.c.state == KNOWN)
+        bodies = connection.scalars(select(records.c.body).where(known)).all()
         return self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)
 
     def _view(

@@ -296,6 +296,11 @@ def unsettled(connection: Connection, states: Iterable[str] = UNSETTLED) -> Sequ
     return connection.execute(select(*columns).where(outbox.c.state.in_(tuple(states))).order_by(outbox.c.seq)).all()
 
 
+def any_unsettled(connection: Connection) -> bool:
+    """Whether there is an entry that is not settled."""
+    return connection.scalar(select(outbox.c.seq).where(outbox.c.state.in_(UNSETTLED)).limit(1)) is not None
+
+
 def first_pending(connection: Connection, kind: str) -> Any:
     """The resource's oldest entry of which nothing was sent, or None."""
     columns = [column for column in outbox.c if column is not outbox.c.sealed]

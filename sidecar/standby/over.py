@@ -24,15 +24,15 @@ _REPLACED = frozenset(("content-encoding", "content-length", "etag", "last-modif
 def over_answer(
     resource: Resource, endpoint: Endpoint, match: Match, request: Request, response: Response, view: Snapshot,
     newer: Newer, only: str | None,
-) -> Response | None:  # fmt: skip
-    """The answer as users must see it, or None when it is right as it is.
+) -> Response | DontKnow | None:  # fmt: skip
+    """The answer as users must see it, None when it is right as it is, or DontKnow.
 
     `only`: the one caller who may see creates of theirs, where callers see different records.
     """
     if only is not None:
         view = view.only(only, ids_in(resource, response))
     pending = view.pending.get(resource.name, ())
-    if not pending and not newer:
+    if (not pending and not newer) or (response.status == 404 and endpoint.action is Action.LIST):
         return None
     values = _values(resource, endpoint, response)
 
@@ -40,7 +40,7 @@ def over_answer(
         return view.is_claimed(resource.name, ident)
 
     if values is None:
-        return None
+        return DontKnow("unsettled_write")
     settled = {str(value.get(resource.id_field)): value for value in values}
     for ident, body in newer.items():
         if body is None:
@@ -56,7 +56,7 @@ def over_answer(
         return None
     made = _made(resource, endpoint, request, shown)
     if made is None:
-        return None
+        return DontKnow("unsettled_write")
     status, text = made
     kept = [(n, v) for n, v in response.headers if n.lower() not in _REPLACED]
     if response.status != status:
@@ -77,7 +77,7 @@ def ids_in(resource: Resource, response: Response) -> set[str]:
 def _values(resource: Resource, endpoint: Endpoint, response: Response) -> list[dict[str, Any]] | None:
     """The records in the answer, their URLs without origin; None for one that nothing can be laid over."""
     if response.status == 404:
-        return [] if endpoint.action is Action.READ else None
+        return []
     if endpoint.action is Action.LIST and not resource.list_matches_read:
         return None
     try:

@@ -99,15 +99,17 @@ class Standby:
                 self.intents.end(write, response, outcome, user)
 
     def accept(
-        self, write: Write, request: Request, request_id: str, headers: Headers, user: str, *, sent: bool,
-        answered: bool, under_way: bool,
+        self, write: Write, request: Request, request_id: str, headers: Headers, user: str, password: str, *,
+        sent: bool, answered: bool, under_way: bool,
     ) -> Answer | DontKnow | None:  # fmt: skip
-        """Takes a write over (Intents.accept). None: its answer has come after all."""
+        """Takes a write over (Intents.accept) from a caller whom the upstream has accepted, and who is known also
+        after a restart. None: its answer has come after all."""
         self._generation += 1
         with write.lock:
             if write.ended and under_way:
                 return None
             try:
+                self._callers.keep(user, password)
                 answer = self.intents.accept(
                     write, request, request_id, headers, user, sent=sent, answered=answered, under_way=under_way
                 )
@@ -240,22 +242,31 @@ class Standby:
 
     def is_waiting(self, kind: str | None) -> bool:
         """Whether writes to the resource are not settled, as far as this process knows."""
-        try:
-            return kind is not None and kind in self.outbox.snapshot().pending
-        except SQLAlchemyError:
-            return True
+        return kind is not None and kind in self._unsettled().pending
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""
-        return kind is not None and kind in self.outbox.snapshot().owned
+        return kind is not None and kind in self._unsettled().owned
 
-    def overlay(self, match: Match, request: Request, response: Response, user: str | None, t0: int) -> Response | None:
-        """The upstream's answer to a read that began at t0, with pending writes laid over it; None: as it is."""
+    def _unsettled(self) -> Snapshot:
+        """As of now; while the database is away, as of when it was last asked."""
+        try:
+            return self.outbox.snapshot()
+        except SQLAlchemyError:
+            return self.outbox.latest()
+
+    def overlay(
+        self, match: Match, request: Request, response: Response, user: str | None, t0: int
+    ) -> Response | DontKnow | None:
+        """The upstream's answer to a read that began at t0, with pending writes laid over it; None: as it is.
+        DontKnow: they cannot be laid over this one. Raises SQLAlchemyError."""
         endpoint = match.endpoint
-        view = self.outbox.snapshot()
-        if endpoint is None or endpoint.resource is None or not endpoint.safe or not view.touches(endpoint.resource):
+        if endpoint is None or endpoint.resource is None or not endpoint.safe:
             return None
         if endpoint.action not in (Action.LIST, Action.READ) or response.status not in (200, 404):
+            return None
+        view = self._unsettled()
+        if not view.touches(endpoint.resource):
             return None
         with self._reader.connect() as connection, connection.begin():
             newer = self._newer(connection, endpoint.resource, view, t0)
