@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import time
 from queue import SimpleQueue
 
 from sidecar.app import via
 from sidecar.contract import Contract, Endpoint
-from sidecar.gateway.access import credentials
+from sidecar.gateway.access import basic, credentials
 from sidecar.gateway.exchange import (
     AnsweredBy,
     Exchange,
@@ -103,10 +102,9 @@ class Errands:
 def own_fields(settings: Settings) -> Headers:
     """The fields of a call in nobody's particular name: with BACKFILL_CREDENTIALS."""
     user, password = settings.backfill_credentials or ("", "")
-    token = base64.b64encode(f"{user}:{password}".encode()).decode()
     return [
         ("Host", settings.require_upstream().split("//", 1)[1].split("/", 1)[0]),
-        ("Authorization", f"Basic {token}"),
+        ("Authorization", basic(user, password)),
         ("Accept", "application/json"),
         ("User-Agent", "understudy-backfill"),
         ("traceparent", traceparent(None)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -23,12 +24,15 @@ from sidecar.gateway.wire import Call
 from sidecar.record.recorder import Recorder
 from sidecar.settings import Settings
 from sidecar.standby.lease import Lease
+from sidecar.standby.outbox import prune
 from sidecar.standby.replay import Replayer
 from sidecar.standby.standby import Standby
 
 log = logging.getLogger(__name__)
 TICK: Final = 0.1
 LANES: Final = 4
+PRUNE_EVERY: Final = 60.0
+"""Seconds."""
 REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
 
 
@@ -49,6 +53,7 @@ class Replaying:
             contract, self._engine, self._standby.intents, self._standby.outbox, self._standby.seal(), self._lease,
             self._send, self._may_send, settings.replay_credentials,
         )  # fmt: skip
+        self._pruned = time.monotonic()
         self._busy: dict[str, threading.Thread] = {}
         self._probing: dict[str, threading.Thread] = {}
 
@@ -64,6 +69,7 @@ class Replaying:
                 for kind in self._replayer.due():
                     self._start(self._busy, kind, lambda kind=kind: self._lane(kind, stop))  # type: ignore[misc]
                 self._probe()
+                self._prune()
             except SQLAlchemyError:
                 log.exception("replay has no database", extra={"fields": {"event.action": "replay_failed"}})
                 stop.wait(1)
@@ -98,6 +104,12 @@ class Replaying:
         attempt = result.attempt
         self._switchboard.observe(endpoint.id, attempt.outcome is Outcome.SUCCESS, attempt.error in REFUSED)
         return result
+
+    def _prune(self) -> None:
+        if time.monotonic() - self._pruned > PRUNE_EVERY:
+            self._pruned = time.monotonic()
+            with self._engine.begin() as connection:
+                prune(connection, time.time_ns())
 
     def _probe(self) -> None:
         """Half-open reads are tried by us too, so that an endpoint comes back though nobody asks for it."""

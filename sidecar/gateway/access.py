@@ -53,3 +53,8 @@ class TestTraffic:
         if self._headers and any((name.lower(), value.strip()) in self._headers for name, value in request.headers):
             return Client.TEST
         return Client.USER
+
+
+def basic(user: str, password: str) -> str:
+    """The Authorization field of these credentials."""
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"

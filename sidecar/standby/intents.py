@@ -133,17 +133,12 @@ class Intents:
             return True
         if box.dangling(connection, self._contract.resources[kind].references, fields):
             return True
-        return deletes and any(self._refers(row, kind, record) for row in entries)
+        return deletes and any(box.refers(self._contract, row, kind, record) for row in entries)
 
     def _under_way(self, connection: Connection, kind: str, record: str) -> bool:
         query = select(func.count()).select_from(writes)
         open_ = query.where(writes.c.type == kind, writes.c.record == record, writes.c.ended.is_(None))
         return bool(connection.scalar(open_))
-
-    def _refers(self, row: Any, kind: str, record: str | None) -> bool:
-        references = self._contract.resources[row.type].references
-        fields = orjson.loads(row.fields)
-        return any(target == kind and str(fields.get(name)) == record for name, target in references.items())
 
     # After an answer, or none -------------------------------------------------------------------------------------
 
@@ -267,7 +262,7 @@ class Intents:
                 self._sign_in(connection, resource, draft, password)
             if draft.action is Action.CREATE:
                 knowledge.see_created(connection, self._contract, write.kind, draft.record, user)
-            shape = _reply(connection, write.endpoint.id, "good")
+            shape = knowledge.shape(connection, write.endpoint.id, "good")
             sample = self._sample(connection, resource)
             box.changed(connection)
         self._outbox.touch()
@@ -285,7 +280,7 @@ class Intents:
         fields = box.resolved(connection, resource.references, fields)
         for name, kind in resource.references.items():
             if fields.get(name) is not None and self._is_absent(connection, kind, str(fields[name])):
-                return _refusal(_reply(connection, write.endpoint.id, "refused") or REFUSED)
+                return _refusal(knowledge.shape(connection, write.endpoint.id, "refused") or REFUSED)
         if action is Action.CREATE:
             ident = self._next_own(connection, write.kind) if owned else box.next_provisional(connection)
             body = new_record(resource, fields, ident, at, self._sample(connection, resource))
@@ -297,7 +292,9 @@ class Intents:
         if isinstance(current, DontKnow) and (action is not Action.DELETE or current.reason == "unverified"):
             return current
         if current is None:
-            return missing(_reply(connection, _read_id(self._contract, write.kind), "missing") or NOT_FOUND, 0.0)
+            return missing(
+                knowledge.shape(connection, _read_id(self._contract, write.kind), "missing") or NOT_FOUND, 0.0
+            )
         base = None if isinstance(current, DontKnow) else current
         return Pending(0, write.kind, action, write.record, fields, base, user, at)
 
@@ -532,13 +529,6 @@ def _refusal(shape: Shape) -> Answer:
 def _read_id(contract: Contract, kind: str) -> str:
     endpoint = contract.endpoint_for(kind, Action.READ)
     return endpoint.id if endpoint is not None else ""
-
-
-def _reply(connection: Connection, endpoint: str, kind: str) -> Shape | None:
-    row = connection.execute(
-        select(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind)
-    ).one_or_none()
-    return None if row is None else Shape(row.status, row.content_type, row.body)
 
 
 def _json(body: bytes) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, sele
 
 from sidecar.contract import Action, Contract, Endpoint
 from sidecar.standby import outbox
+from sidecar.standby.answer import Shape
 from sidecar.standby.callers import bump
 from sidecar.standby.learn import ListSeen, RecordMissing, RecordSeen
 from sidecar.standby.store import (
@@ -146,6 +147,18 @@ def see_reply(connection: Connection, endpoint: str, kind: str, status: int, con
     connection.execute(delete(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind))
     row = {"status": status, "content_type": content_type[:200], "body": body, "observed": time.time_ns()}
     connection.execute(insert(replies).values(endpoint=endpoint, kind=kind, **row))
+
+
+def reply(connection: Connection, endpoint: str, kind: str) -> Any:
+    """The upstream's own words (store.replies), or None."""
+    query = select(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind)
+    return connection.execute(query).one_or_none()
+
+
+def shape(connection: Connection, endpoint: str, kind: str) -> Shape | None:
+    """How the upstream was seen to answer."""
+    row = reply(connection, endpoint, kind)
+    return None if row is None else Shape(row.status, row.content_type, row.body)
 
 
 def is_private(connection: Connection, contract: Contract, kind: str) -> bool:

@@ -73,7 +73,7 @@ class Library:
         return named[0].id if len(named) == 1 and not doubtful else None
 
     def _page(self, connection: Connection, endpoint: Endpoint) -> Answer | DontKnow:
-        row = _reply(connection, endpoint.id, "page")
+        row = knowledge.reply(connection, endpoint.id, "page")
         if row is None:
             return DontKnow("never_seen")
         return Answer(row.status, [("Content-Type", row.content_type)], row.body, _age(row.observed))
@@ -112,7 +112,7 @@ class Library:
         if row is not None and row.state == DOUBT:
             return DontKnow("in_doubt")
         if row is not None and row.state == KNOWN:
-            shape = _shape(connection, endpoint.id, "good") or Shape()
+            shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
             observed = max(row.observed, whole.observed if whole and whole.complete else 0)
             return item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
         if private or not verified:
@@ -121,7 +121,7 @@ class Library:
             return DontKnow("unsettled_write")  # an unclear create may have made just this record
         if (row is not None and row.state == GONE) or (whole is not None and whole.complete):
             observed = row.observed if row is not None else whole.observed if whole else 0
-            return missing(_shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
+            return missing(knowledge.shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
         return DontKnow("never_seen")
 
     def _list(
@@ -191,7 +191,7 @@ class Library:
         verified: bool,
         view: Snapshot,
     ) -> Answer | DontKnow:
-        shape = _shape(connection, endpoint.id, "good") or Shape()
+        shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
         pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
         values = [orjson.loads(body) for body in bodies]
         pending = view.pending.get(resource.name)
@@ -222,20 +222,10 @@ class Library:
             base, observed = [orjson.loads(row.body)] if row.state == KNOWN else [], row.observed
         values = laid_over(resource, base, pending, lambda ident: view.is_claimed(resource.name, ident))
         if not values:
-            return missing(_shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
-        shape = _shape(connection, endpoint.id, "good") or Shape()
+            return missing(knowledge.shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
+        shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
         body = orjson.dumps(values[0]).decode()
         return item(resource, body, request, Shape(200, shape.content_type), _age(observed), unverified)
-
-
-def _reply(connection: Connection, endpoint: str, kind: str) -> Any:
-    query = select(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind)
-    return connection.execute(query).one_or_none()
-
-
-def _shape(connection: Connection, endpoint: str, kind: str) -> Shape | None:
-    row = _reply(connection, endpoint, kind)
-    return None if row is None else Shape(row.status, row.content_type, row.body)
 
 
 def _sighted(connection: Connection, caller: str, kind: str, record: str) -> bool:

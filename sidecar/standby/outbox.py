@@ -29,6 +29,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    delete,
     func,
     insert,
     select,
@@ -75,6 +76,9 @@ outbox: Final = Table(
 """`record`: the id by which the user knows the record; of a create, its provisional one. `fields`: JSON that was sent,
 less secrets. `body`: the record as answered. `base`: the record before. `due` and `settled` are stamps."""
 
+OPEN: Final = tuple(column for column in outbox.c if column is not outbox.c.sealed)
+"""All but the sealed request."""
+
 aliases: Final = Table(
     "aliases",
     metadata,
@@ -93,6 +97,10 @@ made: Final = Table(
 )
 """Upstream ids that settled creates are known to have made: an unclear one did not."""
 
+KEPT: Final = 30 * 86400 * 10**9
+"""ns for which settled and discarded entries can be looked up; what became of their ids is known for ever."""
+CLAIMS: Final = 600 * 10**9
+"""ns before the oldest unclear create from which on settled creates are told from it: longer than any call lasts."""
 RECENT: Final = 120 * 10**9
 """ns for which settled entries are still laid over answers that began before they were settled."""
 VERSION: Final = "outbox_version"
@@ -231,7 +239,7 @@ class Outbox:
             any_sent = any_sent or row.sent
             held = self._held.get(row.id)
             if held is None or held.sent != row.sent or self._dangles(held):
-                whole = connection.execute(select(outbox).where(outbox.c.id == row.id)).one()
+                whole = connection.execute(select(*OPEN).where(outbox.c.id == row.id)).one()
                 held = pending(connection, self._contract, whole)
             kept[row.id] = held
             by_type.setdefault(row.type, []).append(held)
@@ -292,8 +300,7 @@ def next_provisional(connection: Connection) -> int:
 
 def unsettled(connection: Connection, states: Iterable[str] = UNSETTLED) -> Sequence[Any]:
     """The entries in these states, in order, without their sealed requests."""
-    columns = [column for column in outbox.c if column is not outbox.c.sealed]
-    return connection.execute(select(*columns).where(outbox.c.state.in_(tuple(states))).order_by(outbox.c.seq)).all()
+    return connection.execute(select(*OPEN).where(outbox.c.state.in_(tuple(states))).order_by(outbox.c.seq)).all()
 
 
 def any_unsettled(connection: Connection) -> bool:
@@ -303,17 +310,15 @@ def any_unsettled(connection: Connection) -> bool:
 
 def first_pending(connection: Connection, kind: str) -> Any:
     """The resource's oldest entry of which nothing was sent, or None."""
-    columns = [column for column in outbox.c if column is not outbox.c.sealed]
     mine = (outbox.c.type == kind) & (outbox.c.state == State.PENDING)
-    return connection.execute(select(*columns).where(mine).order_by(outbox.c.seq).limit(1)).one_or_none()
+    return connection.execute(select(*OPEN).where(mine).order_by(outbox.c.seq).limit(1)).one_or_none()
 
 
 def about(connection: Connection, kind: str, record: str) -> Sequence[Any]:
     """The unsettled entries about one record, by any id that it has had, in order."""
     names = connection.scalars(select(aliases.c.id).where(aliases.c.type == kind, aliases.c.real == record)).all()
-    columns = [column for column in outbox.c if column is not outbox.c.sealed]
     mine = (outbox.c.type == kind) & outbox.c.record.in_([record, *names]) & outbox.c.state.in_(UNSETTLED)
-    return connection.execute(select(*columns).where(mine).order_by(outbox.c.seq)).all()
+    return connection.execute(select(*OPEN).where(mine).order_by(outbox.c.seq)).all()
 
 
 def deleting(connection: Connection, kind: str) -> set[str]:
@@ -321,6 +326,21 @@ def deleting(connection: Connection, kind: str) -> set[str]:
     deletes = (outbox.c.type == kind) & (outbox.c.action == Action.DELETE) & outbox.c.state.in_(UNSETTLED)
     names = connection.scalars(select(outbox.c.record).where(deletes)).all()
     return {real_id(connection, kind, name) or name for name in names}
+
+
+def refers(contract: Contract, row: Any, kind: str, record: str | None) -> bool:
+    """Whether an entry's fields refer to this record."""
+    references, fields = contract.resources[row.type].references, orjson.loads(row.fields)
+    return any(target == kind and str(fields.get(name)) == record for name, target in references.items())
+
+
+def prune(connection: Connection, now: int) -> None:
+    """Drops what nobody can need any more. `now` in ns since the epoch."""
+    old = outbox.c.state.in_((State.SETTLED, State.DISCARDED)) & (outbox.c.accepted_at < now - KEPT)
+    connection.execute(delete(outbox).where(old))
+    unclear = outbox.c.state.in_(UNSETTLED) & outbox.c.sent
+    oldest = connection.scalar(select(func.min(outbox.c.accepted_at)).where(unclear)) or now
+    connection.execute(delete(made).where(made.c.stamp < oldest - CLAIMS))
 
 
 def change(connection: Connection, ident: str, **values: Any) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, select
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint
+from sidecar.gateway.access import basic
 from sidecar.gateway.exchange import Headers, Outcome, Request, Response
 from sidecar.gateway.upstream import Result
 from sidecar.gateway.validate import Unreadable, plain_body
@@ -113,14 +114,9 @@ class Replayer:
                 return True
             if other.type == row.type and other.user == row.user and other.state != State.PARKED:
                 return True
-            if deletes and self._refers(other, row.type, known):
+            if deletes and box.refers(self._contract, other, row.type, known):
                 return True
         return False
-
-    def _refers(self, row: Any, kind: str, record: str) -> bool:
-        fields = orjson.loads(row.fields)
-        references = self._contract.resources[row.type].references
-        return any(target == kind and str(fields.get(name)) == record for name, target in references.items())
 
     # One entry ----------------------------------------------------------------------------------------------------
 
@@ -281,8 +277,5 @@ def _json_please(headers: Headers) -> Headers:
 
 def _with(call: Call, credentials: tuple[str, str]) -> Call:
     """The same call in another's name."""
-    import base64
-
-    token = base64.b64encode(":".join(credentials).encode()).decode()
     kept = [(n, v) for n, v in call.headers if n.lower() != "authorization"]
-    return Call(call.method, call.target, [*kept, ("Authorization", f"Basic {token}")], call.body, call.repeatable)
+    return Call(call.method, call.target, [*kept, ("Authorization", basic(*credentials))], call.body, call.repeatable)
