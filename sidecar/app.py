@@ -22,7 +22,12 @@ from sidecar.control import Sources, create_control
 from sidecar.database import create_all, open_engine
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
+from sidecar.gateway.guard import Guard
+from sidecar.gateway.habits import Habits
 from sidecar.gateway.handler import Handler
+from sidecar.gateway.people import People
+from sidecar.gateway.policies import load as load_policies
+from sidecar.gateway.rulebook import Rulebook
 from sidecar.gateway.slots import Slots
 from sidecar.gateway.switchboard import Switchboard
 from sidecar.gateway.upstream import Upstream
@@ -46,7 +51,7 @@ TICK: Final = 0.25
 
 def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
-    Contract.load(settings.contract)
+    load_policies(Contract.load(settings.contract), settings.contract)
     Seal(settings.seal_key_file)
     engine = open_engine(settings)
     create_all(engine)
@@ -114,11 +119,13 @@ def create_app(settings: Settings) -> Flask:
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap)
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
     watch = BodyWatch(settings.body_timeout)
-    handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings))
+    rulebook = Rulebook(load_policies(contract, settings.contract), engine, brake=settings.policy == "report")
+    guard = Guard(contract, rulebook, People(contract, engine), Habits(engine), standby, switchboard)
+    handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
-        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings)
+        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard
     )
-    worker = _Worker(settings, engine, standby, switchboard, journal, recorder, upstream, watch, metrics)
+    worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
     worker.start()
     _running.append(worker)
     return app
@@ -138,6 +145,7 @@ class _Worker:
     engine: Engine
     standby: Standby
     switchboard: Switchboard
+    guard: Guard
     journal: Journal
     recorder: Recorder
     upstream: Upstream
@@ -176,6 +184,7 @@ class _Worker:
         self.watch.tick()
         self.metrics.journal(self.journal)
         (self.settings.data / "alive").touch()
+        self.guard.refresh()
 
 
 _running: list[_Worker] = []

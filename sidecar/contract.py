@@ -75,6 +75,8 @@ class Endpoint:
     id_param: str | None = None
     numbers: frozenset[str] = frozenset()
     """Path parameters that are integers."""
+    accepts: frozenset[str] = frozenset()
+    """Media types of the request's body; none: the contract does not say."""
 
     @property
     def safe(self) -> bool:
@@ -268,6 +270,7 @@ class Contract:
             content.get("schema", {})
             for content in self._resolve(operation.get("requestBody", {})).get("content", {}).values()
         ]
+        accepts = self._resolve(operation.get("requestBody", {})).get("content", {})
         endpoint = Endpoint(
             id=str(operation["operationId"]),
             name=f"{method} {template}",
@@ -286,6 +289,7 @@ class Contract:
             takes_secrets=any(_secret_fields({"sent": self._resolve(part)}) for part in sent),
             id_param=names[0] if names else None,
             numbers=frozenset(p["name"] for p in parameters if p.get("schema", {}).get("type") == "integer"),
+            accepts=frozenset(media.lower() for media in accepts),
         )
         if endpoint.id in self.endpoints:
             raise self._error(f"{where}.operationId", "an id of its own", endpoint.id)

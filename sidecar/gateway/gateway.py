@@ -25,6 +25,7 @@ from sidecar.gateway.exchange import (
     uuid7,
 )
 from sidecar.gateway.framing import BodyWatch, Refusal, read_request, received
+from sidecar.gateway.guard import Guard
 from sidecar.gateway.handler import Handler
 from sidecar.gateway.headers import has_passed
 from sidecar.gateway.problem import phrase, problem
@@ -44,9 +45,10 @@ class Gateway:
 
     def __init__(
         self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics, watch: BodyWatch,
-        via: str,
+        via: str, guard: Guard,
     ) -> None:  # fmt: skip
         self._app = app
+        self._guard = guard
         self._settings = settings
         self._handler = handler
         self._recorder = recorder
@@ -80,6 +82,7 @@ class Gateway:
             response, close = problem(refusal.status, refusal.detail), True
         self._finish(exchange, response, environ.get("gunicorn.socket"), clock)
         response = self._record(exchange, response)
+        self._guard.observe(exchange)
         response.headers = _fields(exchange, response)
         if server is not None:
             server.version = "understudy"
