@@ -33,8 +33,10 @@ from sidecar.gateway.switchboard import Switchboard
 from sidecar.gateway.upstream import Upstream
 from sidecar.gateway.wire import Wire
 from sidecar.metrics import Metrics
+from sidecar.policy_plane import PolicyPlane
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
+from sidecar.record.stores.opening import open_store
 from sidecar.settings import Settings
 from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
@@ -119,8 +121,9 @@ def create_app(settings: Settings) -> Flask:
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap)
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
     watch = BodyWatch(settings.body_timeout)
-    rulebook = Rulebook(load_policies(contract, settings.contract), engine, brake=settings.policy == "report")
-    guard = Guard(contract, rulebook, People(contract, engine), Habits(engine), standby, switchboard)
+    guard = Guard(
+        contract, _rulebook(settings, contract, engine), People(contract, engine), Habits(engine), standby, switchboard
+    )
     handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
         app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard
@@ -129,6 +132,10 @@ def create_app(settings: Settings) -> Flask:
     worker.start()
     _running.append(worker)
     return app
+
+
+def _rulebook(settings: Settings, contract: Contract, engine: Engine) -> Rulebook:
+    return Rulebook(load_policies(contract, settings.contract), engine, brake=settings.policy == "report")
 
 
 def _answer() -> FlaskResponse:
@@ -203,6 +210,7 @@ def create_control_app(settings: Settings) -> Flask:
     engine = open_engine(settings)
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
+    rulebook = _rulebook(settings, contract, engine)
     sources = Sources(
         desk=Desk(engine, standby.outbox),
         promotion=Promotion(
@@ -213,18 +221,20 @@ def create_control_app(settings: Settings) -> Flask:
         backfill=lambda: told(settings, "backfill"),
         parity_counts=lambda name: standby.parity.scores().get(name, {}),
         parity_samples=standby.parity.sampled,
+        routes=PolicyPlane(contract, engine, rulebook, lambda: open_store(settings)).routes(),
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
-    threading.Thread(target=_look, args=(standby, switchboard), name="tick", daemon=True).start()
+    threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
     return app
 
 
-def _look(standby: Standby, switchboard: Switchboard) -> None:
+def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
     """Keeps the control plane's view of the shared state fresh."""
     while True:
         try:
             switchboard.tick()
             standby.refresh()
+            rulebook.refresh()
         except Exception:
             log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
         time.sleep(TICK)

@@ -18,6 +18,7 @@ import click
 
 from sidecar import __version__, client
 from sidecar.client import ControlError
+from sidecar.policy_commands import policy
 from sidecar.settings import SettingError, Settings, strangers
 
 
@@ -211,6 +212,9 @@ def audit_export(settings: Settings, out: Path | None) -> None:
     finally:
         if out:
             stream.close()
+
+
+understudy.add_command(policy)
 
 
 def main() -> None:
