@@ -221,7 +221,13 @@ def create_control_app(settings: Settings) -> Flask:
         backfill=lambda: told(settings, "backfill"),
         parity_counts=lambda name: standby.parity.scores().get(name, {}),
         parity_samples=standby.parity.sampled,
-        routes=PolicyPlane(contract, engine, rulebook, lambda: open_store(settings)).routes(),
+        routes=PolicyPlane(
+            contract,
+            engine,
+            rulebook,
+            lambda: open_store(settings),
+            lambda: told(settings, "shipper").get("oldest_seconds"),
+        ).routes(),  # fmt: skip
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()

@@ -23,6 +23,8 @@ from sidecar.standby.store import credentials, revocations
 
 log = logging.getLogger(__name__)
 WEEK: Final = 7 * 86_400 * 10**9
+LAG: Final = 60.0
+"""Seconds that the event store may be behind when the past is to decide."""
 Route = tuple[str, str, Callable[..., Any]]
 
 
@@ -30,13 +32,16 @@ class PolicyPlane:
     """Its routes, for `create_control`."""
 
     def __init__(
-        self, contract: Contract, engine: Engine, rulebook: Rulebook, open_store: Callable[[], EventStore]
-    ) -> None:
+        self, contract: Contract, engine: Engine, rulebook: Rulebook, open_store: Callable[[], EventStore],
+        behind: Callable[[], float | None] = lambda: 0.0,
+    ) -> None:  # fmt: skip
+        """`behind`: the age in seconds of the oldest exchange that the event store does not have; None: unknown."""
         self._contract = contract
         self._reader = engine.execution_options(writes=False)
         self._rulebook = rulebook
         self._people = People(contract, engine)
         self._open_store = open_store
+        self._behind = behind
 
     def routes(self) -> list[Route]:
         return [
@@ -70,6 +75,10 @@ class PolicyPlane:
         force = body_field(body, "force", bool, False)
         would = []
         if not force:
+            behind = self._behind()
+            if behind is None or behind > LAG:
+                lag = "an unknown time" if behind is None else f"{behind:.0f} s"
+                raise Problem(409, f"the event store is {lag} behind the journal: nobody can say who would be stopped")
             found = self._replayed([self._known(policy)], WEEK)["policies"][policy]
             would = [row for row in found["stopped"] if row["legitimate"]]
         if would:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.upstream import AMES, HOLT, Upstream, basic
 
 ZORN = {"Authorization": basic("Dr Zorn"), "Accept": "application/json"}
 OWN = {"Dr Ames": 1, "Dr Holt": 2, "Dr Zorn": 3}
+"""Whose staff_id is whose."""
 POLICY = "author_is_caller"
 
 
@@ -31,7 +34,13 @@ def sidecar(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with Sidecar(upstream.url, data, workers="2", threads="8", deadline="700ms", upstream_timeout="2s") as running:
         for who in (HOLT, AMES, ZORN):
             assert running.ask("GET", "/staffs/me", who).status == 200
+        until(lambda: {row[0] for row in told_apart(data)} == OWN.keys(), what="all three are known")
         yield running
+
+
+def told_apart(data: Path) -> list[tuple[str]]:
+    with closing(sqlite3.connect(data / "understudy.db")) as database:
+        return database.execute("SELECT caller FROM identities").fetchall()
 
 
 def note(sidecar: Sidecar, who: dict[str, str], author: int, title: str = "Round") -> Got:
@@ -45,9 +54,9 @@ def report(sidecar: Sidecar, name: str = POLICY) -> list[dict[str, Any]]:
 
 
 def shipped(sidecar: Sidecar) -> None:
-    """The event store has all that happened."""
-    time.sleep(0.3)
-    until(lambda: sidecar.plane("GET", "/shipper").json().get("unshipped") == 0, what="all shipped")
+    """The event store has all that users did."""
+    happened = sum(e["understudy"]["purpose"] == "user" for e in sidecar.events())
+    until(lambda: sidecar.plane("GET", "/policies/report").json()["requests"] >= happened, what="all shipped")
 
 
 def test_observe_report_refuse_except_enforce(sidecar: Sidecar, upstream: Upstream) -> None:
