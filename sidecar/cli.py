@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from sidecar import __version__, client
+from sidecar.audit_commands import audit_affected, audit_undo
 from sidecar.client import ControlError
 from sidecar.policy_commands import policy
 from sidecar.settings import SettingError, Settings, strangers
@@ -215,6 +216,8 @@ def audit_export(settings: Settings, out: Path | None) -> None:
 
 
 understudy.add_command(policy)
+audit.add_command(audit_affected)
+audit.add_command(audit_undo)
 
 
 def main() -> None:
