@@ -1,4 +1,4 @@
-"""What a user's writes touched, from the recorded exchanges, and how each would be put back. Reads the event store only.
+"""What a user's writes touched, from the recorded exchanges, and how each would be put back. Reads the store only.
 
 Before and after are what the upstream itself showed: after, in the write's own answer; before, in the last earlier
 answer that shows the record. Where that cannot be told (a body was not kept, a write between was unclear) it is

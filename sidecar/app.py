@@ -27,6 +27,7 @@ from sidecar.gateway.habits import Habits
 from sidecar.gateway.handler import Handler
 from sidecar.gateway.people import People
 from sidecar.gateway.policies import load as load_policies
+from sidecar.gateway.results import Results
 from sidecar.gateway.rulebook import Rulebook
 from sidecar.gateway.slots import Slots
 from sidecar.gateway.switchboard import Switchboard
@@ -125,8 +126,12 @@ def create_app(settings: Settings) -> Flask:
         contract, _rulebook(settings, contract, engine), People(contract, engine), Habits(engine), standby, switchboard
     )
     handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
+    results = None
+    if settings.store_results == "on":
+        people = People(contract, engine)
+        results = Results(contract, people, standby, switchboard, upstream, via(settings), settings.max_answer)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
-        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard
+        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard, results
     )
     worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
     worker.start()

@@ -217,6 +217,9 @@ class Settings:
         one_of("report", "enforce"),
         "`report`: no access policy denies, whatever its own mode; revocations hold.",
     )
+    store_results: str = setting(
+        "off", one_of("off", "on"), "Whether results of calls are stored where the contract says so (screenings)."
+    )
     test_headers: tuple[tuple[str, str], ...] = setting(
         "", header_pairs, "Fields that mark test traffic: `Name: value`."
     )
