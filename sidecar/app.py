@@ -22,14 +22,22 @@ from sidecar.control import Sources, create_control
 from sidecar.database import create_all, open_engine
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
+from sidecar.gateway.guard import Guard
+from sidecar.gateway.habits import Habits
 from sidecar.gateway.handler import Handler
+from sidecar.gateway.people import People
+from sidecar.gateway.policies import load as load_policies
+from sidecar.gateway.results import Results
+from sidecar.gateway.rulebook import Rulebook
 from sidecar.gateway.slots import Slots
 from sidecar.gateway.switchboard import Switchboard
 from sidecar.gateway.upstream import Upstream
 from sidecar.gateway.wire import Wire
 from sidecar.metrics import Metrics
+from sidecar.policy_plane import PolicyPlane
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
+from sidecar.record.stores.opening import open_store
 from sidecar.settings import Settings
 from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
@@ -46,7 +54,7 @@ TICK: Final = 0.25
 
 def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
-    Contract.load(settings.contract)
+    load_policies(Contract.load(settings.contract), settings.contract)
     Seal(settings.seal_key_file)
     engine = open_engine(settings)
     create_all(engine)
@@ -114,14 +122,25 @@ def create_app(settings: Settings) -> Flask:
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap)
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
     watch = BodyWatch(settings.body_timeout)
-    handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings))
-    app.wsgi_app = Gateway(  # type: ignore[method-assign]
-        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings)
+    guard = Guard(
+        contract, _rulebook(settings, contract, engine), People(contract, engine), Habits(engine), standby, switchboard
     )
-    worker = _Worker(settings, engine, standby, switchboard, journal, recorder, upstream, watch, metrics)
+    handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
+    results = None
+    if settings.store_results == "on":
+        people = People(contract, engine)
+        results = Results(contract, people, standby, switchboard, upstream, via(settings), settings.max_answer)
+    app.wsgi_app = Gateway(  # type: ignore[method-assign]
+        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard, results
+    )
+    worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
     worker.start()
     _running.append(worker)
     return app
+
+
+def _rulebook(settings: Settings, contract: Contract, engine: Engine) -> Rulebook:
+    return Rulebook(load_policies(contract, settings.contract), engine, brake=settings.policy == "report")
 
 
 def _answer() -> FlaskResponse:
@@ -138,6 +157,7 @@ class _Worker:
     engine: Engine
     standby: Standby
     switchboard: Switchboard
+    guard: Guard
     journal: Journal
     recorder: Recorder
     upstream: Upstream
@@ -176,6 +196,7 @@ class _Worker:
         self.watch.tick()
         self.metrics.journal(self.journal)
         (self.settings.data / "alive").touch()
+        self.guard.refresh()
 
 
 _running: list[_Worker] = []
@@ -194,6 +215,7 @@ def create_control_app(settings: Settings) -> Flask:
     engine = open_engine(settings)
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
+    rulebook = _rulebook(settings, contract, engine)
     sources = Sources(
         desk=Desk(engine, standby.outbox),
         promotion=Promotion(
@@ -204,18 +226,26 @@ def create_control_app(settings: Settings) -> Flask:
         backfill=lambda: told(settings, "backfill"),
         parity_counts=lambda name: standby.parity.scores().get(name, {}),
         parity_samples=standby.parity.sampled,
+        routes=PolicyPlane(
+            contract,
+            engine,
+            rulebook,
+            lambda: open_store(settings),
+            lambda: told(settings, "shipper").get("oldest_seconds"),
+        ).routes(),  # fmt: skip
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
-    threading.Thread(target=_look, args=(standby, switchboard), name="tick", daemon=True).start()
+    threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
     return app
 
 
-def _look(standby: Standby, switchboard: Switchboard) -> None:
+def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
     """Keeps the control plane's view of the shared state fresh."""
     while True:
         try:
             switchboard.tick()
             standby.refresh()
+            rulebook.refresh()
         except Exception:
             log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
         time.sleep(TICK)

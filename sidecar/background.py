@@ -27,6 +27,7 @@ from sidecar.record.offsets import started
 from sidecar.record.recorder import Recorder
 from sidecar.record.shipper import Report, Shipper
 from sidecar.record.stores import EventStore, StoreUnavailable
+from sidecar.record.stores.opening import open_store
 from sidecar.replaying import Replaying
 from sidecar.settings import Settings
 from sidecar.standby.backfill import Backfill
@@ -34,26 +35,11 @@ from sidecar.standby.standby import Standby
 from sidecar.status import backfill_asked, tell
 from sidecar.telemetry import setup_sentry
 
+__all__ = ["Background", "known_checkpoints", "open_store"]
 log = logging.getLogger(__name__)
 IDLE: Final = 0.5
 AGAIN: Final = 5.0
 """Seconds between rounds of backfill: what could not be had now is asked for again, gently."""
-
-
-def open_store(settings: Settings) -> EventStore:
-    """The event store that the settings name."""
-    if settings.elasticsearch:
-        from sidecar.record.stores.elastic import ElasticStore
-
-        return ElasticStore(
-            settings.elasticsearch,
-            settings.elasticsearch_api_key,
-            retention=settings.retention,
-            body_retention=settings.body_retention,
-        )
-    from sidecar.record.stores.embedded import EmbeddedStore
-
-    return EmbeddedStore(settings.data / "events.db")
 
 
 def known_checkpoints(settings: Settings) -> Mapping[str, tuple[int, str]]:

@@ -17,7 +17,9 @@ from typing import Any
 import click
 
 from sidecar import __version__, client
+from sidecar.audit_commands import audit_affected, audit_undo
 from sidecar.client import ControlError
+from sidecar.policy_commands import policy
 from sidecar.settings import SettingError, Settings, strangers
 
 
@@ -211,6 +213,11 @@ def audit_export(settings: Settings, out: Path | None) -> None:
     finally:
         if out:
             stream.close()
+
+
+understudy.add_command(policy)
+audit.add_command(audit_affected)
+audit.add_command(audit_undo)
 
 
 def main() -> None:

@@ -22,16 +22,16 @@ class ControlError(Exception):
         self.status = status
 
 
-def get(settings: Settings, path: str) -> Any:
+def get(settings: Settings, path: str, timeout: float = TIMEOUT) -> Any:
     """The JSON at `path`. Raises ControlError."""
-    return _ask(settings, "GET", path, None)
+    return _ask(settings, "GET", path, None, timeout=timeout)
 
 
-def post(settings: Settings, path: str, body: Any = None, by: str | None = None) -> Any:
+def post(settings: Settings, path: str, body: Any = None, by: str | None = None, timeout: float = TIMEOUT) -> Any:
     """Posts `body` as JSON with CONTROL_TOKEN and returns the answer's JSON. Raises ControlError."""
     if not settings.control_token:
         raise ControlError(f"{PREFIX}CONTROL_TOKEN is not set: actions need the sidecar's token")
-    return _ask(settings, "POST", path, {} if body is None else body, by)
+    return _ask(settings, "POST", path, {} if body is None else body, by, timeout)
 
 
 class Control:
@@ -54,7 +54,7 @@ def segment(value: str) -> str:
     return quote(value, safe="")
 
 
-def _ask(settings: Settings, method: str, path: str, body: Any, by: str | None = None) -> Any:
+def _ask(settings: Settings, method: str, path: str, body: Any, by: str | None = None, timeout: float = TIMEOUT) -> Any:
     host, port = settings.control_listen
     host = _ANYWHERE.get(host, host)
     where = f"{host}:{port}"
@@ -66,7 +66,7 @@ def _ask(settings: Settings, method: str, path: str, body: Any, by: str | None =
     content = None if body is None else json.dumps(body).encode()
     if content is not None:
         headers["Content-Type"] = "application/json"
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request(method, path, content, headers)
         answer = connection.getresponse()
@@ -74,7 +74,7 @@ def _ask(settings: Settings, method: str, path: str, body: Any, by: str | None =
     except ConnectionRefusedError:
         raise ControlError(f"the sidecar's control plane does not answer at {where} (is it running?)") from None
     except TimeoutError:
-        raise ControlError(f"the sidecar's control plane at {where} took longer than {TIMEOUT:.0f} s") from None
+        raise ControlError(f"the sidecar's control plane at {where} took longer than {timeout:.0f} s") from None
     except socket.gaierror:
         raise ControlError(f"the sidecar's control plane: no address for {host}") from None
     except (OSError, http.client.HTTPException) as error:

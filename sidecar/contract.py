@@ -7,7 +7,8 @@ The keys that we add to OpenAPI 3.1:
 
 On an operation: `x-understudy-resource` (what it acts on), `x-understudy-action` (list, read, create, update, delete,
 call), `x-understudy-self: true` (a read of the caller's own record), `x-understudy-pure: true` (a call whose answer
-depends on its input alone, so that it may be sent twice).
+depends on its input alone, so that it may be sent twice), `x-understudy-store-result` (of a call: the resource that
+its result is stored as, with STORE_RESULTS, and the fields that take title, body, subject and author).
 
 On a schema: `x-understudy-resource` (it is a whole record of that resource), `x-understudy-id`, `x-understudy-order`
 (of a list: field names, `-` for descending), `x-understudy-visibility` (everyone, caller), `x-understudy-references`
@@ -75,6 +76,10 @@ class Endpoint:
     id_param: str | None = None
     numbers: frozenset[str] = frozenset()
     """Path parameters that are integers."""
+    accepts: frozenset[str] = frozenset()
+    """Media types of the request's body; none: the contract does not say."""
+    stores: Mapping[str, str] = field(default_factory=dict)
+    """Where its result is stored: resource, the fields title, body, subject and author, and what it is called."""
 
     @property
     def safe(self) -> bool:
@@ -268,6 +273,7 @@ class Contract:
             content.get("schema", {})
             for content in self._resolve(operation.get("requestBody", {})).get("content", {}).values()
         ]
+        accepts = self._resolve(operation.get("requestBody", {})).get("content", {})
         endpoint = Endpoint(
             id=str(operation["operationId"]),
             name=f"{method} {template}",
@@ -286,6 +292,8 @@ class Contract:
             takes_secrets=any(_secret_fields({"sent": self._resolve(part)}) for part in sent),
             id_param=names[0] if names else None,
             numbers=frozenset(p["name"] for p in parameters if p.get("schema", {}).get("type") == "integer"),
+            accepts=frozenset(media.lower() for media in accepts),
+            stores=self._stores(where, operation),
         )
         if endpoint.id in self.endpoints:
             raise self._error(f"{where}.operationId", "an id of its own", endpoint.id)
@@ -298,6 +306,13 @@ class Contract:
             else:
                 node = node.fixed.setdefault(part, _Node())
         node.operations[method] = (endpoint, names)
+
+    def _stores(self, where: str, operation: Mapping[str, Any]) -> Mapping[str, str]:
+        given = operation.get("x-understudy-store-result", {})
+        for key in ("resource", "title", "body", "subject", "author", "called") if given else ():
+            if not isinstance(given.get(key), str):
+                raise self._error(f"{where}.x-understudy-store-result.{key}", "text", given.get(key))
+        return dict(given)
 
     def _answer(self, operation: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """The media type and resolved schema of the first 2xx answer that has a body."""

@@ -10,7 +10,7 @@ import hmac
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -67,6 +67,8 @@ class Sources:
     """What stands beside an endpoint's ratio: equal, different, unknown."""
     parity_samples: Callable[[], Mapping[str, Any]] = dict
     """Per endpoint its latest differences, masked."""
+    routes: Sequence[tuple[str, str, Callable[..., Any]]] = ()
+    """What other modules add: rule, method, view."""
 
 
 class Problem(Exception):
@@ -91,7 +93,7 @@ def create_control(
     app = Flask("understudy.control")
     plane = _Plane(settings, contract, engine, standby, switchboard, parity, sources)
     app.before_request(plane.admit)
-    for rule, method, view in plane.routes():
+    for rule, method, view in [*plane.routes(), *sources.routes]:
         app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_problem)
@@ -189,7 +191,7 @@ class _Plane:
         }
 
     def _act(self, action: Callable[..., Any], endpoint: str, *given: Any) -> Any:
-        reason = _field(_body(), "reason", str, "")
+        reason = body_field(json_body(), "reason", str, "")
         action(self._known(endpoint), *given, g.by, reason)
         return self._endpoint(endpoint, self.standby.completeness())
 
@@ -200,7 +202,7 @@ class _Plane:
         return self._act(self.switchboard.handback, endpoint)
 
     def route(self, endpoint: str) -> Any:
-        percent = _field(_body(), "percent", (int, float))
+        percent = body_field(json_body(), "percent", (int, float))
         if isinstance(percent, bool) or not math.isfinite(percent) or not 0 <= percent <= 100:
             raise Problem(400, f"percent: expected a number from 0 to 100; found {percent!r}", "percent")
         return self._act(self.switchboard.route, endpoint, percent)
@@ -220,8 +222,8 @@ class _Plane:
         }
 
     def promote(self, resource: str) -> Any:
-        body = _body()
-        force, reason = _field(body, "force", bool, False), _field(body, "reason", str, "")
+        body = json_body()
+        force, reason = body_field(body, "force", bool, False), body_field(body, "reason", str, "")
         try:
             overruled = self.sources.promotion.promote(self._resource(resource), g.by, reason, force=force)
         except NotFit as error:
@@ -230,7 +232,7 @@ class _Plane:
         return {"resource": resource, "owner": "standby", "overruled": overruled}
 
     def demote(self, resource: str) -> Any:
-        reason = _field(_body(), "reason", str, "")
+        reason = body_field(json_body(), "reason", str, "")
         missed = self.sources.promotion.demote(self._resource(resource))
         log.warning("%s was demoted", resource, extra=_said("demote", resource, g.by, reason))
         return {"resource": resource, "owner": "upstream", "to_replay": missed}
@@ -239,7 +241,7 @@ class _Plane:
         try:
             if decide is None:
                 return self.sources.desk.entry(entry)
-            decided = decide(entry, g.by, _field(_body(), "reason", str, ""))
+            decided = decide(entry, g.by, body_field(json_body(), "reason", str, ""))
         except LookupError:
             raise Problem(404, f"the outbox has no entry {entry!r}") from None
         except Undecidable as error:
@@ -256,15 +258,15 @@ class _Plane:
         return jsonify([{name: getattr(made, name) for name in made.__slots__} for made in self.switchboard.history()])
 
     def revocations(self) -> Any:
-        body = _body()
-        user, revoked = _field(body, "user", str), _field(body, "revoked", bool, True)
+        body = json_body()
+        user, revoked = body_field(body, "user", str), body_field(body, "revoked", bool, True)
         if not user:
             raise Problem(400, "user: expected a name; found nothing", "user")
         (self.standby.revoke if revoked else self.standby.restore)(user)
         return {"user": user, "revoked": revoked}
 
     def mark(self) -> Any:
-        said = _field(_body(), "text", str).strip()
+        said = body_field(json_body(), "text", str).strip()
         if not said or len(said) > 2000:
             raise Problem(400, "text: expected 1 to 2000 characters", "text")
         row = {"at": time.time_ns(), "text": said, "by": g.by}
@@ -334,7 +336,8 @@ def _ratio(completeness: Any) -> float | None:
     return None if ratio is None else float(ratio)
 
 
-def _body() -> dict[str, Any]:
+def json_body() -> dict[str, Any]:
+    """The request's JSON object. Raises Problem."""
     if not request.get_data():
         return {}
     body = request.get_json(force=True, silent=True)
@@ -343,7 +346,8 @@ def _body() -> dict[str, Any]:
     return body
 
 
-def _field(body: dict[str, Any], name: str, kind: Any, otherwise: Any = None) -> Any:
+def body_field(body: dict[str, Any], name: str, kind: Any, otherwise: Any = None) -> Any:
+    """A member of the body, of that kind. Raises Problem, naming it."""
     value = body.get(name, otherwise)
     if value is None:
         raise Problem(400, f"{name}: required", name)

@@ -212,7 +212,14 @@ class Settings:
     )
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
-    policy: str = setting("report", one_of("report", "enforce"), "Whether access policies only report, or deny.")
+    policy: str = setting(
+        "enforce",
+        one_of("report", "enforce"),
+        "`report`: no access policy denies, whatever its own mode; revocations hold.",
+    )
+    store_results: str = setting(
+        "off", one_of("off", "on"), "Whether results of calls are stored where the contract says so (screenings)."
+    )
     test_headers: tuple[tuple[str, str], ...] = setting(
         "", header_pairs, "Fields that mark test traffic: `Name: value`."
     )

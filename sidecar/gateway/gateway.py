@@ -25,9 +25,11 @@ from sidecar.gateway.exchange import (
     uuid7,
 )
 from sidecar.gateway.framing import BodyWatch, Refusal, read_request, received
+from sidecar.gateway.guard import Guard
 from sidecar.gateway.handler import Handler
 from sidecar.gateway.headers import has_passed
 from sidecar.gateway.problem import phrase, problem
+from sidecar.gateway.results import Results
 from sidecar.metrics import Metrics
 from sidecar.record.recorder import Recorder, RecordingFailed
 from sidecar.settings import Settings
@@ -44,9 +46,11 @@ class Gateway:
 
     def __init__(
         self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics, watch: BodyWatch,
-        via: str,
+        via: str, guard: Guard, results: Results | None = None,
     ) -> None:  # fmt: skip
+        self._results = results
         self._app = app
+        self._guard = guard
         self._settings = settings
         self._handler = handler
         self._recorder = recorder
@@ -80,6 +84,7 @@ class Gateway:
             response, close = problem(refusal.status, refusal.detail), True
         self._finish(exchange, response, environ.get("gunicorn.socket"), clock)
         response = self._record(exchange, response)
+        self._guard.observe(exchange)
         response.headers = _fields(exchange, response)
         if server is not None:
             server.version = "understudy"
@@ -98,11 +103,14 @@ class Gateway:
             exchange.reason = "loop"
             return problem(508, "The upstream's address leads back here: UNDERSTUDY_UPSTREAM must name the API itself.")
         try:
-            return self._handler.answer(exchange)
+            response = self._handler.answer(exchange)
         except Exception:
             log.exception("a request could not be handled", extra={"fields": {"event.action": "request_broke"}})
             exchange.reason = "internal"
             return problem(500, "Understudy failed to handle this request.")
+        if self._results is not None:
+            self._results.keep(exchange, response)
+        return response
 
     def _finish(self, exchange: Exchange, response: Response, connection: Any, clock: int) -> None:
         exchange.response = response

@@ -22,6 +22,7 @@ from sidecar.gateway import problem
 from sidecar.gateway.access import Credentials, credentials
 from sidecar.gateway.crowd import Crowd
 from sidecar.gateway.exchange import AnsweredBy, Exchange, Identity, Outcome, Request, Response
+from sidecar.gateway.guard import Guard
 from sidecar.gateway.headers import answer_fields, upstream_fields
 from sidecar.gateway.inquiry import Inquiry
 from sidecar.gateway.switchboard import Switchboard
@@ -79,8 +80,9 @@ class Handler:
 
     def __init__(
         self, settings: Settings, contract: Contract, pool: Upstream, standby: Standby, switchboard: Switchboard,
-        metrics: Metrics, via: str,
+        metrics: Metrics, via: str, guard: Guard,
     ) -> None:  # fmt: skip
+        self._guard = guard
         self._settings = settings
         self._contract = contract
         self._pool = pool
@@ -100,10 +102,9 @@ class Handler:
         match, until = meant.match, time.monotonic() + self._settings.deadline
         visit = Visit(exchange, match, meant.request, caller, until, unsettled=meant.open)
         self._describe(visit)
-        if caller is not None and self._standby.is_revoked(caller.user):
-            exchange.verdict, exchange.reason = "deny", "revoked"
-            exchange.findings.append("revoked_credential")
-            return problem.unauthorized(self._contract.name, "This credential has been revoked.")
+        refusal = self._guard.refusal(exchange, match, meant.request, caller)
+        if refusal is not None:
+            return refusal
         endpoint = match.endpoint
         if endpoint is None or not (endpoint.action.writes or endpoint.repeatable):
             return self._pass(visit)

@@ -1,0 +1,122 @@
+"""Stores a call's result as a record (a screening as a note), in the caller's own name, exactly once per answer.
+
+The record is an entry of the outbox, durable before the caller's answer leaves: it is sent at once with the caller's
+own credentials, or when the upstream can be asked again, and looked for before it is ever sent twice: the id of the
+exchange in its text makes it unlike any other. A failure to store is logged and counted, and never fails the call.
+"""
+
+from __future__ import annotations
+
+import logging
+from queue import SimpleQueue
+from typing import Any
+
+import orjson
+
+from sidecar.contract import Action, Contract, Endpoint
+from sidecar.gateway.circuit import State
+from sidecar.gateway.exchange import Exchange, Identity, Outcome, Request, Response
+from sidecar.gateway.headers import upstream_fields
+from sidecar.gateway.people import People
+from sidecar.gateway.switchboard import Switchboard
+from sidecar.gateway.upstream import Job, Priority, Result, Upstream
+from sidecar.gateway.validate import Unreadable, fault, plain_body
+from sidecar.gateway.wire import Call
+from sidecar.standby.answer import Answer
+from sidecar.standby.intents import Write
+from sidecar.standby.learn import LIMIT
+from sidecar.standby.standby import Standby
+
+log = logging.getLogger(__name__)
+
+
+class Results:
+    """One per worker; used by all its request threads."""
+
+    def __init__(
+        self, contract: Contract, people: People, standby: Standby, switchboard: Switchboard, pool: Upstream,
+        via: str, max_answer: int,
+    ) -> None:  # fmt: skip
+        self._contract = contract
+        self._people = people
+        self._standby = standby
+        self._switchboard = switchboard
+        self._pool = pool
+        self._via = via
+        self._max_answer = max_answer
+        self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
+
+    def keep(self, exchange: Exchange, response: Response) -> None:
+        """Stores the result of a call that succeeded, where the contract says so. Raises nothing."""
+        endpoint = self._contract.endpoints.get(exchange.endpoint_id)
+        if endpoint is None or not endpoint.stores or not 200 <= response.status < 300:
+            return
+        if exchange.user is None or exchange.identity is not Identity.VERIFIED:
+            return
+        try:
+            self._keep(exchange, endpoint, response, exchange.user)
+        except Exception:
+            fields = {"event.action": "result_not_stored", "event.id": exchange.id}
+            log.exception("the result of a call could not be stored", extra={"fields": fields})
+
+    def _keep(self, exchange: Exchange, endpoint: Endpoint, response: Response, user: str) -> None:
+        into = self._contract.endpoint_for(endpoint.stores["resource"], Action.CREATE)
+        if into is None or exchange.patient_id is None:
+            raise LookupError(endpoint.id)
+        body = orjson.dumps(self._record(exchange, endpoint, response, user))
+        request = _request(exchange.request, into.template, body)
+        fields = upstream_fields(request, exchange.id, exchange.traceparent, self._via)
+        write = self._standby.begin_write(self._contract.match("POST", into.template), request, user)
+        now = not write.queued and self._switchboard.state(into.id).circuit.state is not State.OPEN
+        now = now and not self._standby.owns(into.resource)
+        taken = self._standby.accept(
+            write, request, exchange.id, fields, user, sent=now, answered=False, under_way=now
+        )  # fmt: skip
+        if not isinstance(taken, Answer) or taken.status >= 400:
+            self._standby.end_write(write, None, Outcome.FAILURE, user)
+            raise LookupError(f"not taken: {taken}")
+        if now:
+            self._send(into, write, Call("POST", into.template, fields, body), user)
+
+    def _send(self, into: Endpoint, write: Write, call: Call, user: str) -> None:
+        def judge(result: Result) -> Result:
+            wrong = result.response and fault(into, "POST", result.response, self._max_answer)
+            if wrong:
+                result.attempt.error, result.attempt.outcome = wrong, Outcome.UNKNOWN
+            try:
+                self._standby.end_write(write, result.response, result.attempt.outcome, user)
+            except Exception:  # the entry stays: replay looks for it when its time has come
+                log.exception("a stored result is not settled", extra={"fields": {"event.action": "settle_failed"}})
+            return result
+
+        self._pool.submit(Job(call, self._numbers[into.id], Priority.REPLAY, judge, SimpleQueue()))
+
+    def _record(self, exchange: Exchange, endpoint: Endpoint, response: Response, user: str) -> dict[str, Any]:
+        try:
+            result = orjson.loads(plain_body(response, LIMIT))
+        except Unreadable:
+            raise LookupError("the answer cannot be read") from None
+        stores = endpoint.stores
+        overall = result.get("overall") if isinstance(result, dict) else None
+        machine = {"endpoint": endpoint.id, "exchange": exchange.id, "result": result}
+        record: dict[str, Any] = {
+            stores["title"]: f"{stores['called']}: {overall}",
+            stores["body"]: f"{stores['called']}: {overall}\n\n{orjson.dumps(machine).decode()}",
+            stores["subject"]: _number(exchange.patient_id or ""),
+        }
+        own = self._people.own(user)
+        if own is not None and len(own) == 1:
+            record[stores["author"]] = _number(next(iter(own)))
+        return record
+
+
+def _request(asked: Request, target: str, body: bytes) -> Request:
+    """The caller's own request, turned into the create: their credentials, their host, another body."""
+    dropped = ("content-type", "content-encoding", "content-length", "accept")
+    kept = [(n, v) for n, v in asked.headers if n.lower() not in dropped]
+    fields = [*kept, ("Content-Type", "application/json"), ("Accept", "application/json")]
+    return Request("POST", target, fields, body, asked.remote, asked.scheme, asked.host)
+
+
+def _number(ident: str) -> int | str:
+    return int(ident) if ident.isdecimal() else ident
