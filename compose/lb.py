@@ -22,7 +22,6 @@ from sidecar.contract import Contract
 from sidecar.settings import Settings
 
 
-
 @click.group()
 def lb() -> None:
     """Print configuration for the load balancer, made from the contract and the settings, and check it."""

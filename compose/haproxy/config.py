@@ -15,7 +15,7 @@ _READS: Final = "{ method GET HEAD }"
 _HEAD: Final = """\
 # Written by `understudy lb haproxy --mode {mode}`. Write it again when contract or addresses change.
 global
-    maxconn 20000
+    maxconn 4000
     stats socket {socket} mode 600 level admin
     hard-stop-after 60s
 
@@ -53,13 +53,15 @@ backend api
 """
 _FAILOVER: Final = """\
 # Each endpoint goes to the upstream. What fails there is given to a sidecar whose standby is ready for that endpoint:
-# reads on any failure, writes only when nothing was sent. One request in 257 passes through a sidecar all the same,
-# which forwards it. A write that was sent and failed is told to the user as it is.
+# reads on any failure, writes only when nothing was sent. One request in ten passes through a sidecar all the same,
+# which forwards it and learns from it: credentials too. A write that was sent and failed is told to the user as it is.
+# What passes a sidecar by it does not know: here the standby's answers may be older than the last write, and say so
+# (Age, Cache-Status). Who cannot bear that uses the inline mode.
 """
 
 
 def render(door: Door, socket: str = "/run/haproxy/admin.sock") -> str:
-    """The whole file. `socket`: where the runtime API listens (weights at run time, `understudy lb` never needs it)."""
+    """The whole file. `socket`: where the runtime API listens (weights at run time)."""
     head = _HEAD.format(mode=door.mode, socket=socket, wait=door.wait + 5, listen=door.listen)
     return head + (_inline(door) if door.mode == "inline" else _failover(door))
 
@@ -67,9 +69,7 @@ def render(door: Door, socket: str = "/run/haproxy/admin.sock") -> str:
 def _inline(door: Door) -> str:
     watched = "check inter 500ms fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down"
     sidecars = [
-        f"    server {s.name} {s.serves} {watched} on-marked-down shutdown-sessions addr {s.control_host}"
-        f" port {s.control_port}"
-        for s in door.sidecars
+        f"    server {s.name} {s.serves} {watched} addr {s.control_host} port {s.control_port}" for s in door.sidecars
     ]
     return _INLINE.format(sidecars="\n".join(sidecars), upstream=_upstream(door, "backup"), reads=_READS)
 
@@ -89,7 +89,7 @@ def _health(door: Door) -> str:
     """One check of the upstream for all endpoints: it is a small machine."""
     return (
         "backend upstream_health\n    option httpchk\n    http-check send meth GET uri / hdr Host "
-        f"{door.upstream_host}\n{_upstream(door, 'check inter 2s fall 2 rise 2')}\n"
+        f"{door.upstream_host}\n{_upstream(door, 'check inter 1s fall 2 rise 1')}\n"
     )
 
 
@@ -101,7 +101,7 @@ def _endpoint(door: Door, route: Route) -> str:
         f"    retry-on {again if route.method == 'GET' else 'conn-failure'}",
         "    option httpchk",
         f"    http-check send meth GET uri /ready/{route.id}",
-        _upstream(door, "track upstream_health/upstream weight 256"),
+        _upstream(door, "track upstream_health/upstream weight 9"),
     ]
     if route.method != "GET":
         lines.insert(3, "    http-request disable-l7-retry")

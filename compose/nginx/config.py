@@ -38,7 +38,7 @@ http {{
     upstream api {{
 {servers}
     }}
-    server {{
+{mirror}    server {{
         listen {listen};
         proxy_http_version 1.1;
         proxy_set_header Host $http_host;
@@ -59,9 +59,9 @@ http {{
                 return 418;
             }}
             proxy_next_upstream {read_again};
-            proxy_pass http://api;
+            proxy_pass http://api;{copied}
         }}
-        # POST and PATCH: another server only when nothing was sent (nginx's rule without `non_idempotent`).
+{copies}        # POST and PATCH: another server only when nothing was sent (nginx's rule without `non_idempotent`).
         location @write {{
             proxy_next_upstream error;
             proxy_pass http://api;
@@ -75,16 +75,44 @@ http {{
 }}
 """
 
+_MIRROR: Final = """\
+    # The share of reads that is copied to a sidecar: it asks the upstream too, so this is load; it learns from them.
+    split_clients $request_id $copied {{
+        {share:g}% 1;
+        * "";
+    }}
+    upstream sidecars {{
+{sidecars}
+    }}
+"""
+_COPIES: Final = """\
+        # Reads only: a copied write would reach the upstream a second time.
+        location = /.understudy/copy {
+            internal;
+            if ($copied = "") {
+                return 204;
+            }
+            proxy_pass_request_body off;
+            proxy_set_header Host $http_host;
+            proxy_set_header Content-Length "";
+            proxy_set_header Connection close;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_next_upstream off;
+            proxy_pass http://sidecars$request_uri;
+        }
+"""
 
-def render(door: Door, folder: str = "/var/lib/nginx") -> str:
-    """The whole file. `folder`: where nginx may write. Raises ValueError for an upstream with TLS."""
+
+def render(door: Door, folder: str = "/var/lib/nginx", share: float = 10.0) -> str:
+    """The whole file. `folder`: where nginx may write; `share`: per cent of reads copied, in failover. Raises ValueError for an upstream with TLS."""
     if door.upstream_tls:
         raise ValueError("nginx cannot mix servers with and without TLS in one upstream; use haproxy")
     sidecars = [s.serves for s in door.sidecars]
     inline = door.mode == "inline"
     first, backup = (sidecars, [door.upstream]) if inline else ([door.upstream], sidecars)
     lines = [f"        server {where} max_fails=1 fail_timeout=1s;" for where in first]
-    lines += [f"        server {where} backup;" for where in backup]
+    lines += [f"        server {where} max_fails=0 backup;" for where in backup]
     return _FILE.format(
         mode=door.mode,
         folder=folder,
@@ -93,9 +121,14 @@ def render(door: Door, folder: str = "/var/lib/nginx") -> str:
             "All to the sidecars; to the upstream directly while none answers. Run sidecars with "
             "UNDERSTUDY_BYPASS_AFTER=0s."
             if inline
-            else "All to the upstream; what fails there to a sidecar."
+            else "All to the upstream; what fails there to a sidecar, whose answers may be older than the last write."
         ),
         servers="\n".join(lines),
+        mirror=""
+        if inline
+        else _MIRROR.format(share=share, sidecars="\n".join(f"        server {w};" for w in sidecars)),
+        copied="" if inline else "\n            mirror /.understudy/copy;",
+        copies="" if inline else _COPIES,
         listen=door.listen,
         wait=door.wait + 5,
         read_again="error timeout" if inline else "error timeout http_500 http_502 http_503 http_504",
