@@ -43,7 +43,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @_options
 @click.option("--socket", default="/run/haproxy/admin.sock", show_default=True, help="Where its runtime API listens.")
 @click.pass_obj
-def haproxy(settings: Settings, socket: str, out: Path | None, check: bool, **given: Any) -> None:
+def haproxy(settings: Settings, /, socket: str, out: Path | None, check: bool, **given: Any) -> None:
     """HAProxy 2.6 or later."""
     text = haproxy_config.render(_door(settings, **given), socket)
     if check:
@@ -58,7 +58,7 @@ def haproxy(settings: Settings, socket: str, out: Path | None, check: bool, **gi
 @_options
 @click.option("--folder", default="/var/lib/nginx", show_default=True, help="Where nginx may write.")
 @click.pass_obj
-def nginx(settings: Settings, folder: str, out: Path | None, check: bool, **given: Any) -> None:
+def nginx(settings: Settings, /, folder: str, out: Path | None, check: bool, **given: Any) -> None:
     """nginx 1.22 or later, without its commercial modules."""
     door = _door(settings, **given)
     try:

@@ -105,7 +105,10 @@ _COPIES: Final = """\
 
 
 def render(door: Door, folder: str = "/var/lib/nginx", share: float = 10.0) -> str:
-    """The whole file. `folder`: where nginx may write; `share`: per cent of reads copied, in failover. Raises ValueError for an upstream with TLS."""
+    """The whole file. `folder`: where nginx may write; `share`: per cent of reads copied, in failover.
+
+    Raises ValueError for an upstream with TLS.
+    """
     if door.upstream_tls:
         raise ValueError("nginx cannot mix servers with and without TLS in one upstream; use haproxy")
     sidecars = [s.serves for s in door.sidecars]
