@@ -6,6 +6,7 @@ said on standard error: never taken for "well".
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 
 import click
 
+from compose.aws import balancer
 from compose.door import MODES, Door, DoorError, Mode, describe
 from compose.haproxy import config as haproxy_config
 from compose.nginx import config as nginx_config
@@ -71,6 +73,22 @@ def nginx(settings: Settings, /, folder: str, out: Path | None, check: bool, **g
             path.write_text(nginx_config.render(door, own))
             _check("nginx", ["-t", "-q", "-e", f"{own}/error.log", "-c", str(path)])
     _write(text, out)
+
+
+@lb.command()
+@click.option("--percent", default=100.0, show_default=True, help="The share of requests that goes to the sidecars.")
+@click.option("--sidecar", "sidecars", multiple=True, help="host:port/control-port; repeat it for each.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; unset: standard output.")
+@click.pass_obj
+def aws(settings: Settings, /, percent: float, sidecars: tuple[str, ...], out: Path | None) -> None:
+    """An Application Load Balancer, as a CloudFormation template. Nothing here can check it."""
+    door = _door(settings, mode="inline", listen="0.0.0.0:443", sidecars=sidecars)
+    try:
+        described = balancer.template(door, percent)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("understudy: warning: not checked, AWS itself checks templates", err=True)
+    _write(json.dumps(described, indent=2) + "\n", out)
 
 
 def _door(settings: Settings, mode: Mode, listen: str, sidecars: tuple[str, ...]) -> Door:

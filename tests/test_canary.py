@@ -71,7 +71,7 @@ def test_the_command_steps_forward_on_a_healthy_hosp_and_back_on_differences(tmp
     ):  # fmt: skip
         blind = sidecar.cli("route", "hospitals.list", "--canary", "1,100", "--every", "100ms")
         assert blind.returncode == 1
-        assert "no figures" in blind.stdout
+        assert "1%: " in blind.stdout
         assert percent(sidecar) == 0
         assert sidecar.cli("backfill").returncode == 0
         headers = {"Authorization": basic(*hosp.users[0])}
