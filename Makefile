@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check screenshots bench bench-dashboard bench-week torture clean
+.PHONY: venv demo test check screenshots bench bench-dashboard bench-week torture door clean
 
 venv: $(VENV)/.done
 
@@ -44,6 +44,10 @@ bench-week: venv
 
 torture: venv
 	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)
+
+# README's table: what users get while HOSP, the sidecar and both are killed.
+door: venv
+	$(BIN)/python -m tests.compose.front
 
 clean:
 	rm -rf $(VENV) data build *.egg-info

@@ -104,15 +104,68 @@ def handback(settings: Settings, endpoint: str, reason: str) -> None:
     click.echo(f"{endpoint}: the upstream answers")
 
 
+def _percent(value: str) -> float:
+    """`25` or `25%`."""
+    try:
+        percent = float(value.strip().removesuffix("%"))
+    except ValueError:
+        percent = -1
+    if not 0 <= percent <= 100:
+        raise click.UsageError(f"expected a percentage from 0 to 100; found {value!r}")
+    return percent
+
+
 @understudy.command()
 @click.argument("endpoint")
-@click.argument("percent", type=click.FloatRange(0, 100))
+@click.argument("percent", required=False)
+@click.option("--to", help="The same as PERCENT.")
+@click.option("--canary", help="Steps in percent, such as 1,5,25,100; goes back to 0 by itself when it does worse.")
+@click.option("--every", default="10m", show_default=True, help="How long the canary stays on each step.")
 @click.option("--reason", default="", help="Why, for the record.")
 @click.pass_obj
-def route(settings: Settings, endpoint: str, percent: float, reason: str) -> None:
-    """Let the standby answer PERCENT of callers of ENDPOINT (always the same ones)."""
-    _act(settings, endpoint, "route", percent=percent, reason=reason)
-    click.echo(f"{endpoint}: the standby answers {percent:g}% of callers")
+def route(
+    settings: Settings,
+    endpoint: str,
+    percent: str | None,
+    to: str | None,
+    canary: str | None,
+    every: str,
+    reason: str,
+) -> None:
+    """Let the standby answer PERCENT of callers of ENDPOINT (always the same ones), at once or as a canary."""
+    if sum(given is not None for given in (percent, to, canary)) != 1:
+        raise click.UsageError("give one of PERCENT, --to and --canary")
+    if canary is not None:
+        _canary(settings, endpoint, canary, every)
+        return
+    share = _percent(percent or to or "")
+    _act(settings, endpoint, "route", percent=share, reason=reason)
+    click.echo(f"{endpoint}: the standby answers {share:g}% of callers")
+
+
+def _canary(settings: Settings, endpoint: str, steps: str, every: str) -> None:
+    from sidecar.canary import look, walk
+    from sidecar.settings import duration
+
+    try:
+        pause = duration(every)
+    except ValueError as error:
+        raise click.UsageError(f"--every: expected {error}; found {every!r}") from None
+    wanted = [_percent(word) for word in steps.split(",")]
+    if wanted != sorted(set(wanted)):
+        raise click.UsageError(f"--canary: expected rising steps such as 1,5,25,100; found {steps!r}")
+    try:
+        held = walk(
+            wanted,
+            lambda: look(lambda path: client.get(settings, path), endpoint),
+            lambda percent, why: _act(settings, endpoint, "route", percent=percent, reason=why),
+            lambda: time.sleep(pause),
+            lambda said: click.echo(f"{endpoint}: {said}"),
+        )
+    except LookupError:
+        raise click.ClickException(f"the contract has no endpoint {endpoint!r}") from None
+    if not held:
+        raise click.ClickException(f"{endpoint}: the canary went back, the upstream answers all callers")
 
 
 @understudy.command()
