@@ -49,20 +49,22 @@ def chance_of(bad: int, total: int, share: Fraction) -> Fraction:
     It costs ``bad`` terms of big integers: see :func:`confident` for the bound on its use.
     """
     p, q = share.numerator, share.denominator - share.numerator
-    below = sum(comb(total, k) * p**k * q ** (total - k) for k in range(bad))
+    below = sum(comb(total, k) * p**k * q ** (total - k) for k in range(min(bad, total + 1)))
     return 1 - Fraction(below, share.denominator**total)
 
 
 def confident(counts: Counts, share: Fraction, confidence: Fraction, exact_below: int = 2000) -> bool:
     """Whether the failing rate is above ``share`` with this confidence (Clopper and Pearson's one-sided bound).
 
-    From ``exact_below`` requests on, Hoeffding's inequality, which never says yes where the exact rule says no:
-    P(X >= bad) <= exp(-2 n d^2), d = bad/n - share; and exp(-x) < 1 / (1 + x + x^2/2 + x^3/6), in fractions.
+    From ``exact_below`` requests on, Bernstein's inequality, which never says yes where the exact rule says no:
+    P(X >= bad) <= exp(-x), x = n d^2 / (2 (p (1 - p) + d / 3)), p = share, d = bad/n - p; in fractions,
+    exp(-x) < 1 / (1 + x + x^2/2 + x^3/6).
     A share of 1 or more cannot be exceeded.
     """
     if share >= 1 or not counts.total or Fraction(counts.bad, counts.total) <= share:
         return False
     if counts.total < exact_below:
         return chance_of(counts.bad, counts.total, share) <= 1 - confidence
-    x = 2 * counts.total * (Fraction(counts.bad, counts.total) - share) ** 2
+    d = Fraction(counts.bad, counts.total) - share
+    x = counts.total * d**2 / (2 * (share * (1 - share) + d / 3))
     return 1 / (1 + x + x**2 / 2 + x**3 / 6) <= 1 - confidence

@@ -13,7 +13,7 @@ View = Literal["users", "hosp"]
 
 @dataclass(frozen=True)
 class Window:
-    """One pair of windows: both must burn at ``factor`` times the budget's even pace, or faster."""
+    """One pair of windows: both must burn faster than ``factor`` times the budget's even pace."""
 
     severity: Severity
     factor: Fraction
