@@ -1,0 +1,87 @@
+"""The values that the alert rules, the evaluator and the notifiers share. Nothing here does I/O.
+
+Rates and shares are ``Fraction``; ``None`` means unknown, which is neither zero nor good. Spans are whole seconds.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+Severity = Literal["page", "ticket"]
+View = Literal["users", "hosp"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One pair of windows: both must burn faster than ``factor`` times the budget's even pace."""
+
+    severity: Severity
+    factor: Fraction
+    long: int
+    short: int
+
+    @property
+    def name(self) -> str:
+        """Stable name for keys and rules, such as ``3600s-300s``."""
+        return f"{self.long}s-{self.short}s"
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One promise: the share of requests, above 0 and below 1, that must be good over ``period`` seconds."""
+
+    slo: str
+    name: str
+    target: Fraction
+    period: int
+    view: View
+    endpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target < 1:
+            raise ValueError(f"{self.slo}/{self.name}: target must be above 0 and below 1, not {self.target}")
+        if self.period <= 0:
+            raise ValueError(f"{self.slo}/{self.name}: period must be above 0 seconds, not {self.period}")
+
+    @property
+    def budget(self) -> Fraction:
+        """The share of requests that may fail."""
+        return 1 - self.target
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Requests that count in one span. ``None`` instead of a ``Counts`` says that the store did not answer."""
+
+    good: int
+    total: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.good <= self.total:
+            raise ValueError(f"good must be from 0 to total, not {self.good} of {self.total}")
+
+    @property
+    def bad(self) -> int:
+        """Requests that were not good."""
+        return self.total - self.good
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule that holds now. ``key`` never contains a value that changes while the trouble lasts.
+
+    ``exhausted_at`` is in Unix seconds, or None where the budget is not running out or the pace is unknown.
+    """
+
+    key: str
+    slo: str
+    objective: str
+    view: View
+    endpoint: str | None
+    severity: Severity
+    window: str
+    burn_long: Fraction | None
+    burn_short: Fraction | None
+    budget_left: Fraction | None
+    exhausted_at: Fraction | None
+    reason: str
