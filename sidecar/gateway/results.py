@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from sidecar.contract import Action, Contract, Endpoint
+from sidecar.gateway.access import credentials
 from sidecar.gateway.circuit import State
 from sidecar.gateway.exchange import Exchange, Identity, Outcome, Request, Response
 from sidecar.gateway.headers import upstream_fields
@@ -69,8 +70,10 @@ class Results:
         write = self._standby.begin_write(self._contract.match("POST", into.template), request, user)
         now = not write.queued and self._switchboard.state(into.id).circuit.state is not State.OPEN
         now = now and not self._standby.owns(into.resource)
+        caller = credentials(exchange.request.header("authorization"))
         taken = self._standby.accept(
-            write, request, exchange.id, fields, user, sent=now, answered=False, under_way=now
+            write, request, exchange.id, fields, user, caller.password if caller is not None else "",
+            sent=now, answered=False, under_way=now,
         )  # fmt: skip
         if not isinstance(taken, Answer) or taken.status >= 400:
             self._standby.end_write(write, None, Outcome.FAILURE, user)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -219,11 +220,26 @@ class Outbox:
             raise LookupError(ident)  # not remembered: it may be settled later
         return found
 
-    def _dangles(self, held: Pending) -> bool:
-        """Whether it names a provisional id that may have become real since."""
+    def _named(self, held: Pending) -> set[tuple[str, str]]:
+        """The (type, provisional id) that it names, which may become real."""
         references = self._contract.resources[held.type].references
-        named = provisional(held.record) and held.action is not Action.CREATE
-        return named or any(provisional(held.fields.get(name)) for name in references)
+        named = {(kind, str(held.fields[n])) for n, kind in references.items() if provisional(held.fields.get(n))}
+        if held.action is not Action.CREATE and provisional(held.record):
+            named.add((held.type, held.record))
+        return named
+
+    def _outdated(self, connection: Connection) -> set[str]:
+        """The entries we hold that name a provisional id which has become real since. Few questions, however many."""
+        named: dict[str, list[tuple[str, str]]] = {}
+        for ident, held in self._held.items():
+            for kind, provisional_id in self._named(held):
+                named.setdefault(provisional_id, []).append((kind, ident))
+        found: set[str] = set()
+        for ids in batched(named, 500):
+            query = select(aliases.c.type, aliases.c.id).where(aliases.c.id.in_(ids))
+            for row in connection.execute(query):
+                found |= {ident for kind, ident in named[row.id] if kind == row.type}
+        return found
 
     def _version(self) -> int:
         if self._number is not None:
@@ -233,12 +249,12 @@ class Outbox:
 
     def _read(self, connection: Connection, version: int) -> Snapshot:
         by_type: dict[str, list[Pending]] = {}
-        kept, any_sent = {}, False
+        kept, any_sent, outdated = {}, False, self._outdated(connection)
         light = select(outbox.c.id, outbox.c.type, outbox.c.sent).where(outbox.c.state.in_(UNSETTLED))
         for row in connection.execute(light.order_by(outbox.c.seq)):
             any_sent = any_sent or row.sent
             held = self._held.get(row.id)
-            if held is None or held.sent != row.sent or self._dangles(held):
+            if held is None or held.sent != row.sent or row.id in outdated:
                 whole = connection.execute(select(*OPEN).where(outbox.c.id == row.id)).one()
                 held = pending(connection, self._contract, whole)
             kept[row.id] = held
@@ -251,6 +267,13 @@ class Outbox:
         claimed = frozenset((row.type, row.id) for row in connection.execute(select(made))) if any_sent else frozenset()
         owned = frozenset(connection.scalars(select(owners.c.type)))
         return Snapshot(version, _revision(connection), by_type, recent, claimed, owned)
+
+
+def batched(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
+    """In tuples of at most so many (itertools.batched, of Python 3.12)."""
+    source = iter(items)
+    while batch := tuple(islice(source, size)):
+        yield batch
 
 
 class _Number:
