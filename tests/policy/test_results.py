@@ -28,14 +28,12 @@ def test_each_screening_leaves_one_note_in_the_screeners_name(tmp_path: Path) ->
         (note,) = upstream.state.notes.values()
         assert (note["title"], note["patient_id"], note["staff_id"]) == ("Screening: clear", 17, 2)
 
-        for number, fault in enumerate(
-            ("applied500", "500", "appliedreset", "reset", "applied500", "invalid_json") * 2
-        ):
+        for number, fault in enumerate(("applied500", "500", "appliedreset", "reset", "applied500", "invalid_json")):
             upstream.fault(fault, "/notes", method="POST")
             who = (HOLT, AMES)[number % 2]
             assert sidecar.ask("POST", "/patients/17/screen", who, {"images": ["A" * number]}).status == 200
+            until(lambda: not sidecar.plane("GET", "/outbox").json()["pending"], 30, "the outbox is empty")
         done = sidecar.events(path="/patients/17/screen")
-        until(lambda: not sidecar.plane("GET", "/outbox").json()["pending"], 30, "the outbox is empty")
         assert exchanges(upstream.state.notes) == sorted(event["event"]["id"] for event in done)
         assert {row["staff_id"] for row in upstream.state.notes.values()} == {1, 2}
 
