@@ -1,0 +1,80 @@
+"""Where alerts are kept: alerts.db in DATA, or DATABASE. Tables of their own; the sidecar's are not touched."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Engine, Integer, MetaData, String, Table, Text, create_engine, event
+
+from sidecar.database import _begin, _sqlite, open_engine
+from sidecar.settings import Settings
+from sidecar.standby.store import leases as _leases
+
+metadata: Final = MetaData()
+
+alerts: Final = Table(
+    "alerts",
+    metadata,
+    Column("key", String(16), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("severity", String(20), nullable=False),
+    Column("source", String(50), nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("notes", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("fired_at", BigInteger, nullable=False),
+    Column("resolved_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger, nullable=False),
+    Column("told", Boolean, nullable=False),
+    Column("episode", Integer, nullable=False),
+    Column("acknowledged_by", String(200), nullable=False),
+    Column("silenced_until", BigInteger, nullable=False),
+    Column("silenced_by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+history: Final = Table(
+    "alert_history",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("key", String(16), nullable=False, index=True),
+    Column("name", String(100), nullable=False),
+    Column("severity", String(20), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+deliveries: Final = Table(
+    "alert_deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(300), nullable=False, unique=True),
+    Column("channel", String(50), nullable=False),
+    Column("line", String(200), nullable=False, index=True),
+    Column("content", Text, nullable=False),
+    Column("state", String(20), nullable=False, index=True),
+    Column("tries", Integer, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("done_at", BigInteger, nullable=False),
+    Column("said", Text, nullable=False),
+)
+"""Within a `line` (a channel's group) one follows another: what is resolved never overtakes what fired."""
+
+leases: Final = _leases.to_metadata(metadata)
+
+
+def open_alerts(settings: Settings) -> Engine:
+    """The engine, its tables made."""
+    if settings.database:
+        engine = open_engine(settings)
+    else:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(f"sqlite:///{settings.data / 'alerts.db'}")
+        event.listen(engine, "connect", _sqlite)
+        event.listen(engine, "begin", _begin)
+    metadata.create_all(engine)
+    return engine
