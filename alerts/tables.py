@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Engine, Integer, MetaData, String, Table, Text, create_engine, event
+from sqlalchemy import BigInteger, Boolean, Column, Engine, Integer, MetaData, String, Table, Text
 
-from sidecar.database import _begin, _sqlite, open_engine
+from sidecar.database import open_engine, open_file
 from sidecar.settings import Settings
 from sidecar.standby.store import leases as _leases
 
@@ -72,9 +72,6 @@ def open_alerts(settings: Settings) -> Engine:
     if settings.database:
         engine = open_engine(settings)
     else:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(f"sqlite:///{settings.data / 'alerts.db'}")
-        event.listen(engine, "connect", _sqlite)
-        event.listen(engine, "begin", _begin)
+        engine = open_file(settings.data / "alerts.db")
     metadata.create_all(engine)
     return engine

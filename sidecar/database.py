@@ -6,6 +6,7 @@ decided in a transaction from what it read there is therefore right, and the rul
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Engine, MetaData, create_engine, event
@@ -26,8 +27,13 @@ def open_engine(settings: Settings) -> Engine:
         )
         event.listen(engine, "begin", _begin_shared)
         return engine
-    settings.data.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{settings.data / 'understudy.db'}")
+    return open_file(settings.data / "understudy.db")
+
+
+def open_file(path: Path) -> Engine:
+    """An engine for an SQLite file, whose folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _sqlite)
     event.listen(engine, "begin", _begin)
     return engine

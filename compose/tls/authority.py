@@ -2,7 +2,8 @@
 
 Writes ca.pem, and for the names server.pem (certificate, authority and key in one file, as HAProxy takes it), with
 server.crt and server.key beside it, as nginx does; keys with mode 0600. Run again, it renews the server's certificate
-under the same authority. Where a real certificate is at hand, put it in those three files instead (README: The load balancer).
+under the same authority. Where a real certificate is at hand, put it in those three
+files instead (README: The load balancer).
 """
 
 from __future__ import annotations
