@@ -69,9 +69,6 @@ leases: Final = _leases.to_metadata(metadata)
 
 def open_alerts(settings: Settings) -> Engine:
     """The engine, its tables made."""
-    if settings.database:
-        engine = open_engine(settings)
-    else:
-        engine = open_file(settings.data / "alerts.db")
+    engine = open_engine(settings) if settings.database else open_file(settings.data / "alerts.db")
     metadata.create_all(engine)
     return engine
