@@ -99,18 +99,17 @@ def step(
     *,
     unknown: Set[str] = frozenset(),
     repeat: int,
-    linger: int = 0,
 ) -> tuple[dict[str, Alert], list[Notice]]:
     """What the alerts become at `now`, and what must be told.
 
     `unknown`: sources that could not be asked. `repeat`: ns after which a firing alert is told again; an acknowledged
-    or silenced one is not. `linger`: ns an alert goes on after its condition was last seen, against flapping.
+    or silenced one is not.
     """
     held = {condition.key: condition for condition in holding}
     after: dict[str, Alert] = {}
     notices: list[Notice] = []
     for key in dict.fromkeys((*known, *held)):
-        alert = _next(known.get(key), held.get(key), now, unknown, linger)
+        alert = _next(known.get(key), held.get(key), now, unknown)
         if alert is None:
             continue
         kind = _due(alert, now, repeat)
@@ -121,14 +120,12 @@ def step(
     return after, notices
 
 
-def _next(alert: Alert | None, seen: Condition | None, now: int, unknown: Set[str], linger: int) -> Alert | None:
+def _next(alert: Alert | None, seen: Condition | None, now: int, unknown: Set[str]) -> Alert | None:
     if seen is None:
         if alert is None or alert.state is State.RESOLVED or alert.source in unknown:
             return _woken(alert, now)
         if alert.state is State.PENDING:
             return None if not alert.episode else replace(alert, state=State.RESOLVED)
-        if linger and now - alert.since < linger:
-            return _woken(alert, now)
         return replace(alert, state=State.RESOLVED, resolved_at=now, acknowledged_by="")
     if alert is None:
         alert = Alert(

@@ -114,7 +114,8 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
 
 
 def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
-    from sidecar.background import known_checkpoints, open_store
+    from sidecar.background import known_checkpoints
+    from sidecar.record.stores.opening import open_store
 
     engine = open_engine(settings)
     tables.create_all(engine)

@@ -122,13 +122,11 @@ def create_app(settings: Settings) -> Flask:
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap)
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
     watch = BodyWatch(settings.body_timeout)
-    guard = Guard(
-        contract, _rulebook(settings, contract, engine), People(contract, engine), Habits(engine), standby, switchboard
-    )
+    people = People(contract, engine)
+    guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)
     handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
     results = None
     if settings.store_results == "on":
-        people = People(contract, engine)
         results = Results(contract, people, standby, switchboard, upstream, via(settings), settings.max_answer)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
         app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard, results
@@ -232,7 +230,7 @@ def create_control_app(settings: Settings) -> Flask:
             rulebook,
             lambda: open_store(settings),
             lambda: told(settings, "shipper").get("oldest_seconds"),
-        ).routes(),  # fmt: skip
+        ).routes(),
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()

@@ -35,7 +35,6 @@ from sidecar.standby.standby import Standby
 from sidecar.status import backfill_asked, tell
 from sidecar.telemetry import setup_sentry
 
-__all__ = ["Background", "known_checkpoints", "open_store"]
 log = logging.getLogger(__name__)
 IDLE: Final = 0.5
 AGAIN: Final = 5.0

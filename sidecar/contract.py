@@ -269,11 +269,8 @@ class Contract:
         names = tuple(part[1:-1] for part in template.split("/") if part.startswith("{"))
         parameters = [self._resolve(parameter) for parameter in [*shared, *operation.get("parameters", [])]]
         media, schema = self._answer(operation)
-        sent = [
-            content.get("schema", {})
-            for content in self._resolve(operation.get("requestBody", {})).get("content", {}).values()
-        ]
         accepts = self._resolve(operation.get("requestBody", {})).get("content", {})
+        sent = [content.get("schema", {}) for content in accepts.values()]
         endpoint = Endpoint(
             id=str(operation["operationId"]),
             name=f"{method} {template}",

@@ -22,9 +22,7 @@ metadata: Final = MetaData()
 def open_engine(settings: Settings) -> Engine:
     """An engine for this process. Engines are not shared over fork: each process opens its own."""
     if settings.database:
-        engine = create_engine(
-            settings.database, pool_pre_ping=True, pool_timeout=2, connect_args={"connect_timeout": 2}
-        )
+        engine = create_engine(settings.database, pool_pre_ping=True, connect_args={"connect_timeout": 2})
         event.listen(engine, "begin", _begin_shared)
         return engine
     return open_file(settings.data / "understudy.db")

@@ -65,6 +65,7 @@ class PolicyPlane:
 
     def set_mode(self, policy: str, mode: Mode) -> Any:
         reason = body_field(json_body(), "reason", str, "")
+        self._open(policy)
         self._rulebook.set_mode(self._known(policy), mode, g.by, reason)
         self._say(f"policy {policy}: {mode}", policy, mode, reason)
         return {"policy": policy, "mode": self._rulebook.mode(policy)}
@@ -98,7 +99,7 @@ class PolicyPlane:
         reason, remove = body_field(body, "reason", str, ""), body_field(body, "remove", bool, False)
         if not user or len(user) > 200 or len(detail) > 200:
             raise Problem(400, "user: expected a name of 1 to 200 characters, and a detail of at most 200", "user")
-        self._known(policy)
+        self._open(policy)
         if remove:
             if not self._rulebook.disallow(policy, user, detail):
                 raise Problem(404, f"{policy} has no such exception for {user!r}")
@@ -111,6 +112,10 @@ class PolicyPlane:
         if policy not in self._rulebook.policies:
             raise Problem(404, f"{self._contract.name} has no policy {policy!r}")
         return policy
+
+    def _open(self, policy: str) -> None:
+        if self._rulebook.policies[self._known(policy)].fixed:
+            raise Problem(409, f"{policy} always holds: `understudy restore USER` takes a revocation back")
 
     def _say(self, text: str, policy: str, action: str, reason: str) -> None:
         fields = {"event.action": "policy", "understudy.subject": policy, "understudy.by": g.by}

@@ -60,7 +60,7 @@ class Guard:
         exchange.verdict, exchange.findings = verdict.word, list(verdict.names)
         if verdict.decider is None:
             return None
-        exchange.reason = "revoked" if verdict.decider.kind == "revoked_credential" else "policy"
+        exchange.reason = "revoked" if verdict.decider.fixed else "policy"
         return self._refuse(verdict.decider, match)
 
     def _refuse(self, policy: Policy, match: Match) -> Response:

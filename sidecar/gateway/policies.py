@@ -8,7 +8,8 @@ The kinds, and what each takes beside `name`, `kind`, `mode` (off, report, enfor
 - `outside_contract`: the path is in the contract.  `method_not_in_contract`: so is the method on that path.
 - `media_type_not_in_contract`: the body's media type is one that the contract names for the endpoint.
 - `oversize_body`: the body is no larger than `bytes`.
-- `revoked_credential`: the user was not revoked.
+- `revoked_credential`: the user was not revoked. A person said so of this user: it holds whether it is declared or not,
+  always denies, and has no exceptions; `restore` takes it back.
 - `unknown_credential_while_down`: while the endpoint's circuit is open, the credential was accepted before.
 - `failed_sign_ins`: fewer than `times` failed sign-ins of the user within `minutes`; credentials that were accepted
   before are never stopped by it, so that nobody can lock a colleague out.
@@ -50,6 +51,7 @@ _KINDS: Final[Mapping[str, Mapping[str, type]]] = {
     "failed_sign_ins": {"times": int, "minutes": int},
     "bulk_reading": {"least": int, "factor": int, "newcomer": int, "days": int},
 }
+REVOKED: Final = "revoked_credential"
 _SHARED: Final[Mapping[str, type]] = {"name": str, "kind": str, "mode": str, "status": int, "says": str}
 
 
@@ -65,17 +67,22 @@ class Policy:
     given: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def fixed(self) -> bool:
+        """Whether it always denies, whatever anybody sets."""
+        return self.kind == REVOKED
+
+    @property
     def resource(self) -> str | None:
         return self.given.get("resource")
 
 
 def load(contract: Contract, name_or_path: str) -> tuple[Policy, ...]:
-    """The policies beside the contract of that name or path; none where there is no such file. Raises ContractError."""
+    """The policies beside the contract of that name or path; without a file, revocation alone. Raises ContractError."""
     shipped = package_files.files("sidecar") / "contracts" / f"{name_or_path}.policies.yaml"
     path = Path(name_or_path).with_suffix(".policies.yaml")
     source = shipped if "/" not in name_or_path and shipped.is_file() else path
     if not source.is_file():
-        return ()
+        return declared(contract, [], source.name)
     try:
         document = yaml.safe_load(source.read_text())
     except (OSError, yaml.YAMLError) as error:
@@ -94,6 +101,8 @@ def declared(contract: Contract, rows: list[Any], where: str) -> tuple[Policy, .
         if policy.name in policies:
             raise ContractError(f"{where}: policies[{number}].name: expected a name of its own; found {policy.name!r}")
         policies[policy.name] = policy
+    if not any(policy.fixed for policy in policies.values()):
+        policies[REVOKED] = Policy(REVOKED, REVOKED, Mode.ENFORCE, 401, "This credential has been revoked.")
     return tuple(policies.values())
 
 
@@ -112,6 +121,8 @@ def _policy(contract: Contract, row: Any, where: str) -> Policy:
         raise ContractError(f"{where}.{min(unknown)}: {row['kind']} takes no such key")
     if row["mode"] not in (*Mode, False):
         raise ContractError(f"{where}.mode: expected {', '.join(Mode)}; found {row['mode']!r}")
+    if row["kind"] == REVOKED and row["mode"] != Mode.ENFORCE:
+        raise ContractError(f"{where}.mode: expected enforce, for revocations always hold; found {row['mode']!r}")
     if not 400 <= row["status"] < 600:
         raise ContractError(f"{where}.status: expected 400 to 599; found {row['status']!r}")
     resource = row.get("resource")

@@ -2,7 +2,7 @@
 
 The record is an entry of the outbox, durable before the caller's answer leaves: it is sent at once with the caller's
 own credentials, or when the upstream can be asked again, and looked for before it is ever sent twice: the id of the
-exchange in its text makes it unlike any other. A failure to store is logged and counted, and never fails the call.
+exchange in its text makes it unlike any other. A failure to store is logged, and never fails the call.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from sidecar.contract import Action, Contract, Endpoint
-from sidecar.gateway.access import credentials
+from sidecar.gateway.access import Credentials, credentials
 from sidecar.gateway.circuit import State
 from sidecar.gateway.exchange import Exchange, Identity, Outcome, Request, Response
 from sidecar.gateway.headers import upstream_fields
@@ -52,15 +52,17 @@ class Results:
         endpoint = self._contract.endpoints.get(exchange.endpoint_id)
         if endpoint is None or not endpoint.stores or not 200 <= response.status < 300:
             return
-        if exchange.user is None or exchange.identity is not Identity.VERIFIED:
+        caller = credentials(exchange.request.header("authorization"))
+        if caller is None or exchange.identity is not Identity.VERIFIED:
             return
         try:
-            self._keep(exchange, endpoint, response, exchange.user)
+            self._keep(exchange, endpoint, response, caller)
         except Exception:
             fields = {"event.action": "result_not_stored", "event.id": exchange.id}
             log.exception("the result of a call could not be stored", extra={"fields": fields})
 
-    def _keep(self, exchange: Exchange, endpoint: Endpoint, response: Response, user: str) -> None:
+    def _keep(self, exchange: Exchange, endpoint: Endpoint, response: Response, caller: Credentials) -> None:
+        user = caller.user
         into = self._contract.endpoint_for(endpoint.stores["resource"], Action.CREATE)
         if into is None or exchange.patient_id is None:
             raise LookupError(endpoint.id)
@@ -70,11 +72,9 @@ class Results:
         write = self._standby.begin_write(self._contract.match("POST", into.template), request, user)
         now = not write.queued and self._switchboard.state(into.id).circuit.state is not State.OPEN
         now = now and not self._standby.owns(into.resource)
-        caller = credentials(exchange.request.header("authorization"))
         taken = self._standby.accept(
-            write, request, exchange.id, fields, user, caller.password if caller is not None else "",
-            sent=now, answered=False, under_way=now,
-        )  # fmt: skip
+            write, request, exchange.id, fields, user, caller.password, sent=now, answered=False, under_way=now
+        )
         if not isinstance(taken, Answer) or taken.status >= 400:
             self._standby.end_write(write, None, Outcome.FAILURE, user)
             raise LookupError(f"not taken: {taken}")

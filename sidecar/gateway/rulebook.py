@@ -64,12 +64,12 @@ class Rulebook:
     def mode(self, policy: str) -> Mode:
         """How it acts now."""
         mode = self._modes[policy]
-        braked = self._brake and self.policies[policy].kind != "revoked_credential"
+        braked = self._brake and not self.policies[policy].fixed
         return Mode.REPORT if braked and mode is Mode.ENFORCE else mode
 
     def excepted(self, user: str | None, finding: Finding) -> bool:
         """Whether a person has allowed it."""
-        if user is None or not self._excepted:
+        if user is None or not self._excepted or self.policies[finding.policy].fixed:
             return False
         return bool({(finding.policy, user, ""), (finding.policy, user, finding.detail)} & self._excepted)
 
@@ -88,7 +88,9 @@ class Rulebook:
             said = {row.policy: Mode(row.mode) for row in connection.execute(select(modes.c.policy, modes.c.mode))}
             columns = (exceptions.c.policy, exceptions.c.user, exceptions.c.detail)
             self._excepted = frozenset((row[0], row[1], row[2]) for row in connection.execute(select(*columns)))
-        self._modes = {name: said.get(name, policy.mode) for name, policy in self.policies.items()}
+        self._modes = {
+            name: policy.mode if policy.fixed else said.get(name, policy.mode) for name, policy in self.policies.items()
+        }
         self.active = self._active()
 
     def _active(self) -> tuple[Policy, ...]:

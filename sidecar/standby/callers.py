@@ -81,8 +81,9 @@ class Callers:
         self._kept.add(self._digest(user, password))
 
     def keep(self, user: str, password: str) -> None:
-        """Credentials that the upstream has accepted are on disk when this returns. Slow once per credential."""
-        if self._digest(user, password) not in self._kept:
+        """Credentials that the upstream has accepted, and still does, are on disk when this returns. Slow once each."""
+        digest = self._digest(user, password)
+        if digest in self._accepted and digest not in self._kept:
             self.remember(user, password)
 
     def may_know(self, user: str, password: str) -> bool:

@@ -36,6 +36,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
@@ -159,27 +160,44 @@ class Outbox:
         self._reader = engine.execution_options(writes=False)
         self._lock = threading.Lock()
         self._latest = Snapshot()
+        self._expired = False
         self._gap = 0
         self._held: dict[str, Pending] = {}
         self._number = _Number(shared) if shared is not None else None
         self._real = lru_cache(65536)(self._find_real)
 
     def snapshot(self) -> Snapshot:
-        """What is unsettled now, including all that was answered before this call."""
+        """What is unsettled now, including all that was answered before this call.
+
+        Raises SQLAlchemyError where the database cannot be asked, and the number does not say that nothing has changed.
+        """
         version = self._version()
         latest = self._latest
-        if latest.version == version:
+        unchanged = latest.version == version
+        if unchanged and not self._expired:
             return latest
-        with self._reader.connect() as connection, connection.begin():
-            fresh = self._read(connection, version)
+        try:
+            with self._reader.connect() as connection, connection.begin():
+                fresh = self._read(connection, version)
+        except SQLAlchemyError:
+            if unchanged:
+                return latest  # whoever died before telling of a change did not answer anybody either
+            raise
         with self._lock:
+            self._expired = False
             if fresh.version >= self._latest.version:
                 self._latest = fresh
         return fresh
 
-    def latest(self) -> Snapshot:
-        """What was unsettled when the database was last asked: for when it cannot be."""
-        return self._latest
+    def owned(self) -> frozenset[str]:
+        """The resources that were promoted; while the database is away, as when it was last asked. Raises
+        SQLAlchemyError where it never was."""
+        try:
+            return self.snapshot().owned
+        except SQLAlchemyError:
+            if self._latest.version < 0:
+                raise
+            return self._latest.owned
 
     def view(self, connection: Connection) -> Snapshot:
         """What is unsettled in the very moment that the connection's transaction shows."""
@@ -203,8 +221,7 @@ class Outbox:
 
     def expire(self) -> None:
         """Looks anew at the next call, whatever the number says; called every few seconds."""
-        with self._lock:
-            self._latest = replace(self._latest, version=-1)
+        self._expired = True
 
     def real(self, kind: str, ident: str) -> str | None:
         """What a provisional id became, or None while nobody knows."""
@@ -347,8 +364,9 @@ def about(connection: Connection, kind: str, record: str) -> Sequence[Any]:
 def deleting(connection: Connection, kind: str) -> set[str]:
     """The records with an accepted delete that is not settled: there upstream or gone, nobody can say."""
     deletes = (outbox.c.type == kind) & (outbox.c.action == Action.DELETE) & outbox.c.state.in_(UNSETTLED)
-    names = connection.scalars(select(outbox.c.record).where(deletes)).all()
-    return {real_id(connection, kind, name) or name for name in names}
+    became = outbox.outerjoin(aliases, (aliases.c.type == outbox.c.type) & (aliases.c.id == outbox.c.record))
+    query = select(func.coalesce(aliases.c.real, outbox.c.record)).select_from(became).where(deletes)
+    return set(connection.scalars(query))
 
 
 def refers(contract: Contract, row: Any, kind: str, record: str | None) -> bool:

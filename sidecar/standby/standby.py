@@ -242,18 +242,14 @@ class Standby:
 
     def is_waiting(self, kind: str | None) -> bool:
         """Whether writes to the resource are not settled, as far as this process knows."""
-        return kind is not None and kind in self._unsettled().pending
+        try:
+            return kind is not None and kind in self.outbox.snapshot().pending
+        except SQLAlchemyError:
+            return True
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""
-        return kind is not None and kind in self._unsettled().owned
-
-    def _unsettled(self) -> Snapshot:
-        """As of now; while the database is away, as of when it was last asked."""
-        try:
-            return self.outbox.snapshot()
-        except SQLAlchemyError:
-            return self.outbox.latest()
+        return kind is not None and kind in self.outbox.owned()
 
     def overlay(
         self, match: Match, request: Request, response: Response, user: str | None, t0: int
@@ -265,7 +261,7 @@ class Standby:
             return None
         if endpoint.action not in (Action.LIST, Action.READ) or response.status not in (200, 404):
             return None
-        view = self._unsettled()
+        view = self.outbox.snapshot()
         if not view.touches(endpoint.resource):
             return None
         with self._reader.connect() as connection, connection.begin():

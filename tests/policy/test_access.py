@@ -140,9 +140,15 @@ def test_nothing_that_users_do_today_is_forbidden_as_shipped() -> None:
     assert {policy.name for policy in POLICIES if policy.mode is Mode.ENFORCE} == {"revoked_credential"}
 
 
+def test_a_contract_without_policies_has_revocation_all_the_same() -> None:
+    (policy,) = load(HOSP, "tests/library.yaml")
+    assert (policy.kind, policy.mode, policy.status) == ("revoked_credential", Mode.ENFORCE, 401)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
+        ({"kind": "revoked_credential"}, r"mode: expected enforce, for revocations always hold; found 'report'"),
         ({"kind": "nonsense"}, r"policies\[0\]\.kind: expected field_is_caller, .*; found 'nonsense'"),
         ({"name": 3}, r"policies\[0\]\.name: expected str; found 3"),
         ({"mode": "deny"}, r"mode: expected off, report, enforce; found 'deny'"),

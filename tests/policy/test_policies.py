@@ -141,6 +141,17 @@ def test_a_revocation_holds_everywhere_within_a_second_also_while_the_upstream_i
     until(lambda: sidecar.ask("GET", "/staffs/me", ZORN).status == 200)
 
 
+@pytest.mark.parametrize("words", [("off",), ("report-only",), ("except", "Dr Zorn")])
+def test_nothing_that_is_said_of_policies_lifts_a_revocation(sidecar: Sidecar, words: tuple[str, ...]) -> None:
+    assert sidecar.cli("revoke", "Dr Zorn").returncode == 0
+    said = sidecar.cli("policy", words[0], "revoked_credential", *words[1:])
+    assert (said.returncode != 0, "understudy restore USER" in said.stderr) == (True, True)
+    time.sleep(1)
+    assert {sidecar.ask("GET", "/notes", ZORN).status for _ in range(10)} == {401}
+    assert sidecar.cli("restore", "Dr Zorn").returncode == 0
+    until(lambda: sidecar.ask("GET", "/notes", ZORN).status == 200)
+
+
 def test_guessing_is_stopped_and_locks_nobody_out(sidecar: Sidecar) -> None:
     def guess(number: int) -> int:
         return sidecar.ask("GET", "/staffs/me", {"Authorization": basic("Dr Holt", f"guess-{number}")}).status

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, insert, select
+from sqlalchemy import Connection, create_engine, insert, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from sidecar.database import create_all
+from sidecar.contract import Contract
+from sidecar.database import create_all, open_file
 from sidecar.standby import outbox as box
-from sidecar.standby.outbox import CLAIMS, KEPT, State
+from sidecar.standby.callers import Callers, Standing
+from sidecar.standby.outbox import CLAIMS, KEPT, Outbox, State
 
 HOUR = 3600 * 10**9
 
@@ -54,3 +58,56 @@ def test_made_ids_stay_while_an_unclear_create_could_take_one_for_its_own(
         connection.execute(insert(box.made).values(type="notes", id=ident, stamp=at))
     box.prune(connection, now)
     assert set(connection.scalars(select(box.made.c.id))) == ({"2", "3"} if unclear else {"3"})
+
+
+def test_a_deletion_is_of_the_record_that_its_provisional_id_became(connection: Connection) -> None:
+    for ident in ("7", "2000000001", "2000000002"):
+        entry(connection, ident, State.UNCLEAR, time.time_ns(), sent=True)
+    connection.execute(box.outbox.update().values(action="delete"))
+    box.alias(connection, "notes", "2000000001", "8")
+    box.alias(connection, "patients", "2000000002", "9")
+    assert box.deleting(connection, "notes") == {"7", "8", "2000000002"}
+    assert box.deleting(connection, "patients") == set()
+
+
+def test_without_the_database_only_what_cannot_have_changed_is_known(tmp_path: Path) -> None:
+    """Else an accepted write would be missing from answers, and others would be sent past it."""
+    engine = open_file(tmp_path / "understudy.db")
+    create_all(engine)
+    outbox = Outbox(Contract.load("hosp"), engine, tmp_path / "outbox.version")
+    with engine.begin() as connection:
+        entry(connection, "2000000001", State.PENDING, time.time_ns())
+    outbox.touch()
+    known = outbox.snapshot()
+    assert [write.record for write in known.pending["notes"]] == ["2000000001"]
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE outbox RENAME TO away"))
+    outbox.expire()
+    assert outbox.snapshot() is known
+    outbox.touch()
+    with pytest.raises(SQLAlchemyError):
+        outbox.snapshot()
+    assert outbox.owned() == frozenset()
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO outbox"))
+    assert outbox.snapshot().pending.keys() == {"notes"}
+
+
+def test_who_owns_what_is_unknown_before_the_database_was_ever_asked(tmp_path: Path) -> None:
+    outbox = Outbox(Contract.load("hosp"), create_engine("sqlite://"), tmp_path / "outbox.version")
+    with pytest.raises(SQLAlchemyError):
+        outbox.owned()
+
+
+def test_kept_credentials_outlive_the_process_and_forgotten_ones_do_not_come_back(tmp_path: Path) -> None:
+    engine = open_file(tmp_path / "understudy.db")
+    create_all(engine)
+    callers = Callers(engine)
+    assert callers.is_new("Dr Holt", "secret")
+    assert Callers(engine).check("Dr Holt", "secret") is Standing.UNKNOWN
+    callers.keep("Dr Holt", "secret")
+    assert Callers(engine).check("Dr Holt", "secret") is Standing.KNOWN
+    with engine.begin() as connection:
+        callers.forget(connection, "Dr Holt")
+    callers.keep("Dr Holt", "secret")  # a request that was checked before the password was changed
+    assert Callers(engine).check("Dr Holt", "secret") is Standing.UNKNOWN
