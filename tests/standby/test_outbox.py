@@ -28,13 +28,15 @@ def connection() -> Iterator[Connection]:
         yield connection
 
 
-def entry(connection: Connection, ident: str, state: State, at: int, *, sent: bool = False) -> None:
+def entry(connection: Connection, ident: str, state: State, at: int, *, sent: bool = False, **given: Any) -> None:
     blank: dict[str, Any] = {
         "endpoint": "notes.create", "type": "notes", "action": "create", "record": ident, "user": "Dr Holt",
         "method": "POST", "target": "/notes", "request_id": "r", "fields": "{}", "whole": False, "attempts": 0,
         "due": 0, "token": 0,
     }  # fmt: skip
-    connection.execute(insert(box.outbox).values(id=ident, state=state, accepted_at=at, sent=sent, **blank))
+    connection.execute(
+        insert(box.outbox).values(id=ident, state=state, accepted_at=at, sent=sent, **{**blank, **given})
+    )
 
 
 def test_old_settled_entries_go_and_what_is_unsettled_stays(connection: Connection) -> None:
@@ -68,6 +70,24 @@ def test_a_deletion_is_of_the_record_that_its_provisional_id_became(connection: 
     box.alias(connection, "patients", "2000000002", "9")
     assert box.deleting(connection, "notes") == {"7", "8", "2000000002"}
     assert box.deleting(connection, "patients") == set()
+
+
+def test_a_look_shows_what_provisional_ids_have_become_since(tmp_path: Path) -> None:
+    engine = open_file(tmp_path / "understudy.db")
+    create_all(engine)
+    outbox = Outbox(Contract.load("hosp"), engine, tmp_path / "outbox.version")
+    with engine.begin() as connection:
+        entry(connection, "a", State.PENDING, 1, action="update", record="2000000001")
+        entry(connection, "b", State.PENDING, 2, record="2000000003", fields='{"patient_id": 2000000002}')
+        entry(connection, "c", State.PENDING, 3, action="update", record="2000000002")
+    before = [(write.record, write.fields) for write in outbox.snapshot().pending["notes"]]
+    with engine.begin() as connection:
+        box.alias(connection, "notes", "2000000001", "7")
+        box.alias(connection, "patients", "2000000002", "8")  # of another resource than the third entry's
+    outbox.touch()
+    after = [(write.record, write.fields) for write in outbox.snapshot().pending["notes"]]
+    assert before == [("2000000001", {}), ("2000000003", {"patient_id": 2000000002}), ("2000000002", {})]
+    assert after == [("7", {}), ("2000000003", {"patient_id": 8}), ("2000000002", {})]
 
 
 def test_without_the_database_only_what_cannot_have_changed_is_known(tmp_path: Path) -> None:
