@@ -160,6 +160,16 @@ def test_a_record_in_doubt_is_in_the_way_of_those_lists_only_that_may_show_it(
     assert told == {"": 503, "?patient_id=17": 503, "?patient_id=18": 503 if moved else 200}
 
 
+def test_a_record_that_a_write_was_told_is_gone_is_not_shown_again(sidecar: Sidecar, upstream: Upstream) -> None:
+    """Somebody took it away behind our back; the upstream's 404 to a write says so as well as one to a read."""
+    del upstream.state.notes[5]
+    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "Night"}).status == 404
+    upstream.stop()
+    assert sidecar.ask("GET", "/notes/5", HOLT).status in (404, 503)
+    listed = sidecar.ask("GET", "/notes", HOLT)
+    assert listed.status == 503 or listed.json() == []
+
+
 def test_two_that_look_alike_are_two(sidecar: Sidecar, upstream: Upstream) -> None:
     for kind in ("applied_500", "500", "applied_reset"):
         upstream.fault(kind, "/notes", method="POST")
