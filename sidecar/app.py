@@ -85,7 +85,8 @@ def new_upstream(settings: Settings, threads: int, name: str) -> Upstream:
             max_answer=settings.max_answer,
         )
 
-    return Upstream(Slots(settings.data / "slots", settings.upstream_concurrency), wire, threads, name)
+    longest = settings.upstream_timeout + settings.connect_timeout
+    return Upstream(Slots(settings.data / "places", settings.upstream_concurrency, longest), wire, threads, name)
 
 
 def via(settings: Settings) -> str:

@@ -62,7 +62,6 @@ def run(settings: Settings) -> int:
     except BlockingIOError:
         raise SettingError(f"UNDERSTUDY_DATA: {settings.data} is in use by another sidecar") from None
     metrics.prepare(settings.data / "metrics")
-    (settings.data / "slots").unlink(missing_ok=True)
     return _Supervisor(settings).run()
 
 

@@ -1,9 +1,10 @@
 """The node's places at the upstream, shared by all processes: never more calls in flight than the setting says.
 
-A table in a shared file, one row a place: the process that holds it and the endpoint it is for. Taking a place is done
-under a file lock, which the kernel releases when its holder dies; the places of a dead process are freed when they are
-next looked at. An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and Hahne 1998):
-however many of its calls hang, other endpoints find places.
+A table in a shared file, one row a place: who took it, for which endpoint, and when. Taking a place is done under a file
+lock, which the kernel releases when its holder dies. The upstream does not notice that a caller was killed and works on,
+so nobody's death frees a place: it is free when it is given back, or when no call can last that long. The file outlives
+restarts for the same reason. An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and
+Hahne 1998): however many of its calls hang, other endpoints find places.
 """
 
 from __future__ import annotations
@@ -11,22 +12,28 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import struct
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 ALPHA: Final = 2
-_ROW: Final = 8
+_PLACE: Final = struct.Struct("<IIQ")
+"""The taker's pid, the endpoint's number, and when: nanoseconds of the machine's monotonic clock."""
+_ROW: Final = _PLACE.size
 _FREE: Final = b"\0" * _ROW
 
 
 class Slots:
-    """`limit` places. `path` is made on first use and is worth nothing after the last process has ended."""
+    """`limit` places for calls that last `longest` seconds at most. `path` is made on first use."""
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path, limit: int, longest: float) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.limit = limit
+        self._longest = int(longest * 1e9)
+        self._mine: dict[int, bytes] = {}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         os.ftruncate(self._file, limit * _ROW)
         self._table = mmap.mmap(self._file, limit * _ROW)
@@ -46,8 +53,10 @@ class Slots:
                 fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def give(self, place: int) -> None:
-        """Frees a place taken by this process."""
-        self._table[place * _ROW : (place + 1) * _ROW] = _FREE
+        """Frees a place taken by this process, unless it took so long that another has it now."""
+        row = slice(place * _ROW, (place + 1) * _ROW)
+        if self._table[row] == self._mine.pop(place, None):
+            self._table[row] = _FREE
 
     def in_flight(self) -> int:
         """Places taken now, by any process."""
@@ -64,33 +73,16 @@ class Slots:
             return None
         for index, endpoint in enumerate(wanted):
             if held.count(endpoint) < ALPHA * len(free):
-                row = self._pid.to_bytes(4, "little") + endpoint.to_bytes(4, "little")
-                self._table[free[0] * _ROW : (free[0] + 1) * _ROW] = row
+                row = _PLACE.pack(self._pid, endpoint, time.monotonic_ns())
+                self._table[free[0] * _ROW : (free[0] + 1) * _ROW] = self._mine[free[0]] = row
                 return free[0], index
         return None
 
     def _held(self) -> list[int | None]:
         """The endpoint that each place is for, or None where it is free."""
-        rows: list[int | None] = []
-        for place in range(self.limit):
-            row = self._table[place * _ROW : (place + 1) * _ROW]
-            if row == _FREE:
-                rows.append(None)
-                continue
-            pid = int.from_bytes(row[:4], "little")
-            if pid != self._pid and not _alive(pid):
-                self.give(place)
-                rows.append(None)
-            else:
-                rows.append(int.from_bytes(row[4:], "little"))
-        return rows
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        now = time.monotonic_ns()
+        # a time to come is of before the machine's last start
+        return [
+            endpoint if endpoint and 0 <= now - taken < self._longest else None
+            for _pid, endpoint, taken in _PLACE.iter_unpack(self._table[: self.limit * _ROW])
+        ]

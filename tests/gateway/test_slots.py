@@ -1,0 +1,39 @@
+"""Places at the upstream: the setting holds over processes, restarts and deaths."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from sidecar.gateway.slots import Slots
+
+
+def test_a_killed_process_leaves_its_places_taken_until_its_calls_must_have_ended(tmp_path: Path) -> None:
+    killed = Slots(tmp_path / "places", 2, longest=0.2)
+    assert killed.take([1]) == (0, 0)
+    killed.close()
+    successor = Slots(tmp_path / "places", 2, longest=0.2)
+    assert successor.in_flight() == 1
+    assert successor.take([2]) == (1, 0)
+    assert successor.take([3]) is None
+    time.sleep(0.25)
+    assert successor.take([3]) == (0, 0)
+
+
+def test_what_was_held_for_too_long_is_not_given_back_twice(tmp_path: Path) -> None:
+    slow, other = (Slots(tmp_path / "places", 1, longest=0.1) for _ in range(2))
+    assert slow.take([1]) == (0, 0)
+    time.sleep(0.15)
+    assert other.take([2]) == (0, 0)
+    slow.give(0)
+    assert other.in_flight() == 1
+    other.give(0)
+    assert slow.in_flight() == 0
+
+
+def test_an_endpoint_holds_at_most_twice_what_it_leaves_free(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "places", 8, longest=60)
+    taken = [slots.take([1]) for _ in range(8)]
+    assert sum(each is not None for each in taken) == 6
+    assert slots.take([1, 2], reserve=2) is None
+    assert slots.take([1, 2]) == (6, 1)
