@@ -1,10 +1,10 @@
 """The node's places at the upstream, shared by all processes: never more calls in flight than the setting says.
 
-A table in a shared file, one row a place: who took it, for which endpoint, and when. Taking a place is done under a file
-lock, which the kernel releases when its holder dies. The upstream does not notice that a caller was killed and works on,
-so nobody's death frees a place: it is free when it is given back, or when no call can last that long. The file outlives
-restarts for the same reason. An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and
-Hahne 1998): however many of its calls hang, other endpoints find places.
+A table in a shared file, one row a place: who took it, for which endpoint, and when. Taking a place is done under a
+file lock, which the kernel releases when its holder dies. The upstream does not notice that a caller was killed and
+works on, so nobody's death frees a place: it is free when it is given back, or when no call can last that long. The
+file outlives restarts for the same reason. An endpoint may hold at most twice what it leaves free (dynamic thresholds,
+Choudhury and Hahne 1998): however many of its calls hang, other endpoints find places.
 """
 
 from __future__ import annotations
