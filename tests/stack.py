@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -89,14 +89,15 @@ def until(true: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
 
 
 class Sidecar:
-    """`understudy sidecar` as a person runs it."""
+    """`understudy sidecar` as a person runs it. `environ`: variables of its own beside its settings."""
 
-    def __init__(self, upstream: str, data: Path, **settings: str) -> None:
+    def __init__(self, upstream: str, data: Path, environ: Mapping[str, str] = {}, **settings: str) -> None:
         self.data = data
         self.port, self.control = free_port(), free_port()
         data.mkdir(parents=True, exist_ok=True)
         self.environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("UNDERSTUDY_")},
+            **environ,
             "UNDERSTUDY_UPSTREAM": upstream,
             "UNDERSTUDY_LISTEN": f"127.0.0.1:{self.port}",
             "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{self.control}",

@@ -36,7 +36,7 @@ PAUSE = 3.0
 """Seconds between one user's requests: five a second in all, somewhat above HOSP's usual half at this scale."""
 TRAFFIC = {"browse": 0.5, "read": 0.15, "list": 0.1, "create": 0.12, "update": 0.08, "screen": 0.05}
 PHASES = (("ordinary", 0.6), ("outage", 0.15), ("brownout", 0.15), ("ordinary again", 0.1))
-SIDECAR = {"deadline": "600ms", "hedge_after": "250ms", "upstream_timeout": "8s", "late_effect": "8s"}
+SIDECAR = {"deadline": "600ms", "hedge_after": "250ms", "upstream_timeout": "10s", "late_effect": "10s"}
 NGINX = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log crit;
 events {{ worker_connections 1024; }}

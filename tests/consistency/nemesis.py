@@ -1,19 +1,39 @@
-"""What goes wrong: the upstream's profiles, and what is done to the sidecar's processes. Each act ends by itself."""
+"""What goes wrong: the upstream's profiles, its restart, and what is done to the sidecar's processes and their clock.
+
+Each act ends by itself. The wall clock is stepped for the sidecar alone (clock.c) where there is a C compiler.
+"""
 
 from __future__ import annotations
 
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from compose.hosp.server import Simulator
 from tests.stack import Sidecar
 
 PROFILES = ("ordinary", "bad-day", "ambiguous", "outage", "brownout", "liar", "surge")
+STEPS = (0.0, 3600.0, -3600.0, 90_000.0, -2.5, 2.5)
+"""Seconds by which the wall clock is off."""
+CLOCK = "STEPPED_CLOCK"
+
+
+def stepped(folder: Path) -> dict[str, str]:
+    """Variables by which a process has a wall clock that can be stepped; none where nothing can compile it."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return {}
+    source, library, clock = Path(__file__).with_name("clock.c"), folder / "clock.so", folder / "clock"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+    clock.write_bytes(bytes(8))
+    return {"LD_PRELOAD": str(library), CLOCK: str(clock)}
 
 
 class Nemesis:
@@ -28,7 +48,10 @@ class Nemesis:
             "kill -9 of one process": self._kill_one,
             "SIGSTOP of one process": self._stop_one,
             "full disk": self._full_disk,
+            "restart of HOSP": self._restart_hosp,
         }
+        if any(CLOCK in sidecar.environ for sidecar in sidecars):
+            self.acts["step of the clock"] = self._step_clock
 
     def turn(self) -> str:
         """A new profile of the upstream."""
@@ -64,6 +87,18 @@ class Nemesis:
         time.sleep(self._dice.uniform(0.5, 2))
         for pid in limited:
             _limit(pid, resource.RLIM_INFINITY)
+
+    def _restart_hosp(self, _: Sidecar) -> None:
+        """Every connection is reset under its request; what was written stays."""
+        profile = self._simulator.profile_name
+        self._simulator.set_profile("outage")
+        time.sleep(self._dice.uniform(0.1, 2))
+        self._simulator.set_profile(profile)
+
+    def _step_clock(self, sidecar: Sidecar) -> None:
+        off = int(self._dice.choice(STEPS) * 1e9)
+        with Path(sidecar.environ[CLOCK]).open("r+b") as clock:
+            clock.write(off.to_bytes(8, sys.byteorder, signed=True))
 
 
 def children(sidecar: Sidecar) -> list[int]:

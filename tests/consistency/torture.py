@@ -1,6 +1,7 @@
 """`make torture MINUTES=30`: clients, a nemesis and the checker, against a real sidecar and a simulated HOSP.
 
-Time is scaled so that HOSP's seconds are quarters, and every setting that counts seconds with them.
+Time is scaled so that HOSP's seconds are quarters, and every setting that counts seconds with them. Sidecars wait for
+HOSP a little longer than it ever takes: what they gave up would still be in flight there, as it counts.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from compose.hosp import control
 from compose.hosp.server import Simulator
 from tests.consistency.checker import Final, Violation, check
 from tests.consistency.history import History, Outcome
-from tests.consistency.nemesis import Nemesis
+from tests.consistency.nemesis import Nemesis, stepped
 from tests.consistency.workload import Client
 from tests.postgres import cluster
 from tests.stack import Sidecar
 from tests.upstream import basic
 
 SCALE = 0.25
-SCALED = {"upstream_timeout": "8s", "late_effect": "8s", "deadline": "700ms", "hedge_after": "250ms"}
+SCALED = {"upstream_timeout": "10s", "late_effect": "10s", "deadline": "700ms", "hedge_after": "250ms"}
 CLIENTS = 6
 DRAIN = 600.0
 """Seconds in which all must be settled after the last trouble."""
@@ -67,8 +68,11 @@ def run(
         staff = control.users(simulator.control_url)
         keeper = ":".join(staff[-1])
         sidecar = stack.enter_context(
-            Sidecar(simulator.url, folder / "data", backfill_credentials=keeper, **SCALED, **extra)
-        )
+            Sidecar(
+                simulator.url, folder / "data", environ=stepped(folder), backfill_credentials=keeper,
+                **SCALED, **extra,
+            )
+        )  # fmt: skip
         for user in staff[:CLIENTS]:
             for path in ("/notes", "/patients", "/staffs", "/hospitals", "/staffs/me"):
                 sidecar.ask("GET", path, {"Authorization": basic(*user)})
