@@ -36,6 +36,8 @@ class Promise:
     good: tuple[Condition, ...]
     within: int | None = None
     title: str = ""
+    each: bool = False
+    """One of a promise for each endpoint."""
 
 
 def locate(name_or_path: str) -> Path:
@@ -122,7 +124,9 @@ def _promises(document: Mapping[str, Any], where: str, endpoints: Sequence[str])
                 if view in good:
                     promised = Objective(name, called, target, period, cast(View, view), endpoint)
                     title = document["metadata"].get("displayName", name)
-                    yield Promise(promised, tuple(map(_condition, good[view])), within, title)
+                    yield Promise(
+                        promised, tuple(map(_condition, good[view])), within, title, bool(total.get("per_endpoint"))
+                    )
 
 
 def _endpoints(total: Mapping[str, Any], where: str, known: Sequence[str]) -> Sequence[str | None]:
