@@ -4,7 +4,7 @@ Source: The Site Reliability Workbook, chapter 5, "Alerting on SLOs".
 """
 
 from fractions import Fraction
-from math import comb
+from functools import lru_cache
 
 from alerts.model import Counts
 
@@ -49,10 +49,15 @@ def chance_of(bad: int, total: int, share: Fraction) -> Fraction:
     It costs ``bad`` terms of big integers: see :func:`confident` for the bound on its use.
     """
     p, q = share.numerator, share.denominator - share.numerator
-    below = sum(comb(total, k) * p**k * q ** (total - k) for k in range(min(bad, total + 1)))
-    return 1 - Fraction(below, share.denominator**total)
+    terms = min(bad, total + 1)
+    below, term = 0, 1
+    for k in range(terms):  # term is C(total, k) p^k; what q lacks is made up for after the last
+        below = below * q + term
+        term = term * (total - k) * p // (k + 1)
+    return 1 - Fraction(below * q ** (total - terms + 1) if terms else 0, share.denominator**total)
 
 
+@lru_cache(maxsize=4096)
 def confident(counts: Counts, share: Fraction, confidence: Fraction, exact_below: int = 2000) -> bool:
     """Whether the failing rate is above ``share`` with this confidence (Clopper and Pearson's one-sided bound).
 

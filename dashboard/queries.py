@@ -143,7 +143,8 @@ class Queries:
     ) -> Sequence[Bucket]:
         rounded = where.since if where.since is None else where.since - where.since % (10 * SECOND)
         terms = tuple((name, tuple(values)) for name, values in where.terms.items())
-        key = (rounded, where.until, terms, where.text, interval, tuple(by), tuple(percentiles))
+        most = tuple(where.at_most.items())
+        key = (rounded, where.until, terms, most, where.text, interval, tuple(by), tuple(percentiles))
         counted: Sequence[Bucket] = self.kept(key, KEEP, lambda: self._store.count(where, interval, by, percentiles))
         return counted
 

@@ -37,6 +37,8 @@ Reading = Callable[[], Mapping[str, float | None] | float | None]
 _COUNTERS: Final = {
     "requests": ("Users' requests, by what they got and who answered.",
                  ("endpoint", "method", "code", "outcome", "answered_by", "client")),
+    "upstream_requests": ("Users' requests, by what the upstream gave over all attempts, or not_asked.",
+                          ("endpoint", "outcome", "client")),
     "upstream_attempts": ("Attempts at the upstream for users' requests.", ("endpoint", "outcome", "client")),
     "takeovers": ("Times the standby began to answer, by circuit or by a person.", ("endpoint",)),
     "verdicts": ("What access policy said of requests.", ("endpoint", "verdict")),
@@ -99,12 +101,16 @@ class Metrics:
             "requests",
             exchange.endpoint,
             method if method in METHODS else "other",
-            str(response.status) if response is not None else "499",
+            str(response.status) if response is not None and exchange.reason != "client_aborted" else "499",
             exchange.outcome.value,
             exchange.answered_by.value,
             exchange.client.value,
         )
         self._count("verdicts", exchange.endpoint, exchange.verdict)
+        upstream = exchange.upstream_outcome
+        self._count(
+            "upstream_requests", exchange.endpoint, upstream.value if upstream else "not_asked", exchange.client.value
+        )
         with _spared():
             self._child(DURATION, exchange.endpoint, exchange.client.value).observe(exchange.duration / 1e9)
 

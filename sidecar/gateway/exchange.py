@@ -155,6 +155,14 @@ class Exchange:
         return self.ended - self.started
 
     @property
+    def upstream_outcome(self) -> Outcome | None:
+        """What the upstream gave, over all attempts: success when one was good; None when it was not asked."""
+        given = {attempt.outcome for attempt in self.attempts}
+        return next(
+            (outcome for outcome in (Outcome.SUCCESS, Outcome.UNKNOWN, Outcome.FAILURE) if outcome in given), None
+        )
+
+    @property
     def trace_id(self) -> str:
         return self.traceparent.split("-")[1]
 

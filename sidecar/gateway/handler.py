@@ -309,6 +309,7 @@ class Handler:
         if result is None:
             self._observe_late(visit, inquiry)
             unsent = inquiry.give_up()
+            exchange.attempts = list(inquiry.attempts)
             if unsent:
                 self._settle(visit, None, Outcome.FAILURE)
                 return self._unavailable(visit, "overloaded", "The upstream is busy; nothing was sent.")

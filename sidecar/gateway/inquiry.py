@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -17,6 +17,8 @@ from sidecar.gateway.exchange import Attempt, Outcome
 from sidecar.gateway.upstream import Job, Result, RetryBudget, Upstream
 
 MAX_ATTEMPTS: Final = 4
+LATE: Final = "late"
+"""The error of an attempt that nobody waited for any longer."""
 BACKOFF: Final = 0.05
 """Seconds before the first retry, at the most; doubled each time, with full jitter."""
 
@@ -36,11 +38,27 @@ class Inquiry:
         self._jobs: list[Job] = []
         self._pending = 0
         self._hedge_at = time.monotonic() + hedge_after if repeatable else None
-        self.attempts: list[Attempt] = []
+        self._ended: list[Attempt] = []
+        self._sent: list[tuple[int, bool]] = []
+        """When each was submitted (ns), and whether it is a hedge."""
         self.last: Result | None = None
         self.late = False
         """Set when the user no longer waits: results now count for learning only."""
         self._submit(hedge=False)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Those that ended; once given up also those under way, which came too late: nobody knows their end."""
+        return [*self._ended, *(self._unended() if self.late else ())]
+
+    def _unended(self) -> Iterator[Attempt]:
+        now = time.time_ns()
+        for hedge in (False, True):
+            mine = [n for n, (_, hedged) in enumerate(self._sent) if hedged is hedge]
+            ended = sum(attempt.hedge is hedge for attempt in self._ended)
+            for n in mine[ended:]:
+                if self._jobs[n].state == "started":
+                    yield Attempt(self._sent[n][0], now - self._sent[n][0], Outcome.UNKNOWN, None, LATE, hedge)
 
     def wait(self, until: float, stalled: Callable[[], bool] | None = None) -> Result | None:
         """A good result; else, when everything tried has failed, the last; None: still under way at `until`.
@@ -61,7 +79,7 @@ class Inquiry:
                 self._hedge(now)
                 continue
             self._pending -= 1
-            self.attempts.append(result.attempt)
+            self._ended.append(result.attempt)
             self.last = result
             if result.attempt.outcome is Outcome.SUCCESS:
                 return result
@@ -75,6 +93,7 @@ class Inquiry:
     def _submit(self, *, hedge: bool) -> None:
         job = self._new_job(self._inbox, hedge)
         self._jobs.append(job)
+        self._sent.append((time.time_ns(), hedge))
         self._pending += 1
         self._pool.submit(job)
 

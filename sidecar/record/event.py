@@ -20,6 +20,7 @@ from sidecar.record.redact import Redactor
 
 CLIENT_ABORTED: Final = "client_aborted"
 CLIENT_CLOSED_REQUEST: Final = 499
+NOT_ASKED: Final = "not_asked"
 _TYPES: Final = {"create": "creation", "update": "change", "delete": "deletion"}
 _SECOND: Final = 1_000_000_000
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
@@ -111,6 +112,7 @@ def _understudy(exchange: Exchange, digests: dict[str, str]) -> dict[str, Any]:
         "identity": str(exchange.identity),
         "purpose": str(exchange.purpose),
         "outcome": CLIENT_ABORTED if exchange.reason == CLIENT_ABORTED else str(exchange.outcome),
+        "upstream_outcome": str(exchange.upstream_outcome or NOT_ASKED),
     }
     if exchange.reason:
         document["reason"] = exchange.reason

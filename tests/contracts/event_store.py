@@ -213,6 +213,26 @@ class EventStoreContract:
         assert set(everything(store, Filter(terms=terms), 10)) == {name(number) for number in found}
         assert sum(bucket.count for bucket in store.count(Filter(terms=terms))) == len(found)
 
+    def test_at_most(self, store: EventStore) -> None:
+        self.put(store, *(event(n, duration=n * SECOND, outcome="failure" if n == 2 else "success") for n in range(5)))
+        where = Filter(at_most={"event.duration": 3 * SECOND})
+        assert set(everything(store, where, 10)) == {name(n) for n in range(4)}
+        counted = store.count(where, HOUR, ["event.outcome"])
+        assert [(bucket.group, bucket.count) for bucket in counted] == [(("failure",), 1), (("success",), 3)]
+        assert store.count(Filter(at_most={"event.sequence": 2}))[0].count == 2
+
+    def test_counts_by_what_the_upstream_gave(self, store: EventStore) -> None:
+        given = [event(n) for n in range(4)]
+        for each, outcome in zip(given, ("success", "not_asked", "success", None), strict=True):
+            each["understudy"] |= {"upstream_outcome": outcome} if outcome else {}
+        self.put(store, *given)
+        counted = store.count(Filter(), None, ["understudy.upstream_outcome"])
+        assert [(bucket.group, bucket.count) for bucket in counted] == [
+            (("",), 1),
+            (("not_asked",), 1),
+            (("success",), 2),
+        ]
+
     @pytest.mark.parametrize(
         ("text", "found"),
         [

@@ -117,6 +117,7 @@ def test_every_field_is_where_it_belongs() -> None:
             "identity": "verified",
             "purpose": "user",
             "outcome": "success",
+            "upstream_outcome": "success",
             "body": {
                 "request": sha256(b'{"title":"Limps"}').hexdigest(),
                 "response": sha256(b'{"id":7,"title":"Limps"}').hexdigest(),

@@ -39,6 +39,8 @@ class Filter:
     until: int | None = None
     terms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """ECS field path → accepted values, e.g. {"understudy.endpoint": ["GET /notes"], "user.name": ["Dr Holt"]}."""
+    at_most: Mapping[str, int] = field(default_factory=dict)
+    """Numeric field → the greatest value accepted, e.g. {"event.duration": 3_000_000_000}."""
     text: str | None = None
     """Words that occur in path, query, user name, user agent or resource."""
 

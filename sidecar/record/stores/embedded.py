@@ -146,12 +146,14 @@ class EmbeddedStore:
 
 
 def _widen(connection: sqlite3.Connection) -> None:
-    """A store made before addresses had a column of their own gets it, filled from the events."""
+    """A store made before these had columns of their own gets them, filled from the events."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
-    if columns and "address" not in columns:
-        with _transaction(connection):
-            connection.execute("ALTER TABLE events ADD COLUMN address TEXT")
-            connection.execute("UPDATE events SET address = json_extract(document, '$.source.ip')")
+    for name, path in (("address", "$.source.ip"), ("upstream_outcome", "$.understudy.upstream_outcome")):
+        if columns and name not in columns:
+            with _transaction(connection):
+                connection.execute(f"ALTER TABLE events ADD COLUMN {name} TEXT")
+                connection.execute(f"UPDATE events SET {name} = json_extract(document, '{path}')")
+                connection.execute("DROP INDEX IF EXISTS events_count")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ def query(where: Filter) -> Mapping[str, Any]:
     if since or until:
         conditions.append({"range": {"@timestamp": {**since, **until, "format": "strict_date_optional_time_nanos"}}})
     conditions.extend({"terms": {field: list(values)}} for field, values in where.terms.items())
+    conditions.extend({"range": {field: {"lte": most}}} for field, most in where.at_most.items())
     if where.text:
         conditions.append({"match": {"understudy.words": {"query": where.text, "operator": "and"}}})
     return {"bool": {"filter": conditions}}

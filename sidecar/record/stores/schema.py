@@ -64,6 +64,7 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
     "understudy.identity": _KEYWORD,
     "understudy.purpose": _KEYWORD,
     "understudy.outcome": _KEYWORD,
+    "understudy.upstream_outcome": _KEYWORD,
     "understudy.reason": _KEYWORD,
     "understudy.circuit": _KEYWORD,
     "understudy.verdict": _KEYWORD,

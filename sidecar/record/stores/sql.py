@@ -32,6 +32,7 @@ _COLUMNS: Final = {
     "understudy.patient.id": "patient_id",
     "understudy.verdict": "verdict",
     "source.ip": "address",
+    "understudy.upstream_outcome": "upstream_outcome",
 }
 """Fields with a column of their own; any other is read out of the document."""
 _NUMBERS: Final = ("status", "duration")
@@ -46,7 +47,7 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE UNIQUE INDEX IF NOT EXISTS events_id ON events (id);
 CREATE INDEX IF NOT EXISTS events_page ON events (at, id);
 CREATE INDEX IF NOT EXISTS events_count ON events
-    (at, client, purpose, endpoint, outcome, answered_by, user, status, duration);
+    (at, client, purpose, endpoint, outcome, answered_by, user, status, duration, upstream_outcome);
 CREATE INDEX IF NOT EXISTS events_user ON events (user, at, id);
 CREATE INDEX IF NOT EXISTS events_endpoint ON events (endpoint, outcome, at, id);
 CREATE INDEX IF NOT EXISTS events_outcome ON events (outcome, at, id);
@@ -90,12 +91,14 @@ def counting(chosen: str, keys: list[str], percentiles: Sequence[float]) -> str:
 _COVERED: Final = {"understudy.client", "understudy.purpose", "understudy.endpoint", "event.outcome", "user.name"} | {
     "understudy.answered_by",
     "http.response.status_code",
+    "event.duration",
+    "understudy.upstream_outcome",
 }
 
 
 def covered(where: Filter, by: Sequence[str]) -> bool:
     """Whether the index for counting answers without looking at the events."""
-    return where.text is None and _COVERED.issuperset([*where.terms, *by])
+    return where.text is None and _COVERED.issuperset([*where.terms, *where.at_most, *by])
 
 
 def condition(where: Filter) -> tuple[str, list[Any]]:
@@ -114,6 +117,10 @@ def condition(where: Filter) -> tuple[str, list[Any]]:
             source = f"json_each(document, '{_json_path(name)}')"
             parts.append(f"EXISTS (SELECT 1 FROM {source} WHERE CAST(value AS TEXT) IN ({marks}))")
         values += accepted
+    for name, most in where.at_most.items():
+        column = column_of(name) if name in _COLUMNS else f"json_extract(document, '{_json_path(name)}')"
+        parts.append(f"{column} <= ?")
+        values.append(most)
     if where.text is not None and (words := re.findall(r"[^\W_]+", where.text)):
         # the plus: walk the pages newest first and look up, rather than sort all that match
         parts.append("+seq IN (SELECT rowid FROM texts WHERE texts MATCH ?)")

@@ -1,0 +1,121 @@
+"""`understudy slo …`: the report, Prometheus rules, and a backtest of the alert rules over what was recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from alerts import backtest, openslo, report, rules
+from alerts.counts import SECOND
+from alerts.evaluate import levels
+from alerts.policy import Rule
+from sidecar.contract import Contract, ContractError
+from sidecar.record.stores import EventStore, StoreUnavailable
+from sidecar.record.stores.opening import open_store
+from sidecar.settings import Settings, duration
+
+
+@click.group()
+def slo() -> None:
+    """Service level objectives: what was promised, and what became of it."""
+
+
+def promises(settings: Settings) -> tuple[openslo.Promise, ...]:
+    """What the setting SLOS promises of the setting CONTRACT. Raises click.ClickException."""
+    try:
+        contract = Contract.load(settings.contract)
+        return openslo.load(settings.slos, [endpoint.name for endpoint in contract.endpoints.values()])
+    except (ValueError, ContractError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def moment(text: str, now: int) -> int:
+    """`30d` ago, `2026-11-24`, `2026-11-24T07:00`, UTC unless it says otherwise → ns. Raises click.UsageError."""
+    try:
+        return now - int(duration(text) * SECOND)
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"expected a time such as 30d (ago) or 2026-11-24T07:00; found {text!r}") from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()) * SECOND
+
+
+@contextmanager
+def _asking(settings: Settings) -> Iterator[EventStore]:
+    store = open_store(settings)
+    try:
+        yield store
+    except StoreUnavailable as error:
+        raise click.ClickException(f"the event store cannot be asked: {error}") from None
+    finally:
+        store.close()
+
+
+def _span(since: str, until: str | None) -> tuple[int, int]:
+    now = time.time_ns()
+    start, end = moment(since, now), moment(until, now) if until else now
+    if start >= end:
+        raise click.UsageError("--since must be before --until")
+    return start, end
+
+
+FORMATS = {"table": report.as_table, "json": report.as_json, "csv": report.as_csv, "html": report.as_html}
+
+
+@slo.command("report")
+@click.option("--since", default="30d", show_default=True, help="A time, or how long ago: 2026-11-24T07:00, 30d.")
+@click.option("--until", help="The end, not included; unset: now.")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True)
+@click.pass_obj
+def report_(settings: Settings, since: str, until: str | None, form: str) -> None:
+    """What users got and what the upstream gave, for each objective and endpoint."""
+    start, end = _span(since, until)
+    with _asking(settings) as store:
+        click.echo(FORMATS[form](report.make(store, promises(settings), start, end)))
+
+
+@slo.command("backtest")
+@click.option("--since", default="7d", show_default=True, help="A time, or how long ago: 2026-11-24T07:00, 30d.")
+@click.option("--until", help="The end, not included; unset: now.")
+@click.option("--windows", "path", type=click.Path(path_type=Path), help="A windows file; unset: the shipped one.")
+@click.pass_obj
+def backtest_(settings: Settings, since: str, until: str | None, path: Path | None) -> None:
+    """Which alerts would have fired over what was recorded, when, and for how long."""
+    start, end = _span(since, until)
+    promised = promises(settings)
+    try:
+        by_period = levels(promised, path) if path else levels(promised)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    with _asking(settings) as store:
+        found = backtest.replay(store, promised, by_period, Rule(), start // SECOND, end // SECOND)
+    for each in found:
+        click.echo(each.line())
+    click.echo(f"{len(found)} alerts would have fired" if found else "no alert would have fired")
+
+
+@slo.command("rules")
+@click.option("--out", type=click.Path(path_type=Path), help="A file, or a folder for the rules and their test cases.")
+@click.pass_obj
+def rules_(settings: Settings, out: Path | None) -> None:
+    """Prometheus recording and alerting rules of the same objectives and windows."""
+    promised = promises(settings)
+    try:
+        by_period = levels(promised)
+        text = rules.rules(promised, by_period, Rule())
+        if out is None:
+            click.echo(text, nl=False)
+        elif out.is_dir():
+            (out / "understudy.rules.yaml").write_text(text)
+            (out / "understudy.tests.yaml").write_text(rules.cases(promised, by_period, "understudy.rules.yaml"))
+        else:
+            out.write_text(text)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,160 @@
+"""What counts: every figure equals an independent reading of the events, however they came to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alerts import openslo
+from alerts.counts import MONTH, SECOND, Rollups, ask, tally
+from alerts.evaluate import Evaluation, conditions, levels
+from alerts.policy import Rule
+from sidecar.contract import Contract
+from sidecar.record.event import nanoseconds
+from sidecar.record.stores import EventStore, Filter, StoreUnavailable
+from sidecar.record.stores.embedded import EmbeddedStore
+from tests.alerts.recorded import exchange, independent, mixture
+from tests.contracts.event_store import NOON
+
+ENDPOINTS = [endpoint.name for endpoint in Contract.load("hosp").endpoints.values()]
+PROMISES = openslo.load("hosp", ENDPOINTS)
+LIMITS = {promise.within for promise in PROMISES}
+NOW = NOON // SECOND
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    store = EmbeddedStore(tmp_path / "events.db")
+    store.install()
+    yield store
+    store.close()
+
+
+class Asked:
+    """The store, with a note of what it was asked, and a switch that turns it off."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self.since: list[int] = []
+        self.away = False
+
+    def count(self, where: Filter, *given: object) -> object:
+        if self.away:
+            raise StoreUnavailable("away")
+        self.since.append(where.since or 0)
+        return self._store.count(where, *given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "promise", PROMISES, ids=lambda p: f"{p.objective.slo}-{p.objective.view}-{p.objective.endpoint}"
+)
+def test_each_promise_equals_an_independent_count(promise: openslo.Promise, cubes: dict) -> None:
+    counted = tally(cubes["cube"], promise)
+    expected = independent(cubes["events"], promise)
+    assert (counted.good, counted.total, counted.not_asked) == (
+        expected["good"],
+        expected["total"],
+        expected["not_asked"],
+    )
+    assert {"test": counted.test, "outside_contract": counted.outside_contract} == expected["excluded"]
+
+
+@pytest.fixture(scope="module")
+def cubes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
+    store = EmbeddedStore(tmp_path_factory.mktemp("store") / "events.db")
+    store.install()
+    events = mixture(NOON, 320)
+    store.append(events)
+    (cube,) = ask(store, NOON, NOON + 320 * SECOND, LIMITS).values()
+    yield {"cube": cube, "events": events}
+    store.close()
+
+
+def test_clients_that_left_and_what_the_standby_saved_are_seen(cubes: dict) -> None:
+    counted = tally(cubes["cube"], PROMISES[0])
+    assert (counted.client_left, counted.saved) == (40, 40)
+
+
+def test_rollups_equal_the_events_as_time_goes_on(store: EventStore) -> None:
+    """Over tiers and their borders; events that come late, even hours late, are counted at the next sweep."""
+    asked = Asked(store)
+    rollups = Rollups(asked, LIMITS, MONTH)  # type: ignore[arg-type]
+    promise, number, held = PROMISES[0], 0, []
+    for minute in range(0, 40 * 60, 7):
+        now = NOW + 60 * minute
+        batch = [exchange(number + n, now * SECOND - 5 * n * SECOND) for n in range(3)]
+        late = [exchange(number + 3, (now - 10 * 60) * SECOND), exchange(number + 4, (now - 3600 * 5) * SECOND)]
+        number += 5
+        store.append([*batch, *late])
+        held += [*batch, *late]
+        rollups.refresh(now)
+    rollups.refresh(now + 901)
+    end = now + 901
+    for span, width in ((300, 15), (3600, 15), (21600, 60), (86400, 60), (3 * 86400, 3600), (MONTH, 3600)):
+        (total,) = (tally(cube, promise).total for cube in rollups.spans(end, [span]).values())
+        times = [int(_seconds(each)) for each in held]
+        assert sum(at >= end - span + width for at in times) <= total <= sum(at >= end - span for at in times), span
+    everything = tally(rollups.spans(end, [MONTH])[MONTH], promise).total
+    assert everything == len(held)
+
+
+def _seconds(event: dict) -> int:
+    return nanoseconds(event["@timestamp"]) // SECOND
+
+
+def test_only_what_is_new_is_asked_for(store: EventStore) -> None:
+    asked = Asked(store)
+    rollups = Rollups(asked, {None}, MONTH)  # type: ignore[arg-type]
+    rollups.refresh(NOW)
+    assert min(asked.since) <= (NOW - MONTH) * SECOND
+    asked.since.clear()
+    rollups.refresh(NOW + 15)
+    assert min(asked.since) >= (NOW - 960) * SECOND
+    asked.away = True
+    with pytest.raises(StoreUnavailable):
+        rollups.refresh(NOW + 30)
+    asked.away = False
+    asked.since.clear()
+    rollups.refresh(NOW + 600)
+    assert min(asked.since) <= (NOW - 880) * SECOND, "what was missed is asked for"
+
+
+def test_conditions_of_a_burning_hour(store: EventStore) -> None:
+    failed = {"outcome": "failure", "status": 500, "upstream": ("failure",), "answered_by": "upstream"}
+    events = [exchange(n, NOON - (3600 - n) * SECOND, **(failed if n % 2 else {})) for n in range(3600)]
+    store.append(events)
+    found, unknown = conditions(store, PROMISES, levels(PROMISES), Rule(), NOW, lambda _: True)
+    assert unknown == frozenset()
+    users = [c for c in found if c.labels.get("slo") == "answered" and c.labels["view"] == "users"]
+    assert {(c.severity, c.labels["window"]) for c in users} >= {("page", "3600s-300s"), ("page", "21600s-1800s")}
+    (fast,) = (c for c in users if c.labels["window"] == "3600s-300s")
+    assert fast.notes["burn_long"] == "50"
+    assert float(fast.notes["budget_left"]) == -49
+    assert float(fast.notes["exhausted_at"]) == NOW
+    hosp = [c for c in found if c.labels.get("slo") == "answered" and c.labels["view"] == "hosp"]
+    assert {c.severity for c in hosp} == {"ticket"}
+    assert all("running on the standby" in c.notes["reason"] for c in hosp)
+    assert not [c for c in found if c.labels.get("slo") == "front-door" and c.labels["view"] == "users"]
+
+
+def test_silence_and_a_store_that_is_away(store: EventStore) -> None:
+    asked = Asked(store)
+    evaluation = Evaluation(asked, PROMISES, levels(PROMISES), Rule())  # type: ignore[arg-type]
+    store.append([exchange(1, NOON - 3500 * SECOND)])
+    assert evaluation.step(NOW, lambda _: False) == ([], frozenset())
+    (silent,), unknown = evaluation.step(NOW + 300, lambda _: False)
+    assert (silent.name, silent.severity, unknown) == ("NoTraffic", "ticket", frozenset())
+    asked.away = True
+    (missing,), unknown = evaluation.step(NOW + 315, lambda _: False)
+    assert (missing.name, unknown) == ("NoData", {"events"})
+
+
+def test_a_short_period_has_buckets_to_match(store: EventStore) -> None:
+    """A demo's period of some hours: windows of seconds are told apart."""
+    rollups = Rollups(store, {None}, 10 * 3600)
+    store.append([exchange(n, NOON - n * SECOND) for n in range(1, 60)])
+    rollups.refresh(NOW)
+    found = rollups.spans(NOW, [5, 50])
+    assert [tally(found[span], PROMISES[0]).total for span in (5, 50)] == [5, 50]

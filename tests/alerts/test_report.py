@@ -1,0 +1,162 @@
+"""`understudy slo report` and `backtest` as a person runs them; the figures against the journal of a real run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from alerts import openslo
+from alerts.commands import slo
+from alerts.counts import SECOND
+from compose.elasticsearch.java import Missing
+from compose.elasticsearch.node import VERSIONS, Node, prepare
+from sidecar.contract import Contract
+from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.settings import Settings
+from tests.alerts.recorded import exchange, independent, mixture
+from tests.contracts.event_store import NOON
+from tests.stack import Sidecar, until
+from tests.upstream import AMES, HOLT, Upstream
+
+ENDPOINTS = [endpoint.name for endpoint in Contract.load("hosp").endpoints.values()]
+PROMISES = openslo.load("hosp", ENDPOINTS)
+
+
+def run(settings: Settings, *words: str, code: int = 0) -> str:
+    ran = CliRunner().invoke(slo, list(words), obj=settings)
+    assert ran.exit_code == code, ran.output
+    return ran.output
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> tuple[Settings, list[dict[str, Any]]]:
+    store = EmbeddedStore(tmp_path / "events.db")
+    store.install()
+    events = mixture(NOON, 160)
+    store.append(events)
+    store.close()
+    return Settings(upstream="http://127.0.0.1:1", data=tmp_path), events
+
+
+SPAN = ("--since", "2026-03-10T12:00", "--until", "2026-03-10T13:00")
+
+
+def test_every_format_says_the_same(stored: tuple[Settings, list[dict[str, Any]]]) -> None:
+    settings, events = stored
+    said = json.loads(run(settings, "report", *SPAN, "--format", "json"))
+    assert said == {"objectives": expected(events)}
+    rows = list(csv.DictReader(io.StringIO(run(settings, "report", *SPAN, "--format", "csv").rstrip("\n"))))
+    assert [(row["slo"], int(row["good"]), int(row["total"])) for row in rows] == [
+        (o["slo"], r["good"], r["total"]) for o in said["objectives"] for r in o["results"]
+    ]
+    assert (rows[0]["saved by the standby"], rows[0]["client left"]) == ("20", "20")
+    table, html = run(settings, "report", *SPAN), run(settings, "report", *SPAN, "--format", "html")
+    for text in (table, html):
+        assert "2026-03-10 12:00 UTC" in text
+        assert "answered (users): 2026-03-10 12:00 UTC: 30 of 100 bad" in text
+    assert len(re.findall("<tr>", html)) == len(PROMISES) + 1
+
+
+def expected(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for promise in PROMISES:
+        of = promise.objective
+        entry = found.setdefault(of.slo, {"slo": of.slo, "target": float(of.target), "results": []})
+        entry["results"].append(independent(events, promise))
+    return list(found.values())
+
+
+@pytest.fixture(params=["embedded", pytest.param("elasticsearch", marks=pytest.mark.elasticsearch)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    if request.param == "embedded":
+        yield {}
+        return
+    try:
+        prepare(VERSIONS[0])
+    except Missing as missing:
+        pytest.skip(str(missing))
+    node = Node(VERSIONS[0], tmp_path / "elasticsearch")
+    node.start()
+    yield {"elasticsearch": node.url}
+    node.stop()
+
+
+def test_each_figure_equals_an_independent_count_over_the_journal(tmp_path: Path, store: dict[str, str]) -> None:
+    settings = Settings(upstream="http://127.0.0.1:1", data=tmp_path / "data", **store)  # type: ignore[arg-type]
+    with (
+        Upstream() as upstream,
+        Sidecar(upstream.url, settings.data, test_users="Dr Ames", deadline="300ms", **store) as sidecar,
+    ):
+        upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+        for _ in range(4):
+            sidecar.ask("GET", "/patients/17", HOLT)
+        upstream.fault("slow", "/patients/17", times=2, seconds=0.7)
+        sidecar.ask("GET", "/patients/17", HOLT)
+        upstream.fault("500", "/patients", times=9)
+        for _ in range(3):
+            sidecar.ask("GET", "/patients/17", HOLT)
+        sidecar.ask("GET", "/patients", HOLT)
+        sidecar.ask("GET", "/patients", AMES)
+        sidecar.ask("POST", "/notes", HOLT, {"title": "Limps", "patient_id": 17})
+        sidecar.ask("POST", "/patients/17/screen", HOLT, {"images": ["AOTL"]})
+        sidecar.ask("GET", "/wp-login.php", HOLT)
+        journal = until(lambda: len(sidecar.events()) >= 12 and sidecar.events(), what="a journal")
+
+        def counted() -> Any:
+            said = json.loads(run(settings, "report", "--since", "1h", "--format", "json"))
+            return said if said["objectives"] == expected(sidecar.events()) else None
+
+        said = until(counted, 20, "the report equals the journal")
+    assert said["objectives"][0]["results"][0]["total"] >= 11
+    assert any("late" in str(each["understudy"]["attempts"]) for each in journal), "a late answer is seen as asked"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("report", "--since", "yesterday"), "found 'yesterday'"),
+        (("report", "--since", "1h", "--until", "2h"), "--since must be before --until"),
+        (("backtest", "--since", "1h", "--windows", "/no/such"), "/no/such"),
+    ],
+)
+def test_errors_are_one_line(stored: tuple[Settings, Any], words: tuple[str, ...], said: str) -> None:
+    ran = CliRunner().invoke(slo, list(words), obj=stored[0])
+    assert ran.exit_code != 0
+    assert said in ran.output.strip().splitlines()[-1]
+
+
+def test_a_store_that_is_away_and_a_wrong_slo_file(tmp_path: Path) -> None:
+    settings = Settings(upstream="http://127.0.0.1:1", data=tmp_path / "no" / "such")
+    assert "the event store cannot be asked" in run(settings, "report", code=1)
+    settings = Settings(upstream="http://127.0.0.1:1", data=tmp_path, slos="nothing")
+    assert "nothing: No such file" in run(settings, "report", code=1)
+
+
+def test_backtest_says_which_pages_when_and_how_long(tmp_path: Path) -> None:
+    """A quiet day at 0.4 a second, then an hour in which all fail."""
+    store = EmbeddedStore(tmp_path / "events.db")
+    store.install()
+    failed = {"outcome": "failure", "status": 500, "upstream": ("failure",)}
+    calm = [exchange(n, NOON - n * 20 * SECOND) for n in range(1, 4000)]
+    outage = [exchange(10_000 + n, NOON + n * 5 * SECOND // 2, **failed) for n in range(1440)]
+    after = [exchange(20_000 + n, NOON + (3600 + n * 10) * SECOND) for n in range(700)]
+    store.append([*calm, *outage, *after])
+    store.close()
+    settings = Settings(upstream="http://127.0.0.1:1", data=tmp_path)
+    said = run(settings, "backtest", "--since", "2026-03-10T11:00", "--until", "2026-03-10T14:00")
+    pages = [line for line in said.splitlines() if " page answered (users, all) 3600s-300s" in line]
+    assert len(pages) == 1
+    began = re.match(r"2026-03-10 12:(\d\d) UTC", pages[0])
+    assert began is not None
+    assert int(began[1]) <= 9
+    assert re.search(r"for \d+ min", pages[0])
+    assert "2026-03-10 11:" not in said, "a calm day says nothing"
+    assert "no alert" in run(settings, "backtest", "--since", "2026-03-10T06:00", "--until", "2026-03-10T12:00")
