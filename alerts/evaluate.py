@@ -15,6 +15,8 @@ from alerts.policy import Measure, Rule, findings
 from sidecar.record.stores import EventStore, StoreUnavailable
 
 SOURCE: Final = "events"
+BLIND: Final = 60 * 10**9
+"""ns for which the store may be away before it is an alert."""
 Covered = Callable[[str | None], bool]
 Levels = Mapping[int, Sequence[Window]]
 """Windows by the period in seconds for which they are meant."""
@@ -55,7 +57,8 @@ class Evaluation:
             measured = self.measures(now)
         except StoreUnavailable as error:
             notes = {"reason": f"the event store cannot be asked: {error}"}
-            return [Condition(name="NoData", severity="ticket", source=SOURCE, notes=notes)], frozenset({SOURCE})
+            blind = Condition(name="NoData", severity="ticket", source=SOURCE, notes=notes, hold=BLIND)
+            return [blind], frozenset({SOURCE})
         found = [
             finding
             for period, measures in measured.items()
