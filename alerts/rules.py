@@ -40,7 +40,7 @@ def rules(promises: Sequence[Promise], by_period: Levels, rule: Rule) -> str:
 
 
 def cases(promises: Sequence[Promise], by_period: Levels, rules_file: str) -> str:
-    """Cases for `promtool test rules`: half an hour of total outage pages; a service without failures says nothing."""
+    """Cases for `promtool test rules`: a total outage of half an hour pages; one without failures says nothing."""
     tests = []
     for promise in promises:
         of = promise.objective

@@ -91,3 +91,24 @@ def test_a_field_path_is_never_sql(path: Path) -> None:
         with pytest.raises(ValueError, match="field path"):
             store.count(Filter(), HOUR, [bad])
     store.close()
+
+
+def test_a_store_made_before_what_the_upstream_gave_is_widened(path: Path) -> None:
+    store = EmbeddedStore(path)
+    store.install()
+    given = event(1)
+    given["understudy"]["upstream_outcome"] = "success"
+    store.append([given, event(2)])
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP INDEX events_count")
+        connection.execute("ALTER TABLE events DROP COLUMN upstream_outcome")
+        connection.execute(
+            "CREATE INDEX events_count ON events"
+            " (at, client, purpose, endpoint, outcome, answered_by, user, status, duration)"
+        )
+    connection.close()
+    store.install()
+    counted = store.count(Filter(), None, ["understudy.upstream_outcome"])
+    assert {bucket.group[0]: bucket.count for bucket in counted} == {"": 1, "success": 1}
+    store.close()
