@@ -48,9 +48,7 @@ def run(settings: Settings) -> None:
     dashboard = f"{settings.dashboard_url or f'http://{host}:{port}'}/alerts"
     channels: list[Channel] = [Webhook(settings.alert_webhook, dashboard)] if settings.alert_webhook else []
     if not channels:
-        click.echo(
-            "understudy: warning: UNDERSTUDY_ALERT_WEBHOOK is not set: alerts are kept and told to nobody", err=True
-        )
+        click.echo("understudy: warning: UNDERSTUDY_ALERT_WEBHOOK is not set: nobody is told of alerts", err=True)
     contract, control, store = Contract.load(settings.contract), Control(settings), open_store(settings)
     engine = open_alerts(settings)
     evaluation = Evaluation(store, promised, by_period, Rule())

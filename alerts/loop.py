@@ -1,5 +1,5 @@
-"""`understudy alerts`: evaluates, keeps, tells. One of any number does it at a time, by lease; another takes over within
-seconds of its death, from what the database holds.
+"""`understudy alerts`: evaluates, keeps, tells. One of any number does it at a time, by lease; another takes over
+within seconds of its death, from what the database holds.
 
 Three threads: one renews the lease, one delivers (a slow receiver delays no evaluation), the main one evaluates.
 """

@@ -1,4 +1,4 @@
-"""What a person is told of an alert: a summary, figures, where to look, the runbook's first step. Pure but for `step`."""
+"""What a person is told of an alert: a summary, figures, where to look, and the runbook's first step."""
 
 from __future__ import annotations
 

@@ -22,8 +22,10 @@ from typing import Any
 
 import click
 
+from alerts import openslo
 from compose import traffic
 from compose.hosp import control as hosp_api
+from compose.receiver import receiver
 from sidecar.client import Control, ControlError
 from sidecar.settings import Settings
 
@@ -63,6 +65,7 @@ class _Demo:
         settings = self._sidecar(events, hosp, users[0])
         door = self._front_door(settings, hosp)
         password = self._dashboard(settings)
+        self._alerts()
         self._say(door, settings, hosp_control, password)
         self._traffic(door, users, rate, seconds, settings)
 
@@ -100,6 +103,14 @@ class _Demo:
         self._spawn("dashboard", "dashboard", environ=self._environ)
         self._until("the dashboard", lambda: _listens(settings.dashboard_listen[1]))
         return password
+
+    def _alerts(self) -> None:
+        """Evaluates the shipped objectives over 6 hours for 30 days, which scales the windows down: an hour is 30 s."""
+        slos = self._data / "slos.yaml"
+        slos.write_text(openslo.locate("hosp").read_text().replace("duration: 30d", "duration: 6h"))
+        webhook = self._stack.enter_context(receiver(click.echo))
+        environ = {"UNDERSTUDY_SLOS": str(slos), "UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
+        self._spawn("alerts", "alerts", environ={**self._environ, **environ})
 
     def _elasticsearch(self) -> str:
         port = _port(9200)

@@ -229,9 +229,7 @@ class Settings:
     alert_webhook: str | None = setting(None, url, "Where alerts are posted (Alertmanager's v4 payload).")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     alert_every: float = setting("15s", duration, "How often the objectives are evaluated.")
-    alert_heartbeat: str | None = setting(
-        None, url, "Asked after each evaluation: a dead man's switch pages on silence."
-    )
+    alert_heartbeat: str | None = setting(None, url, "Asked after each evaluation, for a dead man's switch.")
     dashboard_listen: tuple[str, int] = setting("127.0.0.1:8050", address, "Where the dashboard is served.")
     dashboard_url: str | None = setting(None, url, "The dashboard's public URL; https:// makes its cookies Secure.")
     dashboard_idle: float = setting("30m", duration, "When a dashboard session that is not used ends.")

@@ -244,6 +244,7 @@ def test_killed_while_firing_it_tells_nothing_twice_and_loses_nothing(tmp_path: 
             resolved = lambda: {key.removesuffix("-resolved") for key, _ in mine.got if key.endswith("-resolved")}  # noqa: E731
             until(lambda: pages & fired <= resolved(), 40, "what was paged is resolved")
     keys = [key for key, _ in mine.got]
-    assert before and set(before) <= set(keys)
+    assert before
+    assert set(before) <= set(keys)
     assert len(keys) == len(set(keys)), "told twice"
     store.close()
