@@ -64,7 +64,7 @@ class Evaluation:
             for period, measures in measured.items()
             for finding in findings(measures, self._levels[period], self._rule, now, covered)
         ]
-        burning = [_burning(each) for each in found if each.window not in ("silence", "no-data")]
+        burning = _grouped(_burning(each) for each in found if each.window not in ("silence", "no-data"))
         silent = [each for each in found if each.window == "silence" and (each.view, each.endpoint) == ("users", None)]
         if silent:  # an endpoint that nobody used, or an upstream that nobody asked, is no trouble
             burning.append(
@@ -84,15 +84,23 @@ def conditions(
     return Evaluation(store, objectives, by_period, rule).step(now, covered)
 
 
+def _grouped(burning: Iterable[Condition]) -> list[Condition]:
+    """One for each promise and severity, of the fastest window that holds: more windows are no more news."""
+    first: dict[str, Condition] = {}
+    for condition in burning:
+        first.setdefault(condition.key, condition)
+    return list(first.values())
+
+
 def _burning(finding: Finding) -> Condition:
     labels = {
         "slo": finding.slo, "objective": finding.objective, "view": finding.view,
-        "endpoint": finding.endpoint or "all", "window": finding.window,
+        "endpoint": finding.endpoint or "all",
     }  # fmt: skip
     known = {
         "burn_long": finding.burn_long, "burn_short": finding.burn_short, "budget_left": finding.budget_left,
         "exhausted_at": finding.exhausted_at,
     }  # fmt: skip
     notes = {name: f"{float(value):.10g}" for name, value in known.items() if value is not None}
-    notes["reason"] = finding.reason
+    notes |= {"reason": finding.reason, "window": finding.window}
     return Condition(name="ErrorBudgetBurn", severity=finding.severity, source=SOURCE, labels=labels, notes=notes)

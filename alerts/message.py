@@ -27,11 +27,12 @@ def summary(alert: Mapping[str, Any]) -> str:
     whose = "what users get" if labels["view"] == "users" else "what HOSP gives"
     where = "" if labels["endpoint"] == "all" else f" of {labels['endpoint']}"
     said = f"{labels['slo']}{where}, {whose}: {notes.get('reason', '')}"
-    if left := notes.get("budget_left"):
+    left, end = notes.get("budget_left"), notes.get("exhausted_at")
+    if left is not None and float(left) <= 0:
+        return f"{said}; the budget is gone"
+    if left is not None:
         said += f"; {float(left):.1%} of the budget left"
-    if (end := notes.get("exhausted_at")) and float(left or 0) > 0:
-        said += f", gone at {at(int(float(end)) * 10**9)} at this pace"
-    return said
+    return f"{said}, gone at {at(int(float(end)) * 10**9)} at this pace" if end else said
 
 
 def webhook(content: Mapping[str, Any], key: str, dashboard: str) -> dict[str, Any]:

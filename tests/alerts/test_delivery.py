@@ -31,7 +31,7 @@ from sidecar.settings import Settings
 from tests.alerts.recorded import exchange
 from tests.stack import free_port, until
 
-LABELS = {"slo": "answered", "objective": "success", "view": "users", "endpoint": "all", "window": "30s-2s"}
+LABELS = {"slo": "answered", "objective": "success", "view": "users", "endpoint": "all"}
 BURN = Condition(name="ErrorBudgetBurn", severity="page", source="events", labels=LABELS, notes={"reason": "r"})
 OTHER = Condition(name="NoTraffic", severity="ticket", source="events", notes={"reason": "nobody"})
 
