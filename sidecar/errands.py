@@ -48,7 +48,7 @@ class Errands:
         """Sends the call and waits for what comes of it."""
         started, clock = time.time_ns(), time.monotonic_ns()
         ident = uuid7(started)
-        inbox: SimpleQueue[Result] = SimpleQueue()
+        inbox: SimpleQueue[Result | None] = SimpleQueue()
         number = self._numbers[endpoint.id if endpoint is not None else "other"]
 
         def judge(result: Result) -> Result:
@@ -64,6 +64,7 @@ class Errands:
         sent = Call(call.method, call.target, fields, call.body, call.repeatable)
         self._upstream.submit(Job(sent, number, self._priority, judge, inbox))
         result = inbox.get()
+        assert result is not None  # it is not our turn to make the call: the pool does
         self._record(endpoint, sent, named, ident, started, time.monotonic_ns() - clock, result)
         return result
 

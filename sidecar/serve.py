@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
 
 from sidecar import metrics
 from sidecar.settings import SettingError, Settings
@@ -28,6 +30,12 @@ GRACE: Final = 10.0
 """Seconds that children get to end by themselves."""
 RESTART_AFTER: Final = (0.1, 0.5, 2.0, 5.0)
 """Seconds before a child that ended is started again: the longer, the more often it ended within a minute."""
+
+HANDFUL: Final = 4
+BREATH: Final = 0.0005
+"""Seconds."""
+NICE: Final = 10
+"""By how much background work stands back when the processor is short."""
 
 
 def die_with_parent() -> None:
@@ -50,6 +58,18 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         return self._factory()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """A worker that has its hands full takes a breath after each new connection, so that its siblings get the next.
+
+    Who opens many at once would else have them all at the worker that woke first, and keep them there.
+    """
+
+    def accept(self, listener: Any) -> None:
+        super().accept(listener)
+        if self.nr_conns > HANDFUL:
+            time.sleep(BREATH)
 
 
 def run(settings: Settings) -> int:
@@ -153,6 +173,10 @@ def _options(settings: Settings, listen: tuple[str, int], workers: int, threads:
     def post_fork(_arbiter: Any, _worker: Any) -> None:
         die_with_parent()
 
+    def post_worker_init(_worker: Any) -> None:
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again and again would hold up requests
+
     def child_exit(_arbiter: Any, worker: Any) -> None:
         metrics.forget(worker.pid)
 
@@ -160,7 +184,8 @@ def _options(settings: Settings, listen: tuple[str, int], workers: int, threads:
     return {
         "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "workers": workers,
-        "worker_class": "gthread",
+        "worker_class": Worker,
+        "http_parser": "python",  # the one that the framing was tested with, whatever else is installed
         "threads": threads,
         "worker_connections": 10_000,
         "keepalive": 75,
@@ -174,6 +199,7 @@ def _options(settings: Settings, listen: tuple[str, int], workers: int, threads:
         "logger_class": "sidecar.telemetry.GunicornLogger",
         "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
         "post_fork": post_fork,
+        "post_worker_init": post_worker_init,
         "child_exit": child_exit,
         "proc_name": "understudy",
     }
@@ -197,4 +223,5 @@ def _control(settings: Settings) -> None:
 def _background(settings: Settings) -> None:
     from sidecar.background import Background
 
+    os.nice(NICE)
     Background(settings).run()

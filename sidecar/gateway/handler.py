@@ -349,7 +349,7 @@ class Handler:
         def judge(result: Result) -> Result:
             return self._judge(visit, result, bool(holder and holder[0].late))
 
-        def job(inbox: SimpleQueue[Result], hedge: bool) -> Job:
+        def job(inbox: SimpleQueue[Result | None], hedge: bool) -> Job:
             return Job(call, number, priority, judge, inbox, hedge)
 
         inquiry = Inquiry(self._pool, job, self._budget, repeatable=repeatable, hedge_after=self._settings.hedge_after)
