@@ -56,11 +56,19 @@ def understudy(context: click.Context, config: Path | None) -> None:
 
 
 @understudy.command()
+@click.option("--check", "only_check", is_flag=True, help="Only say whether it could start with these settings.")
 @click.pass_obj
-def sidecar(settings: Settings) -> None:
-    """Run the sidecar: the gateway, the control plane and the background work."""
-    from sidecar.serve import run
+def sidecar(settings: Settings, only_check: bool) -> None:
+    """Run the sidecar: the gateway, the control plane and the background work.
 
+    SIGHUP reloads settings and program without losing a request; SIGTERM ends it the same way.
+    """
+    from sidecar.serve import check, run
+
+    if only_check:
+        check(settings)
+        click.echo("it could start")
+        return
     sys.exit(run(settings))
 
 
