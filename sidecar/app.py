@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from sidecar import clock
 from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
-from sidecar.database import create_all, open_engine
+from sidecar.database import SCHEMA, create_all, open_engine
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
 from sidecar.gateway.guard import Guard
@@ -54,8 +54,12 @@ TICK: Final = 0.25
 
 
 def check(settings: Settings) -> None:
-    """Refuses, without changing anything, a contract or policies that cannot be used."""
+    """Refuses, without changing anything, a contract, policies or a database that cannot be used."""
     load_policies(Contract.load(settings.contract), settings.contract)
+    if settings.database or (settings.data / "understudy.db").exists():
+        engine = open_engine(settings)
+        SCHEMA.refuse_later(engine)
+        engine.dispose()
 
 
 def prepare(settings: Settings) -> None:

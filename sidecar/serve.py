@@ -6,23 +6,27 @@ Here is what each of them runs; how they are started, changed and ended is the s
 from __future__ import annotations
 
 import fcntl
+import json
 import math
 import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 
 from sidecar import clock, metrics
 from sidecar.handover import Handover, found
-from sidecar.listeners import from_systemd, open_listeners
+from sidecar.listeners import Address, from_systemd, open_listeners
 from sidecar.processes import die_with_parent, say_ready
 from sidecar.service import Service
 from sidecar.settings import SettingError, Settings
 from sidecar.supervisor import BEHIND, Role, Supervisor
 from sidecar.telemetry import setup_logging
+
+LISTENING: Final = "_UNDERSTUDY_LISTENING"
+"""Where this process tells a rehearsal of its successor which addresses are taken, and handed on."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -53,7 +57,8 @@ def run(settings: Settings) -> int:
     else:
         lock = left.lock
         clock.adopt(left.clock)
-    addresses = {"listen": settings.listen, "control_listen": settings.control_listen}
+    addresses = _addresses(settings)
+    os.environ[LISTENING] = json.dumps(list(addresses.values()))
     inherited = from_systemd(os.environ, os.getpid()) if left is None else left.listeners
     listeners = open_listeners(addresses, inherited)
     service = Service(None if left is None else left.service)
@@ -81,6 +86,23 @@ def check(settings: Settings) -> None:
 
     settings.require_upstream()
     app.check(settings)
+
+
+def rehearse(settings: Settings) -> None:
+    """All of a start that may fail, in a process of its own: migrates, and listens for a moment where its predecessor
+    does not (its addresses are in the environment). Raises."""
+    from sidecar import app
+
+    settings.require_upstream()
+    app.prepare(settings)
+    taken = {tuple(address) for address in json.loads(os.environ.get(LISTENING, "[]"))}
+    addresses = {name: address for name, address in _addresses(settings).items() if address not in taken}
+    for listener in open_listeners(addresses, {}).values():
+        listener.close()
+
+
+def _addresses(settings: Settings) -> dict[str, Address]:
+    return {"listen": settings.listen, "control_listen": settings.control_listen}
 
 
 def _lock(settings: Settings) -> int:

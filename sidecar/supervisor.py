@@ -200,9 +200,9 @@ class Supervisor:
     # A new program in this place --------------------------------------------------------------------------------------
 
     def _renew(self, handover: Callable[[list[Left]], Handover]) -> None:
-        """Runs the program anew in this process, if it says that it could start. Else goes on as it is."""
+        """Runs the program anew in this process, once a rehearsal of its start went well. Else goes on as it is."""
         command = [sys.executable, *sys.orig_argv[1:]]
-        if said := fault([*command, "--check"]):
+        if said := fault([*command, "--rehearse"]):
             fields = {"event.action": "reload_refused", "reason": said}
             log.error("not reloaded, all goes on as it was: %s", said, extra={"fields": fields})
             return
