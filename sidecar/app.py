@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from sidecar import clock
 from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
-from sidecar.database import create_all, open_engine
+from sidecar.database import SCHEMA, create_all, open_engine
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
 from sidecar.gateway.guard import Guard
@@ -38,6 +38,7 @@ from sidecar.policy_plane import PolicyPlane
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
 from sidecar.record.stores.opening import open_store
+from sidecar.service import Service
 from sidecar.settings import Settings
 from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
@@ -52,9 +53,18 @@ TICK: Final = 0.25
 """Seconds between looks at what other processes know."""
 
 
+def check(settings: Settings) -> None:
+    """Refuses, without changing anything, a contract, policies or a database that cannot be used."""
+    load_policies(Contract.load(settings.contract), settings.contract)
+    if settings.database or (settings.data / "understudy.db").exists():
+        engine = open_engine(settings)
+        SCHEMA.refuse_later(engine)
+        engine.dispose()
+
+
 def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
-    load_policies(Contract.load(settings.contract), settings.contract)
+    check(settings)
     Seal(settings.seal_key_file)
     engine = open_engine(settings)
     create_all(engine)
@@ -98,7 +108,7 @@ def process_key(settings: Settings, role: str) -> str:
     return f"{settings.node_name}/{role}/{os.getpid()}"
 
 
-def create_app(settings: Settings) -> Flask:
+def create_app(settings: Settings, service: Service) -> Flask:
     """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not."""
     setup_sentry(settings)
     app = Flask("sidecar", static_folder=None)
@@ -130,7 +140,7 @@ def create_app(settings: Settings) -> Flask:
     if settings.store_results == "on":
         results = Results(contract, people, standby, switchboard, upstream, via(settings), settings.max_answer)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
-        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard, results
+        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard, service, results
     )
     worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
     worker.start()
@@ -207,7 +217,7 @@ def close() -> None:
         _running.pop().close()
 
 
-def create_control_app(settings: Settings) -> Flask:
+def create_control_app(settings: Settings, service: Service) -> Flask:
     """The control plane."""
     setup_sentry(settings)
     contract = Contract.load(settings.contract)
@@ -216,6 +226,7 @@ def create_control_app(settings: Settings) -> Flask:
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
     rulebook = _rulebook(settings, contract, engine)
     sources = Sources(
+        phase=lambda: service.phase,
         desk=Desk(engine, standby.outbox),
         promotion=Promotion(
             contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity

@@ -56,12 +56,24 @@ def understudy(context: click.Context, config: Path | None) -> None:
 
 
 @understudy.command()
+@click.option("--check", "only_check", is_flag=True, help="Only say whether it could start with these settings.")
+@click.option("--rehearse", is_flag=True, hidden=True, help="Do all of a start that may fail, then end.")
 @click.pass_obj
-def sidecar(settings: Settings) -> None:
-    """Run the sidecar: the gateway, the control plane and the background work."""
-    from sidecar.serve import run
+def sidecar(settings: Settings, only_check: bool, rehearse: bool) -> None:
+    """Run the sidecar: the gateway, the control plane and the background work.
 
-    sys.exit(run(settings))
+    SIGHUP reloads settings and program without losing a request; SIGTERM ends it the same way.
+    """
+    from sidecar import serve
+
+    if rehearse:
+        serve.rehearse(settings)
+        return
+    if only_check:
+        serve.check(settings)
+        click.echo("it could start")
+        return
+    sys.exit(serve.run(settings))
 
 
 @understudy.command()

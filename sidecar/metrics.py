@@ -57,10 +57,11 @@ _GAUGES: Final = {
 }
 
 
-def prepare(directory: Path) -> None:
-    """Empties and names the directory of this run's counters. In the parent, before prometheus_client is imported."""
+def prepare(directory: Path, fresh: bool = True) -> None:
+    """Names the directory of this run's counters, and empties it unless the run goes on. In the parent, before
+    prometheus_client is imported."""
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob("*.db"):
+    for leftover in directory.glob("*.db") if fresh else ():
         leftover.unlink()
     os.environ[DIRECTORY] = str(directory)
 

@@ -196,6 +196,8 @@ class Settings:
     journal_retention: float = setting("7d", duration, "How long shipped journal segments stay on disk.")
     retention: float = setting("365d", duration, "How long exchanges stay in the event store; whole days are dropped.")
     body_retention: float = setting("30d", duration, "How long recorded bodies stay in the event store.")
+    drain: float = setting("2s", duration, "On SIGTERM, how long health checks fail before connections are refused.")
+    grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
     bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
     unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
     backfill_credentials: tuple[str, str] | None = setting(

@@ -32,6 +32,7 @@ from sidecar.gateway.problem import phrase, problem
 from sidecar.gateway.results import Results
 from sidecar.metrics import Metrics
 from sidecar.record.recorder import Recorder, RecordingFailed
+from sidecar.service import Service
 from sidecar.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -46,9 +47,10 @@ class Gateway:
 
     def __init__(
         self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics, watch: BodyWatch,
-        via: str, guard: Guard, results: Results | None = None,
+        via: str, guard: Guard, service: Service, results: Results | None = None,
     ) -> None:  # fmt: skip
         self._results = results
+        self._service = service
         self._app = app
         self._guard = guard
         self._settings = settings
@@ -88,7 +90,7 @@ class Gateway:
         response.headers = _fields(exchange, response)
         if server is not None:
             server.version = "understudy"
-            if close:
+            if close or self._service.draining:
                 server.force_close()
         if exchange.answered_by is not AnsweredBy.UPSTREAM:
             environ[ANSWER] = response

@@ -29,14 +29,17 @@ PHASES = ("all well", "HOSP dead", "HOSP back", "sidecar dead", "sidecar back", 
 class Front:
     """haproxy or nginx in the foreground, configured by the command."""
 
-    def __init__(self, program: str, mode: str, sidecar: Sidecar, folder: Path) -> None:
+    def __init__(
+        self, program: str, mode: str, sidecar: Sidecar, folder: Path, servers: Sequence[str] = ()
+    ) -> None:  # fmt: skip
         self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / f"{program}.conf"
         place = ["--socket", str(folder / "s")] if program == "haproxy" else ["--folder", str(folder)]
         made = sidecar.cli(
-            "lb", program, "--mode", mode, "--listen", f"127.0.0.1:{self.port}", "--out", str(config), *place
-        )
+            "lb", program, "--mode", mode, "--listen", f"127.0.0.1:{self.port}", "--out", str(config), *place,
+            *(word for server in servers for word in ("--sidecar", server)),
+        )  # fmt: skip
         assert made.returncode == 0, made.stderr
         assert "not checked" not in made.stderr
         found = shutil.which(program) or shutil.which(program, path="/usr/sbin")
