@@ -264,6 +264,7 @@ def rotate(key: SigningKey, statements: Statements) -> Path:
     if not kept.exists():
         os.link(key.path, kept)
     new.replace(key.path)
+    statements.append(key, {"before": old})  # whoever has only the new key finds it at the end of the chain
     return kept
 
 
