@@ -35,8 +35,10 @@ from sidecar.gateway.upstream import Upstream
 from sidecar.gateway.wire import Wire
 from sidecar.metrics import Metrics
 from sidecar.policy_plane import PolicyPlane
+from sidecar.proof_commands import PUBLIC_KEY
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
+from sidecar.record.signing import SigningKey, write_public
 from sidecar.record.stores.opening import open_store
 from sidecar.service import Service
 from sidecar.settings import Settings
@@ -66,6 +68,7 @@ def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
     check(settings)
     Seal(settings.seal_key_file)
+    write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
     engine = open_engine(settings)
     create_all(engine)
     clock.not_before(latest_stamp(engine))

@@ -212,6 +212,12 @@ class Settings:
         Path,
         "The key that seals pending writes, made on first use; unset: DATA's name with `.seal-key` behind it.",
     )
+    sign_key: Path | None = setting(
+        None,
+        Path,
+        "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
+    )
+    sign_every: float = setting("1m", duration, "How often the journal is signed.")
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting(
@@ -250,7 +256,14 @@ class Settings:
 
     @property
     def seal_key_file(self) -> Path:
-        return self.seal_key or self.data.resolve().with_name(self.data.resolve().name + ".seal-key")
+        return self.seal_key or self._beside_data(".seal-key")
+
+    @property
+    def sign_key_file(self) -> Path:
+        return self.sign_key or self._beside_data(".sign-key")
+
+    def _beside_data(self, suffix: str) -> Path:
+        return self.data.resolve().with_name(self.data.resolve().name + suffix)
 
     @classmethod
     def load(cls, environ: Mapping[str, str], config: Path | None = None) -> Settings:
