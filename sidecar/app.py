@@ -20,6 +20,7 @@ from sidecar import clock
 from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
 from sidecar.database import create_all, open_engine
+from sidecar.gateway.copies import Copies
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
 from sidecar.gateway.guard import Guard
@@ -130,7 +131,16 @@ def create_app(settings: Settings) -> Flask:
     if settings.store_results == "on":
         results = Results(contract, people, standby, switchboard, upstream, via(settings), settings.max_answer)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
-        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard, results
+        app.wsgi_app,
+        settings,
+        handler,
+        recorder,
+        metrics,
+        watch,
+        via(settings),
+        guard,
+        Copies(contract, standby),
+        results,
     )
     worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
     worker.start()
