@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from compose.tls import authority, certificate
 from compose.tls.profiles import PROFILES
-from sidecar.settings import Settings
 from tests.compose import handshakes
 from tests.compose.front import Front
 from tests.stack import Got, Sidecar, ask, free_port, until
@@ -33,10 +32,9 @@ NAMES = ["localhost", "127.0.0.1"]
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     data: Path = tmp_path_factory.mktemp("tls") / "data"
-    with (
-        Upstream() as upstream,
-        Sidecar(upstream.url, data, workers="1", trusted_proxies="127.0.0.1", bypass_after="0s") as running,
-    ):
+    files = f"{data.parent / 'server.pem'}, {data.parent / 'missing.pem'}"
+    given = {"trusted_proxies": "127.0.0.1", "bypass_after": "0s", "certificates": files}
+    with Upstream() as upstream, Sidecar(upstream.url, data, workers="1", **given) as running:
         upstream.state.patients[17] = {"id": 17, "name": "Rex"}
         yield running
 
@@ -259,5 +257,19 @@ def test_files_that_clients_would_stumble_over_are_refused_by_name(tmp_path: Pat
         certificate.read(whole, whole, datetime.now(UTC) + timedelta(days=91))
 
 
-def test_settings_name_certificates() -> None:
-    assert Settings.load({"UNDERSTUDY_CERTIFICATES": "/a.pem, /b.pem"}).certificates == ("/a.pem", "/b.pem")
+def test_expiry_is_a_metric_that_follows_the_file_and_is_absent_while_unknown(sidecar: Sidecar) -> None:
+    folder, name = sidecar.data.parent, "understudy_certificate_expiry_timestamp_seconds"
+
+    def seen() -> dict[str, float]:
+        lines = sidecar.plane("GET", "/metrics").body.decode().splitlines()
+        rows = [line.removeprefix(name).rsplit(" ", 1) for line in lines if line.startswith(name + "{")]
+        return {labels: float(value) for labels, value in rows}
+
+    label = f'{{file="{folder / "server.pem"}"}}'
+    assert seen() == {}
+    for then in (datetime.now(UTC) - timedelta(days=80), datetime.now(UTC)):
+        authority.write(folder, NAMES, then)
+        assert seen() == {label: authority.expiry(folder / "server.crt").timestamp()}
+    (folder / "server.pem").write_text("not a certificate")
+    assert seen() == {}
+    assert "holds no certificate" in sidecar.log.read_text()
