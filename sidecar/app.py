@@ -39,6 +39,7 @@ from sidecar.policy_plane import PolicyPlane
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
 from sidecar.record.stores.opening import open_store
+from sidecar.served import ServedPlane
 from sidecar.settings import Settings
 from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
@@ -225,6 +226,8 @@ def create_control_app(settings: Settings) -> Flask:
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
     rulebook = _rulebook(settings, contract, engine)
+    policies = PolicyPlane(contract, engine, rulebook, lambda: open_store(settings), lambda: _behind(settings))
+    served = ServedPlane(contract, lambda: open_store(settings), lambda: _behind(settings))
     sources = Sources(
         desk=Desk(engine, standby.outbox),
         promotion=Promotion(
@@ -235,17 +238,16 @@ def create_control_app(settings: Settings) -> Flask:
         backfill=lambda: told(settings, "backfill"),
         parity_counts=lambda name: standby.parity.scores().get(name, {}),
         parity_samples=standby.parity.sampled,
-        routes=PolicyPlane(
-            contract,
-            engine,
-            rulebook,
-            lambda: open_store(settings),
-            lambda: told(settings, "shipper").get("oldest_seconds"),
-        ).routes(),
+        routes=[*policies.routes(), *served.routes()],
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
     return app
+
+
+def _behind(settings: Settings) -> float | None:
+    """Seconds by which the event store is behind the journal; None: unknown."""
+    return told(settings, "shipper").get("oldest_seconds")
 
 
 def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
