@@ -19,6 +19,7 @@ from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, Text,
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from sidecar.certificates import expiries
 from sidecar.contract import Contract
 from sidecar.database import metadata
 from sidecar.gateway.switchboard import Switchboard
@@ -328,6 +329,7 @@ class _Plane:
             "outbox_oldest_seconds": lambda: _oldest(self.sources.desk.entries()["entries"]),
             "parity_ratio": lambda: {declared[name].name: self._parity(name) for name in declared},
             "standby_completeness_ratio": lambda: {n: _ratio(v) for n, v in self.standby.completeness().items()},
+            "certificate_expiry_timestamp_seconds": lambda: expiries(self.settings.certificates),
             "journal_unshipped_events": lambda: self.sources.shipper().get("unshipped"),
         }
 

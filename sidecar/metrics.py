@@ -53,6 +53,7 @@ _GAUGES: Final = {
     "outbox_oldest_seconds": ("Age of the oldest write that is not yet confirmed.", None),
     "parity_ratio": ("Share of compared answers in which the standby agreed with the upstream.", "endpoint"),
     "standby_completeness_ratio": ("Share of a resource's records that the standby knows.", "resource"),
+    "certificate_expiry_timestamp_seconds": ("When a certificate of CERTIFICATES ends; absent: unknown.", "file"),
     "journal_unshipped_events": ("Journalled events that are not yet in the event store.", None),
 }
 

@@ -169,6 +169,10 @@ class Settings:
     upstream: str = setting(None, url, "The API we stand beside. Required by `sidecar`.")
     listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
     control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
+    agent_listen: tuple[str, int] | None = setting(
+        None, address, "Where HAProxy's agent-check is answered, line by line; unset: nowhere."
+    )
+    certificates: tuple[str, ...] = setting("", names, "Certificate files whose expiry is a metric; comma-separated.")
     control_token: str | None = setting(None, text, "Bearer token for actions; unset: all refused.", secret=True)
     data: Path = setting("./data", Path, "Where everything is written.")
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
