@@ -352,7 +352,7 @@ class Handler:
         return inquiry
 
     def _judge(self, visit: Visit, result: Result, late: bool) -> Result:
-        """In the pool's thread: what the answer is worth, and what is learned from it, whoever still waits."""
+        """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
         attempt, exchange = result.attempt, visit.exchange
         if result.response is not None:
             wrong = fault(visit.endpoint, visit.request.method, result.response, self._settings.max_answer)
