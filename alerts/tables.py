@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Engine, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Engine, Integer, MetaData, String, Table, Text, inspect
 
 from sidecar.database import open_engine, open_file
 from sidecar.settings import Settings
@@ -61,8 +61,22 @@ deliveries: Final = Table(
     Column("due_at", BigInteger, nullable=False),
     Column("done_at", BigInteger, nullable=False),
     Column("said", Text, nullable=False),
+    Column("message", String(300), nullable=False, server_default=""),
 )
-"""Within a `line` (a channel's group) one follows another: what is resolved never overtakes what fired."""
+"""A notice for a channel. Within a `line` (a channel's group) one follows another: what is resolved never overtakes
+what fired. `message` is the key of the message that tells it, empty until there is one."""
+
+messages: Final = Table(
+    "alert_messages",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(300), nullable=False, unique=True),
+    Column("line", String(200), nullable=False, index=True),
+    Column("made_at", BigInteger, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("content", Text, nullable=False),
+)
+"""What is sent, word for word the same at every attempt."""
 
 leases: Final = _leases.to_metadata(metadata)
 
@@ -71,4 +85,13 @@ def open_alerts(settings: Settings) -> Engine:
     """The engine, its tables made."""
     engine = open_engine(settings) if settings.database else open_file(settings.data / "alerts.db")
     metadata.create_all(engine)
+    _widen(engine)
     return engine
+
+
+def _widen(engine: Engine) -> None:
+    """Adds the column that a file made before messages lacks."""
+    if "message" in {column["name"] for column in inspect(engine).get_columns(deliveries.name)}:
+        return
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER TABLE {deliveries.name} ADD COLUMN message VARCHAR(300) NOT NULL DEFAULT ''")
