@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from alerts import backtest, openslo, report, rules
+from alerts import backtest, conditions, openslo, report, rules
+from alerts.conditions import prometheus
 from alerts.counts import SECOND
 from alerts.evaluate import levels
 from alerts.policy import Rule
@@ -102,19 +103,26 @@ def backtest_(settings: Settings, since: str, until: str | None, path: Path | No
 
 
 @slo.command("rules")
-@click.option("--out", type=click.Path(path_type=Path), help="A file, or a folder for the rules and their test cases.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A file, or a folder: rules and their test cases.",
+)
 @click.pass_obj
 def rules_(settings: Settings, out: Path | None) -> None:
-    """Prometheus recording and alerting rules of the same objectives and windows."""
+    """Prometheus recording and alerting rules of the same objectives, windows and conditions."""
     promised = promises(settings)
     try:
         by_period = levels(promised)
-        text = rules.rules(promised, by_period, Rule())
+        beyond = conditions.load()
+        text = rules.rules(promised, by_period, Rule(), [prometheus.group(beyond)])
         if out is None:
             click.echo(text, nl=False)
         elif out.is_dir():
-            (out / "understudy.rules.yaml").write_text(text)
+            (out / "understudy.rules.yaml").write_text(rules.rules(promised, by_period, Rule()))
             (out / "understudy.tests.yaml").write_text(rules.cases(promised, by_period, "understudy.rules.yaml"))
+            (out / "conditions.rules.yaml").write_text(prometheus.rules(beyond))
+            (out / "conditions.tests.yaml").write_text(prometheus.tests(beyond, "conditions.rules.yaml"))
         else:
             out.write_text(text)
     except (ValueError, OSError) as error:

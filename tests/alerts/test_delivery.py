@@ -206,6 +206,7 @@ def evaluator(data: Path, slos: Path, webhook: str) -> Iterator[subprocess.Popen
         **{k: v for k, v in os.environ.items() if not k.startswith("UNDERSTUDY_")},
         "UNDERSTUDY_UPSTREAM": "http://127.0.0.1:9", "UNDERSTUDY_DATA": str(data), "UNDERSTUDY_SLOS": str(slos),
         "UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "250ms",
+        "UNDERSTUDY_ALERT_KEEP": "2s", "UNDERSTUDY_ALERT_GROUP_WAIT": "500ms", "UNDERSTUDY_ALERT_GROUP_INTERVAL": "1s",
         "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{free_port()}",
     }  # fmt: skip
     with (data.parent / "alerts.log").open("ab") as log:
