@@ -8,6 +8,7 @@ must not be repeated always gets a connection of its own.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -36,13 +37,17 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to send: fields include Host; `repeatable` says whether sending it twice changes nothing."""
+    """What to send: fields include Host; `repeatable` says whether sending it twice changes nothing.
+
+    `fence` is asked when the connection stands and the first byte is next: False, and nothing is sent.
+    """
 
     method: str
     target: str
     headers: Headers
     body: bytes = b""
     repeatable: bool = False
+    fence: Callable[[], bool] | None = None
 
 
 class Wire:
@@ -73,11 +78,13 @@ class Wire:
             self._curl.perform()
         except pycurl.error as error:
             number = error.args[0]
-            unsent = number in _NOT_SENT or self._never_connected(number)
+            unsent = number in _NOT_SENT or self._never_connected(number) or answer.fenced
             outcome = Outcome.FAILURE if unsent else Outcome.UNKNOWN
-            word = (
-                "connect_timeout" if unsent and number == pycurl.E_OPERATION_TIMEDOUT else _WORDS.get(number, "broken")
-            )
+            word = _WORDS.get(number, "broken")
+            if unsent and number == pycurl.E_OPERATION_TIMEDOUT:
+                word = "connect_timeout"
+            if answer.fenced:
+                word = "fenced"
             return Attempt(started, time.monotonic_ns() - clock, outcome, answer.status, word), None
         response = Response(answer.status or 0, answer.headers, b"".join(answer.chunks))
         return Attempt(started, time.monotonic_ns() - clock, Outcome.SUCCESS, response.status), response
@@ -114,18 +121,30 @@ class Wire:
         curl.setopt(pycurl.HTTPHEADER, fields)
         if not call.repeatable:
             curl.setopt(pycurl.FRESH_CONNECT, 1)
+        if call.fence is not None:
+            curl.setopt(pycurl.PREREQFUNCTION, answer.gate(call.fence))
 
 
 class _Answer:
     """Collects an answer as libcurl hands it over; interim (1xx) answers are forgotten when the next one begins."""
 
-    __slots__ = ("chunks", "headers", "left", "status")
+    __slots__ = ("chunks", "fenced", "headers", "left", "status")
 
     def __init__(self, limit: int) -> None:
         self.status: int | None = None
         self.headers: Headers = []
         self.chunks: list[bytes] = []
         self.left = limit
+        self.fenced = False
+
+    def gate(self, fence: Callable[[], bool]) -> Callable[..., int]:
+        """libcurl's question before the first byte."""
+
+        def may(*_addresses: object) -> int:
+            self.fenced = not fence()
+            return int(pycurl.PREREQFUNC_ABORT if self.fenced else pycurl.PREREQFUNC_OK)
+
+        return may
 
     def header(self, line: bytes) -> None:
         text = line.decode("latin-1").rstrip("\r\n")
