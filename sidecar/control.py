@@ -26,6 +26,8 @@ from sidecar.contract import Action, Contract, Endpoint
 from sidecar.database import metadata
 from sidecar.gateway.switchboard import Switchboard
 from sidecar.metrics import CIRCUIT, SharedState, serve_metrics
+from sidecar.record import deeds
+from sidecar.record.journal import RecordingFailed
 from sidecar.service import Phase
 from sidecar.settings import PREFIX, Settings
 from sidecar.standby.desk import Desk, Undecidable
@@ -277,7 +279,13 @@ class _Plane:
         if not user:
             raise Problem(400, "user: expected a name; found nothing", "user")
         (self.standby.revoke if revoked else self.standby.restore)(user)
-        return {"user": user, "revoked": revoked}
+        recorded = True
+        try:
+            deeds.record(self.settings, "revoke" if revoked else "restore", g.by, "", user=user)
+        except (RecordingFailed, OSError) as error:  # it holds all the same
+            recorded = False
+            log.error("a revocation was not recorded: %s", error, extra={"fields": {"event.action": "record_failed"}})
+        return {"user": user, "revoked": revoked, "recorded": recorded}
 
     def mark(self) -> Any:
         said = body_field(json_body(), "text", str).strip()
