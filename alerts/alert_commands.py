@@ -11,7 +11,7 @@ from typing import Any
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
-from alerts.commands import promises
+from alerts.commands import kept, promises
 from alerts.evaluate import Evaluation, levels
 from alerts.lifecycle import SECOND, NotPossible
 from alerts.message import at, summary
@@ -51,7 +51,7 @@ def run(settings: Settings) -> None:
         click.echo("understudy: warning: UNDERSTUDY_ALERT_WEBHOOK is not set: nobody is told of alerts", err=True)
     contract, control, store = Contract.load(settings.contract), Control(settings), open_store(settings)
     engine = open_alerts(settings)
-    evaluation = Evaluation(store, promised, by_period, Rule())
+    evaluation = Evaluation(store, promised, by_period, Rule(), kept(settings))
     Evaluator(
         engine, evaluation, lambda: cover(control, contract), channels, settings.alert_every, settings.alert_repeat,
         settings.alert_heartbeat,
