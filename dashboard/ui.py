@@ -120,6 +120,11 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def many(count: int, word: str) -> str:
+    """1 page, 2 pages."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def as_of(now: int, zone: ZoneInfo, seconds: int) -> html.P:
     """When what is shown was so."""
     words = f"As of {when.day_and_time(now, zone)} {when.zone_name(now, zone)}; renewed every {seconds} s."
