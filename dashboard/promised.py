@@ -47,6 +47,10 @@ class Promised:
         """What the objective says, in words; its name where it is not known."""
         return next((each.title for each in self.promises if each.objective.slo == slo), slo)
 
+    def single(self, slo: str) -> bool:
+        """Whether it is promised of each endpoint by itself."""
+        return any(each.each for each in self.promises if each.objective.slo == slo)
+
     def replay(self, store: EventStore, since: int, until: int) -> Sequence[Fired]:
         """What would have alerted between these times (ns), the first first. Raises Busy, StoreUnavailable."""
         if not self._replaying.acquire(blocking=False):

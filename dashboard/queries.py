@@ -35,13 +35,18 @@ class Rows:
 
 @dataclass
 class Traffic:
-    """One endpoint's requests: how many, how they ended, how long they took (nanoseconds by percent)."""
+    """One endpoint's requests: how many, how they ended, how long they took (nanoseconds by percent).
+
+    `kinds`: failures by who answered, status and reason. `upstream`: what HOSP gave, by outcome; `uncertain`: nobody
+    knows how they ended.
+    """
 
     name: str
     total: int = 0
     failed: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-    answered: Counter[str] = field(default_factory=Counter)
+    uncertain: int = 0
+    kinds: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    upstream: Counter[str] = field(default_factory=Counter)
     percentiles: Mapping[float, float] = field(default_factory=dict)
 
 
@@ -80,15 +85,20 @@ class Queries:
         """People's requests per endpoint's name."""
         people = replace(where, terms={**where.terms, **PEOPLE})
         found: dict[str, Traffic] = {}
-        fields = ("understudy.endpoint", "event.outcome", "understudy.answered_by", "http.response.status_code")
-        for bucket in self._count(people, None, fields):
-            name, outcome, answerer, status = bucket.group
+        for bucket in self._count(
+            people, None, ("understudy.endpoint", "event.outcome", "understudy.upstream_outcome")
+        ):
+            name, outcome, upstream = bucket.group
             part = found.setdefault(name, Traffic(name))
             part.total += bucket.count
-            part.answered[answerer] += bucket.count
-            if outcome == "failure":
-                part.failed += bucket.count
-                part.statuses[status or "no answer"] += bucket.count
+            part.upstream[upstream] += bucket.count
+            part.failed += bucket.count * (outcome == "failure")
+            part.uncertain += bucket.count * (outcome == "unknown")
+        failures = replace(people, terms={**people.terms, "event.outcome": ["failure"]})
+        kind = ("understudy.answered_by", "http.response.status_code", "understudy.reason")
+        for bucket in self._count(failures, None, ("understudy.endpoint", *kind)):
+            name, answerer, status, reason = bucket.group
+            found.setdefault(name, Traffic(name)).kinds[answerer, status, reason] += bucket.count
         for bucket in self._count(people, None, ("understudy.endpoint",), (50.0, 95.0, 99.0)):
             found[bucket.group[0]].percentiles = bucket.percentiles
         return found

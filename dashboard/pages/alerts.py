@@ -96,13 +96,26 @@ def _burning(parts: Parts, burning: Sequence[Alert], now: int) -> ui.Part:
         return None
     firing = sum(alert.state is State.FIRING for alert in burning)
     everything = html.Div(doing.button("acknowledge-all", ""), className="buttons") if firing > 1 else None
-    return ui.card("What fires", everything, *(_alert(parts, each, now) for each in burning), ident="burning")
+    paged = [alert.labels for alert in burning if alert.severity == "page"]
+    less = [each for each in burning if _is_less(parts, each, paged)]
+    whole = [each for each in burning if each not in less]
+    shown = [_alert(parts, each, now) for each in whole or less]
+    if whole and less:
+        summary = html.Summary(f"and {ui.many(len(less), 'alert')} of single endpoints, or tickets beside a page")
+        shown.append(html.Details([summary, *(_alert(parts, each, now) for each in less)], className="more"))
+    return ui.card("What fires", everything, *shown, ident="burning")
+
+
+def _is_less(parts: Parts, alert: Alert, paged: Sequence[Mapping[str, str]]) -> bool:
+    """Whether it says little beside the others: of one endpoint alone, or a ticket where there is a page as well."""
+    return parts.promised.single(alert.labels.get("slo", "")) or (alert.severity != "page" and alert.labels in paged)
 
 
 def _alert(parts: Parts, alert: Alert, now: int) -> ui.Part:
     """A line with its buttons; what stands behind it unfolds."""
     called = alerting.title(parts.promised, alert.name, alert.labels)
     state, words = _STATES[alert.state]
+    state = ui.WARN if alert.severity != "page" and state == ui.BAD else state
     heading = html.H3([html.Span(alert.severity, className=f"tag {alert.severity}"), " ", called])
     since = f" since {_time(parts, alert.fired_at, now)}, {when.ago(alert.fired_at, now)}"
     said = [html.P([ui.mark(state, words), since])]

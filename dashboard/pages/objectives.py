@@ -54,7 +54,7 @@ def _side(standing: Standing) -> list[ui.Part]:
     """One view: its share, and what is left of its budget."""
     share, counts = standing.share, standing.tally.counts
     got = "no requests" if share is None else ui.percent(float(share))
-    missed = f"{ui.number(counts.bad)} of {ui.number(counts.total)} missed it" if counts.total else ""
+    missed = f"{ui.number(counts.bad)} of {ui.number(counts.total)} bad" if counts.total else ""
     state, words = budget(standing.left)
     name = _NAMES[standing.promise.objective.view]
     return [html.Dt(name), html.Dd(html.Strong(got)), html.Dd(html.Small(missed)), html.Dd(ui.mark(state, words))]
@@ -65,8 +65,8 @@ def budget(left: Fraction | None) -> tuple[str, str]:
     if left is None:
         return ui.UNKNOWN, "budget not known"
     if left <= 0:
-        return ui.BAD, f"budget gone: {_times(1 - left)} times spent" if left < 0 else "budget gone"
-    return (ui.WARN if left < LOW else ui.GOOD), f"{ui.percent(float(left), 1)} of the budget left"
+        return ui.BAD, f"budget spent {_times(1 - left)} times" if left < 0 else "budget spent"
+    return (ui.WARN if left < LOW else ui.GOOD), f"{ui.percent(float(left), 1)} of budget left"
 
 
 def _course(parts: Parts, ident: str, title: str, courses: dict[str, Sequence[tuple[int, float]]]) -> ui.Part:
@@ -84,7 +84,7 @@ def _rates(both: Sequence[Standing]) -> ui.Part:
     rows = []
     for rates in zip(*(each.rates for each in both), strict=True):
         window = rates[0].window
-        spans = f"{alerting.span(window.long)} and {alerting.span(window.short)}"
+        spans = f"{alerting.span(window.long)} / {alerting.span(window.short)}"
         rows.append((spans, f"{float(window.factor):g} ({window.severity})", *(_rate(rate) for rate in rates)))
     columns = ["windows", "alerts above", *(_NAMES[each.promise.objective.view] for each in both)]
     return ui.table(f"Burn rates against their thresholds: {both[0].promise.title}", columns, rows)
@@ -97,9 +97,9 @@ def _rate(rate: Rate) -> ui.Part:
 
 
 def _figures(rates: Iterable[Fraction | None]) -> str:
-    return " and ".join("no requests" if rate is None else _times(rate) for rate in rates)
+    return " / ".join("no requests" if rate is None else _times(rate) for rate in rates)
 
 
 def _times(factor: Fraction) -> str:
-    """Two digits, and whole numbers from a hundred on: 0.34, 14, 2,100."""
-    return f"{float(factor):,.0f}" if factor >= 100 else f"{float(factor):.2g}"
+    """Two digits: 0.34, 14; beyond a thousand it no longer matters by how much."""
+    return ">1,000" if factor > 1000 else f"{float(factor):.0f}" if factor >= 100 else f"{float(factor):.2g}"

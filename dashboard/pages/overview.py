@@ -202,8 +202,8 @@ def _group(parts: Parts, group: Group, now: int) -> list[ui.Part]:
     if not others:
         return [tag, html.Span(str(first) if first.kind != "alert" else first.what), stamp]
     listed = html.Ul([html.Li(f"{each.what}{_lasted(each, now)}") for each in (first, *others)])
-    said = f"{len(others) + 1} endpoints: {first.said}" if first.kind == "takeover" else f"{len(others) + 1} alerts"
-    return [tag, html.Details([html.Summary(said), listed]), stamp]
+    said = f": {first.said}" if first.kind == "takeover" else ""
+    return [tag, html.Details([html.Summary(f"{first.what} and {len(others)} more{said}"), listed]), stamp]
 
 
 def _lasted(moment: Moment, now: int) -> str:

@@ -29,7 +29,7 @@ def outage(store: EventStore, since: int, until_: int, every: int = 4 * SECOND) 
         alone = kind == "screen"
         given = {"answered_by": "understudy" if alone else "standby", "upstream": "failure"}
         given |= {"status": 503, "outcome": "failure"} if alone else {"status": 200, "outcome": "success"}
-        made.append(seed.event(at, dice, kind=kind, **given))
+        made.append(seed.event(at, dice, kind=kind, patient="300", **given))
     store.append([event for event, _ in made], [body for _, body in made if body])
 
 
