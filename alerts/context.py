@@ -23,6 +23,8 @@ SAMPLE: Final = 50
 """Of the upstream's latest failures; their kinds are not counted by the store."""
 SHOWN: Final = 6
 SLOW: Final = 3 * SECOND
+CLIENT_LEFT: Final = "499"
+"""Among what did not succeed; an upstream's own 499 is an answer."""
 _FAILED: Final = ["failure", "unknown"]
 _USERS: Final = {"understudy.purpose": ["user"], "understudy.client": ["user"]}
 
@@ -85,7 +87,7 @@ def failing(bad: Iterable[Bucket], answered: Iterable[Bucket], quick: Iterable[B
     by_endpoint: dict[str, Counter[str]] = defaultdict(Counter)
     for bucket in bad:
         endpoint, status, reason = bucket.group
-        if endpoint != OTHER and reason != "client_aborted":
+        if endpoint != OTHER and status != CLIENT_LEFT:
             by_endpoint[endpoint][" ".join(word for word in (status, reason) if word) or "no answer"] += bucket.count
     slow = Counter({bucket.group[0]: bucket.count for bucket in answered})
     slow.subtract({bucket.group[0]: bucket.count for bucket in quick})

@@ -44,7 +44,7 @@ class Grouping:
         return first + self.wait if urgent or not last else max(first, last + self.interval)
 
 
-ALONE: Final = Grouping(by=("key",), wait=0, interval=0)
+ALONE: Final = Grouping(wait=0, interval=0)
 """Each alert for itself and at once: for receivers that group by themselves."""
 
 

@@ -55,7 +55,7 @@ class Pace:
 
 
 class Evaluator:
-    """`heartbeat`: a URL that is asked after each evaluation for which every source was asked in vain by none."""
+    """`heartbeat`: a URL, asked after each evaluation in which every source answered, while somebody can be told."""
 
     def __init__(
         self, engine: Engine, look: Look, channels: Sequence[Channel], routes: dict[str, Route], pace: Pace,
@@ -66,7 +66,8 @@ class Evaluator:
         self._heartbeat = heartbeat
         self._state = Alerts(engine)
         self._queue = Queue(engine, routes)
-        self._lease = Lease(engine, LEASE, f"{socket.gethostname()}-{os.getpid()}")
+        self._channels = len(routes)
+        self.lease = Lease(engine, LEASE, f"{socket.gethostname()}-{os.getpid()}")
         self._mine = threading.Event()
         self._stop = threading.Event()
         self._deliverer = Deliverer(
@@ -83,17 +84,17 @@ class Evaluator:
             thread.start()
         while not self._stop.is_set():
             if self._mine.wait(RENEW):
-                self._evaluate()
+                self.evaluate()
                 self._stop.wait(self._pace.every)
         deadline = time.monotonic() + PATIENCE
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        self._lease.release()
+        self.lease.release()
 
     def _renew(self) -> None:
         while not self._stop.is_set():
             try:
-                held = self._lease.hold()
+                held = self.lease.hold()
             except SQLAlchemyError:
                 log.exception("the lease cannot be renewed", extra={"fields": {"event.action": "lease_failed"}})
                 held = False
@@ -102,14 +103,15 @@ class Evaluator:
             (self._mine.set if held else self._mine.clear)()
             self._stop.wait(RENEW)
 
-    def _evaluate(self) -> None:
+    def evaluate(self) -> None:
+        """Once, where this process has the lease."""
         began = time.monotonic()
         try:
             holding, unknown = self._look(int(time.time()))
-            holding += stuck(self._queue.waiting(), time.time_ns())
+            silent = stuck(self._queue.waiting(), time.time_ns())
             notices = self._state.apply(
-                holding, unknown=unknown, repeat=self._pace.repeat, enqueue=self._queue.enqueue,
-                fence=self._lease.still_mine, keep=self._pace.keep, group=self._pace.grouping.key,
+                holding + silent, unknown=unknown, repeat=self._pace.repeat, enqueue=self._queue.enqueue,
+                fence=self.lease.still_mine, keep=self._pace.keep, group=self._pace.grouping.key,
             )  # fmt: skip
         except Superseded:
             event(log, logging.WARNING, "evaluation_superseded", "another evaluator has the lease: nothing changed")
@@ -120,7 +122,7 @@ class Evaluator:
         for notice in notices:
             _log(notice)
         event(log, logging.DEBUG, "evaluated", "evaluated", seconds=round(time.monotonic() - began, 3))
-        if not unknown:
+        if not unknown and (not silent or len(silent) < self._channels):
             self._beat()
 
     def _beat(self) -> None:

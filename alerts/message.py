@@ -60,7 +60,8 @@ def headline(content: Content) -> str:
     """One line: how grave, how many, and the first alert's summary."""
     alerts = content["alerts"]
     what = f"{severity(content).upper()}" if content["status"] != "resolved" else f"resolved {severity(content)}"
-    many = f" ({len(alerts)} alerts)" if len(alerts) > 1 else ""
+    ended = sum(map(over, alerts)) if content["status"] != "resolved" else 0
+    many = f" ({len(alerts)} alerts{f', {ended} of them over' if ended else ''})" if len(alerts) > 1 else ""
     return f"{what}{many}: {summary(alerts[0])}"
 
 

@@ -119,8 +119,8 @@ class Queue:
         tried = (deliveries.c.state == Told.RETRY) & (deliveries.c.tries > 0)
         query = select(deliveries.c.channel, func.min(deliveries.c.made_at)).where(tried).group_by(deliveries.c.channel)
         with self._reader.connect() as connection:
-            found = {str(channel): int(since) for channel, since in connection.execute(query).tuples()}
-        return {channel: since for channel, since in found.items() if channel in self._routes}
+            found = connection.execute(query).all()
+        return {channel: since for channel, since in found if channel in self._routes}
 
     def _gather(self, connection: Connection, rows: Sequence[RowMapping], now: int) -> bool:
         """Makes messages of notices that waited long enough. Whether it made any."""

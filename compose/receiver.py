@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,7 @@ def told(payload: dict[str, Any]) -> Iterator[str]:
     """A message in lines: what it is, its first alerts, and what on-call needs first."""
     alerts = payload["alerts"]
     group = payload["groupLabels"]
-    yield f"ALERT {payload['status']:8} {group['severity']:6} {group['alertname']}, {len(alerts)} alerts"
+    yield f"ALERT {payload['status']:8} {group['severity']:6} {group['alertname']}: {_counted(alerts)}"
     for alert in alerts[:SHOWN]:
         yield f"      {alert['status']:8} {alert['annotations']['summary']}"
     if len(alerts) > SHOWN:
@@ -25,6 +26,11 @@ def told(payload: dict[str, Any]) -> Iterator[str]:
         first = alerts[0]["annotations"]
         for name in ("failing", "covered", "first_step"):
             yield from [f"      {name.replace('_', ' ')}: {first[name]}"] if first.get(name) else []
+
+
+def _counted(alerts: list[dict[str, Any]]) -> str:
+    counts = Counter(alert["status"] for alert in alerts)
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def configured(settings: Settings, dashboard: str) -> list[Channel]:
     if settings.alert_pagerduty_key:
         found.append(PagerDuty(settings.alert_pagerduty_key, settings.alert_pagerduty, dashboard, settings.node_name))
     if settings.alert_sentry_dsn:
-        found.append(Sentry(settings.alert_sentry_dsn, dashboard))
+        found.append(_sentry(settings.alert_sentry_dsn, dashboard))
     if settings.alert_alertmanager:
         found.append(Alertmanager(settings.alert_alertmanager, dashboard, settings.alert_repeat))
     names = {channel.name for channel in found}
@@ -66,10 +66,19 @@ def grouping(settings: Settings) -> Grouping:
     return Grouping(by=settings.alert_group_by, wait=int(wait * SECOND), interval=int(interval * SECOND))
 
 
+def _sentry(dsn: str, dashboard: str) -> Sentry:
+    try:
+        return Sentry(dsn, dashboard)
+    except ValueError:
+        raise SettingError(f"{PREFIX}ALERT_SENTRY_DSN: expected https://KEY@HOST/PROJECT; found (hidden)") from None
+
+
 def _email(settings: Settings, dashboard: str) -> Email:
     if settings.alert_smtp is None or not settings.alert_email_from:
         missing = "SMTP" if settings.alert_smtp is None else "EMAIL_FROM"
         raise SettingError(f"{PREFIX}ALERT_{missing}: required with {PREFIX}ALERT_EMAIL_TO; found nothing")
+    if settings.alert_smtp_credentials and settings.alert_smtp_tls == "off":
+        raise SettingError(f"{PREFIX}ALERT_SMTP_CREDENTIALS: a password needs STARTTLS; found ALERT_SMTP_TLS=off")
     return Email(
         settings.alert_smtp, settings.alert_email_from, settings.alert_email_to, dashboard,
         credentials=settings.alert_smtp_credentials, starttls=settings.alert_smtp_tls == "starttls",

@@ -36,14 +36,15 @@ class Sentry:
         self._dashboard = dashboard
 
     def send(self, delivery: Delivery) -> tuple[Told, str]:
-        envelope = Envelope()
-        envelope.add_event(payload(delivery.content, delivery.key, delivery.line, self._dashboard))  # type: ignore[arg-type]
+        event = payload(delivery.content, delivery.key, delivery.line, self._dashboard)
+        envelope = Envelope(headers={"event_id": event["event_id"]})
+        envelope.add_event(event)  # type: ignore[arg-type]
         fields = {"Content-Type": "application/x-sentry-envelope", "X-Sentry-Auth": self._auth}
         return post(self._url, envelope.serialize(), fields)
 
 
 def payload(content: Mapping[str, Any], key: str, line: str, dashboard: str) -> dict[str, Any]:
-    """The event (develop.sentry.dev/sdk/data-model/event-payloads)."""
+    """The event (develop.sentry.dev/sdk/foundations/transport/event-payloads)."""
     alerts = content["alerts"]
     moment = max(max(alert["sent_at"], alert["resolved_at"]) for alert in alerts)
     return {
