@@ -172,21 +172,24 @@ class Upstream:
     def _work(self) -> None:
         wire = self._new_wire()
         while (taken := self._next()) is not None:
-            job, place = taken
-            began = stamp()
-            try:
-                attempt, response = wire.send(job.call)
-            except Exception:
-                log.exception("a call to the upstream broke", extra={"fields": {"event.action": "upstream_broke"}})
-                attempt, response = Attempt(began, stamp() - began, Outcome.UNKNOWN, None, "broken"), None
-            finally:
-                self._slots.give(place)
-            attempt.hedge = job.hedge
-            job.inbox.put(job.on_result(Result(attempt, response, began, stamp())))
+            self._make(wire, *taken)
+            taken = None  # an idle thread holds no bodies
             with self._changed:
                 if self._jobs:
                     self._changed.notify()
         wire.close()
+
+    def _make(self, wire: Wire, job: Job, place: int) -> None:
+        began = stamp()
+        try:
+            attempt, response = wire.send(job.call)
+        except Exception:
+            log.exception("a call to the upstream broke", extra={"fields": {"event.action": "upstream_broke"}})
+            attempt, response = Attempt(began, stamp() - began, Outcome.UNKNOWN, None, "broken"), None
+        finally:
+            self._slots.give(place)
+        attempt.hedge = job.hedge
+        job.inbox.put(job.on_result(Result(attempt, response, began, stamp())))
 
 
 class RetryBudget:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from sidecar.gateway.exchange import Attempt, Headers, Outcome, Response
+from sidecar.gateway.spool import Spool
 
 _NOT_SENT: Final = frozenset(
     (pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_SSL_CONNECT_ERROR)
@@ -43,6 +44,8 @@ class Call:
     headers: Headers
     body: bytes = b""
     repeatable: bool = False
+    spool: Spool | None = None
+    """The body, where it is too large for memory."""
 
 
 class Wire:
@@ -67,6 +70,12 @@ class Wire:
         sent, unknown when something was sent and no whole answer came.
         """
         answer = _Answer(self._max_answer)
+        try:
+            return self._perform(call, answer)
+        finally:
+            self._curl.reset()  # lets go of the bodies; the connection stays
+
+    def _perform(self, call: Call, answer: _Answer) -> tuple[Attempt, Response | None]:
         self._prepare(call, answer)
         started, clock = time.time_ns(), time.monotonic_ns()
         try:
@@ -87,7 +96,6 @@ class Wire:
 
     def _prepare(self, call: Call, answer: _Answer) -> None:
         curl = self._curl
-        curl.reset()
         curl.setopt(pycurl.URL, self._base)
         curl.setopt(pycurl.REQUEST_TARGET, (self._prefix + call.target).encode("latin-1"))
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
@@ -98,7 +106,14 @@ class Wire:
         curl.setopt(pycurl.HEADERFUNCTION, answer.header)
         curl.setopt(pycurl.WRITEFUNCTION, answer.write)
         fields = [_field(name, value) for name, value in call.headers]
-        if call.body or call.method in ("POST", "PUT", "PATCH"):
+        if call.spool is not None:
+            source = _Source(call.spool)
+            curl.setopt(pycurl.POST, 1)
+            curl.setopt(pycurl.POSTFIELDSIZE_LARGE, call.spool.size)
+            curl.setopt(pycurl.READFUNCTION, source.read)
+            curl.setopt(pycurl.SEEKFUNCTION, source.seek)
+            fields += [b"Expect:"]
+        elif call.body or call.method in ("POST", "PUT", "PATCH"):
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(call.body))
             curl.setopt(pycurl.POSTFIELDS, call.body)
@@ -141,6 +156,26 @@ class _Answer:
             return 0  # libcurl takes it for a write error and ends the call
         self.chunks.append(chunk)
         return len(chunk)
+
+
+class _Source:
+    """A spooled body as libcurl reads it: from the start again when it has to send it on another connection."""
+
+    __slots__ = ("_at", "_spool")
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        piece = self._spool.read(self._at, size)
+        self._at += len(piece)
+        return piece
+
+    def seek(self, offset: int, _origin: int) -> int:
+        """libcurl seeks from the start only."""
+        self._at = offset
+        return int(pycurl.SEEKFUNC_OK)
 
 
 def _field(name: str, value: str) -> bytes:
