@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sidecar.gateway.spool import Spool
 
+from sidecar.contract import Contract, Match
+
 Headers = list[tuple[str, str]]
 """Fields in the order received, names as sent, values as latin-1 text."""
 
@@ -51,6 +53,8 @@ class Purpose(StrEnum):
     REPLAY = "replay"
     BACKFILL = "backfill"
     PARITY = "parity"
+    COPY = "copy"
+    """A user's request that a balancer sent to the upstream past us: we only hear of it (see `copies`)."""
 
 
 class Client(StrEnum):
@@ -159,7 +163,20 @@ class Exchange:
     verdict: str = "allow"
     findings: list[str] = field(default_factory=list)
     """Names of the policies that would have said otherwise."""
+    change: tuple[str, str] | None = None
+    """Of a write that took effect, or may have: the record's digest before and after, "none" or "unknown"."""
+    before: str | None = None
+    """The record as the standby knew it when the write came (JSON)."""
     ended: int = 0
+
+    def describe(self, contract: Contract, match: Match, user: str | None) -> None:
+        """Fills in what is asked for, and who says that they ask."""
+        self.user = user
+        self.identity = Identity.CLAIMED if user is not None else Identity.NONE
+        if (endpoint := match.endpoint) is not None:
+            self.endpoint_id, self.endpoint, self.action = endpoint.id, endpoint.name, endpoint.action.value
+            self.resource_type, self.resource_id = endpoint.resource, match.record_id
+            self.patient_id = contract.subject(match, None)
 
     @property
     def duration(self) -> int:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.gateway.exchange import Headers, Request, first
+from sidecar.gateway.headers import MARKS
 from sidecar.gateway.spool import IN_MEMORY, PIECE, Spool
 from sidecar.settings import Networks
 
@@ -222,7 +223,9 @@ def _heed_proxies(request: Request, trusted: Networks) -> None:
 
 
 def _forwarding(name: str) -> bool:
-    return name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip")
+    return (
+        name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip") or name.lower() in MARKS
+    )
 
 
 def _is_address(text: str) -> bool:

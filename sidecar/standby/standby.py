@@ -40,6 +40,7 @@ from sidecar.standby.library import Library
 from sidecar.standby.outbox import Outbox, Snapshot
 from sidecar.standby.over import Newer, over_answer
 from sidecar.standby.parity import Parity
+from sidecar.standby.passing import Passing
 from sidecar.standby.rewrite import Rewritten, rewritten
 from sidecar.standby.seal import Seal, SealError
 from sidecar.standby.store import DOUBT, KNOWN, collections, meta, records
@@ -62,7 +63,7 @@ class Standby:
         self._settings = settings
         self._callers = Callers(engine)
         self._shared = settings.data / "outbox.version" if settings.database is None else None
-        self.outbox = Outbox(contract, engine, self._shared)
+        self.outbox = Outbox(contract, engine, self._shared, go_on=settings.database_lost == "pass")
         self.seal = cache(lambda: Seal(settings.seal_key_file))
         self._patience = int(settings.upstream_timeout * 1e9), int(settings.late_effect * 1e9)
         self.intents = Intents(
@@ -70,6 +71,7 @@ class Standby:
             upstream_timeout=self._patience[0], late_effect=self._patience[1],
             serve_unverified=settings.unverified == "serve",
         )  # fmt: skip
+        self._passing = Passing(contract, engine, sum(self._patience))
         self._library = Library(contract, serve_unverified=settings.unverified == "serve")
         self.parity = Parity(engine)
         self._ready: frozenset[str] = frozenset()
@@ -87,6 +89,19 @@ class Standby:
         """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
         self._generation += 1
         return self.intents.begin(match, request, user)
+
+    def passed(self, key: str, match: Match, request: Request, user: str | None) -> None:
+        """A copy tells of a write that went past us to the upstream: what it may have changed is in doubt."""
+        self._generation += 1
+        try:
+            self._passing.passed(key, match, request, user)
+        except SQLAlchemyError:
+            self.mark_gap("a copied write could not be kept")
+
+    def withdrawn(self, key: str) -> None:
+        """The copied request of this key has come to us itself: the upstream never got it. Raises SQLAlchemyError."""
+        self._generation += 1
+        self._passing.withdrawn(key)
 
     def end_write(self, write: Write, response: Response | None, outcome: Outcome, user: str | None) -> None:
         """Keeps what became of a write, whether its user still waits or it was accepted meanwhile."""
@@ -314,7 +329,9 @@ class Standby:
                 connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
             )
             rows = connection.execute(select(collections)).all()
-        since = self._verified_since
+        if self._shared is None:
+            self.outbox.snapshot()  # so that what was last seen is never old, should the database go away
+        since = self.intents.verified_since = self._verified_since
         self._ready = frozenset(row.type for row in rows if row.complete and row.stamp >= since)
         if time.monotonic() - self._expired > 5:
             self._expired = time.monotonic()
@@ -341,7 +358,7 @@ class Standby:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
         log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
-        at = stamp()
+        at = self.intents.verified_since = stamp()
         try:
             self._keep_gap(at)
         except SQLAlchemyError:
@@ -350,7 +367,7 @@ class Standby:
     def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
             bump(connection, knowledge.VERIFIED_SINCE, at)
-        self._verified_since = at
+        self._verified_since = self.intents.verified_since = at
 
     def completeness(self) -> dict[str, dict[str, Any]]:
         """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""
