@@ -169,6 +169,10 @@ class Settings:
     upstream: str = setting(None, url, "The API we stand beside. Required by `sidecar`.")
     listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
     control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
+    agent_listen: tuple[str, int] | None = setting(
+        None, address, "Where HAProxy's agent-check is answered, line by line; unset: nowhere."
+    )
+    certificates: tuple[str, ...] = setting("", names, "Certificate files whose expiry is a metric; comma-separated.")
     control_token: str | None = setting(None, text, "Bearer token for actions; unset: all refused.", secret=True)
     data: Path = setting("./data", Path, "Where everything is written.")
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
@@ -196,6 +200,8 @@ class Settings:
     journal_retention: float = setting("7d", duration, "How long shipped journal segments stay on disk.")
     retention: float = setting("365d", duration, "How long exchanges stay in the event store; whole days are dropped.")
     body_retention: float = setting("30d", duration, "How long recorded bodies stay in the event store.")
+    drain: float = setting("2s", duration, "On SIGTERM, how long health checks fail before connections are refused.")
+    grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
     bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
     unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
     backfill_credentials: tuple[str, str] | None = setting(
@@ -210,6 +216,12 @@ class Settings:
         Path,
         "The key that seals pending writes, made on first use; unset: DATA's name with `.seal-key` behind it.",
     )
+    sign_key: Path | None = setting(
+        None,
+        Path,
+        "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
+    )
+    sign_every: float = setting("1m", duration, "How often the journal is signed.")
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting(
@@ -273,7 +285,14 @@ class Settings:
 
     @property
     def seal_key_file(self) -> Path:
-        return self.seal_key or self.data.resolve().with_name(self.data.resolve().name + ".seal-key")
+        return self.seal_key or self._beside_data(".seal-key")
+
+    @property
+    def sign_key_file(self) -> Path:
+        return self.sign_key or self._beside_data(".sign-key")
+
+    def _beside_data(self, suffix: str) -> Path:
+        return self.data.resolve().with_name(self.data.resolve().name + suffix)
 
     @classmethod
     def load(cls, environ: Mapping[str, str], config: Path | None = None) -> Settings:

@@ -106,8 +106,10 @@ class Shipper:
         journal_retention: float = 7 * 86400,
         on_progress: Callable[[Report], None] = lambda report: None,
         uniform: Callable[[float, float], float] = random.uniform,
+        dropping: Callable[[Mapping[str, str]], bool] = lambda segments: True,
     ) -> None:
-        """`journal_retention` in seconds; `uniform` draws the jitter."""
+        """`journal_retention` in seconds; `uniform` draws the jitter. `dropping` is told of segments that are to be
+        removed, with the reason; False keeps them."""
         self.shipped = 0
         self.trouble: str | None = None
         self._store = store
@@ -115,6 +117,7 @@ class Shipper:
         self._dead_letters = dead_letters
         self._journal_retention = journal_retention
         self._on_progress = on_progress
+        self._dropping = dropping
         self._uniform = uniform
         self._installed = False
         self._failures = 0
@@ -236,10 +239,14 @@ class Shipper:
             return
         segments = self._offsets.segments()
         newest = {worker(segment.path.name): segment.path.name for segment in segments}
+        old = []
         for segment in segments:
             name, aged = segment.path.name, now - segment.path.stat().st_mtime > self._journal_retention
             if aged and segment.unshipped == 0 and name != newest[worker(name)]:
-                segment.path.unlink()
+                old.append(segment.path)
+        if old and self._dropping({path.stem: "retention" for path in old}):
+            for path in old:
+                path.unlink()
         self._cleaned = now
 
 

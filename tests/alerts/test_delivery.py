@@ -25,7 +25,8 @@ from alerts.notify import Slack, Webhook
 from alerts.openslo import locate
 from alerts.queue import Queue, Route, Told
 from alerts.state import Alerts
-from alerts.tables import open_alerts
+from alerts.tables import SCHEMA, open_alerts
+from sidecar.database import open_file
 from sidecar.record.stores.embedded import EmbeddedStore
 from sidecar.settings import Settings
 from tests.alerts.receivers import CLOSED, Receiver, heart, receiver
@@ -202,9 +203,9 @@ def test_a_channel_that_takes_nothing_is_an_alert_for_the_others(engine: Engine)
 
 
 def test_a_file_made_before_messages_is_widened(tmp_path: Path) -> None:
-    engine = open_alerts(Settings(data=tmp_path))
+    engine = open_file(tmp_path / "alerts.db")
     with engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE alert_deliveries DROP COLUMN message")
+        SCHEMA.steps(connection, "0001")
         connection.exec_driver_sql(
             "INSERT INTO alert_deliveries (key, channel, line, content, state, tries, made_at, due_at, done_at, said)"
             " VALUES ('webhook:a-1-firing', 'webhook', 'webhook:a', '{}', 'done', 1, 1, 1, 1, '200')"

@@ -1,0 +1,123 @@
+"""The audit trail of a running sidecar, seen from outside: signed, verified, exported, and damage to it told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from sidecar.cli import understudy
+from sidecar.record.signing import SigningError
+from tests.stack import Sidecar, until
+from tests.upstream import AMES, HOLT, Upstream
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as server:
+        server.state.patients[17] = {"id": 17, "name": "Rex"}
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sidecar(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    data: Path = tmp_path_factory.mktemp("trail") / "data"
+    with Sidecar(upstream.url, data, workers="1", sign_every="1s") as running:
+        for number in range(20):
+            assert running.ask("POST", "/notes", HOLT, {"title": f"Round {number}", "patient_id": 17}).status == 201
+            assert running.ask("GET", f"/notes/{number + 1}", AMES).status == 200
+        until(lambda: "not signed yet" not in audit(running.environ, "verify").output, what="all signed")
+        yield running
+
+
+def audit(environ: Mapping[str, str], *words: str) -> Result:
+    """An `understudy audit` command in this process, with a sidecar's settings."""
+    given = {key: value for key, value in environ.items() if key.startswith("UNDERSTUDY_")}
+    return CliRunner().invoke(understudy, ["audit", *words], env={"UNDERSTUDY_SIGN_KEY": None, **given})
+
+
+def verdict(environ: Mapping[str, str], *words: str) -> dict[str, Any]:
+    done = audit(environ, "verify", "--format", "json", *words)
+    found: dict[str, Any] = json.loads(done.output)
+    assert done.exit_code == (0 if found["ok"] else 1), done.output
+    assert found.keys() == {"ok", "events", "first_bad"}
+    return found
+
+
+def test_the_journal_is_signed_while_it_grows(sidecar: Sidecar) -> None:
+    done = sidecar.cli("audit", "verify")
+    assert done.stdout.startswith("ok: "), done.stdout + done.stderr
+    assert "signed up to" in done.stdout
+    assert verdict(sidecar.environ)["events"] >= 40
+    key = sidecar.data.parent / "data.sign-key"
+    assert (key.exists(), key.stat().st_mode & 0o777) == (True, 0o600)
+    assert (sidecar.data / "audit.pub").read_text() == audit(sidecar.environ, "key").output
+    assert sidecar.plane("GET", "/shipper").json()["not_signed"] is None
+
+
+def test_a_stranger_verifies_an_export_with_the_public_key_alone(sidecar: Sidecar, tmp_path: Path) -> None:
+    one, key = tmp_path / "export.jsonl", tmp_path / "audit.pub"
+    assert audit(sidecar.environ, "export", "--out", str(one)).exit_code == 0
+    key.write_text(audit(sidecar.environ, "key").output)
+
+    def stranger(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sidecar", "audit", "verify", str(one), "--public-key", str(key), *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    done = stranger()
+    assert (done.returncode, "signed up to" in done.stdout) == (0, True), done.stdout + done.stderr
+    good = one.read_bytes()
+    one.write_bytes(good.replace(b"Round 7", b"Round 8", 1))
+    line = good[: good.index(b"Round 7")].count(b"\n") + 1
+    found = json.loads(stranger("--format", "json").stdout)
+    assert (found["ok"], found["first_bad"]["line"], found["first_bad"]["file"]) == (False, line, str(one))
+    lines = good.splitlines(keepends=True)
+    statements = [raw for raw in lines if b"@statements" in raw]
+    one.write_bytes(b"".join(raw for raw in lines if raw not in statements))
+    done = stranger()
+    assert (done.returncode, "not signed" in done.stdout) == (1, True)
+    assert verdict(sidecar.environ, str(one))["ok"]
+    (tmp_path / "nonsense").write_text("nonsense")
+    told = audit(sidecar.environ, "verify", str(one), "--public-key", str(tmp_path / "nonsense"))
+    assert (type(told.exception), "expected an Ed25519 public key" in str(told.exception)) == (SigningError, True)
+
+
+def test_segments_that_are_gone_or_cut_are_told(sidecar: Sidecar, tmp_path: Path) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(sidecar.data, copy)
+    key = sidecar.data.with_name("data.sign-key")
+    environ = {**sidecar.environ, "UNDERSTUDY_DATA": str(copy), "UNDERSTUDY_SIGN_KEY": str(key)}
+    assert verdict(environ)["ok"]
+    path = max((copy / "journal").glob("*.jsonl"), key=lambda path: path.stat().st_size)
+    good = path.read_bytes()
+    path.unlink()
+    found = verdict(environ)
+    assert (found["ok"], found["first_bad"]["file"]) == (False, path.name)
+    lines = good.splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    assert verdict(environ)["first_bad"]["line"] == len(lines)
+    path.write_bytes(good)
+    statements = copy / "statements.jsonl"
+    statements.write_bytes(b"".join(statements.read_bytes().splitlines(keepends=True)[:-1]))
+    assert "a checkpoint says" in verdict(environ)["first_bad"]["why"]
+    statements.unlink()
+    assert not verdict(environ)["ok"]
+
+
+def test_the_key_is_rotated_under_traffic(sidecar: Sidecar, tmp_path: Path) -> None:
+    old = tmp_path / "old.pub"
+    old.write_text(audit(sidecar.environ, "key").output)
+    done = sidecar.cli("audit", "rotate-key")
+    assert done.returncode == 0, done.stderr
+    assert audit(sidecar.environ, "key").output != old.read_text()
+    assert sidecar.ask("GET", "/notes/1", HOLT).status == 200
+    until(lambda: "not signed yet" not in audit(sidecar.environ, "verify").output, what="signed by the new key")
+    assert verdict(sidecar.environ)["ok"]
+    assert verdict(sidecar.environ, "--public-key", str(old))["ok"]
