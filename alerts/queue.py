@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, upd
 
 from alerts.grouping import ALONE, RESOLVED, Grouping, compose
 from alerts.lifecycle import SECOND, Alert, Kind, Notice
+from alerts.message import severity
 from alerts.state import as_alert
 from alerts.tables import alerts, deliveries, messages
 
@@ -93,7 +94,7 @@ class Queue:
                     )  # fmt: skip
 
     def due(self, channel: str | None = None) -> list[Delivery]:
-        """The first message of each line of a channel (None: of all) whose time has come; nothing overtakes it."""
+        """The first message of each line of a channel (None: of all) whose time has come, pages first."""
         mine = set(self._routes) if channel is None else {channel}
         waits = select(deliveries).where(deliveries.c.state == Told.RETRY, deliveries.c.channel.in_(mine))
         with self._reader.connect() as connection:
@@ -166,11 +167,12 @@ class Queue:
         with self._reader.connect() as connection:
             query = select(messages).where(messages.c.key.in_(first)).order_by(messages.c.id)
             found = connection.execute(query).mappings().all()
-        return [
+        ready = [
             Delivery(each["key"], first[each["key"]]["channel"], each["line"], json.loads(each["content"]),
                      first[each["key"]]["tries"])
             for each in found
         ]  # fmt: skip
+        return sorted(ready, key=lambda delivery: severity(delivery.content) != "page")
 
 
 def _urgent(waiting: Sequence[RowMapping]) -> bool:
