@@ -110,7 +110,7 @@ class _Demo:
         slos.write_text(openslo.locate("hosp").read_text().replace("duration: 30d", "duration: 6h"))
         webhook = self._stack.enter_context(receiver(click.echo))
         environ = {"UNDERSTUDY_SLOS": str(slos), "UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
-        spans = {"KEEP": "30s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
+        spans = {"KEEP": "60s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
         environ |= {f"UNDERSTUDY_ALERT_{name}": span for name, span in spans.items()}
         self._spawn("alerts", "alerts", environ={**self._environ, **environ})
 

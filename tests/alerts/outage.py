@@ -94,6 +94,7 @@ def figures(rows: list[dict[str, Any]], down: int, up: int) -> tuple[list[str], 
     first = min((row["done_at"] - down for row in pages), default=None)
     last = max(ends, default=up) - up
     said = [
+        *(_line(row, ended.get(_episode(row)), down, up) for row in pages),
         f"first page delivered {_seconds(first)} after the outage began, screening's "
         f"{_seconds(min((row['done_at'] - down for row in screening), default=None))}",
         f"{len(ends)} of {len(pages)} pages resolved, the last {_seconds(last)} after HOSP was back",
@@ -107,6 +108,13 @@ def figures(rows: list[dict[str, Any]], down: int, up: int) -> tuple[list[str], 
         "no ticket says that users run on the standby": bool(tickets),
     }
     return said, [broken for broken, kept in promises.items() if not kept]
+
+
+def _line(row: dict[str, Any], end: int | None, down: int, up: int) -> str:
+    labels = row["content"]["labels"]
+    what = " ".join(labels.get(name, "") for name in ("slo", "view", "endpoint"))
+    until = "still fires" if end is None else f"over {_seconds(end - up)} after HOSP was back"
+    return f"  {_seconds(row['made_at'] - down)}: {row['content']['name']} {what}, {until}"
 
 
 def _episode(row: dict[str, Any]) -> tuple[str, int]:
