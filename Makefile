@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check screenshots bench bench-dashboard bench-week torture door clean
+.PHONY: venv demo test check screenshots bench bench-dashboard bench-week torture door outage clean
 
 venv: $(VENV)/.done
 
@@ -48,6 +48,10 @@ torture: venv
 # README's table: what users get while HOSP, the sidecar and both are killed.
 door: venv
 	$(BIN)/python -m tests.compose.front
+
+# Alerts seen from outside while HOSP goes down and comes back: within two minutes, over within five.
+outage: venv
+	$(BIN)/python -m tests.alerts.outage
 
 clean:
 	rm -rf $(VENV) data build *.egg-info
