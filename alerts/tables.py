@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Engine, Integer, MetaData, String, Table, Text
 
 from sidecar.database import open_engine, open_file
+from sidecar.schema import Schema
 from sidecar.settings import Settings
 from sidecar.standby.store import leases as _leases
 
+SCHEMA: Final = Schema("alerts", Path(__file__).parent / "migrations")
 metadata: Final = MetaData()
 
 alerts: Final = Table(
@@ -68,7 +71,7 @@ leases: Final = _leases.to_metadata(metadata)
 
 
 def open_alerts(settings: Settings) -> Engine:
-    """The engine, its tables made."""
+    """The engine, its tables as this program knows them. Raises SchemaError for what a later one has made."""
     engine = open_engine(settings) if settings.database else open_file(settings.data / "alerts.db")
-    metadata.create_all(engine)
+    SCHEMA.upgrade(engine)
     return engine

@@ -19,12 +19,14 @@ from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, Text,
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from sidecar.certificates import expiries
 from sidecar.contract import Contract
 from sidecar.database import metadata
 from sidecar.gateway.switchboard import Switchboard
 from sidecar.metrics import CIRCUIT, SharedState, serve_metrics
 from sidecar.record import deeds
 from sidecar.record.journal import RecordingFailed
+from sidecar.service import Phase
 from sidecar.settings import PREFIX, Settings
 from sidecar.standby.desk import Desk, Undecidable
 from sidecar.standby.promotion import NotFit, Promotion
@@ -60,6 +62,7 @@ class Sources:
 
     desk: Desk
     promotion: Promotion
+    phase: Callable[[], Phase] = lambda: Phase.SERVING
     shipper: Callable[[], Mapping[str, Any]] = dict
     """At least `unshipped`: a number of events, or None."""
     start_backfill: Callable[[], Any] | None = None
@@ -116,7 +119,7 @@ class _Plane:
 
     def routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
         return [
-            ("/healthz", "GET", lambda: {"status": "alive"}),
+            ("/healthz", "GET", self.healthz),
             ("/readyz", "GET", self.readyz),
             ("/ready/<endpoint>", "GET", self.ready),
             ("/endpoints", "GET", self.endpoints),
@@ -154,7 +157,15 @@ class _Plane:
             raise Problem(401, f"actions need `Authorization: Bearer` with the token in {PREFIX}CONTROL_TOKEN")
         g.by = request.headers.get("X-Understudy-By", "control")[:200]
 
+    def healthz(self) -> Any:
+        """Whether users may be sent here: they may when this sidecar serves, whatever else fails."""
+        phase = self.sources.phase()
+        if phase is not Phase.SERVING:
+            raise Problem(503, f"the sidecar is {phase.name.lower()}: send nobody here")
+        return {"status": "alive"}
+
     def readyz(self) -> Any:
+        self.healthz()
         try:
             with self.engine.execution_options(writes=False).connect() as connection:
                 connection.execute(text("SELECT 1"))
@@ -163,6 +174,7 @@ class _Plane:
         return {"status": "ready"}
 
     def ready(self, endpoint: str) -> Any:
+        self.healthz()
         able, reason = self.standby.ready(self._known(endpoint))
         if not able:
             raise Problem(503, reason)
@@ -325,6 +337,7 @@ class _Plane:
             "outbox_oldest_seconds": lambda: _oldest(self.sources.desk.entries()["entries"]),
             "parity_ratio": lambda: {declared[name].name: self._parity(name) for name in declared},
             "standby_completeness_ratio": lambda: {n: _ratio(v) for n, v in self.standby.completeness().items()},
+            "certificate_expiry_timestamp_seconds": lambda: expiries(self.settings.certificates),
             "journal_unshipped_events": lambda: self.sources.shipper().get("unshipped"),
         }
 

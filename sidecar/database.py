@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from sqlalchemy import Engine, MetaData, create_engine, event
 
+from sidecar.schema import MIGRATIONS, Schema
 from sidecar.settings import Settings
 
 WRITERS: Final = 0x756E6465727374
 """The advisory lock of PostgreSQL's writers: any number that is ours."""
+SCHEMA: Final = Schema("sidecar", MIGRATIONS / "versions")
 metadata: Final = MetaData()
 """Every table of the sidecar; the modules that own them declare them here."""
 
@@ -37,9 +39,17 @@ def open_file(path: Path) -> Engine:
     return engine
 
 
+def open_memory() -> Engine:
+    """An engine for an SQLite database that is gone with it."""
+    engine = create_engine("sqlite://")
+    event.listen(engine, "connect", _sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
 def create_all(engine: Engine) -> None:
-    """Makes the tables that are missing."""
-    metadata.create_all(engine)
+    """Brings the tables to what this program knows. Raises SchemaError for what a later one has made."""
+    SCHEMA.upgrade(engine)
 
 
 def _sqlite(connection: Any, _record: Any) -> None:

@@ -169,6 +169,10 @@ class Settings:
     upstream: str = setting(None, url, "The API we stand beside. Required by `sidecar`.")
     listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
     control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
+    agent_listen: tuple[str, int] | None = setting(
+        None, address, "Where HAProxy's agent-check is answered, line by line; unset: nowhere."
+    )
+    certificates: tuple[str, ...] = setting("", names, "Certificate files whose expiry is a metric; comma-separated.")
     control_token: str | None = setting(None, text, "Bearer token for actions; unset: all refused.", secret=True)
     data: Path = setting("./data", Path, "Where everything is written.")
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
@@ -196,6 +200,8 @@ class Settings:
     journal_retention: float = setting("7d", duration, "How long shipped journal segments stay on disk.")
     retention: float = setting("365d", duration, "How long exchanges stay in the event store; whole days are dropped.")
     body_retention: float = setting("30d", duration, "How long recorded bodies stay in the event store.")
+    drain: float = setting("2s", duration, "On SIGTERM, how long health checks fail before connections are refused.")
+    grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
     bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
     unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
     backfill_credentials: tuple[str, str] | None = setting(

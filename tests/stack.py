@@ -103,6 +103,8 @@ class Sidecar:
             "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{self.control}",
             "UNDERSTUDY_DATA": str(data),
             "UNDERSTUDY_CONTROL_TOKEN": TOKEN,
+            "UNDERSTUDY_DRAIN": "0s",
+            "UNDERSTUDY_GRACE": "8s",
             **{f"UNDERSTUDY_{name.upper()}": value for name, value in settings.items()},
         }
         self.log = data.parent / f"{data.name}.log"
@@ -114,7 +116,21 @@ class Sidecar:
             self.process = subprocess.Popen(
                 command, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
-        until(lambda: self.answers(self.port) and self.answers(self.control), 30, f"sidecar, see {self.log}")
+        until(lambda: self.answers(self.port) and self.healthy(), 30, f"sidecar, see {self.log}")
+
+    def healthy(self) -> bool:
+        """Whether its health check says that users may be sent here."""
+        try:
+            return self.answers(self.control) and ask(self.control, "GET", "/healthz", timeout=2).status == 200
+        except http.client.HTTPException:
+            return False
+
+    def reload(self) -> None:
+        """SIGHUP, and waits until the new generation serves alone."""
+        before = set(self.processes())
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: set(self.processes()) & before <= {self.process.pid}, 40, f"reloaded, see {self.log}")
+        until(self.healthy, 20, "healthy again")
 
     def answers(self, port: int) -> bool:
         if self.process.poll() is not None:

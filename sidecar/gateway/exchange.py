@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from sidecar.contract import Contract, Match
+
 Headers = list[tuple[str, str]]
 """Fields in the order received, names as sent, values as latin-1 text."""
 
@@ -48,6 +50,8 @@ class Purpose(StrEnum):
     REPLAY = "replay"
     BACKFILL = "backfill"
     PARITY = "parity"
+    COPY = "copy"
+    """A user's request that a balancer sent to the upstream past us: we only hear of it (see `copies`)."""
 
 
 class Client(StrEnum):
@@ -153,6 +157,15 @@ class Exchange:
     before: str | None = None
     """The record as the standby knew it when the write came (JSON)."""
     ended: int = 0
+
+    def describe(self, contract: Contract, match: Match, user: str | None) -> None:
+        """Fills in what is asked for, and who says that they ask."""
+        self.user = user
+        self.identity = Identity.CLAIMED if user is not None else Identity.NONE
+        if (endpoint := match.endpoint) is not None:
+            self.endpoint_id, self.endpoint, self.action = endpoint.id, endpoint.name, endpoint.action.value
+            self.resource_type, self.resource_id = endpoint.resource, match.record_id
+            self.patient_id = contract.subject(match, None)
 
     @property
     def duration(self) -> int:

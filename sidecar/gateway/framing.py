@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.gateway.exchange import Headers, Request, first
+from sidecar.gateway.headers import MARKS
 from sidecar.settings import Networks
 
 _HOST: Final = re.compile(
@@ -189,7 +190,9 @@ def _heed_proxies(request: Request, trusted: Networks) -> None:
 
 
 def _forwarding(name: str) -> bool:
-    return name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip")
+    return (
+        name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip") or name.lower() in MARKS
+    )
 
 
 def _is_address(text: str) -> bool:

@@ -20,6 +20,7 @@ from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.gateway import problem
 from sidecar.gateway.access import Credentials, credentials
+from sidecar.gateway.copies import key_of
 from sidecar.gateway.crowd import Crowd
 from sidecar.gateway.exchange import AnsweredBy, Exchange, Identity, Outcome, Request, Response
 from sidecar.gateway.guard import Guard
@@ -101,7 +102,7 @@ class Handler:
         meant = self._standby.rewritten(match, exchange.request)
         match, until = meant.match, time.monotonic() + self._settings.deadline
         visit = Visit(exchange, match, meant.request, caller, until, unsettled=meant.open)
-        self._describe(visit)
+        exchange.describe(self._contract, match, visit.user)
         refusal = self._guard.refusal(exchange, match, meant.request, caller)
         if refusal is not None:
             return refusal
@@ -124,15 +125,6 @@ class Handler:
         if visit.unsettled and not writes:
             return Decision(Who.STANDBY, UNSETTLED)
         return self._switchboard.decide(endpoint.id, self._key(visit), writes)
-
-    def _describe(self, visit: Visit) -> None:
-        exchange, endpoint = visit.exchange, visit.match.endpoint
-        exchange.user = visit.user
-        exchange.identity = Identity.CLAIMED if visit.caller else Identity.NONE
-        if endpoint is not None:
-            exchange.endpoint_id, exchange.endpoint, exchange.action = endpoint.id, endpoint.name, endpoint.action.value
-            exchange.resource_type, exchange.resource_id = endpoint.resource, visit.match.record_id
-            exchange.patient_id = self._contract.subject(visit.match, None)
 
     # A read, or a call that depends on its input alone -------------------------------------------------------------
 
@@ -238,7 +230,10 @@ class Handler:
 
     def _change(self, visit: Visit, decision: Decision) -> Response:
         """Sends a write once, after its intent is on disk; the outbox takes what cannot be sent now."""
+        copied = key_of(visit.request.headers)
         try:
+            if copied is not None:
+                self._standby.withdrawn(copied)
             visit.write = self._standby.begin_write(visit.match, visit.request, visit.user)
         except Exception:
             log.exception(
@@ -362,7 +357,7 @@ class Handler:
         return inquiry
 
     def _judge(self, visit: Visit, result: Result, late: bool) -> Result:
-        """In the pool's thread: what the answer is worth, and what is learned from it, whoever still waits."""
+        """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
         attempt, exchange = result.attempt, visit.exchange
         if result.response is not None:
             wrong = fault(visit.endpoint, visit.request.method, result.response, self._settings.max_answer)

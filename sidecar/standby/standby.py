@@ -40,6 +40,7 @@ from sidecar.standby.library import Library
 from sidecar.standby.outbox import Outbox, Snapshot
 from sidecar.standby.over import Newer, over_answer
 from sidecar.standby.parity import Parity
+from sidecar.standby.passing import Passing
 from sidecar.standby.rewrite import Rewritten, rewritten
 from sidecar.standby.seal import Seal, SealError
 from sidecar.standby.store import DOUBT, KNOWN, collections, meta, records
@@ -70,6 +71,7 @@ class Standby:
             upstream_timeout=self._patience[0], late_effect=self._patience[1],
             serve_unverified=settings.unverified == "serve",
         )  # fmt: skip
+        self._passing = Passing(contract, engine, sum(self._patience))
         self._library = Library(contract, serve_unverified=settings.unverified == "serve")
         self.parity = Parity(engine)
         self._ready: frozenset[str] = frozenset()
@@ -87,6 +89,19 @@ class Standby:
         """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
         self._generation += 1
         return self.intents.begin(match, request, user)
+
+    def passed(self, key: str, match: Match, request: Request, user: str | None) -> None:
+        """A copy tells of a write that went past us to the upstream: what it may have changed is in doubt."""
+        self._generation += 1
+        try:
+            self._passing.passed(key, match, request, user)
+        except SQLAlchemyError:
+            self.mark_gap("a copied write could not be kept")
+
+    def withdrawn(self, key: str) -> None:
+        """The copied request of this key has come to us itself: the upstream never got it. Raises SQLAlchemyError."""
+        self._generation += 1
+        self._passing.withdrawn(key)
 
     def end_write(self, write: Write, response: Response | None, outcome: Outcome, user: str | None) -> None:
         """Keeps what became of a write, whether its user still waits or it was accepted meanwhile."""
