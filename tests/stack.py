@@ -138,7 +138,7 @@ class Sidecar:
         """SIGHUP, and waits until the new generation serves alone."""
         before = set(self.processes())
         self.process.send_signal(signal.SIGHUP)
-        until(lambda: set(self.processes()) & before <= {self.process.pid}, 40, f"reloaded, see {self.log}")
+        until(lambda: set(self.processes()) & before <= {self.process.pid}, 90, f"reloaded, see {self.log}")
         until(self.healthy, 20, "healthy again")
 
     def answers(self, port: int) -> bool:
