@@ -258,10 +258,13 @@ class Standby:
 
     def is_waiting(self, kind: str | None) -> bool:
         """Whether writes to the resource are not settled, as far as this process knows."""
+        if kind is None:
+            return False
         try:
-            return kind is not None and kind in self.outbox.snapshot().pending
+            seen: Snapshot | None = self.outbox.snapshot()
         except SQLAlchemyError:
-            return True
+            seen = self.outbox.last_seen()
+        return seen is None or kind in seen.pending
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""
@@ -277,7 +280,13 @@ class Standby:
             return None
         if endpoint.action not in (Action.LIST, Action.READ) or response.status not in (200, 404):
             return None
-        view = self.outbox.snapshot()
+        try:
+            view = self.outbox.snapshot()
+        except SQLAlchemyError:
+            seen = self.outbox.last_seen()
+            if seen is None or seen.touches(endpoint.resource):
+                raise
+            return None
         if not view.touches(endpoint.resource):
             return None
         with self._reader.connect() as connection, connection.begin():
