@@ -248,6 +248,7 @@ class Upstream:
             result = self._work_on(job)
             assert result is not None
             job.inbox.put(result)
+            del job, result  # an idle thread holds no bodies
 
     def _next(self) -> Job | None:
         """A job that has a place and no thread. None when the pool ends."""

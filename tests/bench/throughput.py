@@ -43,16 +43,16 @@ def speed(targets: Mapping[str, int], rounds: int, seconds: int) -> Iterator[str
 
 def memory(sidecar: Sidecar, requests: int) -> str:
     """Memory of all the sidecar's processes, at each fifth of so many requests."""
-    done, found = 0.0, [_resident(sidecar)]
+    done, found = 0.0, [resident(sidecar)]
     for part in range(1, 6):
         while done < requests * part / 5:
             done += wrk(sidecar.port, 16, 2).rate * 2
-        found.append(_resident(sidecar))
+        found.append(resident(sidecar))
     told = ", ".join(f"{mebibytes:.0f}" for mebibytes in found)
     return f"Memory of all its processes, in MiB, at each fifth of {requests:,} further requests: {told}."
 
 
-def _resident(sidecar: Sidecar) -> float:
+def resident(sidecar: Sidecar) -> float:
     """MiB that the processes hold (Pss: what they share counts once)."""
     total = 0
     for pid in [sidecar.process.pid, *children(sidecar)]:
