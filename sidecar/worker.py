@@ -2,8 +2,7 @@
 
 What gunicorn 27 does itself: requests under way are finished, and a request that comes on a kept-alive connection
 within two seconds is answered with `Connection: close`. What is added: connections that wait to be accepted are taken
-before the socket is closed, it is closed at once and not after the last request, and a connection that has never sent
-anything is given no longer than a kept-alive one.
+before the socket is closed, and it is closed at once and not after the last request.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from gunicorn.workers.gthread import ThreadWorker
+from sidecar.gateway.arrivals import ArrivalsWorker
 
 SWEEP: Final = 1000
 """Connections taken at the end, at most: another process may go on serving the same socket."""
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+class Worker(ArrivalsWorker):
     """One worker."""
 
     sockets: list[socket.socket]
@@ -36,12 +35,5 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _sweep(self, listener: socket.socket) -> None:
         for _ in range(SWEEP):
-            before = self.nr_conns
-            self.accept(listener)
-            if self.nr_conns == before:
+            if not self.accept(listener):
                 return
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, deadline)
