@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check screenshots bench bench-dashboard bench-week torture door clean
+.PHONY: venv demo test check audit screenshots bench bench-dashboard bench-week torture door clean
 
 venv: $(VENV)/.done
 
@@ -27,7 +27,12 @@ check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --recursive -ll -ii sidecar alerts dashboard compose
 	$(BIN)/pytest
+
+# Known vulnerabilities of what is installed; exits 2 where nobody could be asked.
+audit: venv
+	$(BIN)/python -m tests.audit
 
 screenshots: venv
 	$(BIN)/python -m tests.dashboard.screenshots data/screenshots
