@@ -27,7 +27,7 @@ check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/bandit --quiet --recursive -ll -ii sidecar alerts dashboard compose
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive -ll -ii sidecar alerts dashboard compose
 	$(BIN)/pytest
 
 # Known vulnerabilities of what is installed; exits 2 where nobody could be asked.

@@ -48,7 +48,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "control_socket_disable": True,
         "accesslog": None,
         "logger_class": "sidecar.telemetry.GunicornLogger",
-        "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # nosec B108: gunicorn unlinks it at once
+        "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
         "post_fork": lambda _arbiter, _worker: die_with_parent(),
         "proc_name": "understudy-dashboard",
     }

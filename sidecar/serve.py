@@ -176,7 +176,7 @@ def _options(
         "control_socket_disable": True,
         "accesslog": None,
         "logger_class": "sidecar.telemetry.GunicornLogger",
-        "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,  # nosec B108: gunicorn unlinks it at once
+        "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
         "post_fork": post_fork,
         "post_worker_init": post_worker_init,
         "child_exit": child_exit,

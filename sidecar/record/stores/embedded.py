@@ -121,12 +121,12 @@ class EmbeddedStore:
         dropped = []
         with self._connection() as connection:
             for table, name, before in (("events", "exchanges", events_before), ("bodies", "bodies", bodies_before)):
-                while (oldest := connection.execute(f"SELECT min(at) FROM {table}").fetchone()[0]) is not None:  # nosec B608: our own table
+                while (oldest := connection.execute(f"SELECT min(at) FROM {table}").fetchone()[0]) is not None:  # nosec B608 # our own table
                     end = oldest - oldest % _DAY + _DAY
                     if end > before:
                         break
                     with _transaction(connection):
-                        connection.execute(f"DELETE FROM {table} WHERE at < ?", [end])  # nosec B608: our own table
+                        connection.execute(f"DELETE FROM {table} WHERE at < ?", [end])  # nosec B608 # our own table
                     day = datetime.fromtimestamp(oldest // 1_000_000_000, UTC)
                     dropped.append(f"understudy-{name}-{day:%Y.%m.%d}")
         return dropped
@@ -185,7 +185,7 @@ def _widen(connection: sqlite3.Connection) -> None:
         if columns and name not in columns:
             with _transaction(connection):
                 connection.execute(f"ALTER TABLE events ADD COLUMN {name} TEXT")
-                connection.execute(f"UPDATE events SET {name} = json_extract(document, '{path}')")  # nosec B608: our own columns
+                connection.execute(f"UPDATE events SET {name} = json_extract(document, '{path}')")  # nosec B608 # our own columns
                 connection.execute("DROP INDEX IF EXISTS events_count")
 
 
