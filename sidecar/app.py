@@ -137,7 +137,7 @@ def create_app(settings: Settings, service: Service) -> Flask:
     )
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap)
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
-    watch = BodyWatch(settings.body_timeout)
+    watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
     guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)
     handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
