@@ -13,6 +13,7 @@ from sqlalchemy import Engine, MetaData, create_engine, event
 
 from sidecar.schema import MIGRATIONS, Schema
 from sidecar.settings import Settings
+from sidecar.vault import VAULT, open_vault
 
 WRITERS: Final = 0x756E6465727374
 """The advisory lock of PostgreSQL's writers: any number that is ours."""
@@ -26,8 +27,10 @@ def open_engine(settings: Settings) -> Engine:
     if settings.database:
         engine = create_engine(settings.database, pool_pre_ping=True, connect_args={"connect_timeout": 2})
         event.listen(engine, "begin", _begin_shared)
-        return engine
-    return open_file(settings.data / "understudy.db")
+    else:
+        engine = open_file(settings.data / "understudy.db")
+    setattr(engine.dialect, VAULT, open_vault(settings))  # where encrypted columns find it (standby/locked.py)
+    return engine
 
 
 def open_file(path: Path) -> Engine:
