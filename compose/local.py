@@ -85,6 +85,7 @@ class _Demo:
         if events == "elasticsearch":
             environ["UNDERSTUDY_ELASTICSEARCH"] = self._elasticsearch()
         environ["UNDERSTUDY_DASHBOARD_LISTEN"] = f"127.0.0.1:{_port(8050)}"
+        environ["UNDERSTUDY_SLOS"] = str(self._objectives())
         self._environ = environ
         settings = Settings.load({**os.environ, **environ})
         self._spawn("sidecar", "sidecar", environ=environ)
@@ -107,12 +108,18 @@ class _Demo:
         return password
 
     def _alerts(self) -> None:
-        """Evaluates the shipped objectives over 6 hours for 30 days, which scales the windows down: an hour is 30 s."""
+        """Evaluates the demo's objectives, and tells their alerts here."""
+        webhook = self._stack.enter_context(receiver(click.echo))
+        environ = {"UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
+        spans = {"KEEP": "60s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
+        environ |= {f"UNDERSTUDY_ALERT_{name}": span for name, span in spans.items()}
+        self._spawn("alerts", "alerts", environ={**self._environ, **environ})
+
+    def _objectives(self) -> Path:
+        """The shipped ones over 6 hours for 30 days, which scales the windows down: an hour is 30 s."""
         slos = self._data / "slos.yaml"
         slos.write_text(openslo.locate("hosp").read_text().replace("duration: 30d", "duration: 6h"))
-        webhook = self._stack.enter_context(receiver(click.echo))
-        environ = {"UNDERSTUDY_SLOS": str(slos), "UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
-        self._spawn("alerts", "alerts", environ={**self._environ, **environ})
+        return slos
 
     def _elasticsearch(self) -> str:
         port = _port(9200)

@@ -151,6 +151,7 @@ class Background:
             self._metrics.dead_letter_events(report.dead_letters - self._buried)
             self._buried = report.dead_letters
         state = {
+            "at": time.time(),
             "unshipped": report.lag.events,
             "oldest_seconds": report.lag.oldest_seconds,
             "shipped": report.shipped,

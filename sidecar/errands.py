@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from queue import SimpleQueue
 
 from sidecar.app import via
@@ -62,7 +63,7 @@ class Errands:
 
         named = first(call.headers, "x-request-id") or request_id or ident
         fields = call.headers if first(call.headers, "x-request-id") else [*call.headers, ("X-Request-Id", named)]
-        sent = Call(call.method, call.target, fields, call.body, call.repeatable)
+        sent = replace(call, headers=fields)
         self._upstream.submit(Job(sent, number, self._priority, judge, inbox))
         result = inbox.get()
         self._record(endpoint, sent, named, ident, started, time.monotonic_ns() - clock, result)
