@@ -11,7 +11,8 @@ from typing import Any, Final
 from dashboard import tables
 from dashboard.app import create_app
 from sidecar.database import open_engine
-from sidecar.serve import Server, die_with_parent
+from sidecar.processes import die_with_parent
+from sidecar.serve import Server
 from sidecar.settings import Settings
 from sidecar.telemetry import setup_logging
 

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from sidecar import clock
 from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
-from sidecar.database import create_all, open_engine
+from sidecar.database import SCHEMA, create_all, open_engine
 from sidecar.gateway.copies import Copies
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
@@ -36,10 +36,13 @@ from sidecar.gateway.upstream import Upstream
 from sidecar.gateway.wire import Wire
 from sidecar.metrics import Metrics
 from sidecar.policy_plane import PolicyPlane
+from sidecar.proof_commands import PUBLIC_KEY
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
+from sidecar.record.signing import SigningKey, write_public
 from sidecar.record.stores.opening import open_store
 from sidecar.served import ServedPlane
+from sidecar.service import Service
 from sidecar.settings import Settings
 from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
@@ -54,10 +57,20 @@ TICK: Final = 0.25
 """Seconds between looks at what other processes know."""
 
 
+def check(settings: Settings) -> None:
+    """Refuses, without changing anything, a contract, policies or a database that cannot be used."""
+    load_policies(Contract.load(settings.contract), settings.contract)
+    if settings.database or (settings.data / "understudy.db").exists():
+        engine = open_engine(settings)
+        SCHEMA.refuse_later(engine)
+        engine.dispose()
+
+
 def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
-    load_policies(Contract.load(settings.contract), settings.contract)
+    check(settings)
     Seal(settings.seal_key_file)
+    write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
     engine = open_engine(settings)
     create_all(engine)
     clock.not_before(latest_stamp(engine))
@@ -100,7 +113,7 @@ def process_key(settings: Settings, role: str) -> str:
     return f"{settings.node_name}/{role}/{os.getpid()}"
 
 
-def create_app(settings: Settings) -> Flask:
+def create_app(settings: Settings, service: Service) -> Flask:
     """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not."""
     setup_sentry(settings)
     app = Flask("sidecar", static_folder=None)
@@ -140,6 +153,7 @@ def create_app(settings: Settings) -> Flask:
         watch,
         via(settings),
         guard,
+        service,
         Copies(contract, standby),
         results,
     )
@@ -223,7 +237,7 @@ def close() -> None:
         _running.pop().close()
 
 
-def create_control_app(settings: Settings) -> Flask:
+def create_control_app(settings: Settings, service: Service) -> Flask:
     """The control plane."""
     setup_sentry(settings)
     contract = Contract.load(settings.contract)
@@ -234,6 +248,7 @@ def create_control_app(settings: Settings) -> Flask:
     policies = PolicyPlane(contract, engine, rulebook, lambda: open_store(settings), lambda: _behind(settings))
     served = ServedPlane(contract, lambda: open_store(settings), lambda: _behind(settings))
     sources = Sources(
+        phase=lambda: service.phase,
         desk=Desk(engine, standby.outbox),
         promotion=Promotion(
             contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity

@@ -11,16 +11,18 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from getpass import getuser
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sidecar import __version__, client
+from sidecar import __version__, client, keeping_commands, proof_commands
 from sidecar.audit_commands import audit_affected, audit_undo
 from sidecar.client import ControlError
 from sidecar.policy_commands import policy
+from sidecar.record.signing import SigningError
 from sidecar.settings import SettingError, Settings, strangers
 
 
@@ -57,12 +59,24 @@ def understudy(context: click.Context, config: Path | None) -> None:
 
 
 @understudy.command()
+@click.option("--check", "only_check", is_flag=True, help="Only say whether it could start with these settings.")
+@click.option("--rehearse", is_flag=True, hidden=True, help="Do all of a start that may fail, then end.")
 @click.pass_obj
-def sidecar(settings: Settings) -> None:
-    """Run the sidecar: the gateway, the control plane and the background work."""
-    from sidecar.serve import run
+def sidecar(settings: Settings, only_check: bool, rehearse: bool) -> None:
+    """Run the sidecar: the gateway, the control plane and the background work.
 
-    sys.exit(run(settings))
+    SIGHUP reloads settings and program without losing a request; SIGTERM ends it the same way.
+    """
+    from sidecar import serve
+
+    if rehearse:
+        serve.rehearse(settings)
+        return
+    if only_check:
+        serve.check(settings)
+        click.echo("it could start")
+        return
+    sys.exit(serve.run(settings))
 
 
 @understudy.command()
@@ -203,7 +217,7 @@ def _canary(settings: Settings, endpoint: str, steps: str, every: str, share: Ca
 @click.pass_obj
 def revoke(settings: Settings, user: str) -> None:
     """Refuse USER's credentials from now on, also while the upstream is down."""
-    client.post(settings, "/revocations", {"user": user, "revoked": True})
+    client.post(settings, "/revocations", {"user": user, "revoked": True}, by=getuser())
     click.echo(f"{user}: revoked")
 
 
@@ -212,7 +226,7 @@ def revoke(settings: Settings, user: str) -> None:
 @click.pass_obj
 def restore(settings: Settings, user: str) -> None:
     """Take back a revocation."""
-    client.post(settings, "/revocations", {"user": user, "revoked": False})
+    client.post(settings, "/revocations", {"user": user, "revoked": False}, by=getuser())
     click.echo(f"{user}: restored")
 
 
@@ -257,50 +271,12 @@ def parity(settings: Settings) -> None:
 
 @understudy.group()
 def audit() -> None:
-    """The journal: export and verify it."""
-
-
-@audit.command("verify")
-@click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-@click.pass_obj
-def audit_verify(settings: Settings, file: Path | None, form: str) -> None:
-    """Prove that nothing was altered, reordered or removed, in the journal or in an exported FILE."""
-    from sidecar.background import known_checkpoints
-    from sidecar.record.verify import verify
-
-    paths = [file] if file else sorted((settings.data / "journal").glob("*.jsonl"))
-    verdict = verify(paths, None if file else known_checkpoints(settings))
-    if form == "json":
-        click.echo(json.dumps(verdict.as_json()))
-    elif verdict.ok:
-        click.echo(f"ok: {verdict.events} events, nothing altered, reordered or removed")
-    else:
-        bad = verdict.first_bad or {}
-        click.echo(f"NOT ok: {bad.get('file')}, line {bad.get('line')}: {bad.get('why')}")
-    sys.exit(0 if verdict.ok else 1)
-
-
-@audit.command("export")
-@click.option("--out", type=click.Path(path_type=Path), help="A file; unset: standard output.")
-@click.pass_obj
-def audit_export(settings: Settings, out: Path | None) -> None:
-    """Write the journal's lines, to be verified elsewhere."""
-    from sidecar.record.verify import export
-
-    stream = out.open("wb") if out else sys.stdout.buffer
-    try:
-        for line in export(sorted((settings.data / "journal").glob("*.jsonl"))):
-            stream.write(line)
-        stream.flush()
-    finally:
-        if out:
-            stream.close()
+    """The audit trail: prove it, export it, and put back what somebody did."""
 
 
 understudy.add_command(policy)
-audit.add_command(audit_affected)
-audit.add_command(audit_undo)
+for command in (*proof_commands.COMMANDS, *keeping_commands.COMMANDS, audit_affected, audit_undo):
+    audit.add_command(command)
 
 
 def main() -> None:
@@ -316,7 +292,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (SettingError, ContractError, ControlError) as error:
+    except (SettingError, ContractError, ControlError, SigningError) as error:
         click.echo(f"understudy: {error}", err=True)
         sys.exit(1)
     except BrokenPipeError:

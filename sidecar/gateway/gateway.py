@@ -34,6 +34,7 @@ from sidecar.gateway.problem import phrase, problem
 from sidecar.gateway.results import Results
 from sidecar.metrics import Metrics
 from sidecar.record.recorder import Recorder, RecordingFailed
+from sidecar.service import Service
 from sidecar.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -48,9 +49,10 @@ class Gateway:
 
     def __init__(
         self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics, watch: BodyWatch,
-        via: str, guard: Guard, copies: Copies, results: Results | None = None,
+        via: str, guard: Guard, service: Service, copies: Copies, results: Results | None = None,
     ) -> None:  # fmt: skip
         self._results = results
+        self._service = service
         self._app = app
         self._guard = guard
         self._settings = settings
@@ -79,19 +81,21 @@ class Gateway:
         try:
             exchange.request = read_request(
                 environ, target, headers,
-                max_body=self._settings.max_body, trusted=self._settings.trusted_proxies, watch=self._watch,
+                max_body=self._settings.max_body, folder=self._settings.data, trusted=self._settings.trusted_proxies,
+                watch=self._watch,
             )  # fmt: skip
             response, close = self._answer(exchange), False
         except Refusal as refusal:
             exchange.reason = refusal.reason
-            response, close = problem(refusal.status, refusal.detail), True
+            waits = 5 if refusal.status == 503 else None
+            response, close = problem(refusal.status, refusal.detail, retry_after=waits), True
         self._finish(exchange, response, environ.get("gunicorn.socket"), clock)
         response = self._record(exchange, response)
         self._guard.observe(exchange)
         response.headers = _fields(exchange, response)
         if server is not None:
             server.version = "understudy"
-            if close:
+            if close or self._service.draining:
                 server.force_close()
         if exchange.answered_by is not AnsweredBy.UPSTREAM:
             environ[ANSWER] = response

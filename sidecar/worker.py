@@ -1,0 +1,47 @@
+"""gunicorn's thread worker, ending without losing a connection that it was given.
+
+What gunicorn 27 does itself: requests under way are finished, and a request that comes on a kept-alive connection
+within two seconds is answered with `Connection: close`. What is added: connections that wait to be accepted are taken
+before the socket is closed, it is closed at once and not after the last request, and a connection that has never sent
+anything is given no longer than a kept-alive one.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from gunicorn.workers.gthread import ThreadWorker
+
+SWEEP: Final = 1000
+"""Connections taken at the end, at most: another process may go on serving the same socket."""
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """One worker."""
+
+    sockets: list[socket.socket]
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Also the last act of accepting: a worker that ends leaves nobody waiting."""
+        ending = not enabled and not self.alive
+        if ending and self._accepting:
+            for listener in self.sockets:
+                self._sweep(listener)
+        super().set_accept_enabled(enabled)
+        if ending:
+            for listener in self.sockets:
+                listener.close()
+            self.sockets = []
+
+    def _sweep(self, listener: socket.socket) -> None:
+        for _ in range(SWEEP):
+            before = self.nr_conns
+            self.accept(listener)
+            if self.nr_conns == before:
+                return
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
