@@ -188,8 +188,8 @@ def tables(found: dict[str, Any]) -> str:
         lines += [
             "",
             f"A journalled exchange (a read of 300 bytes) takes {row['journal_bytes']:.0f} bytes; 100,000 records of "
-            f"the standby take {row['records_disk_mib']:.0f} MiB of disk and {row['records_mib']:.0f} MiB of memory beside "
-            f"the {row['resident_mib']:.0f} MiB of a sidecar with two workers.",
+            f"the standby take {row['records_disk_mib']:.0f} MiB of disk and {row['records_mib']:.0f} MiB of memory "
+            f"beside the {row['resident_mib']:.0f} MiB of a sidecar with two workers.",
         ]
     return "\n".join(lines)
 
