@@ -8,7 +8,7 @@ MINUTES ?= 30
 SEED ?= 1
 
 .PHONY: venv demo test check screenshots bench bench-dashboard bench-scale bench-week torture partitions rolling secrets \
-	door clean
+	door outage clean
 
 venv: $(VENV)/.done
 
@@ -65,6 +65,10 @@ secrets: venv
 # README's table: what users get while HOSP, the sidecar and both are killed.
 door: venv
 	$(BIN)/python -m tests.compose.front
+
+# Alerts seen from outside while HOSP goes down and comes back: within two minutes, over within five.
+outage: venv
+	$(BIN)/python -m tests.alerts.outage
 
 clean:
 	rm -rf $(VENV) data build *.egg-info

@@ -20,6 +20,7 @@ from sidecar import clock
 from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
 from sidecar.database import SCHEMA, create_all, open_engine
+from sidecar.gateway.copies import Copies
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
 from sidecar.gateway.guard import Guard
@@ -35,9 +36,12 @@ from sidecar.gateway.upstream import Upstream
 from sidecar.gateway.wire import Wire
 from sidecar.metrics import Metrics
 from sidecar.policy_plane import PolicyPlane
+from sidecar.proof_commands import PUBLIC_KEY
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
+from sidecar.record.signing import SigningKey, write_public
 from sidecar.record.stores.opening import open_store
+from sidecar.served import ServedPlane
 from sidecar.service import Service
 from sidecar.settings import Settings
 from sidecar.standby.desk import Desk
@@ -66,6 +70,7 @@ def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
     check(settings)
     Seal(settings.seal_key_file)
+    write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
     engine = open_engine(settings)
     create_all(engine)
     clock.not_before(latest_stamp(engine))
@@ -140,7 +145,17 @@ def create_app(settings: Settings, service: Service) -> Flask:
     if settings.store_results == "on":
         results = Results(contract, people, standby, switchboard, upstream, via(settings), settings.max_answer)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
-        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard, service, results
+        app.wsgi_app,
+        settings,
+        handler,
+        recorder,
+        metrics,
+        watch,
+        via(settings),
+        guard,
+        service,
+        Copies(contract, standby),
+        results,
     )
     worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
     worker.start()
@@ -225,6 +240,8 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
     rulebook = _rulebook(settings, contract, engine)
+    policies = PolicyPlane(contract, engine, rulebook, lambda: open_store(settings), lambda: _behind(settings))
+    served = ServedPlane(contract, lambda: open_store(settings), lambda: _behind(settings))
     sources = Sources(
         phase=lambda: service.phase,
         desk=Desk(engine, standby.outbox),
@@ -236,17 +253,16 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
         backfill=lambda: told(settings, "backfill"),
         parity_counts=lambda name: standby.parity.scores().get(name, {}),
         parity_samples=standby.parity.sampled,
-        routes=PolicyPlane(
-            contract,
-            engine,
-            rulebook,
-            lambda: open_store(settings),
-            lambda: told(settings, "shipper").get("oldest_seconds"),
-        ).routes(),
+        routes=[*policies.routes(), *served.routes()],
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
     return app
+
+
+def _behind(settings: Settings) -> float | None:
+    """Seconds by which the event store is behind the journal; None: unknown."""
+    return told(settings, "shipper").get("oldest_seconds")
 
 
 def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:

@@ -170,6 +170,10 @@ class Settings:
     upstream: str = setting(None, url, "The API we stand beside. Required by `sidecar`.")
     listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
     control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
+    agent_listen: tuple[str, int] | None = setting(
+        None, address, "Where HAProxy's agent-check is answered, line by line; unset: nowhere."
+    )
+    certificates: tuple[str, ...] = setting("", names, "Certificate files whose expiry is a metric; comma-separated.")
     control_token: str | None = setting(None, text, "Bearer token for actions; unset: all refused.", secret=True)
     data: Path = setting("./data", Path, "Where everything is written.")
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
@@ -218,6 +222,12 @@ class Settings:
         Path,
         "The key that seals pending writes, made on first use; unset: DATA's name with `.seal-key` behind it.",
     )
+    sign_key: Path | None = setting(
+        None,
+        Path,
+        "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
+    )
+    sign_every: float = setting("1m", duration, "How often the journal is signed.")
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting(
@@ -235,9 +245,34 @@ class Settings:
     test_networks: Networks = setting("", networks, "Networks whose requests are test traffic.")
     slos: str = setting("hosp", text, "A shipped SLO file's name, or a path to an OpenSLO file.")
     alert_webhook: str | None = setting(None, url, "Where alerts are posted (Alertmanager's v4 payload).")
+    alert_email_to: tuple[str, ...] = setting("", names, "Who gets alerts by mail; comma-separated.")
+    alert_email_from: str | None = setting(None, text, "The sender of that mail.")
+    alert_smtp: tuple[str, int] | None = setting(None, address, "The server that takes it, such as mail:587.")
+    alert_smtp_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password at that server; needs STARTTLS.", secret=True
+    )
+    alert_smtp_tls: str = setting(
+        "starttls", one_of("starttls", "off"), "`starttls`: nothing is sent to that server in the clear."
+    )
+    alert_slack: str | None = setting(None, url, "A Slack-compatible incoming webhook.", secret=True)
+    alert_pagerduty_key: str | None = setting(None, text, "PagerDuty's routing key (Events API v2).", secret=True)
+    alert_pagerduty: str = setting("https://events.pagerduty.com/v2/enqueue", url, "Where PagerDuty takes events.")
+    alert_sentry_dsn: str | None = setting(None, text, "A Sentry project that gets alerts as issues.", secret=True)
+    alert_alertmanager: str | None = setting(None, url, "An Alertmanager, which is told by its own API.")
+    alert_pages_only: tuple[str, ...] = setting("", names, "Channels told of pages only, such as `pagerduty,slack`.")
+    alert_group_by: tuple[str, ...] = setting(
+        "alertname,severity", names, "Labels that alerts must share to be told in one message."
+    )
+    alert_group_wait: float = setting("10s", duration, "How long a group's first message waits for more alerts.")
+    alert_group_interval: float = setting(
+        "5m", duration, "The least time between a group's messages; a page that begins does not wait for it."
+    )
+    alert_keep: float = setting("5m", duration, "How long an alert goes on after it was last seen to hold.")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     alert_every: float = setting("15s", duration, "How often the objectives are evaluated.")
-    alert_heartbeat: str | None = setting(None, url, "Asked after each evaluation, for a dead man's switch.")
+    alert_heartbeat: str | None = setting(
+        None, url, "Asked after each evaluation that was whole, for a dead man's switch."
+    )
     dashboard_listen: tuple[str, int] = setting("127.0.0.1:8050", address, "Where the dashboard is served.")
     dashboard_url: str | None = setting(None, url, "The dashboard's public URL; https:// makes its cookies Secure.")
     dashboard_idle: float = setting("30m", duration, "When a dashboard session that is not used ends.")
@@ -256,7 +291,14 @@ class Settings:
 
     @property
     def seal_key_file(self) -> Path:
-        return self.seal_key or self.data.resolve().with_name(self.data.resolve().name + ".seal-key")
+        return self.seal_key or self._beside_data(".seal-key")
+
+    @property
+    def sign_key_file(self) -> Path:
+        return self.sign_key or self._beside_data(".sign-key")
+
+    def _beside_data(self, suffix: str) -> Path:
+        return self.data.resolve().with_name(self.data.resolve().name + suffix)
 
     @classmethod
     def load(cls, environ: Mapping[str, str], config: Path | None = None) -> Settings:

@@ -164,7 +164,9 @@ class Sidecar:
         return lines
 
     def events(self, **fields: str) -> list[dict[str, Any]]:
-        return [line["event"] for line in self.journal() if _fits(line["event"], fields)]
+        """What every worker's journal holds, in the order in which the exchanges began."""
+        found = [line["event"] for line in self.journal() if _fits(line["event"], fields)]
+        return sorted(found, key=lambda event: str(event["@timestamp"]))
 
     def kill(self) -> None:
         """kill -9 of every process at once."""

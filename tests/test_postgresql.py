@@ -77,6 +77,9 @@ def test_takeover_and_revocation_agree_within_a_second(pair: tuple[Sidecar, Side
     assert two.cli("restore", "Dr Holt").returncode == 0
     assert two.cli("handback", "notes.list").returncode == 0
     until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 1.5, "restored")
+    upstream.stop()
+    assert two.cli("revoke", "Dr Holt").returncode == 0
+    until(lambda: one.ask("GET", "/notes", HOLT).status == 401, 1.5, "the other refuses while the upstream is down")
 
 
 def test_a_leader_that_was_paused_past_its_lease_sends_nothing(

@@ -46,6 +46,8 @@ class Slots:
 
         `reserve` places stay free: what is not urgent leaves room for users.
         """
+        if sum(endpoint is None for endpoint in self._held()) <= reserve:
+            return None  # seen without the lock: nobody is disturbed by those who wait
         with self._lock:
             fcntl.lockf(self._file, fcntl.LOCK_EX)
             try:

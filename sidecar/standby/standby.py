@@ -40,6 +40,7 @@ from sidecar.standby.library import Library
 from sidecar.standby.outbox import Outbox, Snapshot
 from sidecar.standby.over import Newer, over_answer
 from sidecar.standby.parity import Parity
+from sidecar.standby.passing import Passing
 from sidecar.standby.rewrite import Rewritten, rewritten
 from sidecar.standby.seal import Seal, SealError
 from sidecar.standby.store import DOUBT, KNOWN, collections, meta, records
@@ -70,6 +71,7 @@ class Standby:
             upstream_timeout=self._patience[0], late_effect=self._patience[1],
             serve_unverified=settings.unverified == "serve",
         )  # fmt: skip
+        self._passing = Passing(contract, engine, sum(self._patience))
         self._library = Library(contract, serve_unverified=settings.unverified == "serve")
         self.parity = Parity(engine)
         self._ready: frozenset[str] = frozenset()
@@ -88,6 +90,19 @@ class Standby:
         """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
         self._generation += 1
         return self.intents.begin(match, request, user)
+
+    def passed(self, key: str, match: Match, request: Request, user: str | None) -> None:
+        """A copy tells of a write that went past us to the upstream: what it may have changed is in doubt."""
+        self._generation += 1
+        try:
+            self._passing.passed(key, match, request, user)
+        except SQLAlchemyError:
+            self.mark_gap("a copied write could not be kept")
+
+    def withdrawn(self, key: str) -> None:
+        """The copied request of this key has come to us itself: the upstream never got it. Raises SQLAlchemyError."""
+        self._generation += 1
+        self._passing.withdrawn(key)
 
     def end_write(self, write: Write, response: Response | None, outcome: Outcome, user: str | None) -> None:
         """Keeps what became of a write, whether its user still waits or it was accepted meanwhile."""
@@ -125,7 +140,7 @@ class Standby:
     def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
         """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
         content = hash((response.status, response.body, request.body))
-        if self._just_learned((request.target, user), content, t0):
+        if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         self._later(lambda: self._learn(match, request, response, user, t0, compare))
@@ -172,6 +187,7 @@ class Standby:
                 work()
             except Exception:
                 log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            del work  # an idle thread holds no bodies
 
     def _learn(
         self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
@@ -342,7 +358,7 @@ class Standby:
             rows = connection.execute(select(collections)).all()
         if self._shared is None:
             self.outbox.snapshot()  # so that what was last seen is never old, should the database go away
-        since = self._verified_since
+        since = self.intents.verified_since = self._verified_since
         self._ready = frozenset(row.type for row in rows if row.complete and row.stamp >= since)
         if time.monotonic() - self._expired > 5:
             self._expired = time.monotonic()
@@ -369,7 +385,7 @@ class Standby:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
         log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
-        at = stamp()
+        at = self.intents.verified_since = stamp()
         try:
             self._keep_gap(at)
         except SQLAlchemyError:
@@ -378,7 +394,7 @@ class Standby:
     def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
             bump(connection, knowledge.VERIFIED_SINCE, at)
-        self._verified_since = at
+        self._verified_since = self.intents.verified_since = at
 
     def completeness(self) -> dict[str, dict[str, Any]]:
         """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""

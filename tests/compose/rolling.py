@@ -169,7 +169,7 @@ def _pair(hosp: Simulator, user: tuple[str, str], folder: Path) -> Way:
         )
         assert one.cli("backfill").returncode == 0
         servers = [f"127.0.0.1:{sidecar.port}/{sidecar.control}" for sidecar in (one, two)]
-        front = stack.enter_context(Front("haproxy", "inline", one, folder / "haproxy", servers))
+        front = stack.enter_context(Front("haproxy", "inline", one, folder / "haproxy", servers=servers))
 
         def restart(number: int) -> None:
             sidecar = (one, two)[number % 2]
