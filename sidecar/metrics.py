@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from sidecar.gateway.exchange import Client, Exchange, Outcome, Purpose
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ _COUNTERS: Final = {
     "backfill_requests": ("Backfill's own requests to the upstream.", ("outcome",)),
 }  # fmt: skip
 _GAUGES: Final = {
+    "database_up": ("Whether the database answers: 1, or 0.", None),
     "circuit_state": ("An endpoint's circuit: 0 closed, 1 half-open, 2 open.", "endpoint"),
     "outbox_pending": ("Writes accepted and not yet confirmed by the upstream.", None),
     "outbox_oldest_seconds": ("Age of the oldest write that is not yet confirmed.", None),
@@ -210,7 +213,10 @@ class SharedState:
         for name, reading in self.readings.items():
             text, label = _GAUGES[name]
             family = GaugeMetricFamily(f"understudy_{name}", text, labels=[label] if label else [])
-            value = reading()
+            try:
+                value = reading()
+            except SQLAlchemyError:
+                continue  # unknown, and so absent; `database_up` says why
             values = value if isinstance(value, Mapping) else {"": value}
             for key, number in values.items():
                 if number is not None:
