@@ -316,6 +316,7 @@ class _Plane:
             "outbox_pending": lambda: len(self.sources.desk.entries()["entries"]),
             "outbox_oldest_seconds": lambda: _oldest(self.sources.desk.entries()["entries"]),
             "parity_ratio": lambda: {declared[name].name: self._parity(name) for name in declared},
+            "standby_ready": lambda: {declared[name].name: float(self.standby.ready(name)[0]) for name in declared},
             "standby_completeness_ratio": lambda: {n: _ratio(v) for n, v in self.standby.completeness().items()},
             "journal_unshipped_events": lambda: self.sources.shipper().get("unshipped"),
         }

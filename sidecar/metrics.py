@@ -51,6 +51,7 @@ _GAUGES: Final = {
     "circuit_state": ("An endpoint's circuit: 0 closed, 1 half-open, 2 open.", "endpoint"),
     "outbox_pending": ("Writes accepted and not yet confirmed by the upstream.", None),
     "outbox_oldest_seconds": ("Age of the oldest write that is not yet confirmed.", None),
+    "standby_ready": ("Whether the standby could answer an endpoint's requests now: 1 yes, 0 no.", "endpoint"),
     "parity_ratio": ("Share of compared answers in which the standby agreed with the upstream.", "endpoint"),
     "standby_completeness_ratio": ("Share of a resource's records that the standby knows.", "resource"),
     "journal_unshipped_events": ("Journalled events that are not yet in the event store.", None),
@@ -107,12 +108,11 @@ class Metrics:
             exchange.client.value,
         )
         self._count("verdicts", exchange.endpoint, exchange.verdict)
-        upstream = exchange.upstream_outcome
-        self._count(
-            "upstream_requests", exchange.endpoint, upstream.value if upstream else "not_asked", exchange.client.value
-        )
+        gave = exchange.upstream_outcome.value if exchange.upstream_outcome else "not_asked"
+        self._count("upstream_requests", exchange.endpoint, gave, exchange.client.value)
         with _spared():
-            self._child(DURATION, exchange.endpoint, exchange.client.value).observe(exchange.duration / 1e9)
+            child = self._child(DURATION, exchange.endpoint, exchange.client.value, exchange.outcome.value, gave)
+            child.observe(exchange.duration / 1e9)
 
     def attempt(self, endpoint: str, outcome: Outcome, client: Client) -> None:
         """An attempt for a user ended. `endpoint` is the endpoint's name."""
@@ -155,7 +155,7 @@ class Metrics:
                 self._metrics[name] = Histogram(
                     f"understudy_{DURATION}",
                     "How long users waited for their answers.",
-                    ("endpoint", "client"),
+                    ("endpoint", "client", "outcome", "upstream"),
                     buckets=BUCKETS,
                     registry=self.registry,
                 )
