@@ -125,13 +125,13 @@ class Metrics:
 
     def _bind(self, labels: tuple[str, ...]) -> tuple[list[Any], Any]:
         """What one request of these labels counts in; looked up once."""
-        endpoint, *_, client, verdict, upstream = labels
+        endpoint, _, _, outcome, _, client, verdict, upstream = labels
         counters = [
             self._child("requests", *labels[:6]),
             self._child("verdicts", endpoint, verdict),
             self._child("upstream_requests", endpoint, upstream, client),
         ]
-        bound = self._by_labels[labels] = counters, self._child(DURATION, endpoint, client)
+        bound = self._by_labels[labels] = counters, self._child(DURATION, endpoint, client, outcome, upstream)
         return bound
 
     def attempt(self, endpoint: str, outcome: Outcome, client: Client) -> None:
@@ -175,7 +175,7 @@ class Metrics:
                 self._metrics[name] = Histogram(
                     f"understudy_{DURATION}",
                     "How long users waited for their answers.",
-                    ("endpoint", "client"),
+                    ("endpoint", "client", "outcome", "upstream"),
                     buckets=BUCKETS,
                     registry=self.registry,
                 )
