@@ -12,7 +12,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from alerts import conditions, notify
-from alerts.commands import promises
+from alerts.commands import kept, promises
 from alerts.evaluate import Evaluation, levels
 from alerts.lifecycle import SECOND, NotPossible
 from alerts.message import at, summary
@@ -54,7 +54,7 @@ def run(settings: Settings) -> None:
     if not channels:
         click.echo("understudy: warning: no channel is set (ALERT_WEBHOOK …): nobody is told of alerts", err=True)
     store, engine = open_store(settings), open_alerts(settings)
-    evaluation = Evaluation(store, promised, by_period, Rule())
+    evaluation = Evaluation(store, promised, by_period, Rule(), kept(settings))
     watch = Watch(evaluation, rules, store, Control(settings), Contract.load(settings.contract), settings.alert_keep)
     Evaluator(
         engine, watch, channels, notify.routes(settings, channels), _pace(settings, rules), settings.alert_heartbeat

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from alerts import backtest, conditions, openslo, report, rules
+from alerts import backtest, backtest_text, conditions, openslo, report, report_page, rules
 from alerts.conditions import prometheus
 from alerts.counts import SECOND
 from alerts.evaluate import levels
@@ -33,6 +33,11 @@ def promises(settings: Settings) -> tuple[openslo.Promise, ...]:
         return openslo.load(settings.slos, [endpoint.name for endpoint in contract.endpoints.values()])
     except (ValueError, ContractError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def kept(settings: Settings) -> Path:
+    """Where counts are kept, by any of the commands."""
+    return settings.data / "rollups.db"
 
 
 def moment(text: str, now: int) -> int:
@@ -67,7 +72,7 @@ def _span(since: str, until: str | None) -> tuple[int, int]:
     return start, end
 
 
-FORMATS = {"table": report.as_table, "json": report.as_json, "csv": report.as_csv, "html": report.as_html}
+FORMATS = {"table": report.as_table, "json": report.as_json, "csv": report.as_csv, "html": report_page.as_html}
 
 
 @slo.command("report")
@@ -79,7 +84,7 @@ def report_(settings: Settings, since: str, until: str | None, form: str) -> Non
     """What users got and what the upstream gave, for each objective and endpoint."""
     start, end = _span(since, until)
     with _asking(settings) as store:
-        click.echo(FORMATS[form](report.make(store, promises(settings), start, end)))
+        click.echo(FORMATS[form](report.make(store, promises(settings), start, end, kept(settings))))
 
 
 @slo.command("backtest")
@@ -96,10 +101,10 @@ def backtest_(settings: Settings, since: str, until: str | None, path: Path | No
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     with _asking(settings) as store:
-        found = backtest.replay(store, promised, by_period, Rule(), start // SECOND, end // SECOND)
-    for each in found:
-        click.echo(each.line())
-    click.echo(f"{len(found)} alerts would have fired" if found else "no alert would have fired")
+        fired = backtest.replay(
+            store, promised, by_period, Rule(), start // SECOND, end // SECOND, kept(settings)
+        )  # fmt: skip
+    click.echo("\n".join(backtest_text.lines(backtest.incidents(fired))))
 
 
 @slo.command("rules")

@@ -5,82 +5,109 @@ Text, grid and background take their colours from the style sheet, so that a cha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import plotly.graph_objects as go
 
 from dashboard import when
-from dashboard.queries import Slice
+from dashboard.counted import Slice
+from dashboard.moments import Moment
 
 BLUE, ORANGE, RED, GREEN, PURPLE, GREY = "#2a7fb8", "#e69f00", "#d55e00", "#009e73", "#a8669a", "#8a8f98"
 FONT: Final = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
-@dataclass(frozen=True)
-class Moment:
-    """Something that happened, on the timeline. `kind`: takeover, alert or mark."""
-
-    at: int
-    kind: str
-    said: str
+LANES: Final = {"takeover": (2, PURPLE, "diamond"), "alert": (1, RED, "square"), "mark": (0, GREY, "triangle-down")}
+"""Above the traffic, a lane each: its place, its colour, and the shape at which something begins."""
 
 
-SYMBOLS: Final = {"takeover": ("diamond", PURPLE), "alert": ("square", RED), "mark": ("triangle-down", GREY)}
+_PATTERN: Final = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.7)", "size": 5, "solidity": 0.3}
 
 
-def traffic(slices: Sequence[Slice], interval: int, zone: ZoneInfo, moments: Sequence[Moment]) -> go.Figure:
-    """Requests per bucket by who answered, and what happened meanwhile above them."""
+def traffic(slices: Sequence[Slice], interval: int, zone: ZoneInfo, moments: Sequence[Moment], now: int) -> go.Figure:
+    """Requests per bucket of so many ns by who answered, and what happened meanwhile above them."""
     times = [_time(part.start + interval // 2, zone) for part in slices]
     figure = go.Figure()
     for name, values, colour, pattern in (
         ("answered by HOSP", [part.upstream for part in slices], BLUE, ""),
         ("answered by the standby", [part.standby for part in slices], ORANGE, "/"),
         ("failed", [part.failed for part in slices], RED, "x"),
+        ("ended without certainty", [part.uncertain for part in slices], GREY, "."),
     ):
+        if not any(values) and name not in ("answered by HOSP", "failed"):
+            continue
         figure.add_bar(
             x=times,
             y=values,
             name=name,
             width=interval / 1e6 * 0.92,
-            marker={"color": colour, "line": {"width": 0}, "pattern": {"shape": pattern, "size": 5, "solidity": 0.35}},
+            marker={"color": colour, "line": {"width": 0}, "pattern": {**_PATTERN, "shape": pattern}},
             hovertemplate="%{y:,} " + name + "<br>%{x|%a %d %b %H:%M}<extra></extra>",
         )
-    top = max((part.total for part in slices), default=1) * 1.12 or 1
-    for kind, (symbol, colour) in SYMBOLS.items():
-        shown = [moment for moment in moments if moment.kind == kind]
-        if shown:
-            figure.add_scatter(
-                x=[_time(moment.at, zone) for moment in shown],
-                y=[top] * len(shown),
-                mode="markers",
-                name=kind,
-                text=[moment.said.replace("<", "‹") for moment in shown],
-                marker={"symbol": symbol, "size": 11, "color": colour},
-                hovertemplate="%{text}<br>%{x|%a %d %b %H:%M:%S}<extra></extra>",
-            )
-    named = zone_title(slices[-1].start if slices else 0, zone)
-    return _plain(figure, f"requests per {_span(interval)}", named).update_layout(barmode="stack")
+    for kind, (lane, colour, symbol) in LANES.items():
+        _lane(figure, [moment for moment in moments if moment.kind == kind], kind, lane, colour, symbol, now, zone)
+    named = zone_title(now, zone)
+    _plain(figure, f"requests per {_span(interval)}", named, 340)
+    figure.update_layout(barmode="stack", yaxis={"domain": [0, 0.72]}, yaxis2=_LANE_AXIS)
+    return figure.update_xaxes(range=[_time(slices[0].start, zone), _time(now, zone)])
 
 
-def burn_down(points: Sequence[tuple[int, float]], zone: ZoneInfo, name: str) -> go.Figure:
-    """The error budget that is left, over the objective's window."""
-    figure = go.Figure()
+_LANE_AXIS: Final = {
+    "domain": [0.76, 1], "range": [-0.7, 2.7], "tickvals": [2, 1, 0], "ticktext": ["takeovers", "alerts", "marks"],
+    "showgrid": False, "zeroline": False, "fixedrange": True, "automargin": True,
+}  # fmt: skip
+
+
+def _lane(
+    figure: go.Figure, moments: Sequence[Moment], kind: str, lane: int, colour: str, symbol: str, now: int,
+    zone: ZoneInfo,
+) -> None:  # fmt: skip
+    """One trace for all of a kind: from beginning to end, a gap between each and the next."""
+    x: list[str | None] = []
+    words: list[str] = []
+    for moment in moments:
+        x += [_time(moment.at, zone), _time(now if moment.until is None else moment.until, zone), None]
+        said = str(moment).replace("<", "‹")
+        words += [said, f"{said} (its end)" if moment.until is not None else f"{said} (goes on)", ""]
     figure.add_scatter(
-        x=[_time(at, zone) for at, _ in points],
-        y=[left for _, left in points],
-        name=name,
-        mode="lines",
-        line={"color": BLUE, "width": 2.5},
-        fill="tozeroy",
-        fillcolor="rgba(42,127,184,0.15)",
-        hovertemplate="%{y:.1%} left<br>%{x|%a %d %b %H:%M}<extra></extra>",
+        x=x,
+        y=[lane if at else None for at in x],
+        yaxis="y2",
+        mode="lines+markers",
+        name=kind,
+        text=words,
+        line={"color": colour, "width": 5},
+        marker={"symbol": symbol, "size": 10, "color": colour},
+        hovertemplate="%{text}<br>%{x|%a %d %b %H:%M:%S}<extra></extra>",
+        showlegend=False,
     )
-    figure.add_hline(y=0, line={"color": RED, "width": 1.5, "dash": "dash"})
-    made = _plain(figure, "error budget left", zone_title(points[-1][0] if points else 0, zone))
-    return made.update_yaxes(tickformat=".0%", rangemode="normal")
+
+
+LOWEST: Final = -0.5
+"""Where a burn-down leaves its frame: how far it is overspent is said in words."""
+
+
+def burn_down(courses: Mapping[str, Sequence[tuple[int, float]]], zone: ZoneInfo) -> go.Figure:
+    """The error budget that was left in the course of the period, by view."""
+    figure = go.Figure()
+    styles = {"users": ("users", BLUE, "solid"), "hosp": ("HOSP", ORANGE, "dash")}
+    for view, points in courses.items():
+        name, colour, dash = styles[view]
+        figure.add_scatter(
+            x=[_time(at, zone) for at, _ in points],
+            y=[left for _, left in points],
+            name=name,
+            mode="lines",
+            line={"color": colour, "width": 2.5, "dash": dash},
+            hovertemplate="%{y:.1%} left<br>%{x|%a %d %b %H:%M}<extra>" + name + "</extra>",
+        )
+    figure.add_hline(y=0, line={"color": RED, "width": 1.5, "dash": "dot"})
+    ends = [at for points in courses.values() for at, _ in points]
+    made = _plain(figure, "budget left", zone_title(max(ends, default=0), zone), 210)
+    lowest = max(LOWEST, min([0.0, *(left for points in courses.values() for _, left in points)]) - 0.04)
+    return made.update_yaxes(tickformat=".0%", range=[lowest, 1.04])
 
 
 def latencies(times: Sequence[tuple[int, dict[float, float]]], zone: ZoneInfo) -> go.Figure:
@@ -103,11 +130,11 @@ def zone_title(at: int, zone: ZoneInfo) -> str:
     return f"time, {when.zone_name(at, zone)}"
 
 
-def _plain(figure: go.Figure, y_title: str, x_title: str) -> go.Figure:
+def _plain(figure: go.Figure, y_title: str, x_title: str, height: int = 280) -> go.Figure:
     axis = {"showgrid": True, "zeroline": False, "automargin": True, "title": {"standoff": 8, "font": {"size": 12}}}
     figure.update_layout(
         template="none",
-        height=280,
+        height=height,
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

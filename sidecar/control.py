@@ -26,6 +26,8 @@ from sidecar.contract import Action, Contract, Endpoint
 from sidecar.database import metadata
 from sidecar.gateway.switchboard import Switchboard
 from sidecar.metrics import CIRCUIT, SharedState, serve_metrics
+from sidecar.record import deeds
+from sidecar.record.journal import RecordingFailed
 from sidecar.service import Phase
 from sidecar.settings import PREFIX, Settings
 from sidecar.standby.desk import Desk, Undecidable
@@ -277,7 +279,13 @@ class _Plane:
         if not user:
             raise Problem(400, "user: expected a name; found nothing", "user")
         (self.standby.revoke if revoked else self.standby.restore)(user)
-        return {"user": user, "revoked": revoked}
+        recorded = True
+        try:
+            deeds.record(self.settings, "revoke" if revoked else "restore", g.by, "", user=user)
+        except (RecordingFailed, OSError) as error:  # it holds all the same
+            recorded = False
+            log.error("a revocation was not recorded: %s", error, extra={"fields": {"event.action": "record_failed"}})
+        return {"user": user, "revoked": revoked, "recorded": recorded}
 
     def mark(self) -> Any:
         said = body_field(json_body(), "text", str).strip()
@@ -332,10 +340,10 @@ class _Plane:
             "outbox_parked": lambda: len(self.sources.desk.entries()["parked"]),
             "parity_ratio": lambda: {declared[name].name: self._parity(name) for name in declared},
             "standby_completeness_ratio": lambda: {n: _ratio(v) for n, v in self.standby.completeness().items()},
+            "certificate_expiry_timestamp_seconds": lambda: expiries(self.settings.certificates),
             "standby_ready": lambda: {
                 e.name: float(self.standby.ready(n)[0]) for n, e in declared.items() if _coverable(e)
             },
-            "certificate_expiry_timestamp_seconds": lambda: expiries(self.settings.certificates),
             "journal_unshipped_events": lambda: self.sources.shipper().get("unshipped"),
             "journal_behind_seconds": lambda: _behind(self.sources.shipper()),
             "data_free_ratio": lambda: _free(self.settings.data),

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -89,10 +89,15 @@ def until(true: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
 
 
 class Sidecar:
-    """`understudy sidecar` as a person runs it. `environ`: variables of its own beside its settings."""
+    """`understudy sidecar` as a person runs it. `environ`: variables of its own beside its settings; `arguments`: words
+    of the command before `sidecar`."""
 
-    def __init__(self, upstream: str, data: Path, environ: Mapping[str, str] = {}, **settings: str) -> None:
+    def __init__(
+        self, upstream: str, data: Path, environ: Mapping[str, str] = {}, arguments: Sequence[str] = (),
+        **settings: str,
+    ) -> None:  # fmt: skip
         self.data = data
+        self.arguments = arguments
         self.port, self.control = free_port(), free_port()
         data.mkdir(parents=True, exist_ok=True)
         self.environ = {
@@ -112,7 +117,7 @@ class Sidecar:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "sidecar", "sidecar"]
+            command = [sys.executable, "-m", "sidecar", *self.arguments, "sidecar"]
             self.process = subprocess.Popen(
                 command, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )

@@ -111,6 +111,33 @@ def test_segments_that_are_gone_or_cut_are_told(sidecar: Sidecar, tmp_path: Path
     assert not verdict(environ)["ok"]
 
 
+def test_changes_are_told_by_digests_of_before_and_after(sidecar: Sidecar, upstream: Upstream) -> None:
+    made = sidecar.ask("POST", "/notes", HOLT, {"title": "Fresh", "patient_id": 17}).json()["id"]
+    assert sidecar.ask("PATCH", f"/notes/{made}", AMES, {"title": "Changed"}).status == 200
+    assert sidecar.ask("PATCH", f"/notes/{made}", AMES, {"title": "Fresh"}).status == 200
+    assert sidecar.ask("DELETE", f"/notes/{made}", HOLT).status == 204
+    assert sidecar.ask("PATCH", f"/notes/{made}", AMES, {"title": "Late"}).status == 404
+    upstream.state.notes[900] = {"id": 900, "title": "Unseen", "patient_id": 17}
+    assert sidecar.ask("PATCH", "/notes/900", AMES, {"title": "Seen"}).status == 200
+    told = [
+        event["understudy"].get("change")
+        for event in sidecar.events()
+        if event["event"]["action"] in ("create", "update", "delete")
+    ][-6:]
+    created, first, second, deleted, refused, unseen = told
+    assert (created["before"], deleted["after"], refused) == ("none", "none", None)
+    assert [created["after"], first["after"], second["after"]] == [
+        first["before"], second["before"], deleted["before"],
+    ]  # fmt: skip
+    assert len({created["after"], first["after"]}) == 2
+    assert (unseen["before"], len(unseen["after"])) == ("unknown", 64)
+    upstream.fault("reset", "/notes", method="PATCH")
+    assert sidecar.ask("PATCH", "/notes/900", AMES, {"title": "Unclear"}).status == 200  # the outbox has it
+    mine = [event for event in sidecar.events(path="/notes/900") if event["understudy"]["purpose"] == "user"]
+    unclear = mine[-1]
+    assert unclear["understudy"]["change"] == {"before": unseen["after"], "after": "unknown"}
+
+
 def test_the_key_is_rotated_under_traffic(sidecar: Sidecar, tmp_path: Path) -> None:
     old = tmp_path / "old.pub"
     old.write_text(audit(sidecar.environ, "key").output)

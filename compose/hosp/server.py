@@ -64,6 +64,8 @@ class Simulator:
         self.control_url = f"http://127.0.0.1:{self._control.server_address[1]}"
         self._closing = threading.Event()
         threading.Thread(target=self._vandals, daemon=True).start()
+        self.door: str | None = None
+        """Where the vandal writes: the front door, as everybody; None: straight at HOSP."""
         self.profile_name = ""
         self.set_profile(profile)
 
@@ -160,11 +162,9 @@ class Simulator:
     def _vandals(self) -> None:
         while not self._closing.wait(1):
             if self._dice.random() < self.profile.vandals:
-                user, password = self._dice.choice(self.users)
-                body = {"title": "pwned", "body": "pwned by nobody", "patient_id": 1, "staff_id": 1}
-                from compose.hosp.control import post_note
+                from compose.hosp.control import vandalise
 
-                post_note(self.url, user, password, body)
+                vandalise(self.door or self.url, self.users[-1], self._dice)
 
 
 class _Server(ThreadingHTTPServer):

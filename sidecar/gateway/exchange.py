@@ -152,6 +152,10 @@ class Exchange:
     verdict: str = "allow"
     findings: list[str] = field(default_factory=list)
     """Names of the policies that would have said otherwise."""
+    change: tuple[str, str] | None = None
+    """Of a write that took effect, or may have: the record's digest before and after, "none" or "unknown"."""
+    before: str | None = None
+    """The record as the standby knew it when the write came (JSON)."""
     ended: int = 0
 
     def describe(self, contract: Contract, match: Match, user: str | None) -> None:

@@ -111,7 +111,12 @@ class Handler:
             return self._pass(visit)
         decision = self._decide(visit, endpoint)
         exchange.circuit = self._switchboard.state(endpoint.id).circuit.state.value
-        return self._change(visit, decision) if endpoint.action.writes else self._read(visit, decision)
+        if not endpoint.action.writes:
+            return self._read(visit, decision)
+        response = self._change(visit, decision)
+        if visit.write is not None and visit.write.change is not None:
+            exchange.change, exchange.before = visit.write.change, visit.write.was_record
+        return response
 
     def _decide(self, visit: Visit, endpoint: Endpoint) -> Decision:
         writes = endpoint.action.writes

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -44,13 +45,17 @@ _WAITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to send: fields include Host; `repeatable` says whether sending it twice changes nothing."""
+    """What to send: fields include Host; `repeatable` says whether sending it twice changes nothing.
+
+    `fence` is asked when the connection stands and the first byte is next: False, and nothing is sent.
+    """
 
     method: str
     target: str
     headers: Headers
     body: bytes = b""
     repeatable: bool = False
+    fence: Callable[[], bool] | None = None
 
 
 class Wire:
@@ -112,6 +117,8 @@ class Wire:
             response = Response(answer.status or 0, answer.headers, b"".join(answer.chunks))
             return Attempt(self._started, took, Outcome.SUCCESS, response.status), response
         number = failed[0][1]
+        if answer.fenced:
+            return Attempt(self._started, took, Outcome.FAILURE, None, "fenced"), None
         unsent = number in _NOT_SENT or self._never_connected(number)
         outcome = Outcome.FAILURE if unsent else Outcome.UNKNOWN
         word = "connect_timeout" if unsent and number == pycurl.E_OPERATION_TIMEDOUT else _WORDS.get(number, "broken")
@@ -164,18 +171,30 @@ class Wire:
         curl.setopt(pycurl.HTTPHEADER, fields)
         if not call.repeatable:
             curl.setopt(pycurl.FRESH_CONNECT, 1)
+        if call.fence is not None:
+            curl.setopt(pycurl.PREREQFUNCTION, answer.gate(call.fence))
 
 
 class _Answer:
     """Collects an answer as libcurl hands it over; interim (1xx) answers are forgotten when the next one begins."""
 
-    __slots__ = ("chunks", "headers", "left", "status")
+    __slots__ = ("chunks", "fenced", "headers", "left", "status")
 
     def __init__(self, limit: int) -> None:
         self.status: int | None = None
         self.headers: Headers = []
         self.chunks: list[bytes] = []
         self.left = limit
+        self.fenced = False
+
+    def gate(self, fence: Callable[[], bool]) -> Callable[..., int]:
+        """libcurl's question before the first byte."""
+
+        def may(*_addresses: object) -> int:
+            self.fenced = not fence()
+            return int(pycurl.PREREQFUNC_ABORT if self.fenced else pycurl.PREREQFUNC_OK)
+
+        return may
 
     def header(self, line: bytes) -> None:
         text = line.decode("latin-1").rstrip("\r\n")

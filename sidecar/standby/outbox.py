@@ -155,8 +155,10 @@ class Snapshot:
 class Outbox:
     """One per process. Looks are from memory until something changes: a number in a shared file says so."""
 
-    def __init__(self, contract: Contract, engine: Engine, shared: Path | None) -> None:
+    def __init__(self, contract: Contract, engine: Engine, shared: Path | None, *, go_on: bool = False) -> None:
+        """`go_on`: while the database is away, what was last seen of it is taken for what is."""
         self._contract = contract
+        self._go_on = go_on
         self._reader = engine.execution_options(writes=False)
         self._lock = threading.Lock()
         self._latest = Snapshot()
@@ -171,6 +173,14 @@ class Outbox:
 
         Raises SQLAlchemyError where the database cannot be asked, and the number does not say that nothing has changed.
         """
+        try:
+            return self._look()
+        except SQLAlchemyError:
+            if self._go_on and self._latest.version >= 0:
+                return self._latest
+            raise
+
+    def _look(self) -> Snapshot:
         version = self._version()
         latest = self._latest
         unchanged = latest.version == version

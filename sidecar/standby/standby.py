@@ -63,7 +63,7 @@ class Standby:
         self._settings = settings
         self._callers = Callers(engine)
         self._shared = settings.data / "outbox.version" if settings.database is None else None
-        self.outbox = Outbox(contract, engine, self._shared)
+        self.outbox = Outbox(contract, engine, self._shared, go_on=settings.database_lost == "pass")
         self.seal = cache(lambda: Seal(settings.seal_key_file))
         self._patience = int(settings.upstream_timeout * 1e9), int(settings.late_effect * 1e9)
         self.intents = Intents(
@@ -328,7 +328,9 @@ class Standby:
                 connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
             )
             rows = connection.execute(select(collections)).all()
-        since = self._verified_since
+        if self._shared is None:
+            self.outbox.snapshot()  # so that what was last seen is never old, should the database go away
+        since = self.intents.verified_since = self._verified_since
         self._ready = frozenset(row.type for row in rows if row.complete and row.stamp >= since)
         if time.monotonic() - self._expired > 5:
             self._expired = time.monotonic()
@@ -355,7 +357,7 @@ class Standby:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
         log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
-        at = stamp()
+        at = self.intents.verified_since = stamp()
         try:
             self._keep_gap(at)
         except SQLAlchemyError:
@@ -364,7 +366,7 @@ class Standby:
     def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
             bump(connection, knowledge.VERIFIED_SINCE, at)
-        self._verified_since = at
+        self._verified_since = self.intents.verified_since = at
 
     def completeness(self) -> dict[str, dict[str, Any]]:
         """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""

@@ -294,6 +294,24 @@ class EventStoreContract:
         buckets = [(bucket.start, bucket.count) for bucket in store.count(Filter(), HOUR)]
         assert buckets == [(NOON, 3), (NOON + HOUR, 2), (NOON + 9 * HOUR, 1)]
 
+    def test_counts_of_time_alone_stay_true_as_events_come_again_and_go(self, store: EventStore) -> None:
+        """Stores may keep these by themselves: they must equal what is there."""
+        times = (NOON - 2 * DAY, NOON - 1, NOON, NOON + 59 * SECOND, NOON + HOUR)
+        self.put(store, *(event(number, at) for number, at in enumerate(times)))
+        store.append([event(2, NOON), event(7, NOON + HOUR + 1)])
+        self.settle(store)
+
+        def counted(since: int, until: int) -> dict[int, int]:
+            return {each.start: each.count for each in store.count(Filter(since=since, until=until), HOUR)}
+
+        expected = {NOON - 2 * DAY: 1, NOON - HOUR: 1, NOON: 2, NOON + HOUR: 2}
+        assert counted(NOON - 3 * DAY, NOON + DAY) == expected
+        assert counted(NOON, NOON + HOUR) == {NOON: 2}
+        assert counted(NOON + 30 * SECOND, NOON + HOUR + 1) == {NOON: 1, NOON + HOUR: 1}
+        assert list(store.drop_before(NOON - DAY, 0))
+        self.settle(store)
+        assert counted(NOON - 3 * DAY, NOON + DAY) == {start: n for start, n in expected.items() if start > NOON - DAY}
+
     def test_counts_per_endpoint_outcome_answerer_and_user(self, store: EventStore) -> None:
         self.put(
             store,

@@ -71,6 +71,9 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
     "understudy.findings": _KEYWORD,
     "understudy.client": _KEYWORD,
     "understudy.attempts": _FLATTENED,
+    "understudy.change.before": _KEYWORD,
+    "understudy.change.after": _KEYWORD,
+    "understudy.body.before": _KEYWORD,
     "understudy.body.request": _KEYWORD,
     "understudy.body.response": _KEYWORD,
 }
