@@ -110,13 +110,8 @@ class _Demo:
     def _alerts(self) -> None:
         """Evaluates the demo's objectives, and tells their alerts here."""
         webhook = self._stack.enter_context(receiver(click.echo))
-<<<<<<< HEAD
-        environ = {"UNDERSTUDY_SLOS": str(slos), "UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
-        spans = {"KEEP": "60s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
-=======
         environ = {"UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
-        spans = {"KEEP": "30s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
->>>>>>> cffb02f3611ac7296ea8142e217675e34a919a0a
+        spans = {"KEEP": "60s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
         environ |= {f"UNDERSTUDY_ALERT_{name}": span for name, span in spans.items()}
         self._spawn("alerts", "alerts", environ={**self._environ, **environ})
 
