@@ -91,8 +91,9 @@ def report_(settings: Settings, since: str, until: str | None, form: str) -> Non
 @click.option("--since", default="7d", show_default=True, help="A time, or how long ago: 2026-11-24T07:00, 30d.")
 @click.option("--until", help="The end, not included; unset: now.")
 @click.option("--windows", "path", type=click.Path(path_type=Path), help="A windows file; unset: the shipped one.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
-def backtest_(settings: Settings, since: str, until: str | None, path: Path | None) -> None:
+def backtest_(settings: Settings, since: str, until: str | None, path: Path | None, form: str) -> None:
     """Which alerts would have fired over what was recorded, when, and for how long."""
     start, end = _span(since, until)
     promised = promises(settings)
@@ -104,7 +105,8 @@ def backtest_(settings: Settings, since: str, until: str | None, path: Path | No
         fired = backtest.replay(
             store, promised, by_period, Rule(), start // SECOND, end // SECOND, kept(settings)
         )  # fmt: skip
-    click.echo("\n".join(backtest_text.lines(backtest.incidents(fired))))
+    found = backtest.incidents(fired)
+    click.echo(backtest_text.as_json(found) if form == "json" else "\n".join(backtest_text.lines(found)))
 
 
 @slo.command("rules")

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from sidecar import __version__, client, proof_commands
+from sidecar import __version__, client, keeping_commands, proof_commands
 from sidecar.audit_commands import audit_affected, audit_undo
 from sidecar.client import ControlError
 from sidecar.policy_commands import policy
@@ -275,7 +275,7 @@ def audit() -> None:
 
 
 understudy.add_command(policy)
-for command in (*proof_commands.COMMANDS, audit_affected, audit_undo):
+for command in (*proof_commands.COMMANDS, *keeping_commands.COMMANDS, audit_affected, audit_undo):
     audit.add_command(command)
 
 

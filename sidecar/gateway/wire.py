@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from sidecar.gateway.exchange import Attempt, Headers, Outcome, Response
+from sidecar.gateway.spool import Spool
 
 _NOT_SENT: Final = frozenset(
     (pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_SSL_CONNECT_ERROR)
@@ -56,6 +57,8 @@ class Call:
     body: bytes = b""
     repeatable: bool = False
     fence: Callable[[], bool] | None = None
+    spool: Spool | None = None
+    """The body, where it is too large for memory."""
 
 
 class Wire:
@@ -109,6 +112,7 @@ class Wire:
         finally:
             self._multi.remove_handle(self._curl)
             self._curl.reset()  # lets go of the bodies; the connection stays
+            del self._answer
 
     def _end(self) -> tuple[Attempt, Response | None]:
         took, answer = time.monotonic_ns() - self._clock, self._answer
@@ -155,7 +159,14 @@ class Wire:
         curl.setopt(pycurl.HEADERFUNCTION, answer.header)
         curl.setopt(pycurl.WRITEFUNCTION, answer.write)
         fields = [_field(name, value) for name, value in call.headers]
-        if call.body or call.method in ("POST", "PUT", "PATCH"):
+        if call.spool is not None:
+            source = _Source(call.spool)
+            curl.setopt(pycurl.POST, 1)
+            curl.setopt(pycurl.POSTFIELDSIZE_LARGE, call.spool.size)
+            curl.setopt(pycurl.READFUNCTION, source.read)
+            curl.setopt(pycurl.SEEKFUNCTION, source.seek)
+            fields += [b"Expect:"]
+        elif call.body or call.method in ("POST", "PUT", "PATCH"):
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(call.body))
             curl.setopt(pycurl.POSTFIELDS, call.body)
@@ -210,6 +221,26 @@ class _Answer:
             return 0  # libcurl takes it for a write error and ends the call
         self.chunks.append(chunk)
         return len(chunk)
+
+
+class _Source:
+    """A spooled body as libcurl reads it: from the start again when it has to send it on another connection."""
+
+    __slots__ = ("_at", "_spool")
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        piece = self._spool.read(self._at, size)
+        self._at += len(piece)
+        return piece
+
+    def seek(self, offset: int, _origin: int) -> int:
+        """libcurl seeks from the start only."""
+        self._at = offset
+        return int(pycurl.SEEKFUNC_OK)
 
 
 def _happened(events: int) -> int:

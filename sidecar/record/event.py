@@ -87,7 +87,7 @@ def _about(exchange: Exchange) -> dict[str, Any]:
 
 def _http(exchange: Exchange) -> dict[str, Any]:
     request, response = exchange.request, exchange.response
-    asked: dict[str, Any] = {"id": exchange.request_id, "method": request.method, "bytes": len(request.body)}
+    asked: dict[str, Any] = {"id": exchange.request_id, "method": request.method, "bytes": request.size}
     if mime := _mime(request.header("content-type")):
         asked["mime_type"] = mime
     if exchange.reason == CLIENT_ABORTED:

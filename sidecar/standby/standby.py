@@ -139,7 +139,7 @@ class Standby:
     def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
         """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
         content = hash((response.status, response.body, request.body))
-        if self._just_learned((request.target, user), content, t0):
+        if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         self._later(lambda: self._learn(match, request, response, user, t0, compare))
@@ -186,6 +186,7 @@ class Standby:
                 work()
             except Exception:
                 log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            del work  # an idle thread holds no bodies
 
     def _learn(
         self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
@@ -257,10 +258,13 @@ class Standby:
 
     def is_waiting(self, kind: str | None) -> bool:
         """Whether writes to the resource are not settled, as far as this process knows."""
+        if kind is None:
+            return False
         try:
-            return kind is not None and kind in self.outbox.snapshot().pending
+            seen: Snapshot | None = self.outbox.snapshot()
         except SQLAlchemyError:
-            return True
+            seen = self.outbox.last_seen()
+        return seen is None or kind in seen.pending
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""
@@ -276,7 +280,13 @@ class Standby:
             return None
         if endpoint.action not in (Action.LIST, Action.READ) or response.status not in (200, 404):
             return None
-        view = self.outbox.snapshot()
+        try:
+            view = self.outbox.snapshot()
+        except SQLAlchemyError:
+            seen = self.outbox.last_seen()
+            if seen is None or seen.touches(endpoint.resource):
+                raise
+            return None
         if not view.touches(endpoint.resource):
             return None
         with self._reader.connect() as connection, connection.begin():
