@@ -30,7 +30,7 @@ def card() -> ui.Part:
         ),
         html.Div(
             [
-                ui.choice("b-span", "Over", list(SPANS.items()), "7"),
+                ui.choice("b-span", "Over", list(SPANS.items()), "1"),
                 html.Button("Replay", id="b-run", type="button"),
             ],
             className="inline",
@@ -94,6 +94,6 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         prevent_initial_call=True,
     )
     def replay(_clicks: int, span: str) -> Any:
-        days = int(span) if span in SPANS else 7
+        days = int(span) if span in SPANS else 1
         now = parts.clock() // MINUTE * MINUTE
         return guarded(lambda: found(parts, days, now))
