@@ -121,7 +121,7 @@ def rules_(settings: Settings, out: Path | None) -> None:
     promised = promises(settings)
     try:
         by_period = levels(promised)
-        beyond = conditions.load()
+        beyond = conditions.load(settings.alert_conditions or conditions.SHIPPED)
         text = rules.rules(promised, by_period, Rule(), [prometheus.group(beyond)])
         if out is None:
             click.echo(text, nl=False)
