@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from alerts import backtest, openslo, report, rules
+from alerts import backtest, backtest_text, conditions, openslo, report, report_page, rules
+from alerts.conditions import prometheus
 from alerts.counts import SECOND
 from alerts.evaluate import levels
 from alerts.policy import Rule
@@ -32,6 +33,11 @@ def promises(settings: Settings) -> tuple[openslo.Promise, ...]:
         return openslo.load(settings.slos, [endpoint.name for endpoint in contract.endpoints.values()])
     except (ValueError, ContractError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def kept(settings: Settings) -> Path:
+    """Where counts are kept, by any of the commands."""
+    return settings.data / "rollups.db"
 
 
 def moment(text: str, now: int) -> int:
@@ -66,7 +72,7 @@ def _span(since: str, until: str | None) -> tuple[int, int]:
     return start, end
 
 
-FORMATS = {"table": report.as_table, "json": report.as_json, "csv": report.as_csv, "html": report.as_html}
+FORMATS = {"table": report.as_table, "json": report.as_json, "csv": report.as_csv, "html": report_page.as_html}
 
 
 @slo.command("report")
@@ -78,15 +84,16 @@ def report_(settings: Settings, since: str, until: str | None, form: str) -> Non
     """What users got and what the upstream gave, for each objective and endpoint."""
     start, end = _span(since, until)
     with _asking(settings) as store:
-        click.echo(FORMATS[form](report.make(store, promises(settings), start, end)))
+        click.echo(FORMATS[form](report.make(store, promises(settings), start, end, kept(settings))))
 
 
 @slo.command("backtest")
 @click.option("--since", default="7d", show_default=True, help="A time, or how long ago: 2026-11-24T07:00, 30d.")
 @click.option("--until", help="The end, not included; unset: now.")
 @click.option("--windows", "path", type=click.Path(path_type=Path), help="A windows file; unset: the shipped one.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_obj
-def backtest_(settings: Settings, since: str, until: str | None, path: Path | None) -> None:
+def backtest_(settings: Settings, since: str, until: str | None, path: Path | None, form: str) -> None:
     """Which alerts would have fired over what was recorded, when, and for how long."""
     start, end = _span(since, until)
     promised = promises(settings)
@@ -95,26 +102,34 @@ def backtest_(settings: Settings, since: str, until: str | None, path: Path | No
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     with _asking(settings) as store:
-        found = backtest.replay(store, promised, by_period, Rule(), start // SECOND, end // SECOND)
-    for each in found:
-        click.echo(each.line())
-    click.echo(f"{len(found)} alerts would have fired" if found else "no alert would have fired")
+        fired = backtest.replay(
+            store, promised, by_period, Rule(), start // SECOND, end // SECOND, kept(settings)
+        )  # fmt: skip
+    found = backtest.incidents(fired)
+    click.echo(backtest_text.as_json(found) if form == "json" else "\n".join(backtest_text.lines(found)))
 
 
 @slo.command("rules")
-@click.option("--out", type=click.Path(path_type=Path), help="A file, or a folder for the rules and their test cases.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A file, or a folder: rules and their test cases.",
+)
 @click.pass_obj
 def rules_(settings: Settings, out: Path | None) -> None:
-    """Prometheus recording and alerting rules of the same objectives and windows."""
+    """Prometheus recording and alerting rules of the same objectives, windows and conditions."""
     promised = promises(settings)
     try:
         by_period = levels(promised)
-        text = rules.rules(promised, by_period, Rule())
+        beyond = conditions.load(settings.alert_conditions or conditions.SHIPPED)
+        text = rules.rules(promised, by_period, Rule(), [prometheus.group(beyond)])
         if out is None:
             click.echo(text, nl=False)
         elif out.is_dir():
-            (out / "understudy.rules.yaml").write_text(text)
+            (out / "understudy.rules.yaml").write_text(rules.rules(promised, by_period, Rule()))
             (out / "understudy.tests.yaml").write_text(rules.cases(promised, by_period, "understudy.rules.yaml"))
+            (out / "conditions.rules.yaml").write_text(prometheus.rules(beyond))
+            (out / "conditions.tests.yaml").write_text(prometheus.tests(beyond, "conditions.rules.yaml"))
         else:
             out.write_text(text)
     except (ValueError, OSError) as error:

@@ -6,10 +6,8 @@ promise is read off it. Of people's own requests only; those whose client left a
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Final, NamedTuple
 
 from alerts.model import Counts
@@ -25,35 +23,43 @@ _BY: Final = (
     "event.outcome",
     "understudy.answered_by",
     "understudy.upstream_outcome",
+    "http.response.status_code",
+    "understudy.purpose",
 )
-_LEFT: Final = {"event.outcome": ["unknown"], "http.response.status_code": ["499"]}
-"""How a client that left is recorded; a 499 of the upstream's own is a success."""
-LATE: Final = 900
-"""Seconds for which the store is asked again: events reach it late."""
-MONTH: Final = 30 * 86400
 
 
 class Cell(NamedTuple):
-    """One combination of values."""
+    """One combination of values. `left`: the client left before its answer."""
 
     client: str
     endpoint: str
     outcome: str
     answered_by: str
     upstream: str
+    left: bool
 
 
 @dataclass
 class Cube:
-    """Requests by cell, for each longest duration asked for (None: any), and those of them whose client left."""
+    """One bucket of time. `events`: all that the store holds of it, whatever for. `cells`: people's requests, each
+    with how many there were, and how many of them took at most each of the `limits` (ns, ascending)."""
 
-    all: dict[int | None, Counter[Cell]] = field(default_factory=dict)
-    left: dict[int | None, Counter[Cell]] = field(default_factory=dict)
+    limits: tuple[int, ...]
+    events: int = 0
+    cells: dict[Cell, list[int]] = field(default_factory=dict)
 
     def add(self, other: Cube) -> None:
-        for mine, others in ((self.all, other.all), (self.left, other.left)):
-            for within, cells in others.items():
-                mine.setdefault(within, Counter()).update(cells)
+        self.events += other.events
+        for cell, counts in other.cells.items():
+            mine = self.cells.get(cell)
+            self.cells[cell] = counts[:] if mine is None else [a + b for a, b in zip(mine, counts, strict=True)]
+
+    def copy(self) -> Cube:
+        return Cube(self.limits, self.events, {cell: counts[:] for cell, counts in self.cells.items()})
+
+    def at(self, within: int | None) -> int:
+        """Where in a cell's counts those are that took at most so long."""
+        return 0 if within is None else 1 + self.limits.index(within)
 
 
 @dataclass(frozen=True)
@@ -72,137 +78,76 @@ class Tally:
     def counts(self) -> Counts:
         return Counts(self.good, self.total)
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+
+def limits_of(promises: Iterable[Promise]) -> tuple[int, ...]:
+    """The longest durations that these promises allow, in ns."""
+    return tuple(sorted({promise.within for promise in promises if promise.within is not None}))
+
 
 def ask(
-    store: EventStore, since: int, until: int, limits: Iterable[int | None], interval: int | None = None
+    store: EventStore, since: int | None, until: int, limits: Sequence[int], interval: int | None = None
 ) -> dict[int, Cube]:
     """Cubes by their bucket's start; all times in ns, `interval` None for one bucket. Raises StoreUnavailable."""
     cubes: dict[int, Cube] = {}
-    for within in {None, *limits}:
-        most = {} if within is None else {"event.duration": within}
-        for left, terms in ((False, {}), (True, _LEFT)):
-            where = Filter(since=since, until=until, terms={"understudy.purpose": ["user"], **terms}, at_most=most)
-            for bucket in store.count(where, interval, _BY):
-                cube = cubes.setdefault(bucket.start, Cube())
-                cells = (cube.left if left else cube.all).setdefault(within, Counter())
-                cells[Cell(*bucket.group)] += bucket.count
+    for slot, most in enumerate((None, *limits)):
+        where = Filter(since=since, until=until, at_most={} if most is None else {"event.duration": most})
+        for bucket in store.count(where, interval, _BY):
+            cube = cubes.setdefault(bucket.start, Cube(tuple(limits)))
+            cube.events += 0 if slot else bucket.count
+            client, endpoint, outcome, answered_by, upstream, status, purpose = bucket.group
+            if purpose == "user":
+                left = outcome == "unknown" and status == "499"  # a 499 of the upstream's own is a success
+                cell = Cell(client, endpoint, outcome, answered_by, upstream, left)
+                counts = cube.cells.setdefault(cell, [0] * (1 + len(limits)))
+                # what came in between the questions is not in the first answer, and waits for the next
+                counts[slot] = min(counts[slot] + bucket.count, counts[0]) if slot else counts[0] + bucket.count
     return cubes
+
+
+class Role(NamedTuple):
+    """What a cell's requests are to a promise; `good` counts only those that were quick enough."""
+
+    counts_as: str
+    good: bool = False
+    saved: bool = False
+
+
+def role(cell: Cell, promise: Promise) -> Role | None:
+    """None: not this promise's endpoint, or the upstream's part in it was not recorded."""
+    endpoint, view = promise.objective.endpoint, promise.objective.view
+    if endpoint is not None and cell.endpoint != endpoint:
+        return None
+    if cell.client != "user":
+        return Role("test")
+    if cell.endpoint == OTHER:
+        return Role("outside_contract")
+    if view == "users":
+        if cell.left:
+            return Role("client_left")
+        saved = (cell.answered_by, cell.outcome) == ("standby", "success") and cell.upstream != "success"
+        return Role("total", is_good(cell.outcome, cell.answered_by, promise.good), saved)
+    if cell.upstream in ("success", "failure", "unknown"):
+        return Role("total", is_good(cell.upstream, "upstream", promise.good))
+    return Role("not_asked") if cell.upstream == "not_asked" else None
 
 
 def tally(cube: Cube, promise: Promise) -> Tally:
     """One promise, read off the counts of a span."""
-    endpoint, view = promise.objective.endpoint, promise.objective.view
-    everything, left = cube.all.get(None, Counter()), cube.left.get(None, Counter())
-    within, left_within = cube.all.get(promise.within, Counter()), cube.left.get(promise.within, Counter())
-    good = total = not_asked = test = outside = gone = saved = 0
-    for cell, count in everything.items():
-        if endpoint is not None and cell.endpoint != endpoint:
-            continue
-        if cell.client != "user":
-            test += count
-        elif cell.endpoint == OTHER:
-            outside += count
-        elif view == "users":
-            gone += left[cell]
-            total += count - left[cell]
-            if _is_good(cell.outcome, cell.answered_by, promise.good):
-                good += within[cell] - left_within[cell]
-            if (cell.answered_by, cell.outcome) == ("standby", "success") and cell.upstream != "success":
-                saved += count - left[cell]
-        elif cell.upstream in ("success", "failure", "unknown"):
-            total += count
-            if _is_good(cell.upstream, "upstream", promise.good):
-                good += within[cell]
-        elif cell.upstream == "not_asked":
-            not_asked += count
-    return Tally(good, total, not_asked, test, outside, gone, saved)
+    found = dict.fromkeys((each.name for each in fields(Tally)), 0)
+    quick = cube.at(promise.within)
+    for cell, counts in cube.cells.items():
+        if (what := role(cell, promise)) is not None:
+            found[what.counts_as] += counts[0]
+            found["good"] += counts[quick] if what.good else 0
+            found["saved"] += counts[0] if what.saved else 0
+    return Tally(**found)
 
 
-def _is_good(outcome: str, answered_by: str, good: Sequence[Condition]) -> bool:
+def is_good(outcome: str, answered_by: str, good: Sequence[Condition]) -> bool:
     return any(
         (not each.outcome or outcome in each.outcome) and (not each.answered_by or answered_by in each.answered_by)
         for each in good
     )
-
-
-class Rollups:
-    """Cubes of the last `period` seconds, kept in memory: the store is asked only for what is new, or may be late.
-
-    For 30 days the last hour is kept by 15 s, the last 26 hours by minutes, what is older by hours; for other periods
-    in proportion, but never finer than a second. One thread uses it.
-    """
-
-    def __init__(self, store: EventStore, limits: Iterable[int | None], period: int) -> None:
-        self._store = store
-        self._limits = frozenset(limits)
-        self._period = period
-        fine = max(1, int(Fraction(15 * period, MONTH)))
-        self._widths = (fine, 4 * fine, 240 * fine)
-        self._reach = (240 * fine, 6240 * fine)
-        self._cubes: dict[int, Cube] = {}
-        self._asked = self._swept = 0
-
-    def refresh(self, now: int) -> None:
-        """Catches up to `now` (Unix seconds). Raises StoreUnavailable, and then has changed nothing."""
-        _, minute, hour = self._widths
-        if not self._asked or now < self._asked:
-            since = now - self._period - hour
-        elif now - self._swept >= LATE:  # a journal may have been shipped hours late
-            since = now - self._reach[1]
-        else:
-            since = self._asked - LATE
-        since -= since % hour if since < now - self._reach[0] else since % minute
-        fresh: dict[int, Cube] = {}
-        for start, end, width in self._parts(since, now):
-            for at, cube in ask(
-                self._store, start * SECOND, end * SECOND, self._limits, width * SECOND
-            ).items():  # fmt: skip
-                fresh[at // SECOND] = cube
-        kept = {at: cube for at, cube in self._cubes.items() if now - self._period - hour <= at < since}
-        self._cubes = self._coarser(kept, now) | fresh
-        if since < now - self._reach[0]:
-            self._swept = now
-        self._asked = now
-
-    def spans(self, now: int, spans: Iterable[int]) -> dict[int, Cube]:
-        """The counts of the last so many seconds; a bucket counts in whole where its end is within."""
-        wanted, found, running = sorted(set(spans)), dict[int, Cube](), Cube()
-        starts = sorted(self._cubes, reverse=True)
-        at = 0
-        for span in wanted:
-            while at < len(starts) and starts[at] >= now - span:
-                running.add(self._cubes[starts[at]])
-                at += 1
-            found[span] = Cube(
-                {within: Counter(cells) for within, cells in running.all.items()},
-                {within: Counter(cells) for within, cells in running.left.items()},
-            )
-        return found
-
-    def _edges(self, now: int) -> tuple[int, int]:
-        """Before the first it is hours, before the second minutes."""
-        _, minute, hour = self._widths
-        old, recent = now - self._reach[1], now - self._reach[0]
-        return old - old % hour, recent - recent % minute
-
-    def _parts(self, since: int, now: int) -> list[tuple[int, int, int]]:
-        """What to ask for: from, to, by how wide buckets."""
-        fine, minute, hour = self._widths
-        old, recent = self._edges(now)
-        parts = [(since, old, hour), (max(since, old), recent, minute), (max(since, recent), now, fine)]
-        return [(start, end, width) for start, end, width in parts if start < end]
-
-    def _coarser(self, cubes: Mapping[int, Cube], now: int) -> dict[int, Cube]:
-        _, minute, hour = self._widths
-        old, recent = self._edges(now)
-        merged: dict[int, Cube] = {}
-        for at, cube in cubes.items():
-            start = at - at % hour if at < old else at - at % minute if at < recent else at
-            if start in merged:
-                merged[start].add(cube)
-            elif start == at:
-                merged[start] = cube
-            else:
-                merged[start] = Cube()
-                merged[start].add(cube)
-        return merged

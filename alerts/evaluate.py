@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Final
 
 from alerts import windows
-from alerts.counts import Rollups, tally
+from alerts.counts import Cube, limits_of, tally
 from alerts.lifecycle import Condition
-from alerts.model import Finding, Window
+from alerts.model import Counts, Finding, Window
 from alerts.openslo import Promise
 from alerts.policy import Measure, Rule, findings
+from alerts.rollups import Rollups
 from sidecar.record.stores import EventStore, StoreUnavailable
 
 SOURCE: Final = "events"
 BLIND: Final = 60 * 10**9
 """ns for which the store may be away before it is an alert."""
+BUILD: Final = 5.0
+"""Seconds of an evaluation that may go into counting old blocks; until they are counted, what needs them is unknown."""
 Covered = Callable[[str | None], bool]
 Levels = Mapping[int, Sequence[Window]]
 """Windows by the period in seconds for which they are meant."""
@@ -28,14 +31,16 @@ def levels(promises: Iterable[Promise], path: Path = windows.SHIPPED) -> dict[in
 
 
 class Evaluation:
-    """Keep it: the first step asks for whole periods, later ones only for what is new. One thread uses it."""
+    """Keep it: each step asks only for what is new. `kept`: where counts outlive the process. One thread uses it."""
 
-    def __init__(self, store: EventStore, promises: Sequence[Promise], by_period: Levels, rule: Rule) -> None:
+    def __init__(
+        self, store: EventStore, promises: Sequence[Promise], by_period: Levels, rule: Rule, kept: Path | None = None
+    ) -> None:
         self._levels = by_period
         self._rule = rule
         self._promises = {p: [each for each in promises if each.objective.period == p] for p in by_period}
         self._rollups = {
-            period: Rollups(store, {promise.within for promise in mine}, max(period, rule.silence))
+            period: Rollups(store, limits_of(mine), max(period, rule.silence), kept)
             for period, mine in self._promises.items()
         }
 
@@ -43,10 +48,10 @@ class Evaluation:
         """What is known of each promise at `now` (Unix seconds), by period. Raises StoreUnavailable."""
         measured = {}
         for period, rollups in self._rollups.items():
-            rollups.refresh(now)
+            rollups.refresh(now, BUILD)
             cubes = rollups.spans(now, self._spans(period))
             measured[period] = [
-                Measure(promise.objective, {span: tally(cube, promise).counts for span, cube in cubes.items()})
+                Measure(promise.objective, {span: _counts(cube, promise) for span, cube in cubes.items()})
                 for promise in self._promises[period]
             ]
         return measured
@@ -75,6 +80,10 @@ class Evaluation:
     def _spans(self, period: int) -> set[int]:
         used = {span for level in self._levels[period] for span in (level.long, level.short)}
         return used | {period, self._rule.silence}
+
+
+def _counts(cube: Cube | None, promise: Promise) -> Counts | None:
+    return None if cube is None else tally(cube, promise).counts
 
 
 def conditions(

@@ -1,24 +1,30 @@
-"""The report: what users got and what HOSP gave, per promise, for any period; as a table, JSON, CSV or HTML."""
+"""The report: what users got and what the upstream gave, per promise, for any period; as a table, JSON or CSV.
+
+`report_page` has it as a page. Whole hours come from counts that are kept and always equal what the store holds, the
+rest from the store: each figure is exact, to the nanosecond.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
-from html import escape
+from pathlib import Path
 from typing import Any, Final
 
 from alerts import burn
-from alerts.counts import SECOND, Tally, ask, tally
+from alerts.counts import SECOND, Cube, Tally, ask, limits_of, tally
 from alerts.model import Objective
 from alerts.openslo import Promise
+from alerts.rollups import MONTH, SETTLE, Rollups
 from sidecar.record.stores import EventStore
 
-HOUR: Final = 3600 * SECOND
+HOUR: Final = 3600
 WORST: Final = 5
 HEADINGS: Final = (
     "slo", "objective", "target", "view", "endpoint", "good", "total", "sli", "budget used", "not asked",
@@ -28,11 +34,31 @@ HEADINGS: Final = (
 
 @dataclass(frozen=True)
 class Result:
-    """One promise in the period. `worst`: its worst hours as (start in ns, bad, total)."""
+    """One promise in the period; `hours`: by the hour's start in Unix seconds."""
 
     promise: Promise
     tally: Tally
-    worst: tuple[tuple[int, int, int], ...]
+    hours: Mapping[int, Tally]
+
+    @property
+    def worst(self) -> list[tuple[int, Tally]]:
+        """The hours with the most bad requests, the worst first."""
+        bad = [(start, each) for start, each in self.hours.items() if each.counts.bad]
+        return sorted(bad, key=lambda hour: (-hour[1].counts.bad, hour[0]))[:WORST]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One promise in both views, as far as it was made for them."""
+
+    users: Result | None
+    hosp: Result | None
+
+    @property
+    def promise(self) -> Promise:
+        found = self.users or self.hosp
+        assert found is not None
+        return found.promise
 
 
 @dataclass(frozen=True)
@@ -43,25 +69,45 @@ class Report:
     until: int
     results: tuple[Result, ...]
 
+    @property
+    def rows(self) -> list[Row]:
+        views: dict[tuple[str, str, str | None], dict[str, Result]] = {}
+        for result in self.results:
+            of = result.promise.objective
+            views.setdefault((of.slo, of.name, of.endpoint), {})[of.view] = result
+        return [Row(each.get("users"), each.get("hosp")) for each in views.values()]
 
-def make(store: EventStore, promises: Sequence[Promise], since: int, until: int) -> Report:
-    """Counts each promise over the period, to the nanosecond. Raises StoreUnavailable."""
-    limits = {promise.within for promise in promises}
-    hours = ask(store, since, until, limits, HOUR)
+
+def make(
+    store: EventStore, promises: Sequence[Promise], since: int, until: int, kept: Path | None = None
+) -> Report:  # fmt: skip
+    """Counts each promise over the period. Raises StoreUnavailable."""
+    hours = _hours(store, limits_of(promises), since, until, kept)
     results = []
     for promise in promises:
-        each = {start: tally(cube, promise) for start, cube in hours.items()}
-        bad = [(start, one.counts.bad, one.total) for start, one in each.items() if one.counts.bad]
-        worst = sorted(bad, key=lambda hour: (-hour[1], hour[0]))[:WORST]
-        results.append(Result(promise, _sum(each.values()), tuple(worst)))
+        each = {start: tally(cube, promise) for start, cube in sorted(hours.items())}
+        results.append(Result(promise, sum(each.values(), Tally()), each))
     return Report(since, until, tuple(results))
 
 
-def _sum(tallies: Any) -> Tally:
-    total = Tally()
-    for each in tallies:
-        total = Tally(*(getattr(total, name) + getattr(each, name) for name in Tally.__dataclass_fields__))
-    return total
+def _hours(
+    store: EventStore, limits: tuple[int, ...], since: int, until: int, kept: Path | None
+) -> dict[int, Cube]:  # fmt: skip
+    """Cubes by the hour's start; where the period begins or ends within an hour, of that part of it."""
+    rollups = Rollups(store, limits, MONTH, kept)
+    assert rollups.block == HOUR
+    first = -(-since // (HOUR * SECOND)) * HOUR
+    last = min(until // SECOND, int(time.time()) - SETTLE) // HOUR * HOUR
+    edges = [(since, until)] if first >= last else [(since, first * SECOND), (last * SECOND, until)]
+    try:
+        hours = rollups.wholes(first, last) if first < last else {}
+    finally:
+        rollups.close()
+    for start, end in edges:
+        if start < end:
+            found = ask(store, start, end, limits, HOUR * SECOND)
+            hours |= {at // SECOND: cube for at, cube in found.items()}
+    return hours
 
 
 def as_json(report: Report) -> str:
@@ -94,24 +140,52 @@ def as_csv(report: Report) -> str:
 
 
 def as_table(report: Report) -> str:
-    rows = [HEADINGS, *_rows(report)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([_title(report), "", *lines, *_worst(report)])
+    """For a person at a terminal: the objectives, the endpoints that were asked for, the worst hours."""
+    whole = [row for row in report.rows if not row.promise.each]
+    each = [row for row in report.rows if row.promise.each and _asked(row)]
+    lines = [title(report), "", *_aligned(_HEADINGS, [_line(row) for row in whole])]
+    if each:
+        lines += ["", "Endpoints", *_aligned(_HEADINGS, [_line(row) for row in each])]
+    return "\n".join([*lines, *_worst(report), *_left_out(report)])
 
 
-def as_html(report: Report) -> str:
-    """One file that needs nothing else."""
-    head = "".join(f"<th scope=col>{escape(name)}" for name in HEADINGS)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in row) for row in _rows(report))
-    worst = "".join(f"<li>{escape(line.strip())}" for line in _worst(report)[2:])
-    style = "body{font:16px sans-serif}table{border-collapse:collapse}td,th{border:1px solid #888;padding:.2em .6em}"
-    hours = f"<h2>Worst hours</h2><ul>{worst}</ul>" if worst else ""
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(_title(report))}</title>"
-        f"<style>{style}</style><h1>{escape(_title(report))}</h1><table><thead><tr>{head}</thead>"
-        f"<tbody>\n{body}\n</tbody></table>{hours}</html>\n"
-    )
+_HEADINGS: Final = (
+    "objective", "target", "requests", "users got", "budget used", "HOSP asked", "HOSP gave", "budget used",
+    "standby saved",
+)  # fmt: skip
+
+
+def _line(row: Row) -> tuple[str, ...]:
+    of = row.promise.objective
+    name = of.endpoint or of.slo
+    if not row.promise.each and of.endpoint:
+        name = f"{of.slo}: {of.endpoint}"
+    users, hosp = (None if each is None else each.tally for each in (row.users, row.hosp))
+    saved = "-" if users is None else f"{users.saved:,}"
+    return (name, percent(of.target), *_view(of, users), *_view(of, hosp), saved)
+
+
+def _view(of: Objective, counted: Tally | None) -> tuple[str, str, str]:
+    if counted is None:
+        return "-", "-", "-"
+    share, used = burn.sli(counted.counts), budget_used(of, counted)
+    if share is None or used is None:
+        return "0", "no requests", "-"
+    return f"{counted.total:,}", percent(share), percent(used)
+
+
+def _asked(row: Row) -> bool:
+    return any(each is not None and each.tally.total + each.tally.not_asked for each in (row.users, row.hosp))
+
+
+def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The first column to the left, figures to the right."""
+    widths = [max(len(row[n]) for row in (headings, *rows)) for n in range(len(headings))]
+
+    def line(row: Sequence[str]) -> str:
+        return "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+
+    return [line(row) for row in (headings, *rows)]
 
 
 def budget_used(objective: Objective, counted: Tally) -> Fraction | None:
@@ -124,14 +198,14 @@ def _rows(report: Report) -> Iterator[tuple[str, ...]]:
         of, counted = result.promise.objective, result.tally
         share, used = burn.sli(counted.counts), budget_used(of, counted)
         yield (
-            of.slo, of.name, _percent(of.target), of.view, of.endpoint or "all", str(counted.good),
-            str(counted.total), "no requests" if share is None else _percent(share),
-            "" if used is None else _percent(used), str(counted.not_asked), str(counted.saved),
+            of.slo, of.name, percent(of.target), of.view, of.endpoint or "all", str(counted.good),
+            str(counted.total), "no requests" if share is None else percent(share),
+            "" if used is None else percent(used), str(counted.not_asked), str(counted.saved),
             str(counted.client_left), str(counted.test), str(counted.outside_contract),
         )  # fmt: skip
 
 
-def _percent(share: Fraction) -> str:
+def percent(share: Fraction) -> str:
     """Never rounded up to a whole that it is not: cut after four digits."""
     return f"{float(Fraction(int(share * 1_000_000), 10_000)):g}%"
 
@@ -141,14 +215,30 @@ def _worst(report: Report) -> list[str]:
     for result in report.results:
         of = result.promise.objective
         if not result.promise.each:
-            for start, bad, total in result.worst:
-                lines.append(f"  {of.slo} ({of.view}): {_hour(start)}: {bad} of {total} bad")
+            for start, each in result.worst:
+                lines.append(f"  {of.slo} ({of.view}): {moment(start)}: {each.counts.bad:,} of {each.total:,} bad")
     return ["", "Worst hours", *lines] if lines else []
 
 
-def _title(report: Report) -> str:
-    return f"Service levels from {_hour(report.since)} to {_hour(report.until)}"
+def _left_out(report: Report) -> list[str]:
+    found = left_out(report)
+    named = [f"{count:,} {what}" for what, count in found.items() if count]
+    return ["", "Not counted: " + ", ".join(named)] if named else []
 
 
-def _hour(at: int) -> str:
-    return f"{datetime.fromtimestamp(at // SECOND, UTC):%Y-%m-%d %H:%M} UTC"
+def left_out(report: Report) -> dict[str, int]:
+    """Requests that count for nobody, by why."""
+    whole = next((each.tally for each in report.results if each.promise.objective.endpoint is None), Tally())
+    return {
+        "of test traffic": whole.test,
+        "outside the contract": whole.outside_contract,
+        "whose client left before its answer": whole.client_left,
+    }
+
+
+def title(report: Report) -> str:
+    return f"Service levels from {moment(report.since // SECOND)} to {moment(report.until // SECOND)}"
+
+
+def moment(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"

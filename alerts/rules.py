@@ -25,8 +25,11 @@ def expressible(promise: Promise) -> bool:
     return promise.within is None
 
 
-def rules(promises: Sequence[Promise], by_period: Levels, rule: Rule) -> str:
-    """A rule file. Alerts hold for the labels slo, objective, view and endpoint of what burns."""
+def rules(promises: Sequence[Promise], by_period: Levels, rule: Rule, more: Sequence[dict[str, Any]] = ()) -> str:
+    """A rule file, with `more` groups behind these.
+
+    Alerts hold for the labels slo, objective, view and endpoint of what burns.
+    """
     kept = [promise for promise in promises if expressible(promise)]
     left = sorted({promise.objective.slo for promise in promises if not expressible(promise)})
     note = (
@@ -35,6 +38,7 @@ def rules(promises: Sequence[Promise], by_period: Levels, rule: Rule) -> str:
     groups = [
         {"name": "understudy-slo-counts", "interval": "15s", "rules": list(_records(kept, by_period))},
         {"name": "understudy-slo-alerts", "interval": "15s", "rules": list(_alerts(kept, by_period, rule))},
+        *more,
     ]
     return note + str(yaml.safe_dump({"groups": groups}, sort_keys=False, width=1000))
 

@@ -64,8 +64,22 @@ deliveries: Final = Table(
     Column("due_at", BigInteger, nullable=False),
     Column("done_at", BigInteger, nullable=False),
     Column("said", Text, nullable=False),
+    Column("message", String(300), nullable=False, server_default=""),
 )
-"""Within a `line` (a channel's group) one follows another: what is resolved never overtakes what fired."""
+"""A notice for a channel. Within a `line` (a channel's group) one follows another: what is resolved never overtakes
+what fired. `message` is the key of the message that tells it, empty until there is one."""
+
+messages: Final = Table(
+    "alert_messages",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(300), nullable=False, unique=True),
+    Column("line", String(200), nullable=False, index=True),
+    Column("made_at", BigInteger, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("content", Text, nullable=False),
+)
+"""What is sent, word for word the same at every attempt."""
 
 leases: Final = _leases.to_metadata(metadata)
 

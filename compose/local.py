@@ -5,6 +5,7 @@ No root, no Docker. Everything listens on loopback, is written below one folder,
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -64,6 +65,7 @@ class _Demo:
         users = hosp_api.users(f"http://127.0.0.1:{hosp_control}")
         settings = self._sidecar(events, hosp, users[0])
         door = self._front_door(settings, hosp)
+        hosp_api.set_door(f"http://127.0.0.1:{hosp_control}", f"http://127.0.0.1:{door}")
         password = self._dashboard(settings)
         self._alerts()
         self._say(door, settings, hosp_control, password)
@@ -109,6 +111,8 @@ class _Demo:
         """Evaluates the demo's objectives, and tells their alerts here."""
         webhook = self._stack.enter_context(receiver(click.echo))
         environ = {"UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
+        spans = {"KEEP": "60s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
+        environ |= {f"UNDERSTUDY_ALERT_{name}": span for name, span in spans.items()}
         self._spawn("alerts", "alerts", environ={**self._environ, **environ})
 
     def _objectives(self) -> Path:
@@ -153,8 +157,19 @@ class _Demo:
         click.echo(f"control plane   http://127.0.0.1:{settings.control_listen[1]}/endpoints   (metrics: /metrics)")
         click.echo(f"HOSP's control  http://127.0.0.1:{hosp_control}/profile")
         click.echo(f"written below   {self._data}")
+        click.echo(
+            f"commands        understudy --config {self._config()} endpoints | outbox | revoke USER | audit verify | …"
+        )
         post = f'curl -X POST -d \'{{"name": "outage"}}\' http://127.0.0.1:{hosp_control}/profile'
         click.echo(f'to break HOSP:  {post}\nto mend it:     the same with "ordinary"\nCtrl-C stops everything.\n')
+
+    def _config(self) -> Path:
+        """The sidecar's settings as a file, for a person's commands."""
+        path = self._data / "settings.toml"
+        path.unlink(missing_ok=True)
+        path.touch(0o600)
+        path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in self._environ.items()))
+        return path
 
     def _traffic(
         self, door: int, users: list[tuple[str, str]], rate: float, seconds: float | None, settings: Settings

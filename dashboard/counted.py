@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,9 +16,10 @@ from itertools import pairwise
 from typing import Final
 
 from alerts import burn
-from alerts.counts import OTHER, Cell, Cube, Rollups, Tally, tally
+from alerts.counts import OTHER, Cube, Tally, limits_of, tally
 from alerts.model import Counts, View, Window
 from alerts.openslo import Promise
+from alerts.rollups import Rollups
 from dashboard.promised import Promised
 from dashboard.when import SECOND
 from sidecar.record.stores import EventStore, StoreUnavailable
@@ -101,7 +101,7 @@ class Counted:
     def __init__(self, store: EventStore, promised: Promised, clock: Callable[[], float] = time.time) -> None:
         self._promised = promised
         self._clock = clock
-        limits = {promise.within for promise in promised.promises}
+        limits = limits_of(promised.promises)
         self._rollups = {period: Rollups(store, limits, period) for period in {*promised.levels, LONGEST}}
         self._refreshed = dict.fromkeys(self._rollups, 0.0)
         self._lock = threading.Lock()
@@ -165,7 +165,11 @@ class Counted:
             if self._clock() - self._refreshed[period] >= FRESH:
                 self._rollups[period].refresh(now)
                 self._refreshed[period] = self._clock()
-            return self._rollups[period].spans(now, spans), now
+            found = self._rollups[period].spans(now, spans)
+            known = {span: cube for span, cube in found.items() if cube is not None}
+            if len(known) < len(found):
+                raise StoreUnavailable("not all of the time asked for was counted yet")
+            return known, now
 
 
 def _standing(
@@ -198,10 +202,8 @@ def _burn_down(
 def _became(cube: Cube, start: int) -> Slice:
     """What became of people's requests within the contract; those whose client left are not counted."""
     found = dict.fromkeys(_KINDS, 0)
-    left = cube.left.get(None, Counter[Cell]())
-    for cell, count in cube.all.get(None, Counter[Cell]()).items():
-        if cell.client == "user" and cell.endpoint != OTHER:
+    for cell, counts in cube.cells.items():
+        if cell.client == "user" and cell.endpoint != OTHER and not cell.left:
             answerer = "standby" if cell.answered_by == "standby" else "upstream"
-            name = {"failure": "failed", "unknown": "uncertain"}.get(cell.outcome, answerer)
-            found[name] += count - left[cell]
+            found[{"failure": "failed", "unknown": "uncertain"}.get(cell.outcome, answerer)] += counts[0]
     return Slice(start, **found)

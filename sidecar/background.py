@@ -24,6 +24,7 @@ from sidecar.gateway.exchange import Outcome, Purpose, Response
 from sidecar.gateway.wire import Call
 from sidecar.metrics import Metrics
 from sidecar.proof_commands import statements_of
+from sidecar.record.erasure import erase
 from sidecar.record.journal import Journal
 from sidecar.record.offsets import started
 from sidecar.record.recorder import Recorder
@@ -115,7 +116,8 @@ class Background:
         self._recorder.close()
 
     def _ship(self) -> None:
-        data = self._settings.data
+        data, statements = self._settings.data, statements_of(self._settings)
+        key = SigningKey(self._settings.sign_key_file)
         store = open_store(self._settings)
         shipper = Shipper(
             data / "journal",
@@ -125,6 +127,8 @@ class Background:
             journal_retention=self._settings.journal_retention,
             on_progress=self._progress,
             dropping=self._signer.dropping,
+            body_retention=self._settings.body_retention,
+            erase=lambda places: erase(places, statements, key, "understudy", "retention"),
         )
         keeper = threading.Thread(target=self._keep, args=(store,), name="retention", daemon=True)
         keeper.start()
@@ -146,6 +150,7 @@ class Background:
             self._metrics.dead_letter_events(report.dead_letters - self._buried)
             self._buried = report.dead_letters
         state = {
+            "at": time.time(),
             "unshipped": report.lag.events,
             "oldest_seconds": report.lag.oldest_seconds,
             "shipped": report.shipped,

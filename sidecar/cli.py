@@ -11,13 +11,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from getpass import getuser
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sidecar import __version__, client, proof_commands
+from sidecar import __version__, client, keeping_commands, proof_commands
 from sidecar.audit_commands import audit_affected, audit_undo
 from sidecar.client import ControlError
 from sidecar.policy_commands import policy
@@ -216,7 +217,7 @@ def _canary(settings: Settings, endpoint: str, steps: str, every: str, share: Ca
 @click.pass_obj
 def revoke(settings: Settings, user: str) -> None:
     """Refuse USER's credentials from now on, also while the upstream is down."""
-    client.post(settings, "/revocations", {"user": user, "revoked": True})
+    client.post(settings, "/revocations", {"user": user, "revoked": True}, by=getuser())
     click.echo(f"{user}: revoked")
 
 
@@ -225,7 +226,7 @@ def revoke(settings: Settings, user: str) -> None:
 @click.pass_obj
 def restore(settings: Settings, user: str) -> None:
     """Take back a revocation."""
-    client.post(settings, "/revocations", {"user": user, "revoked": False})
+    client.post(settings, "/revocations", {"user": user, "revoked": False}, by=getuser())
     click.echo(f"{user}: restored")
 
 
@@ -274,7 +275,7 @@ def audit() -> None:
 
 
 understudy.add_command(policy)
-for command in (*proof_commands.COMMANDS, audit_affected, audit_undo):
+for command in (*proof_commands.COMMANDS, *keeping_commands.COMMANDS, audit_affected, audit_undo):
     audit.add_command(command)
 
 

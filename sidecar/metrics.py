@@ -51,10 +51,14 @@ _GAUGES: Final = {
     "circuit_state": ("An endpoint's circuit: 0 closed, 1 half-open, 2 open.", "endpoint"),
     "outbox_pending": ("Writes accepted and not yet confirmed by the upstream.", None),
     "outbox_oldest_seconds": ("Age of the oldest write that is not yet confirmed.", None),
+    "outbox_parked": ("Writes that wait for a person's decision.", None),
     "parity_ratio": ("Share of compared answers in which the standby agreed with the upstream.", "endpoint"),
     "standby_completeness_ratio": ("Share of a resource's records that the standby knows.", "resource"),
     "certificate_expiry_timestamp_seconds": ("When a certificate of CERTIFICATES ends; absent: unknown.", "file"),
+    "standby_ready": ("Whether the standby could answer for an endpoint now; 1: yes.", "endpoint"),
     "journal_unshipped_events": ("Journalled events that are not yet in the event store.", None),
+    "journal_behind_seconds": ("How far the event store may be behind the journal, at the most.", None),
+    "data_free_ratio": ("Free share of the disk under DATA.", None),
 }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from getpass import getuser
 from pathlib import Path
 from typing import Final
 
 import click
 
 from sidecar.client import ControlError
+from sidecar.record import deeds
 from sidecar.record.export import export
 from sidecar.record.signing import SigningKey, public_pem, raw_public, read_public, write_public
 from sidecar.record.statements import BadStatement, Statements, rotate
@@ -105,6 +107,7 @@ def audit_rotate_key(settings: Settings) -> None:
     """Sign with a new key from now on; the old one vouches for it. The old key is kept beside it, to be put away."""
     key = SigningKey(settings.sign_key_file)
     try:
+        deeds.record(settings, "rotate_key", getuser(), "")
         old = rotate(key, statements_of(settings))
         write_public(key, settings.data / PUBLIC_KEY)
     except BadStatement as bad:

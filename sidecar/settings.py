@@ -1,8 +1,9 @@
 """Every setting, declared once: name, type, default and help. README's table is checked against this file.
 
 A setting NAME is read from the environment variable UNDERSTUDY_NAME, else from the same key in the TOML file named by
-`--config`, else it takes its default. A value that does not fit is refused with the setting's name; nothing falls back
-in silence. Nothing here is read when the module is imported.
+`--config`, else it takes its default. A secret may instead be in a file that UNDERSTUDY_NAME_FILE names. A value that
+does not fit is refused with the setting's name; nothing falls back in silence. Nothing here is read when the module is
+imported.
 """
 
 from __future__ import annotations
@@ -177,6 +178,11 @@ class Settings:
     data: Path = setting("./data", Path, "Where everything is written.")
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
     database: str | None = setting(None, text, "SQLAlchemy URL of the standby; unset: SQLite in DATA.", secret=True)
+    database_lost: str = setting(
+        "pass",
+        one_of("pass", "refuse"),
+        "While a shared database is away: requests go on to the upstream where no write was waiting, or get 503.",
+    )
     elasticsearch: str | None = setting(None, url, "The event store; unset: the embedded one, in DATA.")
     elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
     workers: int = setting("2", count, "gunicorn workers.")
@@ -239,9 +245,35 @@ class Settings:
     test_networks: Networks = setting("", networks, "Networks whose requests are test traffic.")
     slos: str = setting("hosp", text, "A shipped SLO file's name, or a path to an OpenSLO file.")
     alert_webhook: str | None = setting(None, url, "Where alerts are posted (Alertmanager's v4 payload).")
+    alert_email_to: tuple[str, ...] = setting("", names, "Who gets alerts by mail; comma-separated.")
+    alert_email_from: str | None = setting(None, text, "The sender of that mail.")
+    alert_smtp: tuple[str, int] | None = setting(None, address, "The server that takes it, such as mail:587.")
+    alert_smtp_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password at that server; needs STARTTLS.", secret=True
+    )
+    alert_smtp_tls: str = setting(
+        "starttls", one_of("starttls", "off"), "`starttls`: nothing is sent to that server in the clear."
+    )
+    alert_slack: str | None = setting(None, url, "A Slack-compatible incoming webhook.", secret=True)
+    alert_pagerduty_key: str | None = setting(None, text, "PagerDuty's routing key (Events API v2).", secret=True)
+    alert_pagerduty: str = setting("https://events.pagerduty.com/v2/enqueue", url, "Where PagerDuty takes events.")
+    alert_sentry_dsn: str | None = setting(None, text, "A Sentry project that gets alerts as issues.", secret=True)
+    alert_alertmanager: str | None = setting(None, url, "An Alertmanager, which is told by its own API.")
+    alert_pages_only: tuple[str, ...] = setting("", names, "Channels told of pages only, such as `pagerduty,slack`.")
+    alert_group_by: tuple[str, ...] = setting(
+        "alertname,severity", names, "Labels that alerts must share to be told in one message."
+    )
+    alert_group_wait: float = setting("10s", duration, "How long a group's first message waits for more alerts.")
+    alert_group_interval: float = setting(
+        "5m", duration, "The least time between a group's messages; a page that begins does not wait for it."
+    )
+    alert_conditions: Path | None = setting(None, Path, "Alert rules beyond burn rates; unset: the shipped ones.")
+    alert_keep: float = setting("5m", duration, "How long an alert goes on after it was last seen to hold.")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     alert_every: float = setting("15s", duration, "How often the objectives are evaluated.")
-    alert_heartbeat: str | None = setting(None, url, "Asked after each evaluation, for a dead man's switch.")
+    alert_heartbeat: str | None = setting(
+        None, url, "Asked after each evaluation that was whole, for a dead man's switch."
+    )
     dashboard_listen: tuple[str, int] = setting("127.0.0.1:8050", address, "Where the dashboard is served.")
     dashboard_url: str | None = setting(None, url, "The dashboard's public URL; https:// makes its cookies Secure.")
     dashboard_idle: float = setting("30m", duration, "When a dashboard session that is not used ends.")
@@ -277,7 +309,7 @@ class Settings:
         exist. The environment is shared with others (`UNDERSTUDY_TESTS` is not ours): see `strangers`.
         """
         known = _known()
-        given = {**_from_file(config, known), **{k: v for k, v in environ.items() if k in known}}
+        given = {**_from_file(config, known), **_secrets(environ, known), **_named(environ, known)}
         values = {}
         for key, value in given.items():
             if value == "" and known[key].default is None:
@@ -294,12 +326,39 @@ class Settings:
 def strangers(environ: Mapping[str, str]) -> list[str]:
     """A warning for each UNDERSTUDY_… variable that is no setting: probably misspelt."""
     known = _known()
-    keys = [key for key in environ if key.startswith(PREFIX) and key not in known and key != "UNDERSTUDY_TESTS"]
+    ours = {*known, *_files(known), "UNDERSTUDY_TESTS"}
+    keys = [key for key in environ if key.startswith(PREFIX) and key not in ours]
     return [f"{key}: no such setting{_nearest(key, known)}" for key in keys]
 
 
 def _known() -> dict[str, Field[Any]]:
     return {f"{PREFIX}{declared.name.upper()}": declared for declared in fields(Settings)}
+
+
+def _named(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if key in known}
+
+
+def _files(known: Mapping[str, Field[Any]]) -> dict[str, str]:
+    """The variables that name files with secrets, and the settings that those are of."""
+    return {f"{key}_FILE": key for key, declared in known.items() if declared.metadata["secret"]}
+
+
+def _secrets(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) -> dict[str, str]:
+    """Secrets in files of their own, as containers and systemd hand them out; a last newline is not part of one."""
+    found = {}
+    for variable, key in _files(known).items():
+        path = environ.get(variable)
+        if not path:
+            continue
+        if key in environ:
+            raise SettingError(f"{key} and {variable} are both set: only one can hold")
+        try:
+            found[key] = Path(path).read_text().removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else "not text"
+            raise SettingError(f"{variable}: {path}: {said}") from None
+    return found
 
 
 def _parse(key: str, declared: Field[Any], value: str) -> Any:

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from sidecar.cli import understudy
 from sidecar.record.signing import SigningError
+from sidecar.record.stores.embedded import EmbeddedStore
 from tests.stack import Sidecar, until
 from tests.upstream import AMES, HOLT, Upstream
 
@@ -111,6 +112,33 @@ def test_segments_that_are_gone_or_cut_are_told(sidecar: Sidecar, tmp_path: Path
     assert not verdict(environ)["ok"]
 
 
+def test_changes_are_told_by_digests_of_before_and_after(sidecar: Sidecar, upstream: Upstream) -> None:
+    made = sidecar.ask("POST", "/notes", HOLT, {"title": "Fresh", "patient_id": 17}).json()["id"]
+    assert sidecar.ask("PATCH", f"/notes/{made}", AMES, {"title": "Changed"}).status == 200
+    assert sidecar.ask("PATCH", f"/notes/{made}", AMES, {"title": "Fresh"}).status == 200
+    assert sidecar.ask("DELETE", f"/notes/{made}", HOLT).status == 204
+    assert sidecar.ask("PATCH", f"/notes/{made}", AMES, {"title": "Late"}).status == 404
+    upstream.state.notes[900] = {"id": 900, "title": "Unseen", "patient_id": 17}
+    assert sidecar.ask("PATCH", "/notes/900", AMES, {"title": "Seen"}).status == 200
+    told = [
+        event["understudy"].get("change")
+        for event in sidecar.events()
+        if event["event"]["action"] in ("create", "update", "delete")
+    ][-6:]
+    created, first, second, deleted, refused, unseen = told
+    assert (created["before"], deleted["after"], refused) == ("none", "none", None)
+    assert [created["after"], first["after"], second["after"]] == [
+        first["before"], second["before"], deleted["before"],
+    ]  # fmt: skip
+    assert len({created["after"], first["after"]}) == 2
+    assert (unseen["before"], len(unseen["after"])) == ("unknown", 64)
+    upstream.fault("reset", "/notes", method="PATCH")
+    assert sidecar.ask("PATCH", "/notes/900", AMES, {"title": "Unclear"}).status == 200  # the outbox has it
+    mine = [event for event in sidecar.events(path="/notes/900") if event["understudy"]["purpose"] == "user"]
+    unclear = mine[-1]
+    assert unclear["understudy"]["change"] == {"before": unseen["after"], "after": "unknown"}
+
+
 def test_the_key_is_rotated_under_traffic(sidecar: Sidecar, tmp_path: Path) -> None:
     old = tmp_path / "old.pub"
     old.write_text(audit(sidecar.environ, "key").output)
@@ -121,3 +149,46 @@ def test_the_key_is_rotated_under_traffic(sidecar: Sidecar, tmp_path: Path) -> N
     until(lambda: "not signed yet" not in audit(sidecar.environ, "verify").output, what="signed by the new key")
     assert verdict(sidecar.environ)["ok"]
     assert verdict(sidecar.environ, "--public-key", str(old))["ok"]
+
+
+def test_bodies_are_erased_everywhere_unless_they_are_held(sidecar: Sidecar, upstream: Upstream) -> None:
+    secret = {"images": ["NEVERTOBESEENAGAIN"]}
+    assert sidecar.ask("POST", "/patients/17/screen", HOLT, secret).status == 200
+    assert sidecar.ask("POST", "/notes", HOLT, {"title": "NEVERTOBESEENAGAIN", "patient_id": 17}).status == 201
+    until(lambda: b"NEVERTOBESEENAGAIN" in everything(sidecar), what="shipped")
+    ids = [
+        event["event"]["id"] for event in sidecar.events()
+        if event["event"]["action"] in ("call", "create") and event["user"]["name"] == "Dr Holt"
+    ][-2:]  # fmt: skip
+    until(lambda: all(shipped(sidecar, ident) for ident in ids), what="both are shipped")
+    held = audit(sidecar.environ, "hold", "--patient", "17", "--reason", "court")
+    assert held.exit_code == 0, held.output
+    laid = json.loads(audit(sidecar.environ, "holds", "--format", "json").output)[0]["id"]
+    words = ["erase", *(word for ident in ids for word in ("--event", ident)), "--reason", "asked for", "--yes"]
+    assert f"hold {laid} (patient 17) keeps 2 of these" in str(audit(sidecar.environ, *words).exception)
+    assert audit(sidecar.environ, "release", laid, "--reason", "over").exit_code == 0
+    done = audit(sidecar.environ, *words)
+    assert (done.exit_code, "of 2 exchanges in the event store, of 2 in this node's journal" in done.output) == (
+        0,
+        True,
+    )
+    assert b"NEVERTOBESEENAGAIN" not in everything(sidecar)
+    assert verdict(sidecar.environ)["ok"]
+    deeds = {event["event"]["action"]: event for event in sidecar.events() if event["understudy"]["purpose"] == "audit"}
+    assert {"hold", "release", "erase"} <= deeds.keys()
+    assert (deeds["erase"]["understudy"]["reason"], deeds["erase"]["understudy"]["deed"]["events"]) == ("asked for", 2)
+    assert "has no event" in str(audit(sidecar.environ, "erase", "--event", "x", "--reason", "r", "--yes").exception)
+
+
+def shipped(sidecar: Sidecar, ident: str) -> bool:
+    store = EmbeddedStore(sidecar.data / "events.db")
+    try:
+        return store.body(ident) is not None
+    finally:
+        store.close()
+
+
+def everything(sidecar: Sidecar) -> bytes:
+    """All that is written: the journal and the event store."""
+    paths = [*(sidecar.data / "journal").glob("*"), *sidecar.data.glob("events.db*")]
+    return b"".join(path.read_bytes() for path in paths)

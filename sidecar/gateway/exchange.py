@@ -9,7 +9,10 @@ import os
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sidecar.gateway.spool import Spool
 
 from sidecar.contract import Contract, Match
 
@@ -82,12 +85,20 @@ class Request:
     """Path and query byte for byte as received (latin-1), without scheme and authority."""
     headers: Headers
     body: bytes = b""
+    """Empty when `spool` holds it."""
     remote: str = ""
     """The client's address, after trusted proxies."""
     scheme: str = "http"
     host: str = ""
     """The Host the client used, port included."""
     version: str = "HTTP/1.1"
+    spool: Spool | None = None
+    """A body too large for memory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if self.spool is None else self.spool.size
 
     @property
     def path(self) -> str:
@@ -152,6 +163,10 @@ class Exchange:
     verdict: str = "allow"
     findings: list[str] = field(default_factory=list)
     """Names of the policies that would have said otherwise."""
+    change: tuple[str, str] | None = None
+    """Of a write that took effect, or may have: the record's digest before and after, "none" or "unknown"."""
+    before: str | None = None
+    """The record as the standby knew it when the write came (JSON)."""
     ended: int = 0
 
     def describe(self, contract: Contract, match: Match, user: str | None) -> None:

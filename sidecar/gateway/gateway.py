@@ -81,12 +81,14 @@ class Gateway:
         try:
             exchange.request = read_request(
                 environ, target, headers,
-                max_body=self._settings.max_body, trusted=self._settings.trusted_proxies, watch=self._watch,
+                max_body=self._settings.max_body, folder=self._settings.data, trusted=self._settings.trusted_proxies,
+                watch=self._watch,
             )  # fmt: skip
             response, close = self._answer(exchange), False
         except Refusal as refusal:
             exchange.reason = refusal.reason
-            response, close = problem(refusal.status, refusal.detail), True
+            waits = 5 if refusal.status == 503 else None
+            response, close = problem(refusal.status, refusal.detail, retry_after=waits), True
         self._finish(exchange, response, environ.get("gunicorn.socket"), clock)
         response = self._record(exchange, response)
         self._guard.observe(exchange)

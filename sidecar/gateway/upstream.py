@@ -212,6 +212,7 @@ class Upstream:
             result = self._work_on(job)
             assert result is not None
             job.inbox.put(result)
+            del job, result  # an idle thread holds no bodies
 
     def _next(self) -> Job | None:
         """A job under way: one that was left, or the next that may start. None when the pool ends."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from sidecar.gateway.exchange import Attempt, Headers, Outcome, Response
+from sidecar.gateway.spool import Spool
 
 _NOT_SENT: Final = frozenset(
     (pycurl.E_COULDNT_CONNECT, pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_SSL_CONNECT_ERROR)
@@ -44,13 +46,19 @@ _WAITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What to send: fields include Host; `repeatable` says whether sending it twice changes nothing."""
+    """What to send: fields include Host; `repeatable` says whether sending it twice changes nothing.
+
+    `fence` is asked when the connection stands and the first byte is next: False, and nothing is sent.
+    """
 
     method: str
     target: str
     headers: Headers
     body: bytes = b""
     repeatable: bool = False
+    fence: Callable[[], bool] | None = None
+    spool: Spool | None = None
+    """The body, where it is too large for memory."""
 
 
 class Wire:
@@ -104,6 +112,7 @@ class Wire:
         finally:
             self._multi.remove_handle(self._curl)
             self._curl.reset()  # lets go of the bodies; the connection stays
+            del self._answer
 
     def _end(self) -> tuple[Attempt, Response | None]:
         took, answer = time.monotonic_ns() - self._clock, self._answer
@@ -112,6 +121,8 @@ class Wire:
             response = Response(answer.status or 0, answer.headers, b"".join(answer.chunks))
             return Attempt(self._started, took, Outcome.SUCCESS, response.status), response
         number = failed[0][1]
+        if answer.fenced:
+            return Attempt(self._started, took, Outcome.FAILURE, None, "fenced"), None
         unsent = number in _NOT_SENT or self._never_connected(number)
         outcome = Outcome.FAILURE if unsent else Outcome.UNKNOWN
         word = "connect_timeout" if unsent and number == pycurl.E_OPERATION_TIMEDOUT else _WORDS.get(number, "broken")
@@ -148,7 +159,14 @@ class Wire:
         curl.setopt(pycurl.HEADERFUNCTION, answer.header)
         curl.setopt(pycurl.WRITEFUNCTION, answer.write)
         fields = [_field(name, value) for name, value in call.headers]
-        if call.body or call.method in ("POST", "PUT", "PATCH"):
+        if call.spool is not None:
+            source = _Source(call.spool)
+            curl.setopt(pycurl.POST, 1)
+            curl.setopt(pycurl.POSTFIELDSIZE_LARGE, call.spool.size)
+            curl.setopt(pycurl.READFUNCTION, source.read)
+            curl.setopt(pycurl.SEEKFUNCTION, source.seek)
+            fields += [b"Expect:"]
+        elif call.body or call.method in ("POST", "PUT", "PATCH"):
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.POSTFIELDSIZE_LARGE, len(call.body))
             curl.setopt(pycurl.POSTFIELDS, call.body)
@@ -164,18 +182,30 @@ class Wire:
         curl.setopt(pycurl.HTTPHEADER, fields)
         if not call.repeatable:
             curl.setopt(pycurl.FRESH_CONNECT, 1)
+        if call.fence is not None:
+            curl.setopt(pycurl.PREREQFUNCTION, answer.gate(call.fence))
 
 
 class _Answer:
     """Collects an answer as libcurl hands it over; interim (1xx) answers are forgotten when the next one begins."""
 
-    __slots__ = ("chunks", "headers", "left", "status")
+    __slots__ = ("chunks", "fenced", "headers", "left", "status")
 
     def __init__(self, limit: int) -> None:
         self.status: int | None = None
         self.headers: Headers = []
         self.chunks: list[bytes] = []
         self.left = limit
+        self.fenced = False
+
+    def gate(self, fence: Callable[[], bool]) -> Callable[..., int]:
+        """libcurl's question before the first byte."""
+
+        def may(*_addresses: object) -> int:
+            self.fenced = not fence()
+            return int(pycurl.PREREQFUNC_ABORT if self.fenced else pycurl.PREREQFUNC_OK)
+
+        return may
 
     def header(self, line: bytes) -> None:
         text = line.decode("latin-1").rstrip("\r\n")
@@ -191,6 +221,26 @@ class _Answer:
             return 0  # libcurl takes it for a write error and ends the call
         self.chunks.append(chunk)
         return len(chunk)
+
+
+class _Source:
+    """A spooled body as libcurl reads it: from the start again when it has to send it on another connection."""
+
+    __slots__ = ("_at", "_spool")
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        piece = self._spool.read(self._at, size)
+        self._at += len(piece)
+        return piece
+
+    def seek(self, offset: int, _origin: int) -> int:
+        """libcurl seeks from the start only."""
+        self._at = offset
+        return int(pycurl.SEEKFUNC_OK)
 
 
 def _happened(events: int) -> int:

@@ -1,8 +1,9 @@
 """An exchange as an ECS document, and its bodies as another. Pure, and on the request path: no I/O, no waiting.
 
-Nothing secret comes out of here (`redact`). `understudy.body.{request,response}` are SHA-256 digests of the bodies as
-they are recorded, redacted and capped, so that a recorded body can be held against its event, and erased without
-breaking the journal's chain. Sizes are those of the whole body as it went over the wire.
+Nothing secret comes out of here (`redact`). `understudy.body.{request,response,before}` are SHA-256 digests of the
+bodies as they are recorded, redacted and capped (before: the record as the standby knew it before a write), so that a
+recorded body can be held against its event, and erased without breaking the journal's chain. Sizes are those of the
+whole body as it went over the wire.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _about(exchange: Exchange) -> dict[str, Any]:
 
 def _http(exchange: Exchange) -> dict[str, Any]:
     request, response = exchange.request, exchange.response
-    asked: dict[str, Any] = {"id": exchange.request_id, "method": request.method, "bytes": len(request.body)}
+    asked: dict[str, Any] = {"id": exchange.request_id, "method": request.method, "bytes": request.size}
     if mime := _mime(request.header("content-type")):
         asked["mime_type"] = mime
     if exchange.reason == CLIENT_ABORTED:
@@ -122,6 +123,8 @@ def _understudy(exchange: Exchange, digests: dict[str, str]) -> dict[str, Any]:
             document["resource"]["id"] = _clean(exchange.resource_id)
     if exchange.patient_id is not None:
         document["patient"] = {"id": _clean(exchange.patient_id)}
+    if exchange.change is not None:
+        document["change"] = {"before": exchange.change[0], "after": exchange.change[1]}
     if digests:
         document["body"] = digests
     return document
@@ -150,6 +153,10 @@ def _bodies(exchange: Exchange, redactor: Redactor, cap: int) -> dict[str, str]:
             text = redactor.body(message.body, encoding, cap, request=side == "request")
             if text is not None:
                 found[side] = text
+    if exchange.before is not None:
+        text = redactor.body(exchange.before.encode(), None, cap, request=False)
+        if text is not None:
+            found["before"] = text
     return found
 
 

@@ -6,7 +6,7 @@ signature vouches for every statement that is kept. What is said:
 
 - `heads`: {segment: {"sequence", "hash"}} of segments that grew;
 - `dropped`: {segment: why} of segments that retention removed;
-- `erased`: {segment: [sequence, …]} of lines whose bodies were erased, with `by` and `reason`;
+- `erased`: {segment: [[first, last], …]} of lines whose bodies were erased (sequences), with `by` and `reason`;
 - `next`: the public key that signs from here on (a rotation, told by the key before);
 - `from`: the number of the oldest statement that is kept. Those before it are about segments that are gone.
 """
@@ -84,8 +84,9 @@ class Told:
         for segment, head in said.get("heads", {}).items():
             self.points.setdefault(segment, {})[head["sequence"]] = head["hash"]
         self.dropped.update(said.get("dropped", {}))
-        for segment, sequences in said.get("erased", {}).items():
-            self.erased.setdefault(segment, set()).update(sequences)
+        for segment, runs in said.get("erased", {}).items():
+            for first, last in runs:
+                self.erased.setdefault(segment, set()).update(range(first, last + 1))
         self.statements.append(statement)
 
     def vouch(self, trusted: str | None) -> None:

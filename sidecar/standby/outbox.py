@@ -155,8 +155,10 @@ class Snapshot:
 class Outbox:
     """One per process. Looks are from memory until something changes: a number in a shared file says so."""
 
-    def __init__(self, contract: Contract, engine: Engine, shared: Path | None) -> None:
+    def __init__(self, contract: Contract, engine: Engine, shared: Path | None, *, go_on: bool = False) -> None:
+        """`go_on`: while the database is away, `last_seen` tells what was seen of it last."""
         self._contract = contract
+        self._go_on = go_on
         self._reader = engine.execution_options(writes=False)
         self._lock = threading.Lock()
         self._latest = Snapshot()
@@ -188,6 +190,11 @@ class Outbox:
             if fresh.version >= self._latest.version:
                 self._latest = fresh
         return fresh
+
+    def last_seen(self) -> Snapshot | None:
+        """What was unsettled a moment before the database went away: only to tell where nothing was. None where that
+        is not to be relied on."""
+        return self._latest if self._go_on and self._latest.version >= 0 else None
 
     def owned(self) -> frozenset[str]:
         """The resources that were promoted; while the database is away, as when it was last asked. Raises

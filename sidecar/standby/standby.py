@@ -63,7 +63,7 @@ class Standby:
         self._settings = settings
         self._callers = Callers(engine)
         self._shared = settings.data / "outbox.version" if settings.database is None else None
-        self.outbox = Outbox(contract, engine, self._shared)
+        self.outbox = Outbox(contract, engine, self._shared, go_on=settings.database_lost == "pass")
         self.seal = cache(lambda: Seal(settings.seal_key_file))
         self._patience = int(settings.upstream_timeout * 1e9), int(settings.late_effect * 1e9)
         self.intents = Intents(
@@ -139,7 +139,7 @@ class Standby:
     def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
         """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
         content = hash((response.status, response.body, request.body))
-        if self._just_learned((request.target, user), content, t0):
+        if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         self._later(lambda: self._learn(match, request, response, user, t0, compare))
@@ -186,6 +186,7 @@ class Standby:
                 work()
             except Exception:
                 log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            del work  # an idle thread holds no bodies
 
     def _learn(
         self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
@@ -257,10 +258,13 @@ class Standby:
 
     def is_waiting(self, kind: str | None) -> bool:
         """Whether writes to the resource are not settled, as far as this process knows."""
+        if kind is None:
+            return False
         try:
-            return kind is not None and kind in self.outbox.snapshot().pending
+            seen: Snapshot | None = self.outbox.snapshot()
         except SQLAlchemyError:
-            return True
+            seen = self.outbox.last_seen()
+        return seen is None or kind in seen.pending
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""
@@ -276,7 +280,13 @@ class Standby:
             return None
         if endpoint.action not in (Action.LIST, Action.READ) or response.status not in (200, 404):
             return None
-        view = self.outbox.snapshot()
+        try:
+            view = self.outbox.snapshot()
+        except SQLAlchemyError:
+            seen = self.outbox.last_seen()
+            if seen is None or seen.touches(endpoint.resource):
+                raise
+            return None
         if not view.touches(endpoint.resource):
             return None
         with self._reader.connect() as connection, connection.begin():
@@ -328,7 +338,9 @@ class Standby:
                 connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
             )
             rows = connection.execute(select(collections)).all()
-        since = self._verified_since
+        if self._shared is None:
+            self.outbox.snapshot()  # so that what was last seen is never old, should the database go away
+        since = self.intents.verified_since = self._verified_since
         self._ready = frozenset(row.type for row in rows if row.complete and row.stamp >= since)
         if time.monotonic() - self._expired > 5:
             self._expired = time.monotonic()
@@ -355,7 +367,7 @@ class Standby:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
         log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
-        at = stamp()
+        at = self.intents.verified_since = stamp()
         try:
             self._keep_gap(at)
         except SQLAlchemyError:
@@ -364,7 +376,7 @@ class Standby:
     def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
             bump(connection, knowledge.VERIFIED_SINCE, at)
-        self._verified_since = at
+        self._verified_since = self.intents.verified_since = at
 
     def completeness(self) -> dict[str, dict[str, Any]]:
         """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from alerts import openslo
-from alerts.counts import MONTH, SECOND, Rollups, ask, tally
+from alerts.counts import SECOND, ask, limits_of, tally
 from alerts.evaluate import Evaluation, conditions, levels
 from alerts.policy import Rule
+from alerts.rollups import MONTH, Rollups
 from sidecar.contract import Contract
 from sidecar.record.event import nanoseconds
 from sidecar.record.stores import EventStore, Filter, StoreUnavailable
@@ -20,7 +22,7 @@ from tests.contracts.event_store import NOON
 
 ENDPOINTS = [endpoint.name for endpoint in Contract.load("hosp").endpoints.values()]
 PROMISES = openslo.load("hosp", ENDPOINTS)
-LIMITS = {promise.within for promise in PROMISES}
+LIMITS = limits_of(PROMISES)
 NOW = NOON // SECOND
 
 
@@ -33,18 +35,19 @@ def store(tmp_path: Path) -> Iterator[EventStore]:
 
 
 class Asked:
-    """The store, with a note of what it was asked, and a switch that turns it off."""
+    """The store, with a note of what it had to look at events for, and a switch that turns it off."""
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
         self.since: list[int] = []
         self.away = False
 
-    def count(self, where: Filter, *given: object) -> object:
+    def count(self, where: Filter, interval: int | None = None, by: Sequence[str] = ()) -> object:
         if self.away:
             raise StoreUnavailable("away")
-        self.since.append(where.since or 0)
-        return self._store.count(where, *given)  # type: ignore[arg-type]
+        if by:
+            self.since.append(where.since or 0)
+        return self._store.count(where, interval, by)
 
 
 @pytest.mark.parametrize(
@@ -104,21 +107,80 @@ def _seconds(event: dict) -> int:
     return nanoseconds(event["@timestamp"]) // SECOND
 
 
-def test_only_what_is_new_is_asked_for(store: EventStore) -> None:
-    asked = Asked(store)
-    rollups = Rollups(asked, {None}, MONTH)  # type: ignore[arg-type]
-    rollups.refresh(NOW)
-    assert min(asked.since) <= (NOW - MONTH) * SECOND
-    asked.since.clear()
-    rollups.refresh(NOW + 15)
-    assert min(asked.since) >= (NOW - 960) * SECOND
+def total(rollups: Rollups, now: int, span: int) -> int | None:
+    cube = rollups.spans(now, [span])[span]
+    return None if cube is None else tally(cube, PROMISES[0]).total
+
+
+def fill(store: EventStore, hours: int) -> None:
+    """An event every ten minutes for so many hours before NOON."""
+    store.append([exchange(n, NOON - n * 600 * SECOND - 1) for n in range(hours * 6)])
+
+
+def test_only_what_is_new_is_asked_for_also_after_a_restart(store: EventStore, tmp_path: Path) -> None:
+    fill(store, 48)
+    kept = tmp_path / "rollups.db"
+    for again in (False, True):
+        asked = Asked(store)
+        rollups = Rollups(asked, (), MONTH, kept)  # type: ignore[arg-type]
+        rollups.refresh(NOW)
+        assert min(asked.since) == (NOON - 3600 * SECOND if again else NOON - 48 * 3600 * SECOND)
+        assert [total(rollups, NOW, span) for span in (3600, 86400, MONTH)] == [6, 144, 288]
+        asked.since.clear()
+        rollups.refresh(NOW + 15)
+        assert min(asked.since) >= (NOW - 180) * SECOND
+        rollups.close()
     asked.away = True
     with pytest.raises(StoreUnavailable):
         rollups.refresh(NOW + 30)
-    asked.away = False
-    asked.since.clear()
-    rollups.refresh(NOW + 600)
-    assert min(asked.since) <= (NOW - 880) * SECOND, "what was missed is asked for"
+
+
+def test_a_late_event_is_counted_at_the_next_look_and_only_its_block_again(store: EventStore, tmp_path: Path) -> None:
+    fill(store, 48)
+    asked = Asked(store)
+    rollups = Rollups(asked, (), MONTH, tmp_path / "rollups.db")  # type: ignore[arg-type]
+    rollups.refresh(NOW)
+    for number, hours_ago in ((1, 20), (2, 400), (3, 0.5)):
+        asked.since.clear()
+        store.append([exchange(1000 + number, NOON - int(hours_ago * 3600) * SECOND + 1)])
+        rollups.refresh(NOW + 15 * number)
+        assert total(rollups, NOW + 15 * number, MONTH) == 288 + number
+        old = {since for since in asked.since if since < NOON - 3600 * SECOND}
+        assert len(old) == (hours_ago >= 1)
+
+
+def test_dropped_days_are_no_longer_counted(store: EventStore, tmp_path: Path) -> None:
+    fill(store, 48)
+    rollups = Rollups(store, (), MONTH, tmp_path / "rollups.db")
+    rollups.refresh(NOW)
+    assert list(store.drop_before(NOON - 12 * 3600 * SECOND, 0))
+    rollups.refresh(NOW + 15)
+    assert total(rollups, NOW, MONTH) == 72
+
+
+def test_what_is_not_counted_yet_is_unknown_and_the_newest_is_counted_first(store: EventStore) -> None:
+    fill(store, 48)
+    rollups = Rollups(store, (), MONTH)
+    rollups.refresh(NOW, 0)
+    assert (total(rollups, NOW, 3600), total(rollups, NOW, MONTH)) == (6, None)
+    for step in range(48):
+        rollups.refresh(NOW + step, 0)
+    assert total(rollups, NOW + step, MONTH) == 288
+
+
+@pytest.mark.parametrize("how", ["no database", "no folder", "full"])
+def test_counts_that_cannot_be_kept_are_right_all_the_same(store: EventStore, tmp_path: Path, how: str) -> None:
+    fill(store, 48)
+    path = tmp_path / "away" / "rollups.db" if how == "no folder" else tmp_path / "rollups.db"
+    if how == "no database":
+        path.write_text("no database" * 100)
+    rollups = Rollups(store, (), MONTH, path)
+    if how == "full":
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TRIGGER full BEFORE INSERT ON blocks BEGIN SELECT RAISE(FAIL, 'full'); END")
+        connection.close()
+    rollups.refresh(NOW)
+    assert [total(rollups, NOW, span) for span in (3600, 86400, MONTH)] == [6, 144, 288]
 
 
 def test_conditions_of_a_burning_hour(store: EventStore) -> None:
@@ -153,7 +215,7 @@ def test_silence_and_a_store_that_is_away(store: EventStore) -> None:
 
 def test_a_short_period_has_buckets_to_match(store: EventStore) -> None:
     """A demo's period of some hours: windows of seconds are told apart."""
-    rollups = Rollups(store, {None}, 10 * 3600)
+    rollups = Rollups(store, (), 10 * 3600)
     store.append([exchange(n, NOON - n * SECOND) for n in range(1, 60)])
     rollups.refresh(NOW)
     found = rollups.spans(NOW, [5, 50])

@@ -49,6 +49,6 @@ def test_the_labels_and_what_is_left_out(tmp_path: Path) -> None:
     write(out)
     assert out.read_text().startswith("# Not here, since the metrics cannot tell: in-time.")
     assert CliRunner().invoke(slo, ["rules"], obj=SETTINGS).output == out.read_text()
-    records, alerts = (group["rules"] for group in yaml.safe_load(out.read_text())["groups"])
+    records, alerts, _conditions = (group["rules"] for group in yaml.safe_load(out.read_text())["groups"])
     assert {tuple(each["labels"]) for each in records} == {("slo", "objective", "view", "endpoint", "window")}
     assert {each["labels"]["severity"] for each in alerts} == {"page", "ticket"}

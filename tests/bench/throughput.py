@@ -100,12 +100,12 @@ def memory(sidecar: Sidecar) -> None:
     done = 0.0
     print(f"{'requests':>12}{'MiB':>8}")
     while done < REQUESTS:
-        print(f"{done:>12.0f}{_resident(sidecar):>8.0f}", flush=True)
+        print(f"{done:>12.0f}{resident(sidecar):>8.0f}", flush=True)
         done += wrk(sidecar.port, 16, 10)[0] * 10
-    print(f"{done:>12.0f}{_resident(sidecar):>8.0f}", flush=True)
+    print(f"{done:>12.0f}{resident(sidecar):>8.0f}", flush=True)
 
 
-def _resident(sidecar: Sidecar) -> float:
+def resident(sidecar: Sidecar) -> float:
     """MiB that are private to the processes (Pss: what they share counts once)."""
     total = 0
     for pid in [sidecar.process.pid, *children(sidecar)]:

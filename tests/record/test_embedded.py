@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.record.stores import EventStore, Filter, StoreUnavailable
 from sidecar.record.stores.embedded import EmbeddedStore
-from tests.contracts.event_store import HOUR, EventStoreContract, event, everything, name
+from tests.contracts.event_store import HOUR, NOON, EventStoreContract, event, everything, name
 
 
 @pytest.fixture
@@ -111,4 +111,22 @@ def test_a_store_made_before_what_the_upstream_gave_is_widened(path: Path) -> No
     store.install()
     counted = store.count(Filter(), None, ["understudy.upstream_outcome"])
     assert {bucket.group[0]: bucket.count for bucket in counted} == {"": 1, "success": 1}
+    store.close()
+
+
+def test_a_store_made_before_volumes_were_kept_counts_the_same(path: Path) -> None:
+    store = EmbeddedStore(path)
+    store.install()
+    store.append([event(n, NOON + n * HOUR // 2) for n in range(4)])
+    where = Filter(since=NOON, until=NOON + 4 * HOUR)
+    with sqlite3.connect(path) as connection:
+        for trigger in ("volumes_added", "volumes_dropped"):
+            connection.execute(f"DROP TRIGGER {trigger}")
+        connection.execute("DROP TABLE volumes")
+    connection.close()
+    before = store.count(where, HOUR)
+    store.install()
+    store.append([event(9, NOON)])
+    assert [each.count for each in before] == [2, 2]
+    assert [each.count for each in store.count(where, HOUR)] == [3, 2]
     store.close()

@@ -16,12 +16,14 @@ from typing import Any, Final
 from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError, Elasticsearch, UnsupportedProductError
 
-from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Page, Rejected, StoreUnavailable
+from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
 from sidecar.record.stores.query import bucket, decode, encode, milliseconds, percentile_aggregation, query, values
-from sidecar.record.stores.schema import BODIES, CHECKPOINTS, EXCHANGES, daily, day_end, template
+from sidecar.record.stores.schema import BODIES, CHECKPOINTS, DAY, EXCHANGES, HELD, HOLDS, daily, day_end, template
 
 PAGE: Final = 1000
-"""Buckets, or checkpoints, asked for at a time."""
+"""Checkpoints asked for at a time."""
+BUCKETS: Final = 10_000
+"""Buckets of a count asked for at a time; a cluster's own limit is 65,536."""
 _PRESENT: Final = 409
 _DOCUMENT_AT_FAULT: Final = (400, 413)
 _CLUSTER_AT_FAULT: Final = frozenset({"validation_exception", "index_closed_exception", "cluster_block_exception"})
@@ -69,15 +71,18 @@ class ElasticStore:
         try:
             with _asking():
                 offered = self._put_lifecycles()
-                for name in (EXCHANGES, BODIES, CHECKPOINTS):
+                for name in (EXCHANGES, BODIES, CHECKPOINTS, HOLDS):
                     self._client.indices.put_index_template(**template(name, offered))
         except Refused as error:
             raise StoreUnavailable(f"cannot install the templates: {error}") from error
 
     def _put_lifecycles(self) -> bool:
         """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""
+        held = bool(self.holds())
         for name, age in self._retention.items():
-            phases = {"delete": {"min_age": f"{max(1, int(age))}s", "actions": {"delete": {}}}}
+            phases: dict[str, Any] = {"delete": {"min_age": f"{max(1, int(age))}s", "actions": {"delete": {}}}}
+            if held:  # the cluster would drop whole days; `drop_before` keeps what is held
+                phases = {}
             try:
                 self._client.ilm.put_lifecycle(name=name, policy={"phases": phases})
             except ApiError as error:
@@ -147,6 +152,8 @@ class ElasticStore:
         inner = percentile_aggregation(percentiles)
         if interval is None and not by:
             return self._total(where, inner)
+        if interval is not None and _few(where, interval) and not by and not percentiles:
+            return self._histogram(where, interval)
         sources: list[Mapping[str, Any]] = [
             {str(i): {"terms": {"field": field, "missing_bucket": True}}} for i, field in enumerate(by)
         ]
@@ -164,13 +171,23 @@ class ElasticStore:
         count = answer["hits"]["total"]["value"]
         return [Bucket(where.since or 0, (), count, values(answer.get("aggregations", {})))] if count else []
 
+    def _histogram(self, where: Filter, interval: int) -> Sequence[Bucket]:
+        """Of a span of time alone Elasticsearch reads the answer off its index, whatever the number of events."""
+        fixed = {"field": "@timestamp", "fixed_interval": milliseconds(interval), "min_doc_count": 1}
+        with _asking():
+            answer = self._client.search(
+                **_EVERY_SHARD, index=EXCHANGES, query=query(where), size=0, aggs={"buckets": {"date_histogram": fixed}}
+            )
+        found = answer.get("aggregations", {}).get("buckets", {}).get("buckets", [])
+        return [Bucket(int(each["key"]) * 1_000_000, (), each["doc_count"]) for each in found]
+
     def _composite(
         self, where: Filter, sources: Sequence[Mapping[str, Any]], inner: Mapping[str, Any]
     ) -> Iterator[Mapping[str, Any]]:
         """All buckets, a page at a time: Elasticsearch counts, nothing is pulled to be counted here."""
         after: Mapping[str, Any] | None = None
         while True:
-            composite = {"size": PAGE, "sources": sources, **({"after": after} if after else {})}
+            composite = {"size": BUCKETS, "sources": sources, **({"after": after} if after else {})}
             aggregation = {"buckets": {"composite": composite, **({"aggs": inner} if inner else {})}}
             with _asking():
                 answer = self._client.search(
@@ -199,14 +216,96 @@ class ElasticStore:
 
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
         dropped: list[str] = []
+        holds = self.holds()
         with _asking():
             for name, before in ((EXCHANGES, events_before), (BODIES, bodies_before)):
                 for index in sorted(self._client.indices.get_alias(index=f"{name}-*")):
                     end = day_end(name, index)
                     if end is not None and end <= before:
+                        self._keep_held(name, index, end, holds)
                         self._client.indices.delete(index=index, ignore_unavailable=True)
                         dropped.append(index)
+            self._let_go(holds)
         return dropped
+
+    def _keep_held(self, name: str, index: str, end: int, holds: Sequence[Hold]) -> None:
+        """Copies what is held out of a day that is about to be dropped."""
+        if not holds:
+            return
+        day = Filter(since=end - DAY, until=end)
+        chosen = {"bool": {"filter": [query(day), _any_of(holds)]}}
+        for hits in self._pages(EXCHANGES, chosen):
+            ids = [hit["_id"] for hit in hits]
+            if name == BODIES:
+                hits = self._hits(index, {"ids": {"values": ids}}, len(ids))
+            lines: list[Mapping[str, Any]] = []
+            for hit in hits:
+                lines += [{"create": {"_index": f"{name}{HELD}", "_id": hit["_id"]}}, hit["_source"]]
+            self._copied(lines)
+
+    def _copied(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        if not lines:
+            return
+        answer = self._client.bulk(operations=lines, refresh=True)
+        statuses = [item["create"]["status"] for item in answer["items"]]
+        if any(status >= 300 and status != _PRESENT for status in statuses):
+            raise StoreUnavailable("what is held could not be copied: the day is not dropped")
+
+    def _let_go(self, holds: Sequence[Hold]) -> None:
+        """Removes copies that no hold matches any more. A body goes with its event."""
+        gone = {"bool": {"must_not": [_any_of(holds)]}} if holds else {"match_all": {}}
+        for hits in list(self._pages(f"{EXCHANGES}{HELD}", gone)):
+            ids = [hit["_id"] for hit in hits]
+            self._delete([(f"{name}{HELD}", ident) for name in (EXCHANGES, BODIES) for ident in ids])
+
+    def _pages(self, index: str, wanted: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
+        after = None
+        while hits := self._hits(index, wanted, PAGE, [{"event.id": "asc"}], after):
+            yield hits
+            after = hits[-1]["sort"]
+
+    def _hits(
+        self, index: str, wanted: Mapping[str, Any], size: int, sort: Any = None, after: Any = None
+    ) -> Sequence[Mapping[str, Any]]:
+        answer = self._client.search(
+            **_EVERY_SHARD, index=index, query=wanted, size=size, sort=sort, search_after=after
+        )
+        hits: Sequence[Mapping[str, Any]] = answer["hits"]["hits"]
+        return hits
+
+    def _delete(self, places: Sequence[tuple[str, str]]) -> int:
+        if not places:
+            return 0
+        lines = [{"delete": {"_index": index, "_id": ident}} for index, ident in places]
+        answer = self._client.bulk(operations=lines, refresh=self._refresh)
+        statuses = [item["delete"]["status"] for item in answer["items"]]
+        if any(status >= 300 and status != 404 for status in statuses):
+            raise StoreUnavailable("not all could be removed")
+        return sum(status < 300 for status in statuses)
+
+    def erase(self, event_ids: Sequence[str]) -> int:
+        erased = 0
+        with _asking():
+            for start in range(0, len(event_ids), PAGE):
+                wanted = {"ids": {"values": list(event_ids[start : start + PAGE])}}
+                hits = self._hits(f"{BODIES}-*", wanted, 2 * PAGE)
+                erased += self._delete([(hit["_index"], hit["_id"]) for hit in hits])
+        return erased
+
+    def hold(self, hold: Hold) -> None:
+        with _asking():
+            self._client.index(index=HOLDS, id=hold.id, document=dict(vars(hold)), refresh=True)
+            self._put_lifecycles()
+
+    def release(self, ident: str) -> None:
+        with _asking():
+            self._client.options(ignore_status=404).delete(index=HOLDS, id=ident, refresh=True)
+            self._put_lifecycles()
+
+    def holds(self) -> Sequence[Hold]:
+        with _asking():
+            found = [Hold(**hit["_source"]) for hit in self._hits(HOLDS, {"match_all": {}}, PAGE)]
+        return sorted(found, key=lambda hold: (hold.at, hold.id))
 
     def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
         with _asking():
@@ -234,6 +333,14 @@ class ElasticStore:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _few(where: Filter, interval: int) -> bool:
+    return where.since is not None and where.until is not None and (where.until - where.since) // interval < BUCKETS
+
+
+def _any_of(holds: Sequence[Hold]) -> Mapping[str, Any]:
+    return {"bool": {"should": [query(hold.where) for hold in holds], "minimum_should_match": 1}}
 
 
 _EVERY_SHARD: Final[dict[str, Any]] = {
