@@ -219,6 +219,24 @@ def test_a_file_made_before_messages_is_widened(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_what_was_told_long_ago_is_forgotten_and_what_waits_never(engine: Engine) -> None:
+    clock = Clock()
+    state, queue = Alerts(engine, clock), Queue(engine, ["webhook", "slack"], clock)
+    see(state, queue, BURN)
+    with receiver() as mine:
+        channel = Webhook(mine.url, "")
+        for delivery in queue.due("webhook"):
+            queue.mark(delivery, *channel.send(delivery))
+        for delivery in queue.due("slack"):
+            queue.mark(delivery, Told.RETRY, "503")
+        queue.forget(clock.now)
+        assert len(state.deliveries()) == 2
+        clock.now += 60 * SECOND
+        queue.forget(clock.now)
+        assert [row["channel"] for row in state.deliveries()] == ["slack"]
+        assert [each.key for each in queue.due()] == [f"slack:{BURN.key}-1-firing"]
+
+
 class Sight:
     """What an evaluator sees."""
 
@@ -341,22 +359,34 @@ def test_killed_while_firing_it_tells_nothing_twice_and_loses_nothing(tmp_path: 
         with Failing(store):
             with evaluator(tmp_path / "data", slos, **given) as process:
                 until(lambda: mine.statuses("ErrorBudgetBurn", "page"), 30, "a page")
-                time.sleep(2)
+                until(lambda: incidents(pager) and slack.got, 30, "the same on the other channels")
                 _kill(process)
-            before = mine.keys
+            before, open_ = mine.keys, under_way(tmp_path / "data")
             with evaluator(tmp_path / "data", slos, **given) as process:
                 time.sleep(9)  # longer than the dead one's lease
                 _kill(process)
+            open_ += under_way(tmp_path / "data")
         with evaluator(tmp_path / "data", slos, **given):
             until(lambda: mine.statuses("ErrorBudgetBurn", "page")[-1] == "resolved", 40, "the page is resolved")
             until(lambda: incidents(pager) and incidents(pager) <= resolved(pager), 20, "PagerDuty's incident too")
             until(lambda: len(slack.got) >= 2, 20, "Slack's messages")
     assert before
     assert set(before) <= set(mine.keys)
-    for channel, said in ((mine, mine.keys), (pager, _bodies(pager)), (slack, _bodies(slack))):
-        assert len(said) == len(set(said)), f"{channel.name} was told twice"
+    triggers = [body for body in _bodies(pager) if "trigger" in body]
+    for channel, said in ((mine, mine.keys), (pager, triggers), (slack, _bodies(slack))):
+        twice = len(said) - len(set(said))
+        # Only what was taken and not yet marked when the sender died may come again.
+        assert twice <= sum(key.startswith(channel.name) for key in open_), f"{channel.name} was told twice"
         assert channel.misshapen == []
     store.close()
+
+
+def under_way(data: Path) -> list[str]:
+    """The keys of messages that were not marked as taken when the sender died."""
+    engine = open_alerts(Settings(data=data))
+    rows = Alerts(engine).deliveries(10_000)
+    engine.dispose()
+    return sorted({row["message"] for row in rows if row["state"] == Told.RETRY and row["message"]})
 
 
 def incidents(pager: Receiver) -> set[str]:
