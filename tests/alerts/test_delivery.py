@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
 
 from alerts.deliver import Deliverer
 from alerts.grouping import ALONE, Grouping
@@ -25,12 +25,13 @@ from alerts.notify import Slack, Webhook
 from alerts.openslo import locate
 from alerts.queue import Queue, Route, Told
 from alerts.state import Alerts
-from alerts.tables import SCHEMA, open_alerts
+from alerts.tables import SCHEMA, alerts, deliveries, messages, open_alerts
 from sidecar.database import open_file
 from sidecar.record.stores.embedded import EmbeddedStore
 from sidecar.settings import Settings
 from tests.alerts.receivers import CLOSED, Receiver, heart, receiver
 from tests.alerts.recorded import exchange
+from tests.postgres import cluster
 from tests.stack import free_port, until
 
 GROUPING = Grouping()
@@ -235,6 +236,18 @@ def test_what_was_told_long_ago_is_forgotten_and_what_waits_never(engine: Engine
         queue.forget(clock.now)
         assert [row["channel"] for row in state.deliveries()] == ["slack"]
         assert [each.key for each in queue.due()] == [f"slack:{BURN.key}-1-firing"]
+
+
+@pytest.mark.postgresql
+def test_postgresql_keeps_groups_as_the_file_does(tmp_path: Path) -> None:
+    with cluster() as url:
+        engine = open_alerts(Settings(data=tmp_path, database=url))
+        test_an_outage_is_one_message_for_each_severity(engine)
+        for table in (alerts, deliveries, messages):
+            with engine.begin() as connection:
+                connection.execute(delete(table))
+        test_what_was_told_long_ago_is_forgotten_and_what_waits_never(engine)
+        engine.dispose()
 
 
 class Sight:
