@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check screenshots bench bench-dashboard bench-scale bench-week torture partitions rolling secrets \
+.PHONY: venv demo test check screenshots bench bench-hung bench-dashboard bench-scale bench-week torture partitions rolling secrets \
 	door outage clean
 
 venv: $(VENV)/.done
@@ -38,7 +38,10 @@ bench-dashboard: venv
 	$(BIN)/python -m tests.bench.dashboard --store elasticsearch
 
 bench: venv
-	$(BIN)/python -m tests.bench.throughput
+	$(BIN)/python -m tests.bench.throughput --readme README.md
+
+bench-hung: venv
+	$(BIN)/python -m tests.bench.hung --readme README.md
 
 # README's capacity section and its plots.
 bench-scale: venv

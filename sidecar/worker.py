@@ -3,18 +3,25 @@
 What gunicorn 27 does itself: requests under way are finished, and a request that comes on a kept-alive connection
 within two seconds is answered with `Connection: close`. What is added: connections that wait to be accepted are taken
 before the socket is closed, it is closed at once and not after the last request, and a connection that has never sent
-anything is given no longer than a kept-alive one.
+anything is given no longer than a kept-alive one. And who opens many connections at once has them spread over all
+workers, not all at the one that woke first.
 """
 
 from __future__ import annotations
 
 import socket
-from typing import Final
+import time
+from typing import Any, Final
 
 from gunicorn.workers.gthread import ThreadWorker
 
 SWEEP: Final = 1000
 """Connections taken at the end, at most: another process may go on serving the same socket."""
+
+HANDFUL: Final = 4
+"""Connections above which a worker pauses after each new one, so that its siblings get the next."""
+BREATH: Final = 0.0005
+"""Seconds of that pause."""
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -33,6 +40,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             for listener in self.sockets:
                 listener.close()
             self.sockets = []
+
+    def accept(self, listener: Any) -> None:
+        super().accept(listener)
+        if self.alive and self.nr_conns > HANDFUL:
+            time.sleep(BREATH)
 
     def _sweep(self, listener: socket.socket) -> None:
         for _ in range(SWEEP):

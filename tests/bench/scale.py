@@ -33,7 +33,8 @@ from sidecar.record.stores.embedded import EmbeddedStore
 from sidecar.settings import Settings
 from sidecar.standby.store import records
 from tests.bench.plots import draw
-from tests.bench.throughput import NOTE, nginx, resident, wrk
+from tests.bench.throughput import resident
+from tests.bench.wrk import ANSWER, nginx, wrk
 from tests.dashboard import seed
 from tests.postgres import cluster
 from tests.stack import Sidecar
@@ -50,7 +51,7 @@ def fleet() -> list[dict[str, float]]:
     """Each with the same number of connections in all; the median of the rounds."""
     found = []
     with ExitStack() as stack:
-        upstream = stack.enter_context(nginx(f"default_type application/json; return 200 '{NOTE}';"))
+        upstream = stack.enter_context(nginx(ANSWER))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         shared = {
             "database": stack.enter_context(cluster()), "seal_key": str(folder / "key"), "workers": "1",
@@ -73,17 +74,9 @@ def _together(ports: list[int]) -> dict[str, float]:
     with ThreadPoolExecutor(len(ports)) as pool:
         for _ in range(ROUNDS):
             results = list(pool.map(lambda port: wrk(port, CONNECTIONS // len(ports), SECONDS), ports))
-            rounds.append((sum(rate for rate, _, _ in results), max(_ms(p99) for _, _, p99 in results)))
+            rounds.append((sum(run.rate for run in results), max(run.p99 for run in results)))
     rate, p99 = sorted(rounds)[ROUNDS // 2]
     return {"rate": rate, "p99_ms": p99}
-
-
-def _ms(said: str) -> float:
-    """wrk's `12.30ms`, `1.20s`, `850.00us` → ms."""
-    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
-        if said.endswith(unit):
-            return float(said.removesuffix(unit)) * factor
-    raise ValueError(said)
 
 
 def events(most: int) -> list[dict[str, float]]:
@@ -129,11 +122,11 @@ def space() -> dict[str, float]:
     """Bytes of journal and event store for an exchange; MiB of memory and disk for RECORDS records more."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        upstream = stack.enter_context(nginx(f"default_type application/json; return 200 '{NOTE}';"))
+        upstream = stack.enter_context(nginx(ANSWER))
         with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data") as one:
             done = 0.0
             while done < EXCHANGES:
-                done += wrk(one.port, CONNECTIONS, SECONDS)[0] * SECONDS
+                done += wrk(one.port, CONNECTIONS, SECONDS).rate * SECONDS
             journal = sum(path.stat().st_size for path in (folder / "data" / "journal").iterdir())
             lines = len(one.journal())
         hosp = stack.enter_context(Simulator("calm"))
