@@ -7,8 +7,8 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-week torture partitions \
-	rolling secrets door outage clean
+.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-verify bench-week torture \
+	partitions rolling secrets door outage clean
 
 venv: $(VENV)/.done
 
@@ -51,6 +51,9 @@ bench-hung: venv
 # README's capacity section and its plots.
 bench-scale: venv
 	$(BIN)/python -m tests.bench.scale --readme README.md
+
+bench-verify: venv
+	$(BIN)/python -m tests.bench.verify
 
 bench-week: venv
 	$(BIN)/python -m tests.bench.week --readme README.md
