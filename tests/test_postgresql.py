@@ -124,7 +124,8 @@ def test_without_its_database_a_sidecar_passes_traffic_and_says_so(upstream: Ups
     server = Server(where)
     server.make()
     server.start()
-    shared = {"database": server.url, "seal_key": str(tmp_path / "seal-key"), "workers": "1", "upstream_timeout": "5s"}
+    shared = {"database": server.url, "seal_key": str(tmp_path / "seal-key"), "workers": "1"}
+    shared |= {"upstream_timeout": "5s", "database_lost": "pass"}
     try:
         with Sidecar(upstream.url, tmp_path / "one", **shared) as one:
             for path in ("/notes", "/patients", "/staffs/me"):
@@ -149,3 +150,27 @@ def test_without_its_database_a_sidecar_passes_traffic_and_says_so(upstream: Ups
         server.stop()
         server.remove()
     assert [seen.method for seen in upstream.seen("/notes")].count("POST") == 1
+
+
+def test_a_sidecar_whose_shared_database_is_away_asks_for_nobody(upstream: Upstream, tmp_path: Path) -> None:
+    """Another may have the database, and accept what this one cannot know of."""
+    where = programs()
+    assert where is not None
+    server = Server(where)
+    server.make()
+    server.start()
+    shared = {"database": server.url, "seal_key": str(tmp_path / "seal-key"), "workers": "1"}
+    try:
+        with Sidecar(upstream.url, tmp_path / "one", **shared) as one:
+            assert one.ask("GET", "/notes", HOLT).status == 200
+            server.stop()
+            until(lambda: one.plane("GET", "/healthz").status == 503, 10, "the balancer turns away")
+            assert one.ask("GET", "/notes", HOLT).status == 503
+            assert one.ask("POST", "/notes", HOLT, {"title": "Kept out"}).status == 503
+            server.start()
+            until(one.healthy, 20, "healthy again")
+            until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 10, "served again")
+    finally:
+        server.stop()
+        server.remove()
+    assert [seen.method for seen in upstream.seen("/notes")].count("POST") == 0
