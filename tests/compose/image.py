@@ -5,8 +5,8 @@
     --skip-build       only run what was built before
 
 Where nothing can be pulled a base is made by hand: `debootstrap --variant=minbase --include=python3,python3-venv
-bookworm base`, then `tar -C base -c . | docker import - base:bookworm`. Wheels are made here and copied in, so that the
-build needs no network. The containers share one network namespace that leads nowhere: an engine without bridges will do.
+bookworm base`, then `tar -C base -c . | docker import - base:bookworm`. Wheels are made here and copied in: the build
+needs no network. The containers share one network namespace that leads nowhere: an engine without bridges will do.
 """
 
 from __future__ import annotations

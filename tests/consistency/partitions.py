@@ -85,7 +85,7 @@ def site(folder: Path) -> Iterator[Site]:
             for n in ("one", "two")
         )
         ways = [f"{sidecar.host}:{sidecar.port}/{sidecar.control}" for sidecar in (one, two)]
-        front = stack.enter_context(Front("haproxy", "inline", one, folder / "front", ways))
+        front = stack.enter_context(Front("haproxy", "inline", one, folder / "front", servers=ways))
         assert one.cli("backfill").returncode == 0
         yield Site(hosts, hosp, (one, two), primary, replica, front)
 
