@@ -229,6 +229,12 @@ class Settings:
         "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
     )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
+    encryption_keys: Path | None = setting(
+        None,
+        Path,
+        "Keys that encrypt bodies and the standby's copy, one a line, made on first use; unset: in the clear.",
+    )
+    encryption_key_command: str | None = setting(None, text, "A command that prints these keys instead.")
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting(

@@ -34,7 +34,8 @@ from sidecar.record.stores.embedded import EmbeddedStore
 from sidecar.settings import Settings
 from sidecar.standby.store import records
 from tests.bench.plots import draw
-from tests.bench.throughput import NOTE, nginx, resident, wrk
+from tests.bench.throughput import resident
+from tests.bench.wrk import ANSWER, nginx, wrk
 from tests.dashboard import seed
 from tests.postgres import cluster
 from tests.stack import Sidecar
@@ -52,7 +53,7 @@ def fleet() -> list[dict[str, float]]:
     SQLite. CPU time is the sidecars' and the database's: unlike the rate it hardly depends on what else runs here."""
     found = []
     with ExitStack() as stack:
-        upstream = stack.enter_context(nginx(f"default_type application/json; return 200 '{NOTE}';"))
+        upstream = stack.enter_context(nginx(ANSWER))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = {"seal_key": str(folder / "key"), "workers": "1", "parity_sample": "0"}
         url = f"http://127.0.0.1:{upstream}"
@@ -78,7 +79,7 @@ def _together(sidecars: list[Sidecar]) -> dict[str, float]:
         spent = _cpu(sidecars)
         for _ in range(ROUNDS):
             results = list(pool.map(lambda one: wrk(one.port, CONNECTIONS // len(sidecars), SECONDS), sidecars))
-            rounds.append((sum(rate for rate, _, _ in results), max(_ms(p99) for _, _, p99 in results)))
+            rounds.append((sum(run.rate for run in results), max(run.p99 for run in results)))
         spent = _cpu(sidecars) - spent
     rate, p99 = sorted(rounds)[ROUNDS // 2]
     requests = sum(each for each, _ in rounds) * SECONDS
@@ -96,14 +97,6 @@ def _cpu(sidecars: list[Sidecar]) -> float:
             continue  # a session that ended
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _ms(said: str) -> float:
-    """wrk's `12.30ms`, `1.20s`, `850.00us` → ms."""
-    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
-        if said.endswith(unit):
-            return float(said.removesuffix(unit)) * factor
-    raise ValueError(said)
 
 
 def events(most: int) -> list[dict[str, float]]:
@@ -149,11 +142,11 @@ def space() -> dict[str, float]:
     """Bytes of journal and event store for an exchange; MiB of memory and disk for RECORDS records more."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        upstream = stack.enter_context(nginx(f"default_type application/json; return 200 '{NOTE}';"))
+        upstream = stack.enter_context(nginx(ANSWER))
         with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data") as one:
             done = 0.0
             while done < EXCHANGES:
-                done += wrk(one.port, CONNECTIONS, SECONDS)[0] * SECONDS
+                done += wrk(one.port, CONNECTIONS, SECONDS).rate * SECONDS
             journal = sum(path.stat().st_size for path in (folder / "data" / "journal").iterdir())
             lines = len(one.journal())
         hosp = stack.enter_context(Simulator("calm"))
