@@ -252,6 +252,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     served = ServedPlane(contract, lambda: open_store(settings), lambda: _behind(settings))
     sources = Sources(
         phase=lambda: service.phase,
+        database_lost=lambda: standby.lost,
         desk=Desk(engine, standby.outbox),
         promotion=Promotion(
             contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity

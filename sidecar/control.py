@@ -65,6 +65,7 @@ class Sources:
     desk: Desk
     promotion: Promotion
     phase: Callable[[], Phase] = lambda: Phase.SERVING
+    database_lost: Callable[[], bool] = lambda: False
     shipper: Callable[[], Mapping[str, Any]] = dict
     """At least `unshipped`: a number of events, or None."""
     start_backfill: Callable[[], Any] | None = None
@@ -160,8 +161,10 @@ class _Plane:
         g.by = request.headers.get("X-Understudy-By", "control")[:200]
 
     def healthz(self) -> Any:
-        """Whether users may be sent here: they may when this sidecar serves, whatever else fails."""
+        """Whether users may be sent here: others, or the upstream, serve them better where the database is away."""
         phase = self.sources.phase()
+        if self.settings.database_lost == "refuse" and self.sources.database_lost():
+            raise Problem(503, "the database is away: send nobody here")
         if phase is not Phase.SERVING:
             raise Problem(503, f"the sidecar is {phase.name.lower()}: send nobody here")
         return {"status": "alive"}

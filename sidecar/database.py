@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as SATimeout
 
 from sidecar.schema import MIGRATIONS, Schema
 from sidecar.settings import Settings
@@ -74,6 +76,14 @@ class _Away:
             raise
         self._error = None
         return made
+
+
+def is_away(error: SQLAlchemyError) -> bool:
+    """Whether an error says that the server cannot be reached, or is stopping; and not that a lock was waited for."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, SATimeout)
+    state = getattr(error.orig, "sqlstate", None)
+    return isinstance(error, OperationalError | InterfaceError) and (state is None or state[:3] in ("57P", "080"))
 
 
 def open_file(path: Path) -> Engine:

@@ -77,6 +77,12 @@ def test_takeover_and_revocation_agree_within_a_second(pair: tuple[Sidecar, Side
     assert two.cli("restore", "Dr Holt").returncode == 0
     assert two.cli("handback", "notes.list").returncode == 0
     until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 1.5, "restored")
+    assert two.cli("route", "notes.list", "100").returncode == 0
+    until(lambda: "hit" in one.ask("GET", "/notes", HOLT)["Cache-Status"], 5, "routed")
+    assert two.cli("route", "notes.list", "0").returncode == 0
+    assert one.cli("promote", "patients", "--force").returncode == 0
+    until(lambda: two.plane("GET", "/resources").json()["patients"]["owner"] == "standby", 5, "promoted")
+    until(lambda: "hit" in two.ask("GET", "/patients", HOLT)["Cache-Status"], 5, "answered by its owner")
     upstream.stop()
     assert two.cli("revoke", "Dr Holt").returncode == 0
     until(lambda: one.ask("GET", "/notes", HOLT).status == 401, 1.5, "the other refuses while the upstream is down")
@@ -124,7 +130,8 @@ def test_without_its_database_a_sidecar_passes_traffic_and_says_so(upstream: Ups
     server = Server(where)
     server.make()
     server.start()
-    shared = {"database": server.url, "seal_key": str(tmp_path / "seal-key"), "workers": "1", "upstream_timeout": "5s"}
+    shared = {"database": server.url, "seal_key": str(tmp_path / "seal-key"), "workers": "1"}
+    shared |= {"upstream_timeout": "5s", "database_lost": "pass"}
     try:
         with Sidecar(upstream.url, tmp_path / "one", **shared) as one:
             for path in ("/notes", "/patients", "/staffs/me"):
@@ -149,3 +156,27 @@ def test_without_its_database_a_sidecar_passes_traffic_and_says_so(upstream: Ups
         server.stop()
         server.remove()
     assert [seen.method for seen in upstream.seen("/notes")].count("POST") == 1
+
+
+def test_a_sidecar_whose_shared_database_is_away_asks_for_nobody(upstream: Upstream, tmp_path: Path) -> None:
+    """Another may have the database, and accept what this one cannot know of."""
+    where = programs()
+    assert where is not None
+    server = Server(where)
+    server.make()
+    server.start()
+    shared = {"database": server.url, "seal_key": str(tmp_path / "seal-key"), "workers": "1"}
+    try:
+        with Sidecar(upstream.url, tmp_path / "one", **shared) as one:
+            assert one.ask("GET", "/notes", HOLT).status == 200
+            server.stop()
+            until(lambda: one.plane("GET", "/healthz").status == 503, 10, "the balancer turns away")
+            assert one.ask("GET", "/notes", HOLT).status == 503
+            assert one.ask("POST", "/notes", HOLT, {"title": "Kept out"}).status == 503
+            server.start()
+            until(one.healthy, 20, "healthy again")
+            until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 10, "served again")
+    finally:
+        server.stop()
+        server.remove()
+    assert [seen.method for seen in upstream.seen("/notes")].count("POST") == 0

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Match
+from sidecar.database import is_away
 from sidecar.gateway.exchange import Headers, Outcome, Request, Response
 from sidecar.settings import Settings
 from sidecar.standby import calls, knowledge
@@ -77,7 +78,8 @@ class Standby:
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
-        self._lost = False
+        self.lost = False
+        """Whether a shared database is away."""
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
@@ -241,7 +243,7 @@ class Standby:
 
     def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
         """What is known to be true for this caller, whose credentials have been checked."""
-        if self._lost:
+        if self.lost:
             return DontKnow("database")
         if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
             return DontKnow("unverified")
@@ -334,18 +336,17 @@ class Standby:
     def refresh(self) -> None:
         """Looks at what other processes know; called every quarter of a second. Raises SQLAlchemyError.
 
-        While a shared database is away other sidecars may let writes pass that it never hears of: when it is back, what
-        is known is unverified.
+        While a shared database is away, writes pass by: the balancer turns to the upstream, or sidecars let them
+        through. When it is back, what is known is unverified.
         """
         try:
             self._refresh()
-        except SQLAlchemyError:
-            self._lost = self._shared is None
+        except SQLAlchemyError as error:
+            self.lost = self.lost or (self._shared is None and is_away(error))
             raise
-        if self._lost:
-            if self._settings.database_lost == "pass":
-                self.mark_gap("the database was away")
-            self._lost = False
+        if self.lost:
+            self.mark_gap("the database was away")
+            self.lost = False
 
     def _refresh(self) -> None:
         if self.outbox.gap() > self._verified_since:
