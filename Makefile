@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check screenshots bench bench-dashboard bench-week torture door clean
+.PHONY: venv demo test check screenshots bench bench-dashboard bench-week bench-slo torture door clean
 
 venv: $(VENV)/.done
 
@@ -41,6 +41,11 @@ bench: venv
 
 bench-week: venv
 	$(BIN)/python -m tests.bench.week --readme README.md
+
+# README's table: evaluating a month at 50 requests a second.
+bench-slo: venv
+	$(BIN)/python -m tests.bench.slo --store embedded
+	$(BIN)/python -m tests.bench.slo --store elasticsearch
 
 torture: venv
 	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)
