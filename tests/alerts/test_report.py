@@ -63,7 +63,7 @@ def test_every_format_says_the_same(stored: tuple[Settings, list[dict[str, Any]]
     assert (rows[0]["saved by the standby"], rows[0]["client left"]) == ("20", "20")
     table, html = run(settings, "report", *SPAN), run(settings, "report", *SPAN, "--format", "html")
     assert "answered (users): 2026-03-10 12:00 UTC: 30 of 100 bad" in table
-    assert re.search(r"^answered +99% +100 +70% +3000% ", table, re.M)
+    assert re.search(r"^answered +99% +100 +70% +3,000% ", table, re.M)
     assert "2026-03-10 12:00 UTC" in html
     figures = re.sub(r"<[^>]*>", " ", html)
     for told in ("100  requests of staff", "70%  answered successfully for staff", "20 of test traffic"):
