@@ -164,8 +164,30 @@ def test_no_data_and_silence_are_findings_of_their_own() -> None:
     assert [each.window for each in judge(dict.fromkeys(steady(Fraction(0), Fraction(1)), Counts(0, 0)))] == ["silence"]
 
 
-def test_an_error_names_the_file_the_level_and_the_value(tmp_path: Path) -> None:
+GOOD = "{severity: page, factor: 2, long: 10, short: 5}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "period: 100\nwindows: [{severity: page, factor: fast, long: 10, short: 5}]",
+            r"windows\[0\]\.factor .* 'fast'",
+        ),
+        (f"period: 100\nwindows: [{GOOD}, {GOOD.replace('page', 'wake')}]", r"windows\[1\]\.severity .* 'wake'"),
+        (
+            f"period: 100\nwindows: [{GOOD.replace('5', '15')}]",
+            r"\[0\]\.short must be below long \(10\), not 15",
+        ),
+        (f"period: 100\nwindows: [{GOOD.replace('short', 'shrt')}]", r"windows\[0\]\.shrt is not known"),
+        (f"period: 10000\nwindows: [{GOOD}]", r"windows\[0\]: window of 10 s .* under a second"),
+        (f"period: -1\nwindows: [{GOOD}]", r"period must be whole seconds above 0, not -1"),
+        ("period: 100\nwindows: []", r"windows must be a list with a level in it, not \[\]"),
+        ("windows: {", "not YAML"),
+    ],
+)
+def test_an_error_names_the_file_the_level_and_the_value(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "w.yaml"
-    path.write_text("period: 100\nwindows: [{severity: page, factor: fast, long: 10, short: 5}]")
-    with pytest.raises(ValueError, match=r"w\.yaml: windows\[0\]\.factor .* 'fast'"):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"w\.yaml: .*{said}"):
         windows.load(path, 100)
