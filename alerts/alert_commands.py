@@ -6,58 +6,93 @@ import getpass
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
+from alerts import conditions, notify
 from alerts.commands import kept, promises
 from alerts.evaluate import Evaluation, levels
 from alerts.lifecycle import SECOND, NotPossible
 from alerts.message import at, summary
-from alerts.notify import Channel, Webhook
 from alerts.policy import Rule
+from alerts.queue import Told
 from alerts.state import Alerts
 from alerts.tables import open_alerts
 from sidecar.settings import Settings, duration
+
+if TYPE_CHECKING:
+    from alerts.loop import Pace
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def alerts(context: click.Context) -> None:
-    """Evaluate the objectives, keep the alerts and tell ALERT_WEBHOOK; or see and answer alerts by a subcommand."""
+    """Evaluate the objectives, keep the alerts and tell the channels that are set; or see and answer them (below)."""
     if context.invoked_subcommand is None:
         run(context.obj)
 
 
 def run(settings: Settings) -> None:
     """The evaluator, until it is told to stop."""
-    from alerts.loop import Evaluator, cover
+    from alerts.loop import Evaluator
+    from alerts.watch import Watch
     from sidecar.client import Control
     from sidecar.contract import Contract
     from sidecar.record.stores.opening import open_store
     from sidecar.telemetry import setup_logging
 
     setup_logging(settings.log_level)
-    promised = promises(settings)
+    promised, channels = promises(settings), _channels(settings)
     try:
-        by_period = levels(promised)
+        by_period, rules = levels(promised), conditions.load()
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    host, port = settings.dashboard_listen
-    dashboard = f"{settings.dashboard_url or f'http://{host}:{port}'}/alerts"
-    channels: list[Channel] = [Webhook(settings.alert_webhook, dashboard)] if settings.alert_webhook else []
     if not channels:
-        click.echo("understudy: warning: UNDERSTUDY_ALERT_WEBHOOK is not set: nobody is told of alerts", err=True)
-    contract, control, store = Contract.load(settings.contract), Control(settings), open_store(settings)
-    engine = open_alerts(settings)
+        click.echo("understudy: warning: no channel is set (ALERT_WEBHOOK …): nobody is told of alerts", err=True)
+    store, engine = open_store(settings), open_alerts(settings)
     evaluation = Evaluation(store, promised, by_period, Rule(), kept(settings))
+    watch = Watch(evaluation, rules, store, Control(settings), Contract.load(settings.contract), settings.alert_keep)
     Evaluator(
-        engine, evaluation, lambda: cover(control, contract), channels, settings.alert_every, settings.alert_repeat,
-        settings.alert_heartbeat,
-    ).run()  # fmt: skip
+        engine, watch, channels, notify.routes(settings, channels), _pace(settings, rules), settings.alert_heartbeat
+    ).run()
     store.close()
     engine.dispose()
+
+
+def _pace(settings: Settings, rules: tuple[conditions.Rule, ...]) -> Pace:
+    from alerts.loop import Pace
+
+    keeps = {(rule.alert, rule.severity): rule.keep * SECOND for rule in rules}
+    return Pace(
+        every=settings.alert_every,
+        repeat=int(settings.alert_repeat * SECOND),
+        keep=lambda alert: keeps.get((alert.name, alert.severity), int(settings.alert_keep * SECOND)),
+        grouping=notify.grouping(settings),
+    )
+
+
+@alerts.command("try")
+@click.pass_obj
+def try_(settings: Settings) -> None:
+    """Send a test message, and its end, by each channel that is set, and say what its receiver answered."""
+    channels = _channels(settings)
+    if not channels:
+        raise click.ClickException("no channel is set (ALERT_WEBHOOK …)")
+    answers = {channel.name: notify.attempt(channel, time.time_ns()) for channel in channels}
+    for name, (told, said) in answers.items():
+        click.echo(f"{name:12} {'taken' if told is Told.DONE else 'not taken'}: {said}")
+    if any(told is not Told.DONE for told, _ in answers.values()):
+        raise click.ClickException("not every channel took it")
+
+
+def _channels(settings: Settings) -> list[notify.Channel]:
+    host, port = settings.dashboard_listen
+    try:
+        return notify.configured(settings, f"{settings.dashboard_url or f'http://{host}:{port}'}/alerts")
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from alerts import backtest, backtest_text, openslo, report, report_page, rules, rules_cases
+from alerts import backtest, backtest_text, conditions, openslo, report, report_page, rules, rules_cases
+from alerts.conditions import prometheus
 from alerts.counts import SECOND
 from alerts.evaluate import levels
 from alerts.policy import Rule
@@ -109,22 +110,32 @@ def backtest_(settings: Settings, since: str, until: str | None, path: Path | No
 
 
 @slo.command("rules")
-@click.option("--out", type=click.Path(path_type=Path), help="A file, or a folder for the rules and their test cases.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="A file, or a folder: rules and their test cases.",
+)
 @click.pass_obj
 def rules_(settings: Settings, out: Path | None) -> None:
-    """Prometheus recording and alerting rules of the same objectives and windows."""
+    """Prometheus recording and alerting rules of the same objectives, windows and conditions."""
     promised = promises(settings)
     endpoints = Contract.load(settings.contract).endpoints.values()
     try:
         by_period = levels(promised)
+        beyond = conditions.load()
         calls = [endpoint.name for endpoint in endpoints if endpoint.action is Action.CALL]
-        text = rules.rules(promised, by_period, Rule(), calls)
+        if out is None or not out.is_dir():
+            text = rules.rules(promised, by_period, Rule(), calls, [prometheus.group(beyond)])
+        else:
+            text = rules.rules(promised, by_period, Rule(), calls)
         if out is None:
             click.echo(text, nl=False)
         elif out.is_dir():
-            (out / "understudy.rules.yaml").write_text(text)
             cases = rules_cases.cases(promised, by_period, Rule(), "understudy.rules.yaml")
+            (out / "understudy.rules.yaml").write_text(text)
             (out / "understudy.tests.yaml").write_text(cases)
+            (out / "conditions.rules.yaml").write_text(prometheus.rules(beyond))
+            (out / "conditions.tests.yaml").write_text(prometheus.tests(beyond, "conditions.rules.yaml"))
         else:
             out.write_text(text)
     except (ValueError, OSError) as error:

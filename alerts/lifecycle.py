@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -56,7 +56,10 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One alert. Times in ns since the epoch; 0: never. `episode` counts how often it has fired."""
+    """One alert. Times in ns since the epoch; 0: never. `episode` counts how often it has fired.
+
+    `since`: while pending when it was first seen, from then on when it was last seen.
+    """
 
     key: str
     name: str
@@ -99,17 +102,20 @@ def step(
     *,
     unknown: Set[str] = frozenset(),
     repeat: int,
+    keep: Callable[[Alert], int] = lambda _: 0,
+    group: Callable[[Alert], str] = lambda alert: alert.key,
 ) -> tuple[dict[str, Alert], list[Notice]]:
     """What the alerts become at `now`, and what must be told.
 
     `unknown`: sources that could not be asked. `repeat`: ns after which a firing alert is told again; an acknowledged
-    or silenced one is not.
+    or silenced one is not. `keep`: ns that an alert goes on firing after it was last seen, so that it does not flap
+    (Prometheus' keep_firing_for). `group`: what is told in one message; telling one of a group tells of all that fire.
     """
     held = {condition.key: condition for condition in holding}
     after: dict[str, Alert] = {}
     notices: list[Notice] = []
     for key in dict.fromkeys((*known, *held)):
-        alert = _next(known.get(key), held.get(key), now, unknown)
+        alert = _next(known.get(key), held.get(key), now, unknown, keep)
         if alert is None:
             continue
         kind = _due(alert, now, repeat)
@@ -117,12 +123,20 @@ def step(
             alert = replace(alert, told=kind is not Kind.RESOLVED, sent_at=now)
             notices.append(Notice(alert, kind))
         after[key] = alert
+    spoken = {group(notice.alert) for notice in notices}
+    for key, alert in after.items():
+        if alert.told and alert.sent_at != now and group(alert) in spoken:
+            after[key] = replace(alert, sent_at=now)
     return after, notices
 
 
-def _next(alert: Alert | None, seen: Condition | None, now: int, unknown: Set[str]) -> Alert | None:
+def _next(
+    alert: Alert | None, seen: Condition | None, now: int, unknown: Set[str], keep: Callable[[Alert], int]
+) -> Alert | None:
     if seen is None:
         if alert is None or alert.state is State.RESOLVED or alert.source in unknown:
+            return _woken(alert, now)
+        if alert.state in BURNING and now - alert.since < keep(alert):
             return _woken(alert, now)
         if alert.state is State.PENDING:
             return None if not alert.episode else replace(alert, state=State.RESOLVED)

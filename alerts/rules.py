@@ -39,8 +39,17 @@ def expressible(promise: Promise) -> bool:
     return promise.within in [round(bound * 1e9) for bound in BUCKETS] and plain
 
 
-def rules(promises: Sequence[Promise], by_period: Levels, rule: Rule, calls: Sequence[str] = ()) -> str:
-    """A rule file. `calls`: endpoints that no standby could ever answer. Raises ValueError for a rule out of range."""
+def rules(
+    promises: Sequence[Promise],
+    by_period: Levels,
+    rule: Rule,
+    calls: Sequence[str] = (),
+    more: Sequence[dict[str, Any]] = (),
+) -> str:
+    """A rule file, with `more` groups behind these. `calls`: endpoints that no standby could ever answer.
+
+    Raises ValueError for a rule out of range.
+    """
     kept = [promise for promise in promises if expressible(promise)]
     left = sorted({promise.objective.slo for promise in promises if not expressible(promise)})
     note = f"# Not here, since the metrics cannot tell: {', '.join(left)}.\n" if left else ""
@@ -57,7 +66,7 @@ def rules(promises: Sequence[Promise], by_period: Levels, rule: Rule, calls: Seq
     pace = min(groups, default=15)
     covers = {"name": "understudy-slo-standby", "interval": f"{pace}s", "rules": list(_covers(calls))}
     alerts = {"name": "understudy-slo-alerts", "interval": f"{pace}s", "rules": list(_alerts(kept, by_period, rule))}
-    return note + str(yaml.safe_dump({"groups": [covers, *counted, alerts]}, sort_keys=False, width=1000))
+    return note + str(yaml.safe_dump({"groups": [covers, *counted, alerts, *more]}, sort_keys=False, width=1000))
 
 
 def _pace(span: int, period: int) -> int:

@@ -31,7 +31,7 @@ class Alerts:
     def all(self) -> list[Alert]:
         """Every alert that was ever seen, the latest change first."""
         with self._engine.execution_options(writes=False).connect() as connection:
-            found = [_alert(row) for row in connection.execute(select(alerts)).mappings()]
+            found = [as_alert(row) for row in connection.execute(select(alerts)).mappings()]
         return sorted(found, key=lambda alert: -max(alert.fired_at, alert.resolved_at, alert.since))
 
     def find(self, key: str) -> Alert:
@@ -49,14 +49,16 @@ class Alerts:
         repeat: int,
         enqueue: Enqueue,
         fence: Fence = lambda _: True,
+        keep: Callable[[Alert], int] = lambda _: 0,
+        group: Callable[[Alert], str] = lambda alert: alert.key,
     ) -> list[Notice]:
-        """One evaluation. Raises Superseded when the fence says that another evaluates now."""
+        """One evaluation: see `step`. Raises Superseded when the fence says that another evaluates now."""
         with self._engine.begin() as connection:
             if not fence(connection):
                 raise Superseded
             now = self._clock()
-            known = {row["key"]: _alert(row) for row in connection.execute(select(alerts)).mappings()}
-            after, notices = step(known, holding, now, unknown=unknown, repeat=repeat)
+            known = {row["key"]: as_alert(row) for row in connection.execute(select(alerts)).mappings()}
+            after, notices = step(known, holding, now, unknown=unknown, repeat=repeat, keep=keep, group=group)
             for key in known.keys() - after.keys():
                 connection.execute(delete(alerts).where(alerts.c.key == key))
             for key, alert in after.items():
@@ -97,7 +99,7 @@ class Alerts:
             row = connection.execute(select(alerts).where(alerts.c.key == whole)).mappings().one_or_none()
             if row is None:
                 raise LookupError(f"no alert has the key {key!r}")
-            before, now = _alert(row), self._clock()
+            before, now = as_alert(row), self._clock()
             after = change(before, now)
             self._put(connection, before, after, by, now, always=True)
         return after
@@ -116,7 +118,9 @@ class Alerts:
             connection.execute(insert(history).values(**line, by=by, reason=alert.reason if by else ""))
 
 
-def _alert(row: Mapping[Any, Any]) -> Alert:
+def as_alert(row: Mapping[Any, Any]) -> Alert:
+    """From a row of the table, or from what a delivery keeps of one (labels and notes as mappings)."""
     values = {str(name): value for name, value in row.items()}
-    values |= {"labels": json.loads(row["labels"]), "notes": json.loads(row["notes"]), "state": State(row["state"])}
-    return Alert(**values)
+    for name in ("labels", "notes"):
+        values[name] = json.loads(row[name]) if isinstance(row[name], str) else row[name]
+    return Alert(**values | {"state": State(row["state"])})

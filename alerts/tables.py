@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Engine, Integer, MetaData, String, Table, Text
 
 from sidecar.database import open_engine, open_file
+from sidecar.schema import Schema
 from sidecar.settings import Settings
 from sidecar.standby.store import leases as _leases
 
+SCHEMA: Final = Schema("alerts", Path(__file__).parent / "migrations")
 metadata: Final = MetaData()
 
 alerts: Final = Table(
@@ -61,14 +64,28 @@ deliveries: Final = Table(
     Column("due_at", BigInteger, nullable=False),
     Column("done_at", BigInteger, nullable=False),
     Column("said", Text, nullable=False),
+    Column("message", String(300), nullable=False, server_default=""),
 )
-"""Within a `line` (a channel's group) one follows another: what is resolved never overtakes what fired."""
+"""A notice for a channel. Within a `line` (a channel's group) one follows another: what is resolved never overtakes
+what fired. `message` is the key of the message that tells it, empty until there is one."""
+
+messages: Final = Table(
+    "alert_messages",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(300), nullable=False, unique=True),
+    Column("line", String(200), nullable=False, index=True),
+    Column("made_at", BigInteger, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("content", Text, nullable=False),
+)
+"""What is sent, word for word the same at every attempt."""
 
 leases: Final = _leases.to_metadata(metadata)
 
 
 def open_alerts(settings: Settings) -> Engine:
-    """The engine, its tables made."""
+    """The engine, its tables as this program knows them. Raises SchemaError for what a later one has made."""
     engine = open_engine(settings) if settings.database else open_file(settings.data / "alerts.db")
-    metadata.create_all(engine)
+    SCHEMA.upgrade(engine)
     return engine

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from compose.tls.https import Https
 from sidecar.contract import Contract, Endpoint
 from sidecar.settings import Settings, address
 
 Mode = Literal["inline", "failover"]
 MODES: Final = ("inline", "failover")
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # an address to look for
 
 
 class DoorError(ValueError):
@@ -25,11 +26,15 @@ class DoorError(ValueError):
 
 @dataclass(frozen=True)
 class Sidecar:
-    """Where one sidecar serves users, and where its control plane answers checks; each `host:port`."""
+    """Where one sidecar serves users, and where its control plane answers checks; each `host:port`.
+
+    `agent`: the port of its agent (setting AGENT_LISTEN) on the control plane's host; None: it has none.
+    """
 
     name: str
     serves: str
     control: str
+    agent: str | None = None
 
     @property
     def control_host(self) -> str:
@@ -42,11 +47,14 @@ class Sidecar:
 
 @dataclass(frozen=True)
 class Route:
-    """One endpoint as balancers match it: a method and an anchored pattern of the path, specific ones first."""
+    """One endpoint as balancers match it: a method and an anchored pattern of the path, specific ones first.
+
+    `template` is the contract's own: `/notes/{id}`."""
 
     id: str
     method: str
     pattern: str
+    template: str
 
 
 @dataclass(frozen=True)
@@ -63,10 +71,17 @@ class Door:
     max_body: int
     wait: float
     """Seconds within which the sidecar always answers: the balancer waits a little longer."""
+    https: Https | None = None
+    """None: HTTP alone."""
+    acme: str | None = None
+    """`host:port` of the ACME client that answers an authority's challenges; None: there is none."""
 
 
-def describe(settings: Settings, contract: Contract, mode: Mode, listen: str, sidecars: Iterable[str]) -> Door:
-    """A Door from settings. `sidecars` are `host:port/control-port` words; none: the one that the settings name.
+def describe(
+    settings: Settings, contract: Contract, mode: Mode, listen: str, sidecars: Iterable[str],
+    https: Https | None = None, acme: str | None = None,
+) -> Door:  # fmt: skip
+    """A Door from settings. `sidecars` are `host:port/control-port[/agent-port]` words; none: the one of the settings.
 
     Raises DoorError for a word that does not fit, SettingError when no upstream is set.
     """
@@ -78,7 +93,7 @@ def describe(settings: Settings, contract: Contract, mode: Mode, listen: str, si
     found = tuple(_sidecar(number, word) for number, word in enumerate(sidecars, 1)) or (_own(settings),)
     return Door(
         mode=mode,
-        listen=_address(listen),
+        listen=bound(listen),
         sidecars=found,
         upstream=f"{host}:{parts.port or (443 if tls else 80)}",
         upstream_host=parts.netloc,
@@ -86,13 +101,15 @@ def describe(settings: Settings, contract: Contract, mode: Mode, listen: str, si
         routes=routes(contract),
         max_body=settings.max_body,
         wait=settings.upstream_timeout + settings.deadline,
+        https=https,
+        acme=None if acme is None else bound(acme),
     )
 
 
 def routes(contract: Contract) -> tuple[Route, ...]:
     """The contract's endpoints, those with fewer parameters first: /staffs/me comes before /staffs/{id}."""
     declared = sorted(contract.endpoints.values(), key=lambda endpoint: (endpoint.template.count("{"), endpoint.id))
-    return tuple(Route(endpoint.id, endpoint.method, _pattern(endpoint)) for endpoint in declared)
+    return tuple(Route(endpoint.id, endpoint.method, _pattern(endpoint), endpoint.template) for endpoint in declared)
 
 
 def _pattern(endpoint: Endpoint) -> str:
@@ -103,7 +120,9 @@ def _pattern(endpoint: Endpoint) -> str:
 
 
 def _own(settings: Settings) -> Sidecar:
-    return Sidecar("sidecar1", _reached(settings.listen), _reached(settings.control_listen))
+    agent = settings.agent_listen
+    port = None if agent is None else str(agent[1])
+    return Sidecar("sidecar1", _reached(settings.listen), _reached(settings.control_listen), port)
 
 
 def _reached(listen: tuple[str, int]) -> str:
@@ -112,15 +131,16 @@ def _reached(listen: tuple[str, int]) -> str:
 
 
 def _sidecar(number: int, word: str) -> Sidecar:
-    serves, slash, control = word.partition("/")
-    if not slash or not control.isdecimal() or not 0 < int(control) < 65536:
-        raise DoorError(f"--sidecar: expected host:port/control-port; found {word!r}")
-    where = _address(serves)
-    return Sidecar(f"sidecar{number}", where, f"{where.rpartition(':')[0]}:{control}")
+    serves, *ports = word.split("/")
+    if not 1 <= len(ports) <= 2 or not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
+        raise DoorError(f"--sidecar: expected host:port/control-port or …/agent-port; found {word!r}")
+    where = bound(serves)
+    control = f"{where.rpartition(':')[0]}:{ports[0]}"
+    return Sidecar(f"sidecar{number}", where, control, ports[1] if len(ports) == 2 else None)
 
 
-def _address(word: str) -> str:
-    """`host:port`, with nothing in it that a configuration could take for more. Raises DoorError."""
+def bound(word: str) -> str:
+    """A word as `host:port`, with nothing in it that a configuration could take for more. Raises DoorError."""
     try:
         host, port = address(word)
     except ValueError:

@@ -5,6 +5,7 @@ No root, no Docker. Everything listens on loopback, is written below one folder,
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -64,6 +65,7 @@ class _Demo:
         users = hosp_api.users(f"http://127.0.0.1:{hosp_control}")
         settings = self._sidecar(events, hosp, users[0])
         door = self._front_door(settings, hosp)
+        hosp_api.set_door(f"http://127.0.0.1:{hosp_control}", f"http://127.0.0.1:{door}")
         password = self._dashboard(settings)
         self._alerts()
         self._say(door, settings, hosp_control, password)
@@ -83,6 +85,7 @@ class _Demo:
         if events == "elasticsearch":
             environ["UNDERSTUDY_ELASTICSEARCH"] = self._elasticsearch()
         environ["UNDERSTUDY_DASHBOARD_LISTEN"] = f"127.0.0.1:{_port(8050)}"
+        environ["UNDERSTUDY_SLOS"] = str(self._objectives())
         self._environ = environ
         settings = Settings.load({**os.environ, **environ})
         self._spawn("sidecar", "sidecar", environ=environ)
@@ -105,12 +108,18 @@ class _Demo:
         return password
 
     def _alerts(self) -> None:
-        """Evaluates the shipped objectives over 6 hours for 30 days, which scales the windows down: an hour is 30 s."""
+        """Evaluates the demo's objectives, and tells their alerts here."""
+        webhook = self._stack.enter_context(receiver(click.echo))
+        environ = {"UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
+        spans = {"KEEP": "60s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
+        environ |= {f"UNDERSTUDY_ALERT_{name}": span for name, span in spans.items()}
+        self._spawn("alerts", "alerts", environ={**self._environ, **environ})
+
+    def _objectives(self) -> Path:
+        """The shipped ones over 6 hours for 30 days, which scales the windows down: an hour is 30 s."""
         slos = self._data / "slos.yaml"
         slos.write_text(openslo.locate("hosp").read_text().replace("duration: 30d", "duration: 6h"))
-        webhook = self._stack.enter_context(receiver(click.echo))
-        environ = {"UNDERSTUDY_SLOS": str(slos), "UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
-        self._spawn("alerts", "alerts", environ={**self._environ, **environ})
+        return slos
 
     def _elasticsearch(self) -> str:
         port = _port(9200)
@@ -148,8 +157,19 @@ class _Demo:
         click.echo(f"control plane   http://127.0.0.1:{settings.control_listen[1]}/endpoints   (metrics: /metrics)")
         click.echo(f"HOSP's control  http://127.0.0.1:{hosp_control}/profile")
         click.echo(f"written below   {self._data}")
+        click.echo(
+            f"commands        understudy --config {self._config()} endpoints | outbox | revoke USER | audit verify | …"
+        )
         post = f'curl -X POST -d \'{{"name": "outage"}}\' http://127.0.0.1:{hosp_control}/profile'
         click.echo(f'to break HOSP:  {post}\nto mend it:     the same with "ordinary"\nCtrl-C stops everything.\n')
+
+    def _config(self) -> Path:
+        """The sidecar's settings as a file, for a person's commands."""
+        path = self._data / "settings.toml"
+        path.unlink(missing_ok=True)
+        path.touch(0o600)
+        path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in self._environ.items()))
+        return path
 
     def _traffic(
         self, door: int, users: list[tuple[str, str]], rate: float, seconds: float | None, settings: Settings

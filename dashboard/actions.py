@@ -6,14 +6,23 @@ Every action needs a reason. It is written to the trail before it is tried, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from alerts.lifecycle import NotPossible, State
+from dashboard import alerting, when
 from dashboard.parts import Parts, Visit
+from dashboard.when import DAY, SECOND
 from sidecar.client import ControlError, segment
+from sidecar.settings import duration
 
 SHORTEST: Final = 3
 LONGEST: Final = 500
+SILENT: Final = 30 * DAY
+"""The longest silence: one that nobody remembers hides what it should not."""
 
 
 class NotDone(Exception):
@@ -22,13 +31,15 @@ class NotDone(Exception):
 
 @dataclass(frozen=True)
 class Action:
-    """`extra`: what is asked beside the reason (percent, force, hours, or nothing). `leads_to` is said before."""
+    """`extra`: what is asked beside the reason (percent, force, until, or nothing). `leads_to` is said before."""
 
     label: str
     leads_to: str
     do: Callable[[Parts, Visit, str, str, str], str]
     extra: str = ""
     grave: bool = False
+    called: Callable[[Parts, str], str] = lambda _parts, what: what
+    """What it is done to, for people."""
 
 
 def _endpoint(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
@@ -65,6 +76,59 @@ def _backfill(parts: Parts, who: Visit, _what: str, _reason: str, _extra: str) -
     return "backfill: asked for"
 
 
+def _alert(parts: Parts, key: str) -> str:
+    try:
+        found = parts.alerts.find(key)
+    except LookupError:
+        return key
+    return f"{found.severity}: {alerting.title(parts.promised, found.name, found.labels)}"
+
+
+def _acknowledge(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
+    parts.alerts.acknowledge(what, _by(who), reason)
+    return "acknowledged: it is not told again until it is over"
+
+
+def _acknowledge_all(parts: Parts, who: Visit, _what: str, reason: str, _extra: str) -> str:
+    firing = [alert for alert in parts.alerts.all() if alert.state is State.FIRING]
+    done = 0
+    for alert in firing:
+        with suppress(LookupError, NotPossible):  # over by now, or somebody was quicker
+            parts.alerts.acknowledge(alert.key, _by(who), reason)
+            done += 1
+    return f"{done} of {len(firing)} acknowledged"
+
+
+def _silence(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
+    until = _end(parts, extra)
+    parts.alerts.silence(what, _by(who), reason, until)
+    return f"silent until {when.day_and_time(until, parts.zone)} {when.zone_name(until, parts.zone)}"
+
+
+def _unsilence(parts: Parts, who: Visit, what: str, _reason: str, _extra: str) -> str:
+    parts.alerts.unsilence(what, _by(who))
+    return "no longer silent"
+
+
+def _by(who: Visit) -> str:
+    return f"{who.who.user} (dashboard)"
+
+
+def _end(parts: Parts, text: str) -> int:
+    """`4h` from now, or a time in the dashboard's zone, in ns. Raises NotDone."""
+    now = parts.clock()
+    try:
+        until = now + int(duration(text.strip()) * SECOND)
+    except ValueError:
+        try:
+            until = when.parse(text, parts.zone)
+        except ValueError:
+            raise NotDone(f"until: expected 30m, 4h, 2d or a time such as 2026-11-25 08:00; found {text!r}") from None
+    if not now < until <= now + SILENT:
+        raise NotDone(f"until: expected an end within the next {SILENT // DAY} days; found {text!r}")
+    return until
+
+
 ACTIONS: Final[Mapping[str, Action]] = {
     "takeover": Action(
         "Take over", "The standby answers for it until it is handed back, from what it knows.", _endpoint("takeover")
@@ -93,6 +157,19 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _outbox("discard"),
         grave=True,
     ),
+    "acknowledge": Action(
+        "Acknowledge",
+        "You work on it. It is not told again until it is over; what else begins to burn still is.",
+        _acknowledge,
+        called=_alert,
+    ),
+    "acknowledge-all": Action(
+        "Acknowledge all", "You work on everything that fires now; what begins to burn later is told.", _acknowledge_all
+    ),
+    "silence": Action(
+        "Silence", "Nobody is told of it until then, also if it fires anew.", _silence, "until", called=_alert
+    ),
+    "unsilence": Action("End the silence", "It is told again as soon as it fires.", _unsilence, called=_alert),
     "backfill": Action("Fill the copy now", "HOSP is asked, gently, for what the standby has not seen.", _backfill),
 }
 
@@ -105,13 +182,18 @@ def perform(parts: Parts, who: Visit, kind: str, what: str, reason: str, extra: 
     reason = " ".join(reason.split())
     if not SHORTEST <= len(reason) <= LONGEST:
         raise NotDone(f"reason: expected {SHORTEST} to {LONGEST} characters; found {len(reason)}")
-    subject = f"{what} {extra}".strip()
+    named = action.called(parts, what)
+    subject = f"{what}{f' ({named})' if named != what else ''} {extra}".strip()
     parts.trail.note(who.who, who.address, kind, subject, reason, "begun")
     try:
         said = action.do(parts, who, what, reason, extra)
     except (ControlError, NotDone, LookupError, ValueError) as error:
         parts.trail.note(who.who, who.address, kind, subject, reason, f"not done: {error}"[:300])
         raise NotDone(str(error)) from None
+    except SQLAlchemyError as error:
+        said = f"the alerts' database does not answer ({type(error).__name__}): whether it was done is not known"
+        parts.trail.note(who.who, who.address, kind, subject, reason, said)
+        raise NotDone(said) from None
     parts.trail.note(who.who, who.address, kind, subject, reason)
     return said
 

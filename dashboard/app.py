@@ -15,8 +15,11 @@ from zoneinfo import ZoneInfo
 from dash import Dash, Input, Output, dcc, html
 from flask import Flask, g, has_request_context
 
+from alerts.state import Alerts
+from alerts.tables import open_alerts
 from dashboard import tables
 from dashboard.access import Role, Users
+from dashboard.counted import Counted
 from dashboard.entrance import PATHS, Entrance
 from dashboard.exports import Exports
 from dashboard.guard import Callbacks, Guard
@@ -24,11 +27,13 @@ from dashboard.held import held
 from dashboard.page import Page
 from dashboard.pages import PAGES, doing
 from dashboard.parts import Parts, Visit, visit
+from dashboard.promised import Promised
 from dashboard.queries import Queries
 from dashboard.sessions import Sessions
 from dashboard.trail import Trail
 from dashboard.ui import BAD, failed, notice
 from dashboard.view import ViewError
+from dashboard.when import SECOND
 from sidecar.client import ControlError
 from sidecar.contract import Contract
 from sidecar.database import open_engine
@@ -109,6 +114,7 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
 
         SignIn(parts).install(server)
     server.extensions["understudy"] = (parts, callbacks)
+    parts.counted.warm()
     server.test_client().get("/healthz")  # Dash finishes itself with the first request; two at once would race
     return server
 
@@ -123,9 +129,12 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
     users = Users(engine, clock)
     zone = ZoneInfo(settings.timezone)
     journal = held(settings.data / "journal", lambda: known_checkpoints(settings))
+    contract, alerts_engine = Contract.load(settings.contract), open_alerts(settings)
+    promised = Promised.load(settings, contract)
+    counted = Counted(store, promised, lambda: clock() / SECOND)
     return Parts(
         settings=settings,
-        contract=Contract.load(settings.contract),
+        contract=contract,
         engine=engine,
         store=store,
         users=users,
@@ -133,6 +142,10 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
         trail=Trail(engine, clock),
         queries=Queries(store),
         exports=Exports(engine, store, settings.data, journal, zone, clock),
+        alerts=Alerts(alerts_engine, clock),
+        alerts_engine=alerts_engine,
+        promised=promised,
+        counted=counted,
         zone=zone,
         clock=clock,
     )

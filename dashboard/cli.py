@@ -23,8 +23,10 @@ ROLES = click.Choice([str(role) for role in Role])
 def dashboard(context: click.Context) -> None:
     """Serve the dashboard at DASHBOARD_LISTEN, or manage who may sign in."""
     if context.invoked_subcommand is None:
+        from alerts.commands import promises
         from dashboard.serve import run
 
+        promises(context.obj)  # a wrong file is told here, in one line, not by each worker
         sys.exit(run(context.obj))
 
 

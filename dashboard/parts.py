@@ -10,8 +10,11 @@ from zoneinfo import ZoneInfo
 from flask import g
 from sqlalchemy import Engine
 
+from alerts.state import Alerts
 from dashboard.access import Role, Users
+from dashboard.counted import Counted
 from dashboard.exports import Exports
+from dashboard.promised import Promised
 from dashboard.queries import Queries
 from dashboard.sessions import Session, Sessions
 from dashboard.trail import Trail
@@ -34,6 +37,10 @@ class Parts:
     trail: Trail
     queries: Queries
     exports: Exports
+    alerts: Alerts
+    alerts_engine: Engine
+    promised: Promised
+    counted: Counted
     zone: ZoneInfo
     clock: Callable[[], int]
 

@@ -34,34 +34,19 @@ class Rows:
 
 
 @dataclass
-class Slice:
-    """What became of people's requests in one bucket of time, or over all."""
-
-    start: int
-    upstream: int = 0
-    standby: int = 0
-    failed: int = 0
-    uncertain: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.upstream + self.standby + self.failed
-
-    @property
-    def ratio(self) -> float | None:
-        """The share that was answered; None when nobody asked: no data is not good."""
-        return (self.upstream + self.standby) / self.total if self.total else None
-
-
-@dataclass
 class Traffic:
-    """One endpoint's requests: how many, how they ended, how long they took (nanoseconds by percent)."""
+    """One endpoint's requests: how many, how they ended, how long they took (nanoseconds by percent).
+
+    `kinds`: failures by who answered, status and reason. `upstream`: what HOSP gave, by outcome; `uncertain`: nobody
+    knows how they ended.
+    """
 
     name: str
     total: int = 0
     failed: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-    answered: Counter[str] = field(default_factory=Counter)
+    uncertain: int = 0
+    kinds: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    upstream: Counter[str] = field(default_factory=Counter)
     percentiles: Mapping[float, float] = field(default_factory=dict)
 
 
@@ -96,39 +81,41 @@ class Queries:
     def over_time(self, where: Filter, interval: int, *fields: str) -> Sequence[Bucket]:
         return self._count(where, interval, fields)
 
-    def slices(self, where: Filter, interval: int) -> list[Slice]:
-        """People's requests per bucket of time, oldest first; buckets without requests are left out."""
-        found: dict[int, Slice] = {}
-        people = replace(where, terms={**where.terms, **PEOPLE})
-        for bucket in self._count(people, interval, ("event.outcome", "understudy.answered_by")):
-            outcome, answerer = bucket.group
-            part = found.setdefault(bucket.start, Slice(bucket.start))
-            name = {"failure": "failed", "unknown": "uncertain"}.get(outcome) or (
-                "standby" if answerer == "standby" else "upstream"
-            )
-            setattr(part, name, getattr(part, name) + bucket.count)
-        return [found[start] for start in sorted(found)]
-
     def traffic(self, where: Filter) -> dict[str, Traffic]:
         """People's requests per endpoint's name."""
         people = replace(where, terms={**where.terms, **PEOPLE})
         found: dict[str, Traffic] = {}
-        fields = ("understudy.endpoint", "event.outcome", "understudy.answered_by", "http.response.status_code")
-        for bucket in self._count(people, None, fields):
-            name, outcome, answerer, status = bucket.group
+        for bucket in self._count(
+            people, None, ("understudy.endpoint", "event.outcome", "understudy.upstream_outcome")
+        ):
+            name, outcome, upstream = bucket.group
             part = found.setdefault(name, Traffic(name))
             part.total += bucket.count
-            part.answered[answerer] += bucket.count
-            if outcome == "failure":
-                part.failed += bucket.count
-                part.statuses[status or "no answer"] += bucket.count
+            part.upstream[upstream] += bucket.count
+            part.failed += bucket.count * (outcome == "failure")
+            part.uncertain += bucket.count * (outcome == "unknown")
+        failures = replace(people, terms={**people.terms, "event.outcome": ["failure"]})
+        kind = ("understudy.answered_by", "http.response.status_code", "understudy.reason")
+        for bucket in self._count(failures, None, ("understudy.endpoint", *kind)):
+            name, answerer, status, reason = bucket.group
+            found.setdefault(name, Traffic(name)).kinds[answerer, status, reason] += bucket.count
         for bucket in self._count(people, None, ("understudy.endpoint",), (50.0, 95.0, 99.0)):
             found[bucket.group[0]].percentiles = bucket.percentiles
         return found
 
-    def durations(self, where: Filter) -> Sequence[Bucket]:
-        """How long people's requests took, half and 99% of them, in nanoseconds; one bucket, or none."""
-        return self._count(replace(where, terms={**where.terms, **PEOPLE}), None, (), (50.0, 99.0))
+    def durations(self, seconds: int, now: int) -> Mapping[float, float]:
+        """In how many ns half and 99% of people's requests of the last so many seconds were answered; empty: none were.
+
+        The longer the period, the longer the same is shown again: a thousandth of it, ten minutes at the most.
+        """
+        where = Filter(since=now - seconds * SECOND, terms=PEOPLE)
+
+        def ask() -> Mapping[float, float]:
+            found = self._store.count(where, None, (), (50.0, 99.0))
+            return found[0].percentiles if found else {}
+
+        made: Mapping[float, float] = self.kept(("durations", seconds), min(max(KEEP, seconds / 1000), 600.0), ask)
+        return made
 
     def percentiles(self, where: Filter, interval: int) -> list[tuple[int, dict[float, float]]]:
         """Per bucket of time: half, 95% and 99% of requests took at most so many nanoseconds."""
@@ -157,7 +144,7 @@ class Queries:
             return value
         value = make()
         with self._lock:
-            self._kept = {k: v for k, v in self._kept.items() if now - v[0] < 600 and len(self._kept) < 500}
+            self._kept = {k: v for k, v in self._kept.items() if now - v[0] < 700 and len(self._kept) < 500}
             self._kept[key] = (now, value)
         return value
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from alerts.tables import open_alerts
 from dashboard import tables
 from dashboard.app import create_app
 from sidecar.database import open_engine
-from sidecar.serve import Server, die_with_parent
+from sidecar.processes import die_with_parent
+from sidecar.serve import Server
 from sidecar.settings import Settings
 from sidecar.telemetry import setup_logging
 
@@ -26,6 +28,7 @@ def run(settings: Settings) -> int:
     engine = open_engine(settings)
     tables.create_all(engine)  # once, before there are workers that would race
     engine.dispose()
+    open_alerts(settings).dispose()
     Server(options(settings), lambda: create_app(settings)).run()
     return 0
 

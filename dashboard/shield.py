@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from dashboard.ui import BAD, failed, notice
 from dashboard.view import ViewError
 from sidecar.client import ControlError
@@ -25,3 +27,6 @@ def guarded(draw: Callable[[], Any]) -> Any:
         return failed("The event store does not answer", "Nothing is shown, rather than a part")
     except ControlError as error:
         return failed("The sidecar does not answer", str(error))
+    except SQLAlchemyError as error:
+        log.warning("a database does not answer", extra={"fields": {"error.type": type(error).__name__}})
+        return failed("The database does not answer", "Nothing is shown, rather than a part")

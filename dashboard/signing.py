@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import sha256
@@ -16,6 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from sidecar.keyfile import read_or_make
+
 
 class Signer:
     """The key is a file of mode 0600, made when it is first needed."""
@@ -24,24 +25,7 @@ class Signer:
         self._path = path
 
     def key(self) -> Ed25519PrivateKey:
-        try:
-            return Ed25519PrivateKey.from_private_bytes(self._path.read_bytes())
-        except FileNotFoundError:
-            pass
-        made = Ed25519PrivateKey.generate()
-        raw = made.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
-        try:
-            os.link(draft, self._path)  # of two at once, one wins, and both then sign with it
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-        return Ed25519PrivateKey.from_private_bytes(self._path.read_bytes())
+        return Ed25519PrivateKey.from_private_bytes(read_or_make(self._path, _fresh))
 
     def public(self) -> str:
         return self.key().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
@@ -73,6 +57,10 @@ def check(file: Path, manifest: Path, public_key: str | None) -> str | None:
     if sha256(file.read_bytes()).hexdigest() != said["sha256"]:
         return f"{file}: altered: it does not have the manifest's SHA-256"
     return None
+
+
+def _fresh() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
 
 
 def _canonical(manifest: Mapping[str, Any]) -> bytes:

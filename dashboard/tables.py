@@ -5,10 +5,14 @@ Passwords are kept as salted scrypt hashes, session tokens as SHA-256: a copy of
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, Engine, Integer, MetaData, String, Table, Text, UniqueConstraint
 
+from sidecar.schema import Schema
+
+SCHEMA: Final = Schema("dashboard", Path(__file__).parent / "migrations")
 metadata: Final = MetaData()
 
 users: Final = Table(
@@ -77,5 +81,5 @@ exports: Final = Table(
 
 
 def create_all(engine: Engine) -> None:
-    """Makes the tables that are missing."""
-    metadata.create_all(engine)
+    """Brings the tables to what this program knows. Raises SchemaError for what a later one has made."""
+    SCHEMA.upgrade(engine)

@@ -27,6 +27,11 @@ def mark(state: str, words: Part = "") -> html.Span:
     return html.Span([shape, spoken, words], className="state")
 
 
+def sign(state: str, words: str) -> html.Span:
+    """The same where the words say it all; one component, for long tables: each costs a browser time."""
+    return html.Span(words, className=f"sign {state}")
+
+
 def notice(state: str, title: str, detail: Part = "", **more: Any) -> html.Div:
     """Something that must be read."""
     body = [html.Strong([mark(state), " ", title]), html.Span(detail, className="detail") if detail else None]
@@ -83,11 +88,13 @@ def graph(ident: str, figure: Any, says: str, details: Part = None) -> html.Figu
     return html.Figure([html.Figcaption(says), shown, more])
 
 
-def card(title: str, *parts: Part, ident: str = "", level: int = 2) -> html.Section:
+def card(title: str, *parts: Part, ident: str = "", level: int = 2, kind: str = "") -> html.Section:
     heading: Any = {2: html.H2, 3: html.H3}[level]
     name = f"{ident or title.lower().replace(' ', '-')}-title"
     more = {"id": ident} if ident else {}
-    return html.Section([heading(title, id=name), *parts], className="card", **{"aria-labelledby": name}, **more)
+    return html.Section(
+        [heading(title, id=name), *parts], className=f"card {kind}".strip(), **{"aria-labelledby": name}, **more
+    )
 
 
 def link(text: Part, href: str, **more: Any) -> dcc.Link:
@@ -118,6 +125,11 @@ def percent(ratio: float | None, digits: int = 2) -> str:
 
 def number(value: int) -> str:
     return f"{value:,}"
+
+
+def many(count: int, word: str) -> str:
+    """1 page, 2 pages."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def as_of(now: int, zone: ZoneInfo, seconds: int) -> html.P:

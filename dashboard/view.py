@@ -36,8 +36,8 @@ ACTIONS: Final[Mapping[str, str]] = {
     "create": "added",
     "update": "changed",
     "delete": "deleted",
-    "call": "had images screened, or another service",
-    "other": "anything outside the contract",
+    "call": "screened",
+    "other": "outside the contract",
 }
 _REFUSED: Final = [str(code) for code in range(400, 500)]
 _WORKED: Final = [str(code) for code in range(200, 400)]

@@ -19,7 +19,8 @@ from sqlalchemy import Engine
 from sidecar import clock
 from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
-from sidecar.database import create_all, open_engine
+from sidecar.database import SCHEMA, create_all, open_engine
+from sidecar.gateway.copies import Copies
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
 from sidecar.gateway.guard import Guard
@@ -35,29 +36,46 @@ from sidecar.gateway.upstream import Upstream
 from sidecar.gateway.wire import Wire
 from sidecar.metrics import Metrics
 from sidecar.policy_plane import PolicyPlane
+from sidecar.proof_commands import PUBLIC_KEY
 from sidecar.record.journal import Journal
 from sidecar.record.recorder import Recorder
+from sidecar.record.signing import SigningKey, write_public
 from sidecar.record.stores.opening import open_store
+from sidecar.served import ServedPlane
+from sidecar.service import Service
 from sidecar.settings import Settings
 from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
+from sidecar.standby.lockup import lock_up
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.seal import Seal
 from sidecar.standby.standby import Standby
 from sidecar.status import ask_for_backfill, told
 from sidecar.telemetry import setup_sentry
+from sidecar.vault import open_vault
 
 log = logging.getLogger(__name__)
 TICK: Final = 0.25
 """Seconds between looks at what other processes know."""
 
 
+def check(settings: Settings) -> None:
+    """Refuses, without changing anything, a contract, policies or a database that cannot be used."""
+    load_policies(Contract.load(settings.contract), settings.contract)
+    if settings.database or (settings.data / "understudy.db").exists():
+        engine = open_engine(settings)
+        SCHEMA.refuse_later(engine)
+        engine.dispose()
+
+
 def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
-    load_policies(Contract.load(settings.contract), settings.contract)
+    check(settings)
     Seal(settings.seal_key_file)
+    write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
     engine = open_engine(settings)
     create_all(engine)
+    lock_up(engine, open_vault(settings))
     clock.not_before(latest_stamp(engine))
     engine.dispose()
 
@@ -98,7 +116,7 @@ def process_key(settings: Settings, role: str) -> str:
     return f"{settings.node_name}/{role}/{os.getpid()}"
 
 
-def create_app(settings: Settings) -> Flask:
+def create_app(settings: Settings, service: Service) -> Flask:
     """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not."""
     setup_sentry(settings)
     app = Flask("sidecar", static_folder=None)
@@ -120,9 +138,9 @@ def create_app(settings: Settings) -> Flask:
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
     )
-    recorder = Recorder(journal, contract, settings.node_name, settings.body_cap)
+    recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
-    watch = BodyWatch(settings.body_timeout)
+    watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
     guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)
     handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
@@ -130,9 +148,21 @@ def create_app(settings: Settings) -> Flask:
     if settings.store_results == "on":
         results = Results(contract, people, standby, switchboard, upstream, via(settings), settings.max_answer)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
-        app.wsgi_app, settings, handler, recorder, metrics, watch, via(settings), guard, results
+        app.wsgi_app,
+        settings,
+        handler,
+        recorder,
+        metrics,
+        watch,
+        via(settings),
+        guard,
+        service,
+        Copies(contract, standby),
+        results,
     )
-    worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
+    worker = _Worker(
+        settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
+    )
     worker.start()
     _running.append(worker)
     return app
@@ -162,6 +192,7 @@ class _Worker:
     upstream: Upstream
     watch: BodyWatch
     metrics: Metrics
+    results: Results | None
 
     def start(self) -> None:
         self._stop = threading.Event()
@@ -172,6 +203,8 @@ class _Worker:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(5)
+        if self.results is not None:
+            self.results.close()
         self.upstream.close()
         self.standby.close()
         self.recorder.close()
@@ -207,7 +240,7 @@ def close() -> None:
         _running.pop().close()
 
 
-def create_control_app(settings: Settings) -> Flask:
+def create_control_app(settings: Settings, service: Service) -> Flask:
     """The control plane."""
     setup_sentry(settings)
     contract = Contract.load(settings.contract)
@@ -215,7 +248,10 @@ def create_control_app(settings: Settings) -> Flask:
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
     rulebook = _rulebook(settings, contract, engine)
+    policies = PolicyPlane(contract, engine, rulebook, lambda: open_store(settings), lambda: _behind(settings))
+    served = ServedPlane(contract, lambda: open_store(settings), lambda: _behind(settings))
     sources = Sources(
+        phase=lambda: service.phase,
         desk=Desk(engine, standby.outbox),
         promotion=Promotion(
             contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity
@@ -225,17 +261,16 @@ def create_control_app(settings: Settings) -> Flask:
         backfill=lambda: told(settings, "backfill"),
         parity_counts=lambda name: standby.parity.scores().get(name, {}),
         parity_samples=standby.parity.sampled,
-        routes=PolicyPlane(
-            contract,
-            engine,
-            rulebook,
-            lambda: open_store(settings),
-            lambda: told(settings, "shipper").get("oldest_seconds"),
-        ).routes(),
+        routes=[*policies.routes(), *served.routes()],
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
     return app
+
+
+def _behind(settings: Settings) -> float | None:
+    """Seconds by which the event store is behind the journal; None: unknown."""
+    return told(settings, "shipper").get("oldest_seconds")
 
 
 def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:

@@ -11,90 +11,147 @@ import http.client
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
-from sidecar.amends import Change, Step, affected, is_untouched, step_back
+from sidecar.amends import UNKNOWN, Change, Left, Record, Step, affected, changed_since, is_done, step_back
 from sidecar.client import ControlError
 from sidecar.contract import Contract
-from sidecar.record.stores import StoreUnavailable
+from sidecar.record.stores import EventStore, StoreUnavailable
 from sidecar.record.stores.opening import open_store
 from sidecar.settings import Settings, duration
 
-USER: Final = click.option("--user", required=True, help="Whose writes.")
 SINCE: Final = click.option("--since", default="24h", show_default=True, help="How far back: 2h, 7d, …")
 UNTIL: Final = click.option("--until", default="0s", show_default=True, help="Up to so long ago.")
-ANYWHERE: Final = ("0.0.0.0", "::")
+CONTAINING: Final = click.option("--containing", help="Only changes that left a record with this text in it.")
+ANYWHERE: Final = ("0.0.0.0", "::")  # nosec B104 # an address to look for
 
 
 @click.command("affected")
-@USER
+@click.option("--user", help="Whose writes; unset: everybody's.")
 @SINCE
 @UNTIL
+@CONTAINING
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
-def audit_affected(settings: Settings, user: str, since: str, until: str, form: str) -> None:
-    """List what USER's writes touched, newest first, with each record before and after."""
+def audit_affected(
+    settings: Settings, user: str | None, since: str, until: str, containing: str | None, form: str
+) -> None:
+    """List what writes touched, newest first, with each record before and after, and who has changed it since."""
     contract = Contract.load(settings.contract)
-    with _changes(settings, contract, user, since, until) as changes:
-        if form == "json":
-            click.echo(json.dumps([change.as_json() for change in changes], indent=2))
-            return
-        for change in changes:
-            click.echo(_line(change))
+    with _changes(settings, contract, user, since, until, containing) as (store, changes):
+        later = [changed_since(store, change) for change in changes]
+    if form == "json":
+        rows = [{**change.as_json(), "changed_since": since} for change, since in zip(changes, later, strict=True)]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for change, since_then in zip(changes, later, strict=True):
+        click.echo(_line(change) + "".join(f"\n    since:  changed by {who} at {at[:19]}" for who, at in since_then))
 
 
 @click.command("undo")
-@USER
+@click.option("--user", required=True, help="Whose writes.")
 @SINCE
 @UNTIL
+@CONTAINING
 @click.option("--as", "name", required=True, help="Who undoes it: your own user name at the upstream.")
 @click.option("--password-stdin", is_flag=True, help="Read your password from standard input; it implies --yes.")
 @click.option("--yes", is_flag=True, help="Do not ask before each step.")
 @click.option("--event", "only", multiple=True, help="Only this change, by its event id; may be given again.")
 @click.pass_obj
 def audit_undo(
-    settings: Settings, user: str, since: str, until: str, name: str, password_stdin: bool, yes: bool,
-    only: tuple[str, ...],
+    settings: Settings, user: str, since: str, until: str, containing: str | None, name: str, password_stdin: bool,
+    yes: bool, only: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Put back what USER's writes changed, newest first. What others have worked on since is left alone."""
+    """Put back what USER's writes changed, newest first. What others have changed since is left, and said.
+
+    Each step is asked for before it is sent, and looked at after it: put back, accepted (the outbox will send it when
+    the upstream answers), left, or unknown. The exit status is 0 when all is put back or accepted.
+    """
     contract = Contract.load(settings.contract)
     password = sys.stdin.readline().rstrip("\n") if password_stdin else click.prompt("password", hide_input=True)
     door = _Door(settings, name, password)
-    left = 0
-    with _changes(settings, contract, user, since, until) as changes:
+    ends: Counter[str] = Counter()
+    with _changes(settings, contract, user, since, until, containing) as (store, changes):
         for change in [change for change in changes if not only or change.event in only]:
-            left += not _undo(contract, door, change, ask=not (yes or password_stdin))
-    click.echo(f"{left} left as they are" if left else "all of it is put back")
-    sys.exit(1 if left else 0)
+            click.echo(_line(change))
+            try:
+                end = _undo(contract, door, change, ask=not (yes or password_stdin))
+            except Left as left:
+                others = ", ".join(dict.fromkeys(who for who, _ in changed_since(store, change) if who != user))
+                click.echo(f"    left: {left}" + (f" ({others})" if others else ""))
+                end = "left"
+            ends[end] += 1
+    words = ("put back", "accepted", "left", "unknown")
+    click.echo(", ".join(f"{ends[word]} {word}" for word in words if ends[word]) or "nothing to put back")
+    sys.exit(1 if ends["left"] or ends["unknown"] else 0)
 
 
-def _undo(contract: Contract, door: _Door, change: Change, *, ask: bool) -> bool:
-    click.echo(_line(change))
-    step = step_back(contract, change)
+def _undo(contract: Contract, door: _Door, change: Change, *, ask: bool) -> str:
+    """Puts one change back, and looks whether it is. Returns how it ended. Raises Left."""
+    now = _now(contract, door, change)
+    step = step_back(contract, change, now)
     if step is None:
-        click.echo("    left: what was there before is not known")
-        return False
-    if change.record is not None:
-        status, now = door.ask(Step("GET", contract.resources[change.resource].path.replace("{}", change.record), None))
-        if status in (404, 410) and change.action == "create":
-            click.echo("    it is gone already")
-            return True
-        if status not in (200, 404, 410):
-            click.echo(f"    left: how it is now cannot be seen ({status})")
-            return False
-        if not is_untouched(contract, change, now if status == 200 else None):
-            click.echo("    left: it is not as this change left it; somebody has worked on it since")
-            return False
+        click.echo("    it is as it was already")
+        return "put back"
+    for name in step.left:
+        click.echo(f"    {name} is left: somebody has changed it since")
     sent = f" {json.dumps(step.body, ensure_ascii=False)}" if step.body is not None else ""
     if ask and not click.confirm(f"    {step.method} {step.target}{sent}?"):
-        return False
-    status, _ = door.ask(step)
-    click.echo(f"    {step.method} {step.target}: {status}")
-    return 200 <= status < 300
+        raise Left("not confirmed")
+    answer = door.ask(step, f"undo-{change.event}")
+    if not 200 <= answer.status < 300:
+        click.echo(f"    {step.method} {step.target}: {answer.status}, it is as it was left")
+        return "unknown" if answer.status >= 500 else "left"
+    target = _target(contract, change.resource, answer.record_id(contract, change)) if step.method == "POST" else None
+    after = door.ask(Step("GET", target or step.target, None), f"seen-{change.event}")
+    end = _end(contract, change, step, answer, after)
+    where = f", now {target}" if target else ""
+    click.echo(
+        f"    {step.method} {step.target}: {answer.status}, {end}{where}" + (", but for what is left" * bool(step.left))
+    )
+    return "left" if step.left else end
+
+
+def _end(contract: Contract, change: Change, step: Step, answer: _Answer, after: _Answer) -> str:
+    if after.status not in (200, 404, 410):
+        return "unknown"
+    if not is_done(contract, change, step, after.record if after.status == 200 else None):
+        return "unknown"
+    return "accepted" if answer.accepted else "put back"
+
+
+def _now(contract: Contract, door: _Door, change: Change) -> Record | None:
+    """The record as it is now; None: there is none. Raises Left."""
+    if change.record is None:
+        raise Left("the record's id is not known")
+    answer = door.ask(Step("GET", _target(contract, change.resource, change.record), None), f"look-{change.event}")
+    if answer.status not in (200, 404, 410):
+        raise Left(f"how it is now cannot be seen ({answer.status})")
+    return answer.record if answer.status == 200 else None
+
+
+def _target(contract: Contract, resource: str, record: str) -> str:
+    return contract.resources[resource].path.replace("{}", record)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the sidecar said."""
+
+    status: int
+    record: Record | None
+    accepted: bool
+    """The outbox has it: the upstream has not confirmed it yet."""
+
+    def record_id(self, contract: Contract, change: Change) -> str:
+        """Of the record that was made."""
+        return str((self.record or {}).get(contract.resources[change.resource].id_field))
 
 
 class _Door:
@@ -107,10 +164,10 @@ class _Door:
         self._headers = {"Authorization": f"Basic {token}", "Accept": "application/json"}
         self._timeout = settings.upstream_timeout + 10
 
-    def ask(self, step: Step) -> tuple[int, Any]:
-        """(status, JSON or None). Raises ControlError."""
+    def ask(self, step: Step, request_id: str) -> _Answer:
+        """Sends it as the user would; `request_id` ties it to the change in the trail. Raises ControlError."""
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
-        headers = {**self._headers, "User-Agent": "understudy-audit-undo"}
+        headers = {**self._headers, "User-Agent": "understudy-audit-undo", "X-Request-Id": request_id}
         body = None if step.body is None else json.dumps(step.body)
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -122,14 +179,18 @@ class _Door:
             raise ControlError(f"the sidecar at {self._host}:{self._port}: {type(error).__name__}") from None
         finally:
             connection.close()
+        accepted = "detail=outbox" in (answer.getheader("Cache-Status") or "")
         try:
-            return answer.status, json.loads(text)
+            found = json.loads(text)
         except ValueError:
-            return answer.status, None
+            found = None
+        return _Answer(answer.status, found if isinstance(found, dict) else None, accepted)
 
 
 @contextmanager
-def _changes(settings: Settings, contract: Contract, user: str, since: str, until: str) -> Iterator[list[Change]]:
+def _changes(
+    settings: Settings, contract: Contract, user: str | None, since: str, until: str, containing: str | None
+) -> Iterator[tuple[EventStore, list[Change]]]:
     now = time.time_ns()
     try:
         begin, end = now - int(duration(since) * 1e9), now - int(duration(until) * 1e9)
@@ -137,7 +198,8 @@ def _changes(settings: Settings, contract: Contract, user: str, since: str, unti
         raise click.BadParameter(f"--since and --until: expected {error}") from None
     store = open_store(settings)
     try:
-        yield list(affected(contract, store, user, begin, end))
+        changes = affected(contract, store, user, begin, end)
+        yield store, [change for change in changes if containing is None or change.mentions(containing)]
     except StoreUnavailable as error:
         raise ControlError(f"the event store cannot be asked: {error}") from None
     finally:
@@ -146,12 +208,13 @@ def _changes(settings: Settings, contract: Contract, user: str, since: str, unti
 
 def _line(change: Change) -> str:
     about = f" of patient {change.patient}" if change.patient else ""
-    what = f"{change.at[:19]} {change.event} {change.action} {change.resource} {change.record or '(id unknown)'}{about}"
+    what = f"{change.at[:19]} {change.event} {change.user}: {change.action} {change.resource}"
+    what += f" {change.record or '(id unknown)'}{about}"
     before, after = _shown(change, "create", change.before), _shown(change, "delete", change.after)
     return f"{what}\n    before: {before}\n    after:  {after}"
 
 
 def _shown(change: Change, nothing: str, record: Any) -> str:
-    if change.action == nothing:
+    if change.action == nothing and (nothing == "create" or change.outcome != UNKNOWN):
         return "nothing"
     return "unknown" if record is None else json.dumps(record, ensure_ascii=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import threading
 import time
@@ -22,10 +23,16 @@ from sidecar.errands import Errands, own_fields
 from sidecar.gateway.exchange import Outcome, Purpose, Response
 from sidecar.gateway.wire import Call
 from sidecar.metrics import Metrics
+from sidecar.proof_commands import statements_of
+from sidecar.record.erasure import erase
 from sidecar.record.journal import Journal
 from sidecar.record.offsets import started
 from sidecar.record.recorder import Recorder
+from sidecar.record.segment import node_prefix
 from sidecar.record.shipper import Report, Shipper
+from sidecar.record.signer import Signer
+from sidecar.record.signing import SigningKey
+from sidecar.record.statements import MARK
 from sidecar.record.stores import EventStore, StoreUnavailable
 from sidecar.record.stores.opening import open_store
 from sidecar.replaying import Replaying
@@ -34,6 +41,7 @@ from sidecar.standby.backfill import Backfill
 from sidecar.standby.standby import Standby
 from sidecar.status import backfill_asked, tell
 from sidecar.telemetry import setup_sentry
+from sidecar.vault import open_vault
 
 log = logging.getLogger(__name__)
 IDLE: Final = 0.5
@@ -45,14 +53,15 @@ def known_checkpoints(settings: Settings) -> Mapping[str, tuple[int, str]]:
     """How far each segment had come when it was last shipped: what a journal that was cut cannot show."""
     store = open_store(settings)
     try:
-        points = {point.segment: (point.sequence, point.hash) for point in store.checkpoints()}
+        # Other nodes' segments are in other nodes' journals.
+        node = re.compile(re.escape(node_prefix(settings.node_name)) + r"(-\w+-\d+|@\w+)")
+        kept_in_store = store.checkpoints()
+        points = {at.segment: (at.sequence, at.hash) for at in kept_in_store if node.fullmatch(at.segment)}
         oldest = time.time_ns() - int(settings.journal_retention * 1e9)
         kept = {path.stem for path in (settings.data / "journal").glob("*.jsonl")}
         # What retention removed is not a cut: such a segment is gone as a whole, and began that long ago.
         return {
-            name: point
-            for name, point in points.items()
-            if name.removesuffix(".jsonl") in kept or started(name)[0] > oldest
+            name: point for name, point in points.items() if name in kept or MARK in name or started(name)[0] > oldest
         }
     except StoreUnavailable as error:
         log.warning("the event store does not answer: a cut tail would not be noticed (%s)", error)
@@ -77,7 +86,13 @@ class Background:
             durable=settings.record == "durable",
             segment_bytes=settings.journal_segment,
         )
-        self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap)
+        self._signer = Signer(
+            settings.data / "journal",
+            statements_of(settings),
+            SigningKey(settings.sign_key_file),
+            self._checkpoint,
+        )
+        self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap, open_vault(settings))
 
     def run(self) -> None:
         """Works until SIGTERM."""
@@ -86,7 +101,7 @@ class Background:
             signal.signal(number, lambda *_: self._stop.set())
         threads = [
             threading.Thread(target=work, name=work.__name__.strip("_"))
-            for work in (self._ship, self._fill, self._replay)
+            for work in (self._ship, self._sign, self._fill, self._replay)
         ]
         for thread in threads:
             thread.start()
@@ -102,7 +117,8 @@ class Background:
         self._recorder.close()
 
     def _ship(self) -> None:
-        data = self._settings.data
+        data, statements = self._settings.data, statements_of(self._settings)
+        key = SigningKey(self._settings.sign_key_file)
         store = open_store(self._settings)
         shipper = Shipper(
             data / "journal",
@@ -111,22 +127,37 @@ class Background:
             data / "dead-letter",
             journal_retention=self._settings.journal_retention,
             on_progress=self._progress,
+            dropping=self._signer.dropping,
+            body_retention=self._settings.body_retention,
+            erase=lambda places: erase(places, statements, key, "understudy", "retention"),
         )
         keeper = threading.Thread(target=self._keep, args=(store,), name="retention", daemon=True)
         keeper.start()
         shipper.run(self._stop)
         store.close()
 
+    def _sign(self) -> None:
+        self._signer.run(self._stop, self._settings.sign_every)
+
+    def _checkpoint(self, name: str, sequence: int, hash: str) -> None:
+        store = open_store(self._settings)
+        try:
+            store.checkpoint(name, sequence, hash)
+        finally:
+            store.close()
+
     def _progress(self, report: Report) -> None:
         if report.dead_letters > self._buried:
             self._metrics.dead_letter_events(report.dead_letters - self._buried)
             self._buried = report.dead_letters
         state = {
+            "at": time.time(),
             "unshipped": report.lag.events,
             "oldest_seconds": report.lag.oldest_seconds,
             "shipped": report.shipped,
             "dead_letters": report.dead_letters,
             "trouble": report.trouble,
+            "not_signed": self._signer.trouble,
         }
         tell(self._settings, "shipper", state)
 

@@ -10,16 +10,19 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from getpass import getuser
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sidecar import __version__, client
+from sidecar import __version__, client, keeping_commands, proof_commands
 from sidecar.audit_commands import audit_affected, audit_undo
 from sidecar.client import ControlError
 from sidecar.policy_commands import policy
+from sidecar.record.signing import SigningError
 from sidecar.settings import SettingError, Settings, strangers
 
 
@@ -56,12 +59,24 @@ def understudy(context: click.Context, config: Path | None) -> None:
 
 
 @understudy.command()
+@click.option("--check", "only_check", is_flag=True, help="Only say whether it could start with these settings.")
+@click.option("--rehearse", is_flag=True, hidden=True, help="Do all of a start that may fail, then end.")
 @click.pass_obj
-def sidecar(settings: Settings) -> None:
-    """Run the sidecar: the gateway, the control plane and the background work."""
-    from sidecar.serve import run
+def sidecar(settings: Settings, only_check: bool, rehearse: bool) -> None:
+    """Run the sidecar: the gateway, the control plane and the background work.
 
-    sys.exit(run(settings))
+    SIGHUP reloads settings and program without losing a request; SIGTERM ends it the same way.
+    """
+    from sidecar import serve
+
+    if rehearse:
+        serve.rehearse(settings)
+        return
+    if only_check:
+        serve.check(settings)
+        click.echo("it could start")
+        return
+    sys.exit(serve.run(settings))
 
 
 @understudy.command()
@@ -121,6 +136,7 @@ def _percent(value: str) -> float:
 @click.option("--to", help="The same as PERCENT.")
 @click.option("--canary", help="Steps in percent, such as 1,5,25,100; goes back to 0 by itself when it does worse.")
 @click.option("--every", default="10m", show_default=True, help="How long the canary stays on each step.")
+@click.option("--at", metavar="KIND:WHERE", help="At a balancer: haproxy:SOCKET or aws:NAME; unset: in the sidecar.")
 @click.option("--reason", default="", help="Why, for the record.")
 @click.pass_obj
 def route(
@@ -130,20 +146,47 @@ def route(
     to: str | None,
     canary: str | None,
     every: str,
+    at: str | None,
     reason: str,
 ) -> None:
-    """Let the standby answer PERCENT of callers of ENDPOINT (always the same ones), at once or as a canary."""
+    """Let the standby answer PERCENT of callers of ENDPOINT (always the same ones), at once or as a canary.
+
+    With --at, a balancer's weights are changed instead: PERCENT of the endpoint's requests go through the sidecars.
+    """
     if sum(given is not None for given in (percent, to, canary)) != 1:
         raise click.UsageError("give one of PERCENT, --to and --canary")
+    balancer = None if at is None else _balancer(settings, at)
+
+    def share(wanted: float, why: str) -> str:
+        if balancer is not None:
+            return balancer(endpoint, wanted)
+        _act(settings, endpoint, "route", percent=wanted, reason=why)
+        return f"the standby answers {wanted:g}% of callers"
+
     if canary is not None:
-        _canary(settings, endpoint, canary, every)
+        _canary(settings, endpoint, canary, every, share)
         return
-    share = _percent(percent or to or "")
-    _act(settings, endpoint, "route", percent=share, reason=reason)
-    click.echo(f"{endpoint}: the standby answers {share:g}% of callers")
+    click.echo(f"{endpoint}: {share(_percent(percent or to or ''), reason)}")
 
 
-def _canary(settings: Settings, endpoint: str, steps: str, every: str) -> None:
+def _balancer(settings: Settings, at: str) -> Callable[[str, float], str]:
+    """Sets an endpoint's share at the balancer that `kind:where` names; its errors are one line."""
+    kind, colon, where = at.partition(":")
+    found = {each.name: each for each in entry_points(group="understudy.balancers")}
+    if not colon or not where or kind not in found:
+        raise click.UsageError(f"--at: expected {' or '.join(f'{name}:WHERE' for name in sorted(found))}; found {at!r}")
+    change = found[kind].load()
+
+    def share(endpoint: str, percent: float) -> str:
+        try:
+            return str(change(settings, where, endpoint, percent))
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+
+    return share
+
+
+def _canary(settings: Settings, endpoint: str, steps: str, every: str, share: Callable[[float, str], Any]) -> None:
     from sidecar.canary import look, walk
     from sidecar.settings import duration
 
@@ -157,15 +200,16 @@ def _canary(settings: Settings, endpoint: str, steps: str, every: str) -> None:
     try:
         held = walk(
             wanted,
-            lambda: look(lambda path: client.get(settings, path), endpoint),
-            lambda percent, why: _act(settings, endpoint, "route", percent=percent, reason=why),
-            lambda: time.sleep(pause),
+            pause,
+            lambda seconds: look(lambda path: client.get(settings, path), endpoint, seconds),
+            share,
+            time.sleep,
             lambda said: click.echo(f"{endpoint}: {said}"),
         )
     except LookupError:
         raise click.ClickException(f"the contract has no endpoint {endpoint!r}") from None
     if not held:
-        raise click.ClickException(f"{endpoint}: the canary went back, the upstream answers all callers")
+        raise click.ClickException(f"{endpoint}: the canary went back to 0%")
 
 
 @understudy.command()
@@ -173,7 +217,7 @@ def _canary(settings: Settings, endpoint: str, steps: str, every: str) -> None:
 @click.pass_obj
 def revoke(settings: Settings, user: str) -> None:
     """Refuse USER's credentials from now on, also while the upstream is down."""
-    client.post(settings, "/revocations", {"user": user, "revoked": True})
+    client.post(settings, "/revocations", {"user": user, "revoked": True}, by=getuser())
     click.echo(f"{user}: revoked")
 
 
@@ -182,7 +226,7 @@ def revoke(settings: Settings, user: str) -> None:
 @click.pass_obj
 def restore(settings: Settings, user: str) -> None:
     """Take back a revocation."""
-    client.post(settings, "/revocations", {"user": user, "revoked": False})
+    client.post(settings, "/revocations", {"user": user, "revoked": False}, by=getuser())
     click.echo(f"{user}: restored")
 
 
@@ -227,50 +271,12 @@ def parity(settings: Settings) -> None:
 
 @understudy.group()
 def audit() -> None:
-    """The journal: export and verify it."""
-
-
-@audit.command("verify")
-@click.argument("file", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-@click.pass_obj
-def audit_verify(settings: Settings, file: Path | None, form: str) -> None:
-    """Prove that nothing was altered, reordered or removed, in the journal or in an exported FILE."""
-    from sidecar.background import known_checkpoints
-    from sidecar.record.verify import verify
-
-    paths = [file] if file else sorted((settings.data / "journal").glob("*.jsonl"))
-    verdict = verify(paths, None if file else known_checkpoints(settings))
-    if form == "json":
-        click.echo(json.dumps(verdict.as_json()))
-    elif verdict.ok:
-        click.echo(f"ok: {verdict.events} events, nothing altered, reordered or removed")
-    else:
-        bad = verdict.first_bad or {}
-        click.echo(f"NOT ok: {bad.get('file')}, line {bad.get('line')}: {bad.get('why')}")
-    sys.exit(0 if verdict.ok else 1)
-
-
-@audit.command("export")
-@click.option("--out", type=click.Path(path_type=Path), help="A file; unset: standard output.")
-@click.pass_obj
-def audit_export(settings: Settings, out: Path | None) -> None:
-    """Write the journal's lines, to be verified elsewhere."""
-    from sidecar.record.verify import export
-
-    stream = out.open("wb") if out else sys.stdout.buffer
-    try:
-        for line in export(sorted((settings.data / "journal").glob("*.jsonl"))):
-            stream.write(line)
-        stream.flush()
-    finally:
-        if out:
-            stream.close()
+    """The audit trail: prove it, export it, and put back what somebody did."""
 
 
 understudy.add_command(policy)
-audit.add_command(audit_affected)
-audit.add_command(audit_undo)
+for command in (*proof_commands.COMMANDS, *keeping_commands.COMMANDS, audit_affected, audit_undo):
+    audit.add_command(command)
 
 
 def main() -> None:
@@ -286,7 +292,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (SettingError, ContractError, ControlError) as error:
+    except (SettingError, ContractError, ControlError, SigningError) as error:
         click.echo(f"understudy: {error}", err=True)
         sys.exit(1)
     except BrokenPipeError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
 from sidecar.settings import PREFIX, Settings
 
 TIMEOUT: Final = 10.0
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # an address to look for
 
 
 class ControlError(Exception):
@@ -45,6 +46,10 @@ class Control:
     def get(self, path: str) -> Any:
         return get(self._settings, path)
 
+    def text(self, path: str) -> str:
+        """What stands at `path`, as text. Raises ControlError."""
+        return _ask(self._settings, "GET", path, None, read=_plain)  # type: ignore[no-any-return]
+
     def post(self, path: str, body: Any = None) -> Any:
         return post(self._settings, path, body, self._by)
 
@@ -54,7 +59,10 @@ def segment(value: str) -> str:
     return quote(value, safe="")
 
 
-def _ask(settings: Settings, method: str, path: str, body: Any, by: str | None = None, timeout: float = TIMEOUT) -> Any:
+def _ask(
+    settings: Settings, method: str, path: str, body: Any, by: str | None = None, timeout: float = TIMEOUT,
+    read: Callable[[str, int, str, bytes], Any] | None = None,
+) -> Any:  # fmt: skip
     host, port = settings.control_listen
     host = _ANYWHERE.get(host, host)
     where = f"{host}:{port}"
@@ -81,7 +89,13 @@ def _ask(settings: Settings, method: str, path: str, body: Any, by: str | None =
         raise ControlError(f"the sidecar's control plane at {where} broke off ({type(error).__name__})") from None
     finally:
         connection.close()
-    return _read(where, status, reason, text)
+    return (read or _read)(where, status, reason, text)
+
+
+def _plain(where: str, status: int, reason: str, text: bytes) -> str:
+    if status >= 400:
+        raise ControlError(f"{where} answered {status} {reason}", status)
+    return text.decode(errors="replace")
 
 
 def _read(where: str, status: int, reason: str, text: bytes) -> Any:

@@ -17,6 +17,17 @@ def not_before(known: int) -> None:
     _offset = max(_offset, known + 1 - time.monotonic_ns())
 
 
+def offset() -> int:
+    """What `adopt` takes."""
+    return _offset
+
+
+def adopt(offset: int) -> None:
+    """In the parent, before forking: stamps go on as those of a program that it follows, whose children still run."""
+    global _offset
+    _offset = offset
+
+
 def stamp() -> int:
     """Nanoseconds, roughly since the epoch, for ordering only: use time.time_ns() for what people read."""
     return time.monotonic_ns() + _offset

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hmac
 import logging
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from flask import Flask, Response, g, json, jsonify, request
@@ -19,10 +21,14 @@ from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, Text,
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from sidecar.contract import Contract
+from sidecar.certificates import expiries
+from sidecar.contract import Action, Contract, Endpoint
 from sidecar.database import metadata
 from sidecar.gateway.switchboard import Switchboard
 from sidecar.metrics import CIRCUIT, SharedState, serve_metrics
+from sidecar.record import deeds
+from sidecar.record.journal import RecordingFailed
+from sidecar.service import Phase
 from sidecar.settings import PREFIX, Settings
 from sidecar.standby.desk import Desk, Undecidable
 from sidecar.standby.promotion import NotFit, Promotion
@@ -58,6 +64,7 @@ class Sources:
 
     desk: Desk
     promotion: Promotion
+    phase: Callable[[], Phase] = lambda: Phase.SERVING
     shipper: Callable[[], Mapping[str, Any]] = dict
     """At least `unshipped`: a number of events, or None."""
     start_backfill: Callable[[], Any] | None = None
@@ -114,7 +121,7 @@ class _Plane:
 
     def routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
         return [
-            ("/healthz", "GET", lambda: {"status": "alive"}),
+            ("/healthz", "GET", self.healthz),
             ("/readyz", "GET", self.readyz),
             ("/ready/<endpoint>", "GET", self.ready),
             ("/endpoints", "GET", self.endpoints),
@@ -152,15 +159,34 @@ class _Plane:
             raise Problem(401, f"actions need `Authorization: Bearer` with the token in {PREFIX}CONTROL_TOKEN")
         g.by = request.headers.get("X-Understudy-By", "control")[:200]
 
+    def healthz(self) -> Any:
+        """Whether users may be sent here: they may when this sidecar serves, whatever else fails."""
+        phase = self.sources.phase()
+        if phase is not Phase.SERVING:
+            raise Problem(503, f"the sidecar is {phase.name.lower()}: send nobody here")
+        return {"status": "alive"}
+
     def readyz(self) -> Any:
+        self.healthz()
         try:
-            with self.engine.execution_options(writes=False).connect() as connection:
-                connection.execute(text("SELECT 1"))
+            self._ask_database()
         except SQLAlchemyError as error:
             raise Problem(503, f"the database does not answer ({type(error).__name__})") from None
         return {"status": "ready"}
 
+    def _ask_database(self) -> None:
+        with self.engine.execution_options(writes=False).connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def _database_up(self) -> int:
+        try:
+            self._ask_database()
+        except SQLAlchemyError:
+            return 0
+        return 1
+
     def ready(self, endpoint: str) -> Any:
+        self.healthz()
         able, reason = self.standby.ready(self._known(endpoint))
         if not able:
             raise Problem(503, reason)
@@ -263,7 +289,13 @@ class _Plane:
         if not user:
             raise Problem(400, "user: expected a name; found nothing", "user")
         (self.standby.revoke if revoked else self.standby.restore)(user)
-        return {"user": user, "revoked": revoked}
+        recorded = True
+        try:
+            deeds.record(self.settings, "revoke" if revoked else "restore", g.by, "", user=user)
+        except (RecordingFailed, OSError) as error:  # it holds all the same
+            recorded = False
+            log.error("a revocation was not recorded: %s", error, extra={"fields": {"event.action": "record_failed"}})
+        return {"user": user, "revoked": revoked, "recorded": recorded}
 
     def mark(self) -> Any:
         said = body_field(json_body(), "text", str).strip()
@@ -312,13 +344,20 @@ class _Plane:
         declared = self.contract.endpoints
         states = self.switchboard.states
         return {
+            "database_up": self._database_up,
             "circuit_state": lambda: {declared[n].name: CIRCUIT[s.circuit.state] for n, s in states().items()},
             "outbox_pending": lambda: len(self.sources.desk.entries()["entries"]),
             "outbox_oldest_seconds": lambda: _oldest(self.sources.desk.entries()["entries"]),
+            "outbox_parked": lambda: len(self.sources.desk.entries()["parked"]),
             "parity_ratio": lambda: {declared[name].name: self._parity(name) for name in declared},
-            "standby_ready": lambda: {declared[name].name: float(self.standby.ready(name)[0]) for name in declared},
             "standby_completeness_ratio": lambda: {n: _ratio(v) for n, v in self.standby.completeness().items()},
+            "certificate_expiry_timestamp_seconds": lambda: expiries(self.settings.certificates),
+            "standby_ready": lambda: {
+                e.name: float(self.standby.ready(n)[0]) for n, e in declared.items() if _coverable(e)
+            },
             "journal_unshipped_events": lambda: self.sources.shipper().get("unshipped"),
+            "journal_behind_seconds": lambda: _behind(self.sources.shipper()),
+            "data_free_ratio": lambda: _free(self.settings.data),
         }
 
 
@@ -330,6 +369,26 @@ def _said(action: str, what: str, by: str, reason: str) -> dict[str, Any]:
 def _oldest(outbox: list[Mapping[str, Any]]) -> float | None:
     times = [entry["accepted_at"] for entry in outbox]
     return max(0.0, (time.time_ns() - min(times)) / 1e9) if times else None
+
+
+def _coverable(endpoint: Endpoint) -> bool:
+    """What only the upstream can answer is never ready, and that is no trouble."""
+    return endpoint.action is not Action.CALL and (endpoint.resource is not None or endpoint.public)
+
+
+def _behind(shipper: Mapping[str, Any]) -> float | None:
+    """The age of the oldest unshipped event, and of that news: a shipper that died tells nothing new."""
+    if "at" not in shipper:
+        return None
+    return max(0.0, time.time() - float(shipper["at"])) + float(shipper.get("oldest_seconds") or 0)
+
+
+def _free(folder: Path) -> float | None:
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free / usage.total
 
 
 def _ratio(completeness: Any) -> float | None:

@@ -6,15 +6,40 @@ decided in a transaction from what it read there is therefore right, and the rul
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy import Dialect, Engine, MetaData, create_engine, event
 
+from sidecar.schema import MIGRATIONS, Schema
 from sidecar.settings import Settings
+from sidecar.vault import VAULT, open_vault
 
 WRITERS: Final = 0x756E6465727374
 """The advisory lock of PostgreSQL's writers: any number that is ours."""
+TRY_AGAIN: Final = 0.5
+"""Seconds after which a server that could not be reached is tried again."""
+_SESSION: Final = {
+    "idle_in_transaction_session_timeout": "5000",
+    "lock_timeout": "5000",
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "3000",
+}
+"""What PostgreSQL is told of each session, in ms and s: a client that was stopped, or cut off, while it held the
+writers' lock must not stop everybody else."""
+_NEVER_LONG: Final = {
+    "connect_timeout": 2,
+    "tcp_user_timeout": 3000,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+}
+"""libpq's, in s and ms: a server that is cut off is noticed, not waited for."""
+SCHEMA: Final = Schema("sidecar", MIGRATIONS / "versions")
 metadata: Final = MetaData()
 """Every table of the sidecar; the modules that own them declare them here."""
 
@@ -22,10 +47,33 @@ metadata: Final = MetaData()
 def open_engine(settings: Settings) -> Engine:
     """An engine for this process. Engines are not shared over fork: each process opens its own."""
     if settings.database:
-        engine = create_engine(settings.database, pool_pre_ping=True, connect_args={"connect_timeout": 2})
+        engine = create_engine(settings.database, pool_pre_ping=True, connect_args=dict(_NEVER_LONG))
         event.listen(engine, "begin", _begin_shared)
-        return engine
-    return open_file(settings.data / "understudy.db")
+        event.listen(engine, "do_connect", _Away().connect)
+    else:
+        engine = open_file(settings.data / "understudy.db")
+    setattr(engine.dialect, VAULT, open_vault(settings))  # where encrypted columns find it (standby/locked.py)
+    return engine
+
+
+class _Away:
+    """A server that could not be reached is not tried again for a moment: not every request waits to find that out."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._error: Exception | None = None
+
+    def connect(self, dialect: Dialect, _record: Any, words: list[Any], names: dict[str, Any]) -> Any:
+        """SQLAlchemy's way to a new connection."""
+        if self._error is not None and time.monotonic() < self._until:
+            raise self._error
+        try:
+            made = dialect.connect(*words, **names)
+        except Exception as error:
+            self._error, self._until = error, time.monotonic() + TRY_AGAIN
+            raise
+        self._error = None
+        return made
 
 
 def open_file(path: Path) -> Engine:
@@ -37,9 +85,17 @@ def open_file(path: Path) -> Engine:
     return engine
 
 
+def open_memory() -> Engine:
+    """An engine for an SQLite database that is gone with it."""
+    engine = create_engine("sqlite://")
+    event.listen(engine, "connect", _sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
 def create_all(engine: Engine) -> None:
-    """Makes the tables that are missing."""
-    metadata.create_all(engine)
+    """Brings the tables to what this program knows. Raises SchemaError for what a later one has made."""
+    SCHEMA.upgrade(engine)
 
 
 def _sqlite(connection: Any, _record: Any) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from queue import SimpleQueue
 
 from sidecar.app import via
-from sidecar.contract import Contract, Endpoint
+from sidecar.contract import Action, Contract, Endpoint
 from sidecar.gateway.access import basic, credentials
 from sidecar.gateway.exchange import (
     AnsweredBy,
@@ -26,6 +27,7 @@ from sidecar.gateway.validate import fault
 from sidecar.gateway.wire import Call
 from sidecar.record.recorder import Recorder, RecordingFailed
 from sidecar.settings import Settings
+from sidecar.standby.intents import NONE, UNKNOWN, record_in
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Errands:
         """Sends the call and waits for what comes of it."""
         started, clock = time.time_ns(), time.monotonic_ns()
         ident = uuid7(started)
-        inbox: SimpleQueue[Result] = SimpleQueue()
+        inbox: SimpleQueue[Result | None] = SimpleQueue()
         number = self._numbers[endpoint.id if endpoint is not None else "other"]
 
         def judge(result: Result) -> Result:
@@ -61,9 +63,10 @@ class Errands:
 
         named = first(call.headers, "x-request-id") or request_id or ident
         fields = call.headers if first(call.headers, "x-request-id") else [*call.headers, ("X-Request-Id", named)]
-        sent = Call(call.method, call.target, fields, call.body, call.repeatable)
+        sent = replace(call, headers=fields)
         self._upstream.submit(Job(sent, number, self._priority, judge, inbox))
         result = inbox.get()
+        assert result is not None  # it is not our turn to make the call: the pool does
         self._record(endpoint, sent, named, ident, started, time.monotonic_ns() - clock, result)
         return result
 
@@ -93,10 +96,25 @@ class Errands:
         exchange.outcome = result.attempt.outcome
         exchange.answered_by = AnsweredBy.UPSTREAM
         exchange.ended = started + took
+        if endpoint is not None and endpoint.action.writes and result.attempt.outcome is not Outcome.FAILURE:
+            exchange.change = self._change(endpoint, result)
         try:
             self._recorder.record(exchange)
         except RecordingFailed:
             log.error("a call of ours was not recorded", extra={"fields": {"event.action": "record_failed"}})
+
+    def _change(self, endpoint: Endpoint, result: Result) -> tuple[str, str] | None:
+        """A write's effect, by its own answer: what was there before is not looked up."""
+        response = result.response
+        if response is not None and 400 <= response.status < 500:
+            return None
+        was = NONE if endpoint.action is Action.CREATE else UNKNOWN
+        if response is None or result.attempt.outcome is not Outcome.SUCCESS:
+            return was, UNKNOWN
+        if endpoint.action is Action.DELETE:
+            return was, NONE
+        seen = record_in(self._contract.resources[endpoint.resource], response) if endpoint.resource else None
+        return was, seen.digest if seen is not None else UNKNOWN
 
 
 def own_fields(settings: Settings) -> Headers:

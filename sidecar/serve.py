@@ -1,39 +1,41 @@
 """The sidecar's processes: a supervisor with three children, the gateway, the control plane and the background work.
 
-The supervisor starts them, starts one again that ends, and passes on the order to stop. All share one process group; a
-child whose parent dies is killed by the kernel, so that nothing outlives the supervisor. Starting again is always safe.
+Here is what each of them runs; how they are started, changed and ended is the supervisor's. Starting is always safe.
 """
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import logging
+import gc
+import json
+import math
 import os
-import signal
-import sys
-import time
-from collections.abc import Callable
+import resource
+import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 
-from sidecar import metrics
+from sidecar import clock, metrics
+from sidecar.handover import Handover, found
+from sidecar.listeners import Address, from_systemd, open_listeners
+from sidecar.processes import die_with_parent, say_ready
+from sidecar.service import Service
 from sidecar.settings import SettingError, Settings
+from sidecar.supervisor import BEHIND, Role, Supervisor
+from sidecar.telemetry import setup_logging
+from sidecar.worker import Worker
 
-log = logging.getLogger(__name__)
-PR_SET_PDEATHSIG: Final = 1
-GRACE: Final = 10.0
-"""Seconds that children get to end by themselves."""
-RESTART_AFTER: Final = (0.1, 0.5, 2.0, 5.0)
-"""Seconds before a child that ended is started again: the longer, the more often it ended within a minute."""
-
-
-def die_with_parent() -> None:
-    """Asks the kernel to kill this process when its parent dies (Linux; elsewhere gunicorn's own check remains)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+CONNECTIONS: Final = 10_000
+"""Connections that a worker holds, at most."""
+RESERVED: Final = 512
+"""Open files that are not clients' connections: databases, journals, calls upstream, large bodies."""
+LISTENING: Final = "_UNDERSTUDY_LISTENING"
+"""Where this process tells a rehearsal of its successor which addresses are taken, and handed on."""
+NICE: Final = 10
+"""By how much background work stands back when the processor is short."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -54,118 +56,126 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 def run(settings: Settings) -> int:
     """Runs the sidecar until it is told to stop. Returns the exit status."""
+    from sidecar import app
+
+    left = found(os.environ)
+    if left is None:
+        settings.require_upstream()
+        settings.data.mkdir(parents=True, exist_ok=True)
+        lock = _lock(settings)
+    else:
+        lock = left.lock
+        clock.adopt(left.clock)
+    addresses = _addresses(settings)
+    os.environ[LISTENING] = json.dumps(list(addresses.values()))
+    inherited = from_systemd(os.environ, os.getpid()) if left is None else left.listeners
+    listeners = open_listeners(addresses, inherited)
+    service = Service(None if left is None else left.service)
+    metrics.prepare(settings.data / "metrics", fresh=left is None)
+    setup_logging(settings.log_level)
+    app.prepare(settings)
+    roles = _roles(settings, listeners, service)
+    supervisor = Supervisor(roles, service, settings.drain, [] if left is None else left.children)
+    supervisor.run(
+        listeners["listen"].close,
+        lambda children: Handover(
+            lock,
+            service.file,
+            clock.offset(),
+            {addresses[n]: found.fileno() for n, found in listeners.items()},
+            children,
+        ),
+    )
+    return 0
+
+
+def check(settings: Settings) -> None:
+    """Whether the sidecar could start with these settings, as far as can be told without starting. Raises."""
+    from sidecar import app
+
     settings.require_upstream()
-    settings.data.mkdir(parents=True, exist_ok=True)
+    app.check(settings)
+
+
+def rehearse(settings: Settings) -> None:
+    """All of a start that may fail, in a process of its own: migrates, and listens for a moment where its predecessor
+    does not (its addresses are in the environment). Raises."""
+    from sidecar import app
+
+    settings.require_upstream()
+    app.prepare(settings)
+    taken = {tuple(address) for address in json.loads(os.environ.get(LISTENING, "[]"))}
+    addresses = {name: address for name, address in _addresses(settings).items() if address not in taken}
+    for listener in open_listeners(addresses, {}).values():
+        listener.close()
+
+
+def _addresses(settings: Settings) -> dict[str, Address]:
+    return {"listen": settings.listen, "control_listen": settings.control_listen}
+
+
+def _lock(settings: Settings) -> int:
     lock = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SettingError(f"UNDERSTUDY_DATA: {settings.data} is in use by another sidecar") from None
-    metrics.prepare(settings.data / "metrics")
-    return _Supervisor(settings).run()
+    return lock
 
 
-class _Supervisor:
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._roles: dict[str, Callable[[Settings], None]] = {
-            "gateway": _gateway, "control": _control, "background": _background,
-        }  # fmt: skip
-        self._pids: dict[int, str] = {}
-        self._ended: dict[str, list[float]] = {role: [] for role in self._roles}
-        self._stop = False
+def _roles(settings: Settings, listeners: Mapping[str, socket.socket], service: Service) -> list[Role]:
+    def only(name: str) -> socket.socket:
+        """In a child: the listener that is its own; a copy of another's would keep it open for nobody."""
+        for other in listeners.keys() - {name}:
+            listeners[other].close()
+        return listeners[name]
 
-    def run(self) -> int:
-        from sidecar import app
-        from sidecar.telemetry import setup_logging
+    def background(ready: int) -> None:
+        for listener in listeners.values():
+            listener.close()
+        _background(settings, ready)
 
-        setup_logging(self._settings.log_level)
-        app.prepare(self._settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop)
-        for role in self._roles:
-            self._start(role)
-        while not self._stop:
-            self._reap()
-            time.sleep(0.1)
-        self._end()
-        return 0
-
-    def _on_stop(self, _number: int, _frame: object) -> None:
-        self._stop = True
-
-    def _start(self, role: str) -> None:
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, signal.SIG_DFL)
-                die_with_parent()
-                if os.getppid() == parent:
-                    self._roles[role](self._settings)
-                    code = 0
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 1
-            except BaseException:
-                log.exception(
-                    "a process of the sidecar broke", extra={"fields": {"event.action": "process_broke", "role": role}}
-                )
-            finally:
-                logging.shutdown()
-                os._exit(code)
-        self._pids[pid] = role
-
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            role = self._pids.pop(pid, None)
-            if role is not None and not self._stop:
-                self._restart(role, os.waitstatus_to_exitcode(status))
-
-    def _restart(self, role: str, status: int) -> None:
-        now = time.monotonic()
-        self._ended[role] = [t for t in self._ended[role] if now - t < 60] + [now]
-        pause = RESTART_AFTER[min(len(self._ended[role]), len(RESTART_AFTER)) - 1]
-        fields = {"event.action": "process_ended", "role": role, "status": status, "restart_in": pause}
-        log.error("a process of the sidecar ended and is started again", extra={"fields": fields})
-        time.sleep(pause)
-        self._start(role)
-
-    def _end(self) -> None:
-        for pid in self._pids:
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE
-        while self._pids and time.monotonic() < deadline:
-            self._reap()
-            time.sleep(0.02)
-        for pid in self._pids:
-            os.kill(pid, signal.SIGKILL)
+    return [
+        Role(
+            "gateway", lambda ready: _gateway(settings, only("listen"), service, ready), settings.workers,
+            settings.grace + BEHIND,
+        ),
+        Role("control", lambda ready: _control(settings, only("control_listen"), service, ready), 1, BEHIND),
+        Role("background", background, 1, BEHIND, alone=True),
+    ]  # fmt: skip
 
 
-def _options(settings: Settings, listen: tuple[str, int], workers: int, threads: int) -> dict[str, Any]:
+def _descriptors() -> int:
+    """How many files a process may have open, once it has asked for all it may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else CONNECTIONS + RESERVED
+
+
+def _options(
+    listener: socket.socket, workers: int, threads: int, grace: float, ready: int, body_timeout: float
+) -> dict[str, Any]:
     def post_fork(_arbiter: Any, _worker: Any) -> None:
         die_with_parent()
+
+    def post_worker_init(_worker: Any) -> None:
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again and again would hold up requests
+        say_ready(ready)
 
     def child_exit(_arbiter: Any, worker: Any) -> None:
         metrics.forget(worker.pid)
 
-    host, port = listen
     return {
-        "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "bind": f"fd://{listener.detach()}",
         "workers": workers,
-        "worker_class": "gthread",
+        "worker_class": type("Worker", (Worker,), {"body_timeout": body_timeout}),
+        "http_parser": "python",  # the one that the framing was tested with, whatever else is installed
         "threads": threads,
-        "worker_connections": 10_000,
+        "worker_connections": max(64, min(CONNECTIONS, _descriptors() - RESERVED)),
         "keepalive": 75,
         "timeout": 60,
-        "graceful_timeout": int(GRACE) - 2,
+        "graceful_timeout": math.ceil(grace),
         "limit_request_line": 8190,
         "forwarder_headers": "",
         "forwarded_allow_ips": "",
@@ -174,27 +184,32 @@ def _options(settings: Settings, listen: tuple[str, int], workers: int, threads:
         "logger_class": "sidecar.telemetry.GunicornLogger",
         "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
         "post_fork": post_fork,
+        "post_worker_init": post_worker_init,
         "child_exit": child_exit,
         "proc_name": "understudy",
     }
 
 
-def _gateway(settings: Settings) -> None:
+def _gateway(settings: Settings, listener: socket.socket, service: Service, ready: int) -> None:
     from sidecar import app
 
-    options = _options(settings, settings.listen, settings.workers, settings.threads)
+    options = _options(listener, settings.workers, settings.threads, settings.grace, ready, settings.body_timeout)
     options["worker_exit"] = lambda _arbiter, _worker: app.close()
     app.note_absence(settings)
-    Server(options, lambda: app.create_app(settings)).run()
+    Server(options, lambda: app.create_app(settings, service)).run()
 
 
-def _control(settings: Settings) -> None:
+def _control(settings: Settings, listener: socket.socket, service: Service, ready: int) -> None:
     from sidecar import app
 
-    Server(_options(settings, settings.control_listen, 1, 8), lambda: app.create_control_app(settings)).run()
+    options = _options(listener, 1, 8, 2.0, ready, settings.body_timeout)
+    Server(options, lambda: app.create_control_app(settings, service)).run()
 
 
-def _background(settings: Settings) -> None:
+def _background(settings: Settings, ready: int) -> None:
     from sidecar.background import Background
 
-    Background(settings).run()
+    os.nice(NICE)
+    background = Background(settings)
+    say_ready(ready)
+    background.run()

@@ -1,8 +1,9 @@
 """Every setting, declared once: name, type, default and help. README's table is checked against this file.
 
 A setting NAME is read from the environment variable UNDERSTUDY_NAME, else from the same key in the TOML file named by
-`--config`, else it takes its default. A value that does not fit is refused with the setting's name; nothing falls back
-in silence. Nothing here is read when the module is imported.
+`--config`, else it takes its default. A secret may instead be in a file that UNDERSTUDY_NAME_FILE names. A value that
+does not fit is refused with the setting's name; nothing falls back in silence. Nothing here is read when the module is
+imported.
 """
 
 from __future__ import annotations
@@ -169,10 +170,19 @@ class Settings:
     upstream: str = setting(None, url, "The API we stand beside. Required by `sidecar`.")
     listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
     control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
+    agent_listen: tuple[str, int] | None = setting(
+        None, address, "Where HAProxy's agent-check is answered, line by line; unset: nowhere."
+    )
+    certificates: tuple[str, ...] = setting("", names, "Certificate files whose expiry is a metric; comma-separated.")
     control_token: str | None = setting(None, text, "Bearer token for actions; unset: all refused.", secret=True)
     data: Path = setting("./data", Path, "Where everything is written.")
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
     database: str | None = setting(None, text, "SQLAlchemy URL of the standby; unset: SQLite in DATA.", secret=True)
+    database_lost: str = setting(
+        "pass",
+        one_of("pass", "refuse"),
+        "While a shared database is away: requests go on to the upstream where no write was waiting, or get 503.",
+    )
     elasticsearch: str | None = setting(None, url, "The event store; unset: the embedded one, in DATA.")
     elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
     workers: int = setting("2", count, "gunicorn workers.")
@@ -196,6 +206,8 @@ class Settings:
     journal_retention: float = setting("7d", duration, "How long shipped journal segments stay on disk.")
     retention: float = setting("365d", duration, "How long exchanges stay in the event store; whole days are dropped.")
     body_retention: float = setting("30d", duration, "How long recorded bodies stay in the event store.")
+    drain: float = setting("2s", duration, "On SIGTERM, how long health checks fail before connections are refused.")
+    grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
     bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
     unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
     backfill_credentials: tuple[str, str] | None = setting(
@@ -210,6 +222,18 @@ class Settings:
         Path,
         "The key that seals pending writes, made on first use; unset: DATA's name with `.seal-key` behind it.",
     )
+    sign_key: Path | None = setting(
+        None,
+        Path,
+        "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
+    )
+    sign_every: float = setting("1m", duration, "How often the journal is signed.")
+    encryption_keys: Path | None = setting(
+        None,
+        Path,
+        "Keys that encrypt bodies and the standby's copy, one a line, made on first use; unset: in the clear.",
+    )
+    encryption_key_command: str | None = setting(None, text, "A command that prints these keys instead.")
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting(
@@ -227,9 +251,34 @@ class Settings:
     test_networks: Networks = setting("", networks, "Networks whose requests are test traffic.")
     slos: str = setting("hosp", text, "A shipped SLO file's name, or a path to an OpenSLO file.")
     alert_webhook: str | None = setting(None, url, "Where alerts are posted (Alertmanager's v4 payload).")
+    alert_email_to: tuple[str, ...] = setting("", names, "Who gets alerts by mail; comma-separated.")
+    alert_email_from: str | None = setting(None, text, "The sender of that mail.")
+    alert_smtp: tuple[str, int] | None = setting(None, address, "The server that takes it, such as mail:587.")
+    alert_smtp_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password at that server; needs STARTTLS.", secret=True
+    )
+    alert_smtp_tls: str = setting(
+        "starttls", one_of("starttls", "off"), "`starttls`: nothing is sent to that server in the clear."
+    )
+    alert_slack: str | None = setting(None, url, "A Slack-compatible incoming webhook.", secret=True)
+    alert_pagerduty_key: str | None = setting(None, text, "PagerDuty's routing key (Events API v2).", secret=True)
+    alert_pagerduty: str = setting("https://events.pagerduty.com/v2/enqueue", url, "Where PagerDuty takes events.")
+    alert_sentry_dsn: str | None = setting(None, text, "A Sentry project that gets alerts as issues.", secret=True)
+    alert_alertmanager: str | None = setting(None, url, "An Alertmanager, which is told by its own API.")
+    alert_pages_only: tuple[str, ...] = setting("", names, "Channels told of pages only, such as `pagerduty,slack`.")
+    alert_group_by: tuple[str, ...] = setting(
+        "alertname,severity", names, "Labels that alerts must share to be told in one message."
+    )
+    alert_group_wait: float = setting("10s", duration, "How long a group's first message waits for more alerts.")
+    alert_group_interval: float = setting(
+        "5m", duration, "The least time between a group's messages; a page that begins does not wait for it."
+    )
+    alert_keep: float = setting("5m", duration, "How long an alert goes on after it was last seen to hold.")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     alert_every: float = setting("15s", duration, "How often the objectives are evaluated.")
-    alert_heartbeat: str | None = setting(None, url, "Asked after each evaluation, for a dead man's switch.")
+    alert_heartbeat: str | None = setting(
+        None, url, "Asked after each evaluation that was whole, for a dead man's switch."
+    )
     dashboard_listen: tuple[str, int] = setting("127.0.0.1:8050", address, "Where the dashboard is served.")
     dashboard_url: str | None = setting(None, url, "The dashboard's public URL; https:// makes its cookies Secure.")
     dashboard_idle: float = setting("30m", duration, "When a dashboard session that is not used ends.")
@@ -248,7 +297,14 @@ class Settings:
 
     @property
     def seal_key_file(self) -> Path:
-        return self.seal_key or self.data.resolve().with_name(self.data.resolve().name + ".seal-key")
+        return self.seal_key or self._beside_data(".seal-key")
+
+    @property
+    def sign_key_file(self) -> Path:
+        return self.sign_key or self._beside_data(".sign-key")
+
+    def _beside_data(self, suffix: str) -> Path:
+        return self.data.resolve().with_name(self.data.resolve().name + suffix)
 
     @classmethod
     def load(cls, environ: Mapping[str, str], config: Path | None = None) -> Settings:
@@ -258,7 +314,7 @@ class Settings:
         exist. The environment is shared with others (`UNDERSTUDY_TESTS` is not ours): see `strangers`.
         """
         known = _known()
-        given = {**_from_file(config, known), **{k: v for k, v in environ.items() if k in known}}
+        given = {**_from_file(config, known), **_secrets(environ, known), **_named(environ, known)}
         values = {}
         for key, value in given.items():
             if value == "" and known[key].default is None:
@@ -275,12 +331,39 @@ class Settings:
 def strangers(environ: Mapping[str, str]) -> list[str]:
     """A warning for each UNDERSTUDY_… variable that is no setting: probably misspelt."""
     known = _known()
-    keys = [key for key in environ if key.startswith(PREFIX) and key not in known and key != "UNDERSTUDY_TESTS"]
+    ours = {*known, *_files(known), "UNDERSTUDY_TESTS"}
+    keys = [key for key in environ if key.startswith(PREFIX) and key not in ours]
     return [f"{key}: no such setting{_nearest(key, known)}" for key in keys]
 
 
 def _known() -> dict[str, Field[Any]]:
     return {f"{PREFIX}{declared.name.upper()}": declared for declared in fields(Settings)}
+
+
+def _named(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if key in known}
+
+
+def _files(known: Mapping[str, Field[Any]]) -> dict[str, str]:
+    """The variables that name files with secrets, and the settings that those are of."""
+    return {f"{key}_FILE": key for key, declared in known.items() if declared.metadata["secret"]}
+
+
+def _secrets(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) -> dict[str, str]:
+    """Secrets in files of their own, as containers and systemd hand them out; a last newline is not part of one."""
+    found = {}
+    for variable, key in _files(known).items():
+        path = environ.get(variable)
+        if not path:
+            continue
+        if key in environ:
+            raise SettingError(f"{key} and {variable} are both set: only one can hold")
+        try:
+            found[key] = Path(path).read_text().removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else "not text"
+            raise SettingError(f"{variable}: {path}: {said}") from None
+    return found
 
 
 def _parse(key: str, declared: Field[Any], value: str) -> Any:

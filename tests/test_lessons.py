@@ -169,9 +169,8 @@ def test_the_proxys_own_name_as_its_upstream_made_a_loop(tmp_path: Path) -> None
     """A relay stands for the balancer whose public name somebody took for HOSP's: it sends all to the sidecar."""
     relay = free_port()
     with Sidecar(f"http://127.0.0.1:{relay}", tmp_path / "data") as sidecar, relayed(relay, sidecar.port):
-        began = time.monotonic()
         got = sidecar.ask("GET", "/echo", HOLT)
-        assert (got.status, time.monotonic() - began < 3) == (508, True)
+        assert got.status == 508
         assert "UNDERSTUDY_UPSTREAM" in got.json()["detail"]
 
 
@@ -179,10 +178,10 @@ def test_a_short_timeout_without_another_answer_was_a_504(sidecar: Sidecar, upst
     upstream.fault("slow", "/patients", times=3, seconds=2.7)
     assert sidecar.ask("GET", "/patients/17", HOLT).status == 200  # unknown to the standby: waited for
     learn(sidecar)
-    upstream.fault("slow", "/patients", times=9, seconds=2.9)
-    began = time.monotonic()
-    assert sidecar.ask("GET", "/patients/17", HOLT).status == 200
-    assert time.monotonic() - began < 2.9
+    upstream.fault("slow", "/patients", times=9, seconds=30)
+    got = sidecar.ask("GET", "/patients/17", HOLT)
+    assert (got.status, "hit" in got["Cache-Status"], upstream.state.in_flight > 0) == (200, True, True)
+    upstream.heal()
 
 
 def test_stray_paths_do_not_stop_the_rest(sidecar: Sidecar, upstream: Upstream) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, create_engine, select
 
-from tests.postgres import cluster
+from sidecar.standby.store import leases
+from tests.postgres import Server, cluster, programs
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream
 
@@ -73,3 +77,75 @@ def test_takeover_and_revocation_agree_within_a_second(pair: tuple[Sidecar, Side
     assert two.cli("restore", "Dr Holt").returncode == 0
     assert two.cli("handback", "notes.list").returncode == 0
     until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 1.5, "restored")
+    upstream.stop()
+    assert two.cli("revoke", "Dr Holt").returncode == 0
+    until(lambda: one.ask("GET", "/notes", HOLT).status == 401, 1.5, "the other refuses while the upstream is down")
+
+
+def test_a_leader_that_was_paused_past_its_lease_sends_nothing(
+    pair: tuple[Sidecar, Sidecar], upstream: Upstream, database: str
+) -> None:
+    engine = create_engine(database)
+
+    def holder() -> tuple[str, int]:
+        with engine.connect() as connection:
+            row = connection.execute(select(leases).where(leases.c.name == "replay")).one()
+            return str(row.holder), int(row.holder.rpartition("/")[2])
+
+    one, _ = pair
+    upstream.stop()
+    assert one.ask("POST", "/notes", HOLT, {"title": "Once", "patient_id": 17}).status == 201
+    first, pid = holder()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        upstream.start()
+        until(lambda: holder()[0] != first, 20, "the other leads")
+        until(lambda: not one.plane("GET", "/outbox").json()["entries"], 40, "drained by the other")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    second = one.ask("POST", "/notes", HOLT, {"title": "Twice", "patient_id": 17}).json()["id"]
+    assert second < 2_000_000_000
+    renewals: set[int] = set()
+    until(lambda: len(renewals | {_until(engine)}) > 3 or renewals.add(_until(engine)), 10, "both had their turns")
+    engine.dispose()
+    assert [seen.body for seen in upstream.seen("/notes") if seen.method == "POST" and b"Once" in seen.body] == [
+        b'{"title": "Once", "patient_id": 17}'
+    ]
+
+
+def _until(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(select(leases.c.until).where(leases.c.name == "replay")) or 0)
+
+
+def test_without_its_database_a_sidecar_passes_traffic_and_says_so(upstream: Upstream, tmp_path: Path) -> None:
+    where = programs()
+    assert where is not None
+    server = Server(where)
+    server.make()
+    server.start()
+    shared = {"database": server.url, "seal_key": str(tmp_path / "seal-key"), "workers": "1", "upstream_timeout": "5s"}
+    try:
+        with Sidecar(upstream.url, tmp_path / "one", **shared) as one:
+            for path in ("/notes", "/patients", "/staffs/me"):
+                assert one.ask("GET", path, HOLT).status == 200
+            until(lambda: one.plane("GET", "/ready/notes.list").status == 200, what="notes known")
+            server.stop()
+            until(lambda: one.plane("GET", "/readyz").status == 503, 10, "it says so")
+            assert one.plane("GET", "/healthz").status == 200
+            assert b"understudy_database_up 0.0" in one.plane("GET", "/metrics").body
+            assert one.ask("GET", "/notes", HOLT).json()[0]["title"] == "Round"
+            assert one.ask("POST", "/notes", HOLT, {"title": "Passed", "patient_id": 17}).status == 201
+            upstream.stop()
+            assert one.ask("GET", "/notes", HOLT).status == 503  # nothing that is known can be looked up
+            server.start()
+            until(lambda: one.plane("GET", "/readyz").status == 200, 20, "the database is back")
+            # It may not know of what passed meanwhile, and answers nothing until it has looked again.
+            assert one.ask("GET", "/notes", HOLT).status == 503
+            upstream.start()
+            until(lambda: len(one.ask("GET", "/notes", HOLT).json()) == 2, 20, "seen again")
+            until(lambda: one.plane("GET", "/ready/notes.list").status == 200, 20, "known again")
+    finally:
+        server.stop()
+        server.remove()
+    assert [seen.method for seen in upstream.seen("/notes")].count("POST") == 1

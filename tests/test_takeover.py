@@ -39,8 +39,9 @@ def test_reads_survive_an_outage_and_come_back(sidecar: Sidecar, upstream: Upstr
     before = sidecar.ask("GET", "/notes", HOLT)
     upstream.stop()
     for path in ("/notes", "/notes/5", "/notes?patient_id=17", "/patients/17", "/staffs/me", "/"):
+        # each worker learns in a thread of its own, and nothing orders one's learning and another's
+        until(lambda path=path: sidecar.ask("GET", path, HOLT).status == 200, what=f"{path} known")
         got = sidecar.ask("GET", path, HOLT)
-        assert got.status == 200, (path, got.body)
         assert got["Cache-Status"].startswith("understudy; hit; ttl=-")
         assert got["Age"].isdecimal()
     assert sidecar.ask("GET", "/notes", HOLT).json() == before.json()
@@ -116,10 +117,9 @@ def test_reads_are_retried_within_the_deadline(sidecar: Sidecar, upstream: Upstr
 
 def test_a_slow_answer_comes_from_the_standby_in_time_else_is_waited_for(sidecar: Sidecar, upstream: Upstream) -> None:
     learn_all(sidecar)
-    upstream.fault("slow", "/patients/17", times=9, seconds=4)
-    began = time.monotonic()
+    upstream.fault("slow", "/patients/17", times=9, seconds=30)
     got = sidecar.ask("GET", "/patients/17", HOLT)
-    assert (got.status, "hit" in got["Cache-Status"], time.monotonic() - began < 3.2) == (200, True, True)
+    assert (got.status, "hit" in got["Cache-Status"], upstream.state.in_flight > 0) == (200, True, True)
     upstream.heal()
     upstream.fault("slow", "/hospitals", times=9, seconds=4)
     assert sidecar.ask("GET", "/hospitals", HOLT).status in (500, 503)  # it was waited for: this upstream has none
@@ -131,7 +131,11 @@ def test_callers_are_known_by_what_the_upstream_accepted(sidecar: Sidecar, upstr
     assert sidecar.ask("GET", "/notes", {"Authorization": basic("Dr Holt", "wrong")}).status == 401
     upstream.stop()
     assert sidecar.ask("GET", "/notes", HOLT).status == 200
-    wrong = sidecar.ask("GET", "/notes", {"Authorization": basic("Dr Holt", "wrong")})
+    liar = {"Authorization": basic("Dr Holt", "wrong")}
+    until(
+        lambda: sidecar.ask("GET", "/notes", liar).status != 503, what="both workers know the caller"
+    )  # scrypt is slow
+    wrong = sidecar.ask("GET", "/notes", liar)
     assert (wrong.status, wrong["WWW-Authenticate"].startswith("Basic")) == (401, True)
     assert sidecar.ask("GET", "/notes", {"Authorization": basic("Dr Ames")}).status == 503
     assert sidecar.ask("GET", "/notes").status == 401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from compose.hosp.server import Simulator
 
 
-def control_server(simulator: Simulator, port: int) -> ThreadingHTTPServer:
-    """GET /profile, /applied, /requests, /records, /users; POST /profile, /fault; DELETE /applied, /requests."""
+def control_server(simulator: Simulator, port: int, host: str = "127.0.0.1") -> ThreadingHTTPServer:
+    """GET /profile, /applied, /requests, /records, /users; POST /profile, /door, /fault; DELETE /applied, /requests."""
 
     class Control(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
@@ -48,6 +49,8 @@ def control_server(simulator: Simulator, port: int) -> ThreadingHTTPServer:
                 given = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
                 if self.path == "/profile":
                     simulator.set_profile(given["name"])
+                elif self.path == "/door":
+                    simulator.door = str(given["url"])
                 else:
                     simulator.fault(**given)
             except (ValueError, KeyError, TypeError) as error:
@@ -62,7 +65,7 @@ def control_server(simulator: Simulator, port: int) -> ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Control)
+    server = ThreadingHTTPServer((host, port), Control)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server
@@ -96,16 +99,24 @@ def applied(control_url: str) -> list[dict[str, Any]]:
 def _ask(control_url: str, method: str, path: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(control_url + path, data, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=10) as answer:  # nosec B310 # our own simulator, http
         return json.load(answer)
 
 
-def post_note(url: str, user: str, password: str, body: dict[str, Any]) -> None:
-    """Writes a note through the public API; HOSP may well be failing just then."""
-    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+def vandalise(url: str, user: tuple[str, str], dice: random.Random) -> None:
+    """With one person's stolen credentials: writes a note, or writes over one. HOSP may well be failing just then."""
+    token = base64.b64encode(":".join(user).encode()).decode()
     headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(url + "/notes", json.dumps(body).encode(), headers)
+    note, over = dice.randint(1, 2000), dice.random() < 0.5
+    body = {"title": "pwned", "body": "pwned by nobody"} | ({} if over else {"patient_id": 1, "staff_id": 1})
+    method, target = ("PATCH", f"/notes/{note}") if over else ("POST", "/notes")
+    request = urllib.request.Request(url + target, json.dumps(body).encode(), headers, method=method)
     try:
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=10).close()  # nosec B310 # our own simulator, http
     except OSError:
         return
+
+
+def set_door(control_url: str, url: str) -> None:
+    """Tells the vandal where the front door is."""
+    _ask(control_url, "POST", "/door", {"url": url})

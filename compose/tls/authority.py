@@ -2,8 +2,7 @@
 
 Writes ca.pem, and for the names server.pem (certificate, authority and key in one file, as HAProxy takes it), with
 server.crt and server.key beside it, as nginx does; keys with mode 0600. Run again, it renews the server's certificate
-under the same authority. Where a real certificate is at hand, put it in those three
-files instead (README: The load balancer).
+under the same authority. A real certificate is given to `understudy lb` by its path instead (README: HTTPS).
 """
 
 from __future__ import annotations
@@ -17,19 +16,21 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAYS: Final = 90
 AUTHORITY_DAYS: Final = 3650
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
-def write(folder: Path, names: list[str], now: datetime | None = None) -> None:
-    """Makes, or renews, the server's certificate for these host names and addresses."""
+def write(folder: Path, names: list[str], now: datetime | None = None, key: Key | None = None) -> None:
+    """Makes, or renews, the server's certificate for these host names and addresses. `key` None: a new one on P-256."""
     now = now or datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
     authority, authority_key = _authority(folder, now)
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     server = _server(names, key, authority, authority_key, now)
     chain = server.public_bytes(serialization.Encoding.PEM) + authority.public_bytes(serialization.Encoding.PEM)
     _put(folder / "server.key", _pem(key))
@@ -40,6 +41,21 @@ def write(folder: Path, names: list[str], now: datetime | None = None) -> None:
 def expiry(certificate: Path) -> datetime:
     """When the first certificate in the file ends. Raises ValueError when there is none."""
     return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+
+
+def staple(folder: Path, now: datetime | None = None) -> None:
+    """Writes server.pem.ocsp, the authority's word that the server's certificate is good, for a week."""
+    now = now or datetime.now(UTC)
+    authority, authority_key = _authority(folder, now)
+    server = x509.load_pem_x509_certificate((folder / "server.crt").read_bytes())
+    good, week = ocsp.OCSPCertStatus.GOOD, now + timedelta(days=7)
+    response = (
+        ocsp.OCSPResponseBuilder()
+        .add_response(server, authority, hashes.SHA1(), good, now, week, None, None)  # the id's hash, as RFC 5019 asks  # nosec B303
+        .responder_id(ocsp.OCSPResponderEncoding.HASH, authority)
+        .sign(authority_key, hashes.SHA256())
+    )
+    _put(folder / "server.pem.ocsp", response.public_bytes(serialization.Encoding.DER), 0o644)
 
 
 def _authority(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -62,7 +78,7 @@ def _authority(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.Ellipt
 
 
 def _server(
-    names: list[str], key: ec.EllipticCurvePrivateKey, authority: x509.Certificate,
+    names: list[str], key: Key, authority: x509.Certificate,
     authority_key: ec.EllipticCurvePrivateKey, now: datetime,
 ) -> x509.Certificate:  # fmt: skip
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
@@ -78,7 +94,7 @@ def _server(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, now: datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -110,7 +126,7 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _pem(key: Key) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from dashboard.page import Page
-from dashboard.pages import account, audit, endpoints, looks, overview, patient, person, standby, users
+from dashboard.pages import account, alerts, audit, endpoints, looks, overview, patient, person, standby, users
 
 PAGES: Final[tuple[Page, ...]] = (
     overview.PAGE,
     audit.PAGE,
     endpoints.PAGE,
     standby.PAGE,
+    alerts.PAGE,
     endpoints.LATENCY,
     person.PAGE,
     patient.PAGE,

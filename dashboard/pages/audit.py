@@ -68,7 +68,7 @@ def _form(parts: Parts, view: View) -> ui.Part:
     return html.Form(
         [
             ui.choice("f-period", "When", list(PERIODS.items()), view.period),
-            html.Details([html.Summary("Between two times"), between], open=view.period == "between"),
+            between,
             html.Div(
                 [
                     ui.field("f-person", "Person", view.person, list="people", autoComplete="off", maxLength=200),

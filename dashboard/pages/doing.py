@@ -9,13 +9,17 @@ from typing import Any
 
 from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 
-from dashboard import ui
+from dashboard import ui, when
 from dashboard.access import Role
 from dashboard.actions import ACTIONS, NotDone, perform
 from dashboard.guard import Callbacks
 from dashboard.parts import Parts, visit
 
-_EXTRAS = {"percent": "Share of callers, in percent", "hours": "For how many hours"}
+_EXTRAS = {
+    "percent": ("Share of callers, in percent", "", ""),
+    "until": ("Until when", "4h", "30m, 4h, 2d, or a time such as 2026-11-25 08:00"),
+}
+"""Label, what stands there at first, hint."""
 
 
 def frame() -> list[Any]:
@@ -28,27 +32,30 @@ def frame() -> list[Any]:
     ]
 
 
-def button(kind: str, what: str, label: str = "") -> html.Button:
-    """Asks for the dialog."""
+def button(kind: str, what: str, called: str = "") -> html.Button:
+    """Asks for the dialog. `called`: what it is done to, for people."""
     action = ACTIONS[kind]
-    name = f"{label or action.label}: {what}" if what else action.label
+    name = f"{action.label}: {called or what}" if what else action.label
     kinds = "danger" if action.grave else ""
     ident = {"do": kind, "what": what}
-    return html.Button(label or action.label, id=ident, type="button", className=kinds, **{"aria-label": name})
+    return html.Button(action.label, id=ident, type="button", className=kinds, **{"aria-label": name})
 
 
-def dialog(kind: str, what: str) -> html.Div:
+def dialog(parts: Parts, kind: str, what: str) -> html.Div:
     action = ACTIONS[kind]
+    called = action.called(parts, what)
     asked: list[Any] = [ui.field("d-reason", "Reason", "", "for the record", maxLength=500, autoComplete="off")]
     if action.extra in _EXTRAS:
-        asked.append(ui.field("d-extra", _EXTRAS[action.extra], "", inputMode="decimal", maxLength=10))
+        label, value, hint = _EXTRAS[action.extra]
+        hint = f"{hint} ({when.zone_name(parts.clock(), parts.zone)})" if action.extra == "until" else hint
+        asked.append(ui.field("d-extra", label, value, hint, maxLength=30, autoComplete="off"))
     elif action.extra == "force":
         options = [("", "only if nothing speaks against it"), ("force", "even so, overruling what speaks against it")]
         asked.append(ui.choice("d-extra", "When", options, ""))
     else:
         asked.append(dcc.Input(id="d-extra", type="hidden", value=""))
     body = [
-        html.H2([action.label, ": ", what] if what else action.label, id="dialog-title"),
+        html.H2([action.label, ": ", called] if what else action.label, id="dialog-title"),
         html.P(action.leads_to, id="dialog-says"),
         *asked,
         html.Div(
@@ -77,7 +84,7 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         chosen = ctx.triggered_id
         if not chosen or not any(clicks) or not ctx.triggered[0]["value"] or chosen["do"] not in ACTIONS:
             return no_update, no_update
-        return dialog(chosen["do"], str(chosen["what"])), dict(chosen)
+        return dialog(parts, chosen["do"], str(chosen["what"])), dict(chosen)
 
     @callbacks.on(
         Role.OPERATOR,

@@ -62,26 +62,21 @@ def drawn(parts: Parts, asked: Visit) -> live.Drawn:
 
 def _card(state: dict[str, Any], traffic: Traffic) -> ui.Part:
     ident = state["id"]
-    shown = [html.Div(_facts(state, traffic), className="facts")]
-    if "mode" in state:
-        shown.append(
-            html.Div(
-                [doing.button("takeover", ident), doing.button("handback", ident), doing.button("route", ident)],
-                className="buttons",
-            )
-        )
-    shown.append(html.P(ui.link("Latency over time", f"/endpoints/latency?{View(text=ident).query()}")))
-    return ui.card(state["name"], *shown, ident=f"e-{ident.replace('.', '-')}")
+    verbs = ("takeover", "handback", "route") if "mode" in state else ()
+    buttons = html.Div([doing.button(verb, ident) for verb in verbs], className="buttons") if verbs else None
+    facts = html.Div(_facts(state, traffic), className="facts")
+    return ui.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind="endpoint")
 
 
 def _facts(state: dict[str, Any], traffic: Traffic) -> ui.Part:
-    ratio = (traffic.total - traffic.failed) / traffic.total if traffic.total else None
-    kinds = ", ".join(f"{count:,} × {status}" for status, count in traffic.statuses.most_common(4)) or "none"
-    times = {percent: when.took(value) for percent, value in traffic.percentiles.items()}
+    answered = traffic.total - traffic.failed - traffic.uncertain
+    ratio = answered / traffic.total if traffic.total else None
+    unsure = f", {ui.number(traffic.uncertain)} without certainty" if traffic.uncertain else ""
     facts: list[tuple[str, ui.Part]] = [
-        ("Traffic", f"{ui.number(traffic.total)} requests, {ui.percent(ratio)} answered"),
-        ("Failures by status", kinds),
-        ("Time to answer", f"50%: {times[50.0]}, 95%: {times[95.0]}, 99%: {times[99.0]}" if times else "no data"),
+        ("Traffic", f"{ui.many(traffic.total, 'request')}, {ui.percent(ratio)} answered{unsure}"),
+        ("HOSP itself", _upstream(traffic)),
+        ("Failures by kind", _kinds(traffic)),
+        ("Time to answer", html.Span([_times(traffic), _latency(state["id"])])),
     ]
     if "mode" in state:
         share = f", {state['percent']:g}% of callers routed to the standby" if state.get("percent") else ""
@@ -95,7 +90,48 @@ def _facts(state: dict[str, Any], traffic: Traffic) -> ui.Part:
             ("Parity", _of(state["parity"], "of compared answers were equal", "nothing was compared yet")),
             ("Completeness", _of(state["completeness"], "of its records are certain", "not known as a whole")),
         ]
-    return html.Dl([part for name, value in facts for part in (html.Dt(name), html.Dd(value))])
+    return html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts])
+
+
+def _times(traffic: Traffic) -> str:
+    times = {percent: when.took(value) for percent, value in traffic.percentiles.items()}
+    return f"50% within {times[50.0]}, 95% {times[95.0]}, 99% {times[99.0]}" if times else "no data"
+
+
+def _latency(ident: str) -> html.Span:
+    return html.Span([" · ", ui.link("over time", f"/endpoints/latency?{View(text=ident).query()}")])
+
+
+def _upstream(traffic: Traffic) -> str:
+    """What HOSP gave of what it was asked, users or not seeing it."""
+    asked = sum(count for outcome, count in traffic.upstream.items() if outcome in ("success", "failure", "unknown"))
+    if not asked:
+        return "was not asked"
+    bad = traffic.upstream["failure"]
+    unclear = f", {ui.number(traffic.upstream['unknown'])} unclear" if traffic.upstream["unknown"] else ""
+    return f"{ui.number(bad)} of {ui.number(asked)} failed{unclear}"
+
+
+_REASONS: Final = {
+    "deadline": "HOSP was too late",
+    "timeout": "HOSP was too late",
+    "upstream_timeout": "HOSP was too late",
+    "unverified": "the copy is not verified",
+    "queued": "waits behind an unsettled write",
+    "cannot_verify": "the caller could not be verified",
+    "database": "our database was away",
+    "internal": "our own error",
+}
+
+
+def _kinds(traffic: Traffic) -> str:
+    """`12 × 503, HOSP was too late; 2 × 500 of HOSP`; the most frequent first."""
+    said = []
+    for (answerer, status, reason), count in traffic.kinds.most_common(4):
+        why = _REASONS.get(reason, reason.replace("_", " ").replace("upstream", "HOSP:"))
+        of = ", of HOSP" if answerer == "upstream" else ""
+        said.append(f"{count:,} × {status or 'no answer'}{of}{f', {why}' if why else ''}")
+    return "; ".join(said) or "none"
 
 
 def _of(ratio: float | None, good: str, none: str) -> str:

@@ -2,65 +2,80 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
-from dash import html
+from dash import Input, Output, html
+from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard import figures, live, ui, when
+from alerts import burn
+from alerts.counts import Tally
+from dashboard import alerting, figures, live, moments, ui, when
 from dashboard.access import Role
-from dashboard.figures import Moment
+from dashboard.counted import Slice
 from dashboard.guard import Callbacks
+from dashboard.moments import Group, Moment
 from dashboard.page import Page
+from dashboard.pages import objectives
 from dashboard.parts import Parts, Visit
-from dashboard.queries import Slice, bucket_for
+from dashboard.queries import bucket_for
+from dashboard.shield import guarded
 from dashboard.view import PERIODS, View
-from dashboard.when import DAY, MINUTE
+from dashboard.when import SECOND
 from sidecar.client import ControlError
-from sidecar.record.stores import Filter
 
-NOW: Final = 5 * MINUTE
-"""What "now" is."""
+NOW: Final = 300
+"""Seconds: what "now" is."""
 FLOOR: Final = 0.99
 """The least that the client asked for; below it users are not being served."""
 RENEWED: Final = 15
-SHOWN: Final = ("1h", "24h", "7d", "30d")
+SHOWN: Final = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
+"""The periods, in seconds."""
+LISTED: Final = 25
 
 
 def draw(parts: Parts, asked: Visit) -> ui.Part:
-    view = View.parse(asked.query)
-    periods = [
-        ui.link(PERIODS[key], f"/?period={key}", className="here" if view.period == key else "") for key in SHOWN
-    ]
+    period = _period(asked)
+    periods = [ui.link(PERIODS[key], f"/?period={key}", className="here" if period == key else "") for key in SHOWN]
+    first = drawn(parts, asked) if parts.counted.ready else _counting()
     return [
         html.H1("Are users being served?"),
         html.Nav(periods, className="tabs", **{"aria-label": "Period"}),
-        *live.frame("overview", drawn(parts, asked), RENEWED),
+        *live.frame("overview", first, RENEWED),
     ]
 
 
+def _period(asked: Visit) -> str:
+    period = View.parse(asked.query).period
+    return period if period in SHOWN else "24h"
+
+
+PARTS: Final = ("answer", "missing", "versus", "traffic", "timeline", "objectives", "as of")
+
+
+def _counting() -> live.Drawn:
+    """Before everything was counted once, after a start: the rest follows by itself."""
+    words = html.P("Counting the requests of the last 30 days …", className="loading", role="status", id="o-counting")
+    return {**dict.fromkeys(PARTS), "answer": words}
+
+
 def drawn(parts: Parts, asked: Visit) -> live.Drawn:
-    view, now = View.parse(asked.query), parts.clock()
-    where = view.filter(now, parts.zone)
-    slices, interval = _slices(parts, where, now)
-    recent = _sum(parts.queries.slices(Filter(since=now - NOW), NOW))
-    whole = _sum(slices)
-    moments, missing = _moments(parts, where.since or now - DAY)
+    period, now = _period(asked), parts.clock()
+    seconds = SHOWN[period]
+    interval = bucket_for(seconds * SECOND)
+    slices = parts.counted.traffic(seconds, interval // SECOND)
+    recent, whole = parts.counted.recent(NOW), _sum(slices)
+    happened, missing = _happened(parts, now - seconds * SECOND)
     return {
-        "answer": _answer(recent, whole, PERIODS[view.period]),
+        "answer": _answer(recent, whole, PERIODS[period]),
         "missing": missing,
-        "tiles": _tiles(parts, where, recent, whole),
+        "versus": _versus(parts, seconds),
         "traffic": ui.card(
-            f"Traffic, {PERIODS[view.period]}", *_traffic(parts, slices, interval, moments), ident="traffic"
+            f"Traffic, {PERIODS[period]}", *_traffic(parts, slices, interval, happened, now), ident="traffic"
         ),
-        "timeline": ui.card("What happened", _timeline(parts, moments, now), ident="timeline"),
+        "timeline": ui.card("What happened", _timeline(parts, happened, now), ident="timeline"),
+        "objectives": objectives.card(parts),
         "as of": ui.as_of(now, parts.zone, RENEWED),
     }
-
-
-def _slices(parts: Parts, where: Filter, now: int) -> tuple[list[Slice], int]:
-    interval = bucket_for((where.until or now) - (where.since if where.since is not None else now - DAY))
-    return parts.queries.slices(where, interval), interval
 
 
 def _answer(recent: Slice, whole: Slice, period: str) -> ui.Part:
@@ -77,99 +92,152 @@ def _answer(recent: Slice, whole: Slice, period: str) -> ui.Part:
     return ui.notice(ui.GOOD, "Yes.", f"{share} {over}")
 
 
-def _tiles(parts: Parts, where: Filter, recent: Slice, whole: Slice) -> ui.Part:
-    percentiles: dict[float, float] = {}
-    for bucket in parts.queries.durations(where):
-        percentiles = dict(bucket.percentiles)
-    asked = whole.total
-    hosp = whole.upstream / asked if asked else None
-    return ui.tiles(
-        [
-            ui.tile("Users got", ui.percent(whole.ratio), f"{ui.number(whole.failed)} of {ui.number(asked)} failed"),
-            ui.tile("HOSP gave", ui.percent(hosp), "of all requests, in time and whole"),
-            ui.tile("The standby answered", ui.number(whole.standby), "requests that HOSP did not answer well"),
-            ui.tile(
-                "Time to answer",
-                when.took(percentiles[50.0]) if percentiles else "no data",
-                f"half are faster; 99% within {when.took(percentiles[99.0])}" if percentiles else "",
-            ),
-            ui.tile("Now", ui.number(recent.total), "requests in the last 5 minutes"),
-        ]
+def _versus(parts: Parts, seconds: int) -> ui.Part:
+    """HOSP gave 95.9%, users got 99.99%: two views of the first promise, kept apart."""
+    both = parts.promised.headline
+    tallies = dict(zip((each.objective.view for each in both), parts.counted.over(both, seconds), strict=True))
+    users, hosp = tallies.get("users"), tallies.get("hosp")
+    shown = [
+        _got("HOSP gave", hosp, "asked of it failed") if hosp else None,
+        _got("Users got", users, "failed") if users else None,
+        ui.tile("The standby saved", ui.number(users.saved), "that HOSP failed or was not asked") if users else None,
+        _speed(parts, seconds),
+    ]
+    return html.Div([html.Dl(shown, className="tiles versus"), _uncounted(users, hosp)])
+
+
+def _got(label: str, tally: Tally, what: str) -> ui.Part:
+    share = burn.sli(tally.counts)
+    if share is None:
+        return ui.tile(label, "no data", "no request was asked")
+    detail = f"{ui.number(tally.counts.bad)} of {ui.number(tally.total)} requests {what}"
+    return ui.tile(label, ui.percent(float(share)), detail)
+
+
+def _speed(parts: Parts, seconds: int) -> ui.Part:
+    percentiles = parts.queries.durations(seconds, parts.clock())
+    if not percentiles:
+        return ui.tile("Time to answer", "no data")
+    slowest = f"half are faster; 99% within {when.took(percentiles[99.0])}"
+    return ui.tile("Time to answer", when.took(percentiles[50.0]), slowest)
+
+
+def _uncounted(users: Tally | None, hosp: Tally | None) -> ui.Part:
+    """What neither figure counts, so that nobody wonders."""
+    users, hosp = users or Tally(), hosp or Tally()
+    left_out = (
+        (users.client_left, "whose client left"),
+        (users.test, "of tests"),
+        (users.outside_contract, "outside the contract"),
     )
+    said = [f"{ui.number(count)} {what}" for count, what in left_out if count]
+    words = f"HOSP was not asked {ui.number(hosp.not_asked)} times. " if hosp.not_asked else ""
+    words += f"Not counted: {', '.join(said)}." if said else ""
+    return html.P(words, className="quiet small") if words else None
 
 
-def _traffic(parts: Parts, slices: list[Slice], interval: int, moments: list[Moment]) -> list[ui.Part]:
-    if not slices:
-        return [ui.empty("No requests in this period", "As soon as the sidecar records one, it is shown here.")]
+def _traffic(parts: Parts, slices: list[Slice], interval: int, happened: list[Moment], now: int) -> list[ui.Part]:
     whole = _sum(slices)
+    if not whole.total:
+        return [ui.empty("No requests in this period", "As soon as the sidecar records one, it is shown here.")]
+    unsure = f", {ui.number(whole.uncertain)} ended without certainty" if whole.uncertain else ""
     says = (
         f"{ui.number(whole.upstream)} requests answered by HOSP, {ui.number(whole.standby)} by the standby, "
-        f"{ui.number(whole.failed)} failed."
+        f"{ui.number(whole.failed)} failed{unsure}."
     )
     rows = [
-        (when.day_and_time(part.start, parts.zone), *(ui.number(n) for n in (part.upstream, part.standby, part.failed)))
+        (
+            when.day_and_time(part.start, parts.zone),
+            *(ui.number(n) for n in (part.upstream, part.standby, part.failed, part.uncertain)),
+        )
         for part in _coarser(slices, 24)
     ]
     start = f"from, {when.zone_name(slices[-1].start, parts.zone)}"
-    shown = ui.table("Requests by who answered", [start, "HOSP", "standby", "failed"], rows, (1, 2, 3))
-    return [ui.graph("traffic-graph", figures.traffic(slices, interval, parts.zone, moments), says, shown)]
+    columns = [start, "HOSP", "standby", "failed", "uncertain"]
+    shown = ui.table("Requests by who answered", columns, rows, (1, 2, 3, 4))
+    return [ui.graph("traffic-graph", figures.traffic(slices, interval, parts.zone, happened, now), says, shown)]
 
 
-def _moments(parts: Parts, since: int) -> tuple[list[Moment], ui.Part]:
-    """Takeovers and marks, newest first; and a word when the control plane does not tell them."""
+def _happened(parts: Parts, since: int) -> tuple[list[Moment], ui.Part]:
+    """Takeovers, alerts and marks that reach into the period; and a word for what could not be asked."""
+    found: list[Moment] = []
+    missing = []
     try:
         plane = parts.plane()
-        marks, transitions = plane.get("/marks"), plane.get("/transitions")
+        found += moments.marks(plane.get("/marks")) + moments.takeovers(plane.get("/transitions"))
     except ControlError as error:
-        return [], ui.notice(ui.WARN, "The sidecar's control plane does not answer", str(error))
-    found = [Moment(mark["at"], "mark", f"{mark['text']} ({mark['by']})") for mark in marks]
-    found += [moment for made in transitions if (moment := transition(made)) is not None]
-    return sorted((moment for moment in found if moment.at >= since), key=lambda each: -each.at), None
+        missing.append(
+            ui.notice(
+                ui.WARN, "The sidecar's control plane does not answer: takeovers and marks are missing", str(error)
+            )
+        )
+    try:
+        labels = {alert.key: alert.labels for alert in parts.alerts.all()}
+        history = parts.alerts.history(1000)
+        found += moments.alerts(
+            history, lambda line: alerting.title(parts.promised, line["name"], labels.get(line["key"], {}))
+        )
+    except SQLAlchemyError as error:
+        missing.append(
+            ui.notice(ui.WARN, "The alerts' database does not answer: alerts are missing", type(error).__name__)
+        )
+    return [each for each in found if each.until is None or each.until >= since], missing or None
 
 
-def transition(made: dict[str, Any]) -> Moment | None:
-    """A change of who answers, in words; None for a circuit's steps in between."""
-    change = (made["before"], made["after"])
-    if change == ("closed", "open") or made["after"] == "standby":
-        verb = "the standby takes over"
-    elif made["after"] in ("closed", "upstream") or (made["after"] == "auto" and made["before"] != "auto"):
-        verb = "handed back to HOSP"
-    else:
-        return None
-    by = f", by {made['by']}" if made.get("by") else ""
-    reason = f": {made['reason']}" if made.get("reason") else ""
-    return Moment(int(made["at"]), "takeover", f"{made['endpoint']}: {verb}{by}{reason}")
-
-
-def _timeline(parts: Parts, moments: list[Moment], now: int) -> ui.Part:
-    if not moments:
+def _timeline(parts: Parts, happened: list[Moment], now: int) -> ui.Part:
+    if not happened:
         return ui.empty("Nothing in this period", "Takeovers, alerts and marks are listed here.")
-    items = []
-    for moment in moments[:30]:
-        stamp = html.Time(f"{when.day_and_time(moment.at, parts.zone)}")
-        items.append(html.Li([html.Span(moment.kind, className=f"tag {moment.kind}"), " ", moment.said, " ", stamp]))
-    more = html.P(f"and {len(moments) - 30} more") if len(moments) > 30 else None
+    groups = moments.grouped(happened)
+    items = [html.Li(_group(parts, group, now)) for group in groups[:LISTED]]
+    more = html.P(f"and {len(groups) - LISTED} before these") if len(groups) > LISTED else None
     return html.Div([html.Ul(items, className="timeline"), more])
+
+
+def _group(parts: Parts, group: Group, now: int) -> list[ui.Part]:
+    first, others = group.first, group.others
+    kind = "page" if first.grave else first.kind if first.kind != "alert" else first.said
+    lasted = "" if first.kind == "mark" else _lasted(first, now)
+    stamp = html.Time(f"{when.day_and_time(first.at, parts.zone)}{lasted}")
+    tag = html.Span(kind, className=f"tag {kind}")
+    if not others:
+        return [tag, html.Span(str(first) if first.kind != "alert" else first.what), stamp]
+    listed = html.Ul([html.Li(f"{each.what}{_lasted(each, now)}") for each in (first, *others)])
+    said = f": {first.said}" if first.kind == "takeover" else ""
+    return [tag, html.Details([html.Summary(f"{first.what} and {len(others)} more{said}"), listed]), stamp]
+
+
+def _lasted(moment: Moment, now: int) -> str:
+    if moment.until is None:
+        return f", for {when.took(max(0, now - moment.at))} so far"
+    return f", for {when.took(max(0, moment.until - moment.at))}"
 
 
 def _coarser(slices: list[Slice], most: int) -> list[Slice]:
     """The same in at most so many parts: a table is read, not looked at."""
     step = max(1, -(-len(slices) // most))
-    return [replace(_sum(slices[n : n + step]), start=slices[n].start) for n in range(0, len(slices), step)]
+    return [_sum(slices[n : n + step]) for n in range(0, len(slices), step)]
 
 
 def _sum(slices: list[Slice]) -> Slice:
-    whole = Slice(0)
+    whole = Slice(slices[0].start)
     for part in slices:
-        whole.upstream += part.upstream
-        whole.standby += part.standby
-        whole.failed += part.failed
-        whole.uncertain += part.uncertain
+        whole = whole.plus(part)
     return whole
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
     live.wire(callbacks, parts, Role.AUDITOR, "overview", "/", drawn)
+
+    @callbacks.on(
+        Role.AUDITOR,
+        Output("done", "data", allow_duplicate=True),
+        Input("o-counting", "id"),
+        prevent_initial_call="initial_duplicate",
+    )
+    def counted(_ident: str) -> Any:
+        """Renews the parts as soon as there is something to show; that the store does not answer they say."""
+        guarded(parts.counted.everything)
+        return parts.clock()
 
 
 PAGE: Final = Page("/", "Overview", Role.AUDITOR, draw, wire)

@@ -50,7 +50,9 @@ def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
         ),
         "outbox": ui.card("Writes on their way to HOSP", _waiting(parts, waiting, now), ident="outbox"),
         "resources": ui.card(
-            "Resources", *(_resource(name, row) for name, row in resources.items()), ident="resources"
+            "Resources",
+            html.Div([_resource(name, row) for name, row in resources.items()], className="resources"),
+            ident="resources",
         ),
         "parity": ui.card("Parity", _parity(parts, parity, now), ident="parity"),
         "as of": ui.as_of(now, parts.zone, 5),
@@ -59,7 +61,9 @@ def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
 
 def _summary(outbox: dict[str, Any], parked: int) -> ui.Part:
     if parked:
-        return ui.notice(ui.BAD, f"{parked} write{'s need' if parked > 1 else ' needs'} a decision", "See below.")
+        return ui.notice(
+            ui.BAD, f"{parked} write{'s need' if parked > 1 else ' needs'} a decision", "Nobody else will make it."
+        )
     if outbox["pending"]:
         return ui.notice(ui.WARN, f"{outbox['pending']} writes wait to reach HOSP", "They are sent by themselves.")
     return ui.notice(ui.GOOD, "Nothing waits", "Every write that was accepted has reached HOSP.")
@@ -73,7 +77,7 @@ def _parked(parts: Parts, entry: dict[str, Any], now: int) -> ui.Part:
         ("Who", entry["user"] or "nobody"),
         ("When", f"{when.day_and_time(entry['created_at'], parts.zone)} {when.zone_name(now, parts.zone)}"),
         ("Why it is parked", entry["reason"] or "not said"),
-        ("Tried", f"{entry['attempts']} times"),
+        ("Tried", ui.many(entry["attempts"], "time")),
         ("What it says", html.Pre(json.dumps(entry["payload"], indent=2, ensure_ascii=False))),
     ]
     if entry.get("proposal"):
@@ -126,7 +130,8 @@ def _resource(name: str, row: dict[str, Any]) -> ui.Part:
         else "HOSP owns it"
     )
     certain = "not known as a whole" if row["ratio"] is None else f"{ui.percent(row['ratio'])} certain"
-    known = f"{ui.number(row['known'])} records known, {certain}; {row['pending']} writes wait"
+    waits = f"{ui.many(row['pending'], 'write')} {'waits' if row['pending'] == 1 else 'wait'}"
+    known = f"{ui.many(row['known'], 'record')} known, {certain}; {waits}"
     return html.Article(
         [
             html.H3(name),

@@ -5,11 +5,16 @@ Pure values. Times are nanoseconds since the epoch (UTC); durations are nanoseco
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sidecar.gateway.spool import Spool
+
+from sidecar.contract import Contract, Match
 
 Headers = list[tuple[str, str]]
 """Fields in the order received, names as sent, values as latin-1 text."""
@@ -48,6 +53,8 @@ class Purpose(StrEnum):
     REPLAY = "replay"
     BACKFILL = "backfill"
     PARITY = "parity"
+    COPY = "copy"
+    """A user's request that a balancer sent to the upstream past us: we only hear of it (see `copies`)."""
 
 
 class Client(StrEnum):
@@ -78,12 +85,20 @@ class Request:
     """Path and query byte for byte as received (latin-1), without scheme and authority."""
     headers: Headers
     body: bytes = b""
+    """Empty when `spool` holds it."""
     remote: str = ""
     """The client's address, after trusted proxies."""
     scheme: str = "http"
     host: str = ""
     """The Host the client used, port included."""
     version: str = "HTTP/1.1"
+    spool: Spool | None = None
+    """A body too large for memory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if self.spool is None else self.spool.size
 
     @property
     def path(self) -> str:
@@ -148,7 +163,20 @@ class Exchange:
     verdict: str = "allow"
     findings: list[str] = field(default_factory=list)
     """Names of the policies that would have said otherwise."""
+    change: tuple[str, str] | None = None
+    """Of a write that took effect, or may have: the record's digest before and after, "none" or "unknown"."""
+    before: str | None = None
+    """The record as the standby knew it when the write came (JSON)."""
     ended: int = 0
+
+    def describe(self, contract: Contract, match: Match, user: str | None) -> None:
+        """Fills in what is asked for, and who says that they ask."""
+        self.user = user
+        self.identity = Identity.CLAIMED if user is not None else Identity.NONE
+        if (endpoint := match.endpoint) is not None:
+            self.endpoint_id, self.endpoint, self.action = endpoint.id, endpoint.name, endpoint.action.value
+            self.resource_type, self.resource_id = endpoint.resource, match.record_id
+            self.patient_id = contract.subject(match, None)
 
     @property
     def duration(self) -> int:
@@ -175,8 +203,11 @@ def first(headers: Headers, name: str) -> str | None:
 
 
 def uuid7(now_ns: int) -> str:
-    """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then random bits, so that ids sort by time."""
-    value = (now_ns // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then random bits, so that ids sort by time.
+
+    It need not be hard to guess: the generator is seeded by the system, anew in each process, and asks it no more.
+    """
+    value = (now_ns // 1_000_000) << 80 | random.getrandbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"
@@ -196,4 +227,4 @@ def traceparent(given: str | None) -> str:
     """The client's W3C trace context when it is well formed, else a new one that is not sampled."""
     if given is not None and _TRACEPARENT.fullmatch(given):
         return given
-    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-00"
+    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00"

@@ -2,7 +2,7 @@
 
 gunicorn ≥ 27 checks much and leaves the rest to the application: a body cut short of its Content-Length reads as if it
 were whole, a second read of a bad chunked body returns the part received, Host is not checked, and only the raw target
-is byte-exact. So the body is read once and counted, and the target is taken raw.
+is byte-exact. So the body is counted, never read on after an error, and the target is taken raw.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sidecar.gateway.exchange import Headers, Request, first
+from sidecar.gateway.headers import MARKS
+from sidecar.gateway.spool import IN_MEMORY, PIECE, Spool
 from sidecar.settings import Networks
 
 _HOST: Final = re.compile(
@@ -35,11 +38,19 @@ class Refusal(Exception):
     detail: str
 
 
-class BodyWatch:
-    """Ends reads of bodies that take too long: a thread blocked in recv cannot look at the clock itself."""
+PATIENCE: Final = 2.0
+"""Seconds that a body may always take."""
 
-    def __init__(self, timeout: float) -> None:
+
+class BodyWatch:
+    """Ends reads of bodies that take too long: a thread blocked in recv cannot look at the clock itself.
+
+    While more than `room` threads read bodies, those that have read longest have taken too long.
+    """
+
+    def __init__(self, timeout: float, room: int) -> None:
         self._timeout = timeout
+        self._room = room
         self._reading: dict[int, tuple[socket.socket, float]] = {}
         self._lock = threading.Lock()
 
@@ -57,7 +68,13 @@ class BodyWatch:
         """Shuts the reading side of connections past their time; the reader then sees a body cut short."""
         now = time.monotonic()
         with self._lock:
-            late = [connection for connection, deadline in self._reading.values() if deadline < now]
+            reading = sorted(self._reading.values(), key=lambda read: read[1])
+            crowding = len(reading) - self._room
+            late = [
+                connection
+                for place, (connection, deadline) in enumerate(reading)
+                if deadline < now or (place < crowding and deadline - self._timeout + PATIENCE < now)
+            ]
         for connection in late:
             try:
                 connection.shutdown(socket.SHUT_RD)
@@ -77,20 +94,24 @@ def received(environ: Mapping[str, Any], raw: Any) -> tuple[str, Headers]:
 
 
 def read_request(
-    environ: Mapping[str, Any], target: str, headers: Headers, *, max_body: int, trusted: Networks, watch: BodyWatch
-) -> Request:
-    """The whole request. Raises Refusal for one that is malformed, too large, or cut short."""
+    environ: Mapping[str, Any], target: str, headers: Headers, *, max_body: int, folder: Path, trusted: Networks,
+    watch: BodyWatch,
+) -> Request:  # fmt: skip
+    """The whole request. Raises Refusal for one that is malformed, too large, or cut short. Large bodies are spooled
+    to a file without a name in `folder`."""
     host = _host(headers, str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")))
     target = _origin_form(target, host, str(environ["REQUEST_METHOD"]))
+    body, spool = _body(environ, headers, max_body, folder, watch)
     request = Request(
         method=str(environ["REQUEST_METHOD"]),
         target=target,
         headers=headers,
-        body=_body(environ, headers, max_body, watch),
+        body=body,
         remote=str(environ.get("REMOTE_ADDR", "")),
         scheme=str(environ.get("wsgi.url_scheme", "http")),
         host=host,
         version=str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")),
+        spool=spool,
     )
     _heed_proxies(request, trusted)
     return request
@@ -132,40 +153,67 @@ def _origin_form(target: str, host: str, method: str) -> str:
     return target
 
 
-def _body(environ: Mapping[str, Any], headers: Headers, max_body: int, watch: BodyWatch) -> bytes:
+def _body(
+    environ: Mapping[str, Any], headers: Headers, max_body: int, folder: Path, watch: BodyWatch
+) -> tuple[bytes, Spool | None]:
     coding, length = first(headers, "transfer-encoding"), first(headers, "content-length")
     if coding is not None and length is not None:
         raise Refusal(400, "bad_framing", "Content-Length and Transfer-Encoding exclude each other.")
     if coding is not None and coding.strip().lower() != "chunked":
         raise Refusal(400, "bad_framing", "The only transfer coding taken is chunked.")
     if coding is None and length is None:
-        return b""
+        return b"", None
     if length is not None and not re.fullmatch(r"[0-9]{1,18}", length, re.ASCII):
         raise Refusal(400, "bad_framing", "Content-Length is not one number.")
     expected = int(length) if length is not None else None
     if expected is not None and expected > max_body:
         raise Refusal(413, "too_large", f"The body is larger than {max_body} bytes.")
-    body = _read_once(environ, max_body + 1 if expected is None else expected, watch) if expected != 0 else b""
-    if len(body) > max_body:
-        raise Refusal(413, "too_large", f"The body is larger than {max_body} bytes.")
-    if expected is not None and len(body) != expected:
-        raise Refusal(400, "client_aborted", "The body ended before its Content-Length.")
-    return body
-
-
-def _read_once(environ: Mapping[str, Any], size: int, watch: BodyWatch) -> bytes:
-    """Reads at most `size` bytes, in one call: gunicorn forgets that a bad body was bad when it is read again."""
     connection = environ.get("gunicorn.socket")
     key = watch.start(connection) if connection is not None else None
     try:
-        return bytes(environ["wsgi.input"].read(size))
+        body, spool = _read(
+            environ["wsgi.input"], max_body + 1 if expected is None else expected, expected is not None, folder
+        )
+    finally:
+        if key is not None:
+            watch.end(key)
+    size = len(body) if spool is None else spool.size
+    if size > max_body:
+        raise Refusal(413, "too_large", f"The body is larger than {max_body} bytes.")
+    if expected is not None and size != expected:
+        raise Refusal(400, "client_aborted", "The body ended before its Content-Length.")
+    return body, spool
+
+
+def _read(stream: Any, limit: int, known: bool, folder: Path) -> tuple[bytes, Spool | None]:
+    """Reads to the end of the body, or `limit` bytes of it (its length, if that is `known`); what is too much for
+    memory goes into a file."""
+    if known and limit <= IN_MEMORY:
+        return _piece(stream, limit), None
+    pieces, size, spool = [], 0, None
+    try:
+        while piece := _piece(stream, min(PIECE, limit - size)):
+            pieces.append(piece)
+            size += len(piece)
+            if known or size > IN_MEMORY:
+                spool = spool or Spool(folder)
+                for held in pieces:
+                    spool.write(held)
+                pieces.clear()
+    except OSError:
+        raise Refusal(503, "no_room", "There is no room to take a body of this size.") from None
+    return b"".join(pieces), spool
+
+
+def _piece(stream: Any, size: int) -> bytes:
+    """At most `size` bytes, fewer only at the end. An error is the last word: gunicorn forgets that a bad body was bad
+    when it is read again."""
+    try:
+        return bytes(stream.read(size))
     except OSError:  # gunicorn's NoMoreData among them
         raise Refusal(400, "client_aborted", "The body ended before its last chunk.") from None
     except Exception as error:  # gunicorn's InvalidChunkSize and its kin have no common base but this
         raise Refusal(400, "bad_framing", f"The body is malformed ({type(error).__name__}).") from None
-    finally:
-        if key is not None:
-            watch.end(key)
 
 
 def _heed_proxies(request: Request, trusted: Networks) -> None:
@@ -189,7 +237,9 @@ def _heed_proxies(request: Request, trusted: Networks) -> None:
 
 
 def _forwarding(name: str) -> bool:
-    return name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip")
+    return (
+        name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip") or name.lower() in MARKS
+    )
 
 
 def _is_address(text: str) -> bool:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from sidecar.gateway.access import TestTraffic, credentials
+from sidecar.gateway.copies import Copies, is_copy
 from sidecar.gateway.exchange import (
     AnsweredBy,
     Exchange,
     Headers,
     Outcome,
+    Purpose,
     Request,
     Response,
     first,
@@ -32,6 +34,7 @@ from sidecar.gateway.problem import phrase, problem
 from sidecar.gateway.results import Results
 from sidecar.metrics import Metrics
 from sidecar.record.recorder import Recorder, RecordingFailed
+from sidecar.service import Service
 from sidecar.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ StartResponse = Callable[..., Any]
 Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 ANSWER: Final = "understudy.answer"
 """Where the Flask application finds an answer of ours: what the upstream did not say, Flask says."""
+BLINK: Final = 10_000_000
+"""Nanoseconds: nobody who left within them left because of the wait."""
 
 
 class Gateway:
@@ -46,9 +51,10 @@ class Gateway:
 
     def __init__(
         self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics, watch: BodyWatch,
-        via: str, guard: Guard, results: Results | None = None,
+        via: str, guard: Guard, service: Service, copies: Copies, results: Results | None = None,
     ) -> None:  # fmt: skip
         self._results = results
+        self._service = service
         self._app = app
         self._guard = guard
         self._settings = settings
@@ -57,6 +63,7 @@ class Gateway:
         self._metrics = metrics
         self._watch = watch
         self._via = via
+        self._copies = copies
         self._tests = TestTraffic(settings)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -76,19 +83,21 @@ class Gateway:
         try:
             exchange.request = read_request(
                 environ, target, headers,
-                max_body=self._settings.max_body, trusted=self._settings.trusted_proxies, watch=self._watch,
+                max_body=self._settings.max_body, folder=self._settings.data, trusted=self._settings.trusted_proxies,
+                watch=self._watch,
             )  # fmt: skip
             response, close = self._answer(exchange), False
         except Refusal as refusal:
             exchange.reason = refusal.reason
-            response, close = problem(refusal.status, refusal.detail), True
+            waits = 5 if refusal.status == 503 else None
+            response, close = problem(refusal.status, refusal.detail, retry_after=waits), True
         self._finish(exchange, response, environ.get("gunicorn.socket"), clock)
         response = self._record(exchange, response)
         self._guard.observe(exchange)
         response.headers = _fields(exchange, response)
         if server is not None:
             server.version = "understudy"
-            if close:
+            if close or self._service.draining:
                 server.force_close()
         if exchange.answered_by is not AnsweredBy.UPSTREAM:
             environ[ANSWER] = response
@@ -103,6 +112,8 @@ class Gateway:
             exchange.reason = "loop"
             return problem(508, "The upstream's address leads back here: UNDERSTUDY_UPSTREAM must name the API itself.")
         try:
+            if is_copy(exchange.request):
+                return self._copies.take(exchange, caller.user if caller else None)
             response = self._handler.answer(exchange)
         except Exception:
             log.exception("a request could not be handled", extra={"fields": {"event.action": "request_broke"}})
@@ -113,11 +124,12 @@ class Gateway:
         return response
 
     def _finish(self, exchange: Exchange, response: Response, connection: Any, clock: int) -> None:
-        exchange.response = response
+        exchange.response = response if exchange.purpose is Purpose.USER else None
         exchange.ended = exchange.started + time.monotonic_ns() - clock
-        if exchange.reason != "client_aborted" and _has_left(connection):
+        waited = exchange.duration > BLINK and exchange.reason != "client_aborted"
+        if waited and _has_left(connection):
             exchange.reason = "client_aborted"
-        exchange.outcome = _outcome(exchange, response.status)
+        exchange.outcome = _outcome(exchange, response.status) if exchange.response else Outcome.UNKNOWN
         self._metrics.request(exchange)
 
     def _record(self, exchange: Exchange, response: Response) -> Response:

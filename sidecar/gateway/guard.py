@@ -46,7 +46,7 @@ class Guard:
         """The refusal of a request that an enforced policy denies; writes verdict and findings into the exchange."""
         asked = Asked(
             match, request.method, request.query, caller.user if caller else None,
-            media_type(request.header("content-type")), len(request.body), request.body,
+            media_type(request.header("content-type")), request.size, request.body,
         )  # fmt: skip
         known = _Live(self, caller)
         found: list[Finding] = []

@@ -8,9 +8,11 @@ outbox takes it. What the standby does not know is never invented: the answer is
 from __future__ import annotations
 
 import logging
+import threading
 import time
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -20,6 +22,7 @@ from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.gateway import problem
 from sidecar.gateway.access import Credentials, credentials
+from sidecar.gateway.copies import key_of
 from sidecar.gateway.crowd import Crowd
 from sidecar.gateway.exchange import AnsweredBy, Exchange, Identity, Outcome, Request, Response
 from sidecar.gateway.guard import Guard
@@ -42,6 +45,8 @@ OPERATOR: Final = "takeover"
 """The reason of a decision that is an operator's word. Any other is a preference: what the standby does not know is
 still asked of the upstream, for an unlikely answer is better than none."""
 OWNED: Final = "promoted"
+LARGE: Final = 2
+"""Writes whose bodies were spooled and that a worker handles, in memory, at once."""
 UNSETTLED: Final = "unsettled"
 REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
 
@@ -90,6 +95,7 @@ class Handler:
         self._switchboard = switchboard
         self._metrics = metrics
         self._via = via
+        self._large = threading.BoundedSemaphore(LARGE)
         self._budget = RetryBudget(settings.retry_budget)
         self._crowd = Crowd(max(1, settings.threads // 4))
         self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
@@ -97,11 +103,24 @@ class Handler:
     def answer(self, exchange: Exchange) -> Response:
         """The answer to a whole request; fills in the exchange."""
         match = self._contract.match(exchange.request.method, exchange.request.path)
-        caller = credentials(exchange.request.header("authorization"))
-        meant = self._standby.rewritten(match, exchange.request)
+        endpoint = match.endpoint
+        if exchange.request.spool is None or endpoint is None or not endpoint.action.writes:
+            return self._answer(exchange, match, exchange.request)
+        if not self._large.acquire(timeout=self._settings.deadline):
+            exchange.reason = "overloaded"
+            return problem.problem(503, "Too many large writes at once; nothing was sent.", retry_after=5)
+        try:  # the standby and the policies look into a write, and the outbox may have to keep it
+            whole = replace(exchange.request, body=exchange.request.spool.whole(), spool=None)
+            return self._answer(exchange, match, whole)
+        finally:
+            self._large.release()
+
+    def _answer(self, exchange: Exchange, match: Match, request: Request) -> Response:
+        caller = credentials(request.header("authorization"))
+        meant = self._standby.rewritten(match, request)
         match, until = meant.match, time.monotonic() + self._settings.deadline
         visit = Visit(exchange, match, meant.request, caller, until, unsettled=meant.open)
-        self._describe(visit)
+        exchange.describe(self._contract, match, visit.user)
         refusal = self._guard.refusal(exchange, match, meant.request, caller)
         if refusal is not None:
             return refusal
@@ -110,7 +129,12 @@ class Handler:
             return self._pass(visit)
         decision = self._decide(visit, endpoint)
         exchange.circuit = self._switchboard.state(endpoint.id).circuit.state.value
-        return self._change(visit, decision) if endpoint.action.writes else self._read(visit, decision)
+        if not endpoint.action.writes:
+            return self._read(visit, decision)
+        response = self._change(visit, decision)
+        if visit.write is not None and visit.write.change is not None:
+            exchange.change, exchange.before = visit.write.change, visit.write.was_record
+        return response
 
     def _decide(self, visit: Visit, endpoint: Endpoint) -> Decision:
         writes = endpoint.action.writes
@@ -119,15 +143,6 @@ class Handler:
         if visit.unsettled and not writes:
             return Decision(Who.STANDBY, UNSETTLED)
         return self._switchboard.decide(endpoint.id, self._key(visit), writes)
-
-    def _describe(self, visit: Visit) -> None:
-        exchange, endpoint = visit.exchange, visit.match.endpoint
-        exchange.user = visit.user
-        exchange.identity = Identity.CLAIMED if visit.caller else Identity.NONE
-        if endpoint is not None:
-            exchange.endpoint_id, exchange.endpoint, exchange.action = endpoint.id, endpoint.name, endpoint.action.value
-            exchange.resource_type, exchange.resource_id = endpoint.resource, visit.match.record_id
-            exchange.patient_id = self._contract.subject(visit.match, None)
 
     # A read, or a call that depends on its input alone -------------------------------------------------------------
 
@@ -233,7 +248,10 @@ class Handler:
 
     def _change(self, visit: Visit, decision: Decision) -> Response:
         """Sends a write once, after its intent is on disk; the outbox takes what cannot be sent now."""
+        copied = key_of(visit.request.headers)
         try:
+            if copied is not None:
+                self._standby.withdrawn(copied)
             visit.write = self._standby.begin_write(visit.match, visit.request, visit.user)
         except Exception:
             log.exception(
@@ -342,22 +360,24 @@ class Handler:
     def _ask(self, visit: Visit, priority: Priority, *, repeatable: bool = True) -> Inquiry:
         exchange = visit.exchange
         fields = upstream_fields(visit.request, exchange.request_id, exchange.traceparent, self._via)
-        call = Call(visit.request.method, visit.request.target, fields, visit.request.body, repeatable=repeatable)
+        asked = visit.request
+        call = Call(asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool)
         number = self._numbers[exchange.endpoint_id]
-        holder: list[Inquiry] = []
+        holder: list[weakref.ref[Inquiry]] = []
 
         def judge(result: Result) -> Result:
-            return self._judge(visit, result, bool(holder and holder[0].late))
+            asking = holder[0]() if holder else None
+            return self._judge(visit, result, bool(holder) and (asking is None or asking.late))
 
-        def job(inbox: SimpleQueue[Result], hedge: bool) -> Job:
+        def job(inbox: SimpleQueue[Result | None], hedge: bool) -> Job:
             return Job(call, number, priority, judge, inbox, hedge)
 
         inquiry = Inquiry(self._pool, job, self._budget, repeatable=repeatable, hedge_after=self._settings.hedge_after)
-        holder.append(inquiry)
+        holder.append(weakref.ref(inquiry))  # no cycle: a body goes with its last user, not with the next collection
         return inquiry
 
     def _judge(self, visit: Visit, result: Result, late: bool) -> Result:
-        """In the pool's thread: what the answer is worth, and what is learned from it, whoever still waits."""
+        """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
         attempt, exchange = result.attempt, visit.exchange
         if result.response is not None:
             wrong = fault(visit.endpoint, visit.request.method, result.response, self._settings.max_answer)

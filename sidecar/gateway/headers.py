@@ -10,6 +10,11 @@ HOP_BY_HOP: Final = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer")
     + ("transfer-encoding", "upgrade", "http2-settings")
 )
+COPY: Final = "x-understudy-copy"
+COPY_TARGET: Final = "x-understudy-target"
+COPIED: Final = "x-understudy-copied"
+"""How a balancer marks a copy with a key and its target, and the request itself that it made a copy of."""
+MARKS: Final = frozenset((COPY, COPY_TARGET, COPIED))
 _OURS: Final = frozenset(("content-length", "host", "expect", "x-request-id", "traceparent", "accept-encoding", "via"))
 _READABLE_CODINGS: Final = ("gzip", "deflate", "identity")
 
@@ -57,7 +62,8 @@ def answer_fields(headers: Headers) -> Headers:
 
 
 def _replaced(name: str) -> bool:
-    return name.lower() in ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-real-ip")
+    forwarding = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-real-ip")
+    return name.lower() in forwarding or name.lower() in MARKS
 
 
 def _codings(accepted: str | None) -> str | None:

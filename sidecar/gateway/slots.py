@@ -35,7 +35,8 @@ class Slots:
         self._longest = int(longest * 1e9)
         self._mine: dict[int, bytes] = {}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(self._file, limit * _ROW)
+        if os.fstat(self._file).st_size < limit * _ROW:  # never shrunk: processes of before a reload may look at more
+            os.ftruncate(self._file, limit * _ROW)
         self._table = mmap.mmap(self._file, limit * _ROW)
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -45,6 +46,8 @@ class Slots:
 
         `reserve` places stay free: what is not urgent leaves room for users.
         """
+        if sum(endpoint is None for endpoint in self._held()) <= reserve:
+            return None  # seen without the lock: nobody is disturbed by those who wait
         with self._lock:
             fcntl.lockf(self._file, fcntl.LOCK_EX)
             try:

@@ -1,8 +1,9 @@
 """An exchange as an ECS document, and its bodies as another. Pure, and on the request path: no I/O, no waiting.
 
-Nothing secret comes out of here (`redact`). `understudy.body.{request,response}` are SHA-256 digests of the bodies as
-they are recorded, redacted and capped, so that a recorded body can be held against its event, and erased without
-breaking the journal's chain. Sizes are those of the whole body as it went over the wire.
+Nothing secret comes out of here (`redact`). `understudy.body.{request,response,before}` are SHA-256 digests of the
+bodies as they are recorded, redacted, capped and, where there is a key, encrypted (before: the record as the standby
+knew it before a write). So a recorded body can be held against its event, without the key, and erased without breaking
+the journal's chain. Sizes are those of the whole body as it went over the wire.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from typing import Any, Final
 
 from sidecar.gateway.exchange import Attempt, Exchange, Outcome
 from sidecar.record.redact import Redactor
+from sidecar.vault import Vault, about
 
+CLEAR: Final = Vault()
+"""Bodies are recorded as they are."""
 CLIENT_ABORTED: Final = "client_aborted"
 CLIENT_CLOSED_REQUEST: Final = 499
 NOT_ASKED: Final = "not_asked"
@@ -43,12 +47,14 @@ def nanoseconds(text: str) -> int:
 
 
 def to_event(
-    exchange: Exchange, *, node: str, contract_secrets: frozenset[str], body_cap: int
+    exchange: Exchange, *, node: str, contract_secrets: frozenset[str], body_cap: int, vault: Vault = CLEAR
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The event, and the bodies document unless there is no body to record. `body_cap` in bytes, per body."""
     request, redactor = exchange.request, Redactor(contract_secrets, exchange.request)
     query = redactor.query(request.query)
     bodies = _bodies(exchange, redactor, body_cap)
+    if vault.head is not None:
+        bodies = {side: vault.close(body, about(exchange.id, side)) for side, body in bodies.items()}
     event: dict[str, Any] = {
         "@timestamp": timestamp(exchange.started),
         "event": _about(exchange),
@@ -86,7 +92,7 @@ def _about(exchange: Exchange) -> dict[str, Any]:
 
 def _http(exchange: Exchange) -> dict[str, Any]:
     request, response = exchange.request, exchange.response
-    asked: dict[str, Any] = {"id": exchange.request_id, "method": request.method, "bytes": len(request.body)}
+    asked: dict[str, Any] = {"id": exchange.request_id, "method": request.method, "bytes": request.size}
     if mime := _mime(request.header("content-type")):
         asked["mime_type"] = mime
     if exchange.reason == CLIENT_ABORTED:
@@ -122,6 +128,8 @@ def _understudy(exchange: Exchange, digests: dict[str, str]) -> dict[str, Any]:
             document["resource"]["id"] = _clean(exchange.resource_id)
     if exchange.patient_id is not None:
         document["patient"] = {"id": _clean(exchange.patient_id)}
+    if exchange.change is not None:
+        document["change"] = {"before": exchange.change[0], "after": exchange.change[1]}
     if digests:
         document["body"] = digests
     return document
@@ -150,6 +158,10 @@ def _bodies(exchange: Exchange, redactor: Redactor, cap: int) -> dict[str, str]:
             text = redactor.body(message.body, encoding, cap, request=side == "request")
             if text is not None:
                 found[side] = text
+    if exchange.before is not None:
+        text = redactor.body(exchange.before.encode(), None, cap, request=False)
+        if text is not None:
+            found["before"] = text
     return found
 
 

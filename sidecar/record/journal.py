@@ -17,7 +17,6 @@ be erased later. The first `previous` of a segment is the SHA-256 of its name.
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +25,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from sidecar.record.segment import Segment, create
+from sidecar.record.segment import Segment, create, node_prefix
 
 FLUSH: Final = 1.0
 """Seconds within which an async journal is synced."""
@@ -89,7 +88,7 @@ class Journal:
         self.syncs = self.events = self.failures = self.gaps = self._unsynced = 0
         self.on_failure = on_failure
         self._directory = directory
-        self._prefix = re.sub(r"[^\w.]", "_", f"{node}") + f"-{worker}"
+        self._prefix = f"{node_prefix(node)}-{worker}"
         self._durable, self._segment_bytes, self._sync = durable, segment_bytes, sync
         self._segment: Segment | None = None
         self._failing = self._dirty = self._closing = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
+
+def node_prefix(node: str) -> str:
+    """A node's name as it begins the names of its segments."""
+    return re.sub(r"[^\w.]", "_", node)
 
 
 def first_previous(segment: str) -> str:

@@ -36,10 +36,11 @@ def remember(engine: Engine, match: Match, request: Request, response: Response)
         "observed": time.time_ns(),
     }
     assert match.endpoint is not None
-    key = (calls.c.endpoint == match.endpoint.id) & (calls.c.input == digest(match, request))
+    asked = {"endpoint": match.endpoint.id, "input": digest(match, request)}
+    key = (calls.c.endpoint == asked["endpoint"]) & (calls.c.input == asked["input"])
     with engine.begin() as connection:
         connection.execute(delete(calls).where(key))
-        connection.execute(insert(calls).values(endpoint=match.endpoint.id, input=digest(match, request), **row))
+        connection.execute(insert(calls).values(**asked, **row))
         if (connection.scalar(select(func.count()).select_from(calls)) or 0) > KEPT:
             oldest = select(calls.c.observed).order_by(calls.c.observed).offset(KEPT // 10).limit(1).scalar_subquery()
             connection.execute(delete(calls).where(calls.c.observed < oldest))
@@ -60,4 +61,7 @@ def digest(match: Match, request: Request) -> str:
     """Of everything that the answer depends on: the path's parameters, the query and the body."""
     parts = [*(f"{name}={value}" for name, value in sorted(match.params.items())), request.query]
     head = "\0".join(parts).encode("utf-8", "surrogateescape")
-    return hashlib.sha256(len(head).to_bytes(4, "big") + head + request.body).hexdigest()
+    digest = hashlib.sha256(len(head).to_bytes(4, "big") + head + request.body)
+    for piece in request.spool.pieces() if request.spool is not None else ():
+        digest.update(piece)
+    return digest.hexdigest()

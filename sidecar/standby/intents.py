@@ -25,7 +25,7 @@ from sidecar.standby import knowledge
 from sidecar.standby import outbox as box
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, localised, missing
 from sidecar.standby.callers import Callers
-from sidecar.standby.learn import LIMIT, RecordSeen, whole_record
+from sidecar.standby.learn import LIMIT, RecordSeen, digest, whole_record
 from sidecar.standby.outbox import UNSETTLED, Outbox, State
 from sidecar.standby.overlay import Pending, laid_over, merged, new_record, provisional, sent_fields
 from sidecar.standby.seal import Seal
@@ -34,6 +34,8 @@ from sidecar.standby.store import DOUBT, GONE, KNOWN, collections, credentials, 
 REFUSED: Final = Shape(422, "application/json; charset=utf-8", b'{"status":422,"error":"Unprocessable Entity"}')
 CREATED: Final = Shape(201)
 DELETED: Final = Shape(204, "")
+NONE: Final = "none"
+UNKNOWN: Final = "unknown"
 
 
 @dataclass
@@ -49,12 +51,23 @@ class Write:
     secrets: bool
     started: int
     before: str | None
+    was: str = UNKNOWN
+    """The digest of the record before, "none" where there was none, or "unknown"."""
+    was_record: str | None = None
+    became: str = UNKNOWN
+    refused: bool = False
+    """It took no effect."""
     queued: bool = False
     floor: int | None = None
     whole: bool = False
     accepted: bool = False
     ended: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def change(self) -> tuple[str, str] | None:
+        """The record before and after, by what is known by now; None: nothing was changed."""
+        return None if self.refused else (self.was, self.became)
 
 
 class Intents:
@@ -75,6 +88,8 @@ class Intents:
         self._serve_unverified = serve_unverified
         self.floors: Mapping[str, int] = {}
         """By resource, the highest id that was known a little while ago."""
+        self.verified_since = 1 << 63
+        """The stamp before which what is known is unverified; until it is told, all of it."""
 
     # Before anything is sent --------------------------------------------------------------------------------------
 
@@ -90,11 +105,14 @@ class Intents:
             write.queued = self._must_wait(connection, write, request, user)
             write.floor = self.floors.get(kind)
             if endpoint.action is Action.CREATE:
+                write.was = NONE
                 whole = connection.execute(select(collections).where(collections.c.type == kind)).one_or_none()
                 write.whole = whole is not None and whole.complete and whole.stamp >= knowledge.since(connection, kind)
             if record is not None:
-                query = select(records.c.state).where(records.c.type == kind, records.c.id == record)
-                write.before = connection.scalar(query)
+                query = select(records).where(records.c.type == kind, records.c.id == record)
+                row_before = connection.execute(query).one_or_none()
+                write.before = row_before.state if row_before is not None else None
+                write.was, write.was_record = self._known(row_before)
                 if write.before is not None and not write.queued:
                     knowledge.doubt_record(connection, kind, record, write.started)
             row = {
@@ -112,6 +130,12 @@ class Intents:
             }
             connection.execute(insert(writes).values(row))
         return write
+
+    def _known(self, row: Any) -> tuple[str, str | None]:
+        """A record as it is known to be, its digest first; what is in doubt, or unverified, is unknown."""
+        if row is None or row.stamp < self.verified_since or row.state == DOUBT:
+            return UNKNOWN, None
+        return (NONE, None) if row.state == GONE else (digest(row.body), row.body)
 
     def _must_wait(self, connection: Connection, write: Write, request: Request, user: str | None) -> bool:
         """Whether sending it now could overtake a write that was accepted: one that was never sent, one of the same
@@ -147,11 +171,11 @@ class Intents:
         now = stamp()
         with self._engine.begin() as connection:
             if write.queued:
-                verdict = "failure"
+                write.refused, verdict = True, "failure"
             elif _is_refusal(response) or outcome is Outcome.FAILURE:
                 if response is None or response.status not in (404, 410):  # else it is not as we thought
                     self._took_no_effect(connection, write, now)
-                verdict = "failure"
+                write.refused, verdict = True, "failure"
                 if response is not None and response.status == 422:
                     self._learn_shape(connection, write.endpoint.id, "refused", response)
             elif outcome is Outcome.SUCCESS and response is not None and self._took_effect(
@@ -190,11 +214,13 @@ class Intents:
                 knowledge.drop_record(connection, kind, record, now)
             knowledge.doubt_referrers(connection, self._contract, kind, record, now)
             knowledge.changed(connection, kind, now)
+            write.became = NONE if alone else UNKNOWN
             return alone
         seen = record_in(resource, response)
         if seen is None or (record is not None and seen.id != record) or not alone:
             return False
         knowledge.put_record(connection, seen, now)
+        write.became = seen.digest
         if record is None:
             box.claim(connection, kind, seen.id)
             knowledge.changed(connection, kind, now)
@@ -249,6 +275,7 @@ class Intents:
                     return DontKnow("unclear")  # the upstream may have judged otherwise
                 self._took_no_effect(connection, write, now)
                 self._close(connection, write, now, "failure")
+                write.refused = True
                 return draft
             due = now if answered or not sent else now + (self.patience if under_way else self._late_effect)
             state = State.SENDING if under_way else State.UNCLEAR if sent else State.PENDING

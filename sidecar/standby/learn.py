@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -24,6 +25,11 @@ class RecordSeen:
     type: str
     id: str
     body: str
+
+    @property
+    def digest(self) -> str:
+        """Tells this state of the record from any other: SHA-256 of its body, as the standby keeps it."""
+        return digest(self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,11 @@ def observations(contract: Contract, match: Match, request: Request, response: R
     if record is None or (match.record_id is not None and record.id != match.record_id):
         return []
     return [record, OwnSeen(record.id), good] if endpoint.own else [record, good]
+
+
+def digest(body: str) -> str:
+    """Of a record's body as the standby keeps it."""
+    return sha256(body.encode()).hexdigest()
 
 
 def list_filters(known: Sequence[str], query: str) -> str | None:

@@ -41,6 +41,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
 from sidecar.database import metadata
+from sidecar.standby.locked import LockedText
 from sidecar.standby.overlay import PROVISIONAL, Pending, provisional
 from sidecar.standby.store import meta, owners
 
@@ -57,9 +58,9 @@ outbox: Final = Table(
     Column("method", String(10), nullable=False),
     Column("target", Text, nullable=False),
     Column("request_id", String(128), nullable=False),
-    Column("fields", Text, nullable=False),
-    Column("body", Text),
-    Column("base", Text),
+    Column("fields", LockedText, nullable=False),
+    Column("body", LockedText),
+    Column("base", LockedText),
     Column("floor", BigInteger),
     Column("whole", Boolean, nullable=False),
     Column("sealed", LargeBinary),
@@ -67,7 +68,7 @@ outbox: Final = Table(
     Column("sent", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("reason", Text),
-    Column("proposal", Text),
+    Column("proposal", LockedText),
     Column("accepted_at", BigInteger, nullable=False),
     Column("due", BigInteger, nullable=False),
     Column("token", BigInteger, nullable=False),
@@ -155,8 +156,10 @@ class Snapshot:
 class Outbox:
     """One per process. Looks are from memory until something changes: a number in a shared file says so."""
 
-    def __init__(self, contract: Contract, engine: Engine, shared: Path | None) -> None:
+    def __init__(self, contract: Contract, engine: Engine, shared: Path | None, *, go_on: bool = False) -> None:
+        """`go_on`: while the database is away, `last_seen` tells what was seen of it last."""
         self._contract = contract
+        self._go_on = go_on
         self._reader = engine.execution_options(writes=False)
         self._lock = threading.Lock()
         self._latest = Snapshot()
@@ -189,6 +192,11 @@ class Outbox:
                 self._latest = fresh
         return fresh
 
+    def last_seen(self) -> Snapshot | None:
+        """What was unsettled a moment before the database went away: only to tell where nothing was. None where that
+        is not to be relied on."""
+        return self._latest if self._go_on and self._latest.version >= 0 else None
+
     def owned(self) -> frozenset[str]:
         """The resources that were promoted; while the database is away, as when it was last asked. Raises
         SQLAlchemyError where it never was."""
@@ -214,6 +222,12 @@ class Outbox:
         if self._number is not None:
             self._number.gap = at
         self._gap = at
+
+    def has(self, request_id: str) -> bool:
+        """Whether a write of this request was ever taken. Raises SQLAlchemyError."""
+        with self._reader.connect() as connection, connection.begin():
+            query = select(func.count()).select_from(outbox).where(outbox.c.request_id == request_id)
+            return bool(connection.scalar(query))
 
     def gap(self) -> int:
         """The stamp of the latest gap that the database may not know of, or 0."""

@@ -2,20 +2,27 @@
 
 Promises: writes of one resource go in the order in which they were accepted, and after those that they refer to. What
 may have taken effect is looked for before it is sent again, and sent again only once a late effect can no longer come.
-Each step is fenced: whoever lost the lease sends nothing more. What cannot be settled is parked for a person.
+What cannot be settled is parked for a person. Each step is fenced: whoever lost the lease sends nothing more.
+
+The fence. Before a write is sent its entry is marked as being sent, under the lease's token. Then, when the connection
+to the upstream stands and the first byte is next, one transaction asks whether lease and mark are still ours, and moves
+the moment from which on another may look for its effect. A process that was stopped at any time before that sends
+nothing. One that is stopped between that transaction and the first byte, microseconds, can be late only by more than
+`patience` (UPSTREAM_TIMEOUT + LATE_EFFECT) to do harm, and only if the upstream kept a connection open that long on
+which nothing was said: no successor looks, and sends again, before that.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import orjson
 from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint
@@ -36,8 +43,6 @@ from sidecar.standby.seal import Seal, SealError
 log = logging.getLogger(__name__)
 Send = Callable[[Endpoint, Call, str], Result]
 """Sends a call for an endpoint and judges its answer; the last is the request's id."""
-FRESH: Final = 2.0
-"""Seconds after a claim within which its call must begin: later, the lease may be another's."""
 GIVE_UP: Final = 12
 """Attempts that failed, each shown to have had no effect, after which a person must decide."""
 
@@ -134,12 +139,10 @@ class Replayer:
             reason = f"failed {row.attempts} times: {row.reason}"
             self._change(lambda connection: self._intents.park(connection, row, reason, "retry"))
             return
-        claimed = time.monotonic()
         if not self._claim(row):
             return
-        call = Call(row.method, request.request.target, headers, request.request.body)
-        if time.monotonic() - claimed > FRESH:
-            return  # we were stopped in between: another may be at it, and will look before it sends
+        target, content = request.request.target, request.request.body
+        call = Call(row.method, target, headers, content, fence=lambda: self._still_claimed(row))
         result = self._send(endpoint, call, row.request_id)
         if result.response is not None and result.response.status == 401 and self._substitute is not None:
             result = self._send(endpoint, _with(call, self._substitute), row.request_id)
@@ -165,6 +168,20 @@ class Replayer:
             box.change(connection, row.id, state=State.SENDING, sent=True, attempts=row.attempts + 1, due=due,
                        token=self._lease.token)  # fmt: skip
         self._outbox.touch()
+        return True
+
+    def _still_claimed(self, row: Any) -> bool:
+        """The fence: asked when the next thing to happen is that the upstream gets the write."""
+        try:
+            with self._engine.begin() as connection:
+                if not self._lease.still_mine(connection):
+                    return False
+                query = select(box.outbox.c.state, box.outbox.c.token).where(box.outbox.c.id == row.id)
+                if tuple(connection.execute(query).one()) != (State.SENDING, self._lease.token):
+                    return False
+                box.change(connection, row.id, due=stamp() + self._intents.patience)
+        except SQLAlchemyError:
+            return False
         return True
 
     def _judge(self, connection: Connection, row: Any, result: Result) -> str:
@@ -278,4 +295,4 @@ def _json_please(headers: Headers) -> Headers:
 def _with(call: Call, credentials: tuple[str, str]) -> Call:
     """The same call in another's name."""
     kept = [(n, v) for n, v in call.headers if n.lower() != "authorization"]
-    return Call(call.method, call.target, [*kept, ("Authorization", basic(*credentials))], call.body, call.repeatable)
+    return replace(call, headers=[*kept, ("Authorization", basic(*credentials))])

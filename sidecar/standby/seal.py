@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sidecar.gateway.exchange import Headers
+from sidecar.keyfile import read_or_make
 
 NONCE: Final = 12
 KEY: Final = 32
@@ -46,21 +47,8 @@ class Seal:
 
 def _key(path: Path) -> bytes:
     """The key; made, with mode 0600, where there is none. Two processes that make it at once agree on one."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(os.urandom(KEY))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
     try:
-        key = path.read_bytes()
+        key = read_or_make(path, lambda: os.urandom(KEY))
     except OSError as error:
         raise SealError(f"UNDERSTUDY_SEAL_KEY: {path}: {error.strerror}") from None
     if len(key) != KEY:

@@ -40,6 +40,7 @@ from sidecar.standby.library import Library
 from sidecar.standby.outbox import Outbox, Snapshot
 from sidecar.standby.over import Newer, over_answer
 from sidecar.standby.parity import Parity
+from sidecar.standby.passing import Passing
 from sidecar.standby.rewrite import Rewritten, rewritten
 from sidecar.standby.seal import Seal, SealError
 from sidecar.standby.store import DOUBT, KNOWN, collections, meta, records
@@ -62,7 +63,7 @@ class Standby:
         self._settings = settings
         self._callers = Callers(engine)
         self._shared = settings.data / "outbox.version" if settings.database is None else None
-        self.outbox = Outbox(contract, engine, self._shared)
+        self.outbox = Outbox(contract, engine, self._shared, go_on=settings.database_lost == "pass")
         self.seal = cache(lambda: Seal(settings.seal_key_file))
         self._patience = int(settings.upstream_timeout * 1e9), int(settings.late_effect * 1e9)
         self.intents = Intents(
@@ -70,11 +71,13 @@ class Standby:
             upstream_timeout=self._patience[0], late_effect=self._patience[1],
             serve_unverified=settings.unverified == "serve",
         )  # fmt: skip
+        self._passing = Passing(contract, engine, sum(self._patience))
         self._library = Library(contract, serve_unverified=settings.unverified == "serve")
         self.parity = Parity(engine)
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
+        self._lost = False
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
@@ -87,6 +90,19 @@ class Standby:
         """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
         self._generation += 1
         return self.intents.begin(match, request, user)
+
+    def passed(self, key: str, match: Match, request: Request, user: str | None) -> None:
+        """A copy tells of a write that went past us to the upstream: what it may have changed is in doubt."""
+        self._generation += 1
+        try:
+            self._passing.passed(key, match, request, user)
+        except SQLAlchemyError:
+            self.mark_gap("a copied write could not be kept")
+
+    def withdrawn(self, key: str) -> None:
+        """The copied request of this key has come to us itself: the upstream never got it. Raises SQLAlchemyError."""
+        self._generation += 1
+        self._passing.withdrawn(key)
 
     def end_write(self, write: Write, response: Response | None, outcome: Outcome, user: str | None) -> None:
         """Keeps what became of a write, whether its user still waits or it was accepted meanwhile."""
@@ -124,7 +140,7 @@ class Standby:
     def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
         """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
         content = hash((response.status, response.body, request.body))
-        if self._just_learned((request.target, user), content, t0):
+        if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         self._later(lambda: self._learn(match, request, response, user, t0, compare))
@@ -171,6 +187,7 @@ class Standby:
                 work()
             except Exception:
                 log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            del work  # an idle thread holds no bodies
 
     def _learn(
         self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
@@ -224,6 +241,8 @@ class Standby:
 
     def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
         """What is known to be true for this caller, whose credentials have been checked."""
+        if self._lost:
+            return DontKnow("database")
         if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
             return DontKnow("unverified")
         try:
@@ -242,10 +261,13 @@ class Standby:
 
     def is_waiting(self, kind: str | None) -> bool:
         """Whether writes to the resource are not settled, as far as this process knows."""
+        if kind is None:
+            return False
         try:
-            return kind is not None and kind in self.outbox.snapshot().pending
+            seen: Snapshot | None = self.outbox.snapshot()
         except SQLAlchemyError:
-            return True
+            seen = self.outbox.last_seen()
+        return seen is None or kind in seen.pending
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""
@@ -261,7 +283,13 @@ class Standby:
             return None
         if endpoint.action not in (Action.LIST, Action.READ) or response.status not in (200, 404):
             return None
-        view = self.outbox.snapshot()
+        try:
+            view = self.outbox.snapshot()
+        except SQLAlchemyError:
+            seen = self.outbox.last_seen()
+            if seen is None or seen.touches(endpoint.resource):
+                raise
+            return None
         if not view.touches(endpoint.resource):
             return None
         with self._reader.connect() as connection, connection.begin():
@@ -304,7 +332,22 @@ class Standby:
     # State --------------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Looks at what other processes know; called every quarter of a second."""
+        """Looks at what other processes know; called every quarter of a second. Raises SQLAlchemyError.
+
+        While a shared database is away other sidecars may let writes pass that it never hears of: when it is back, what
+        is known is unverified.
+        """
+        try:
+            self._refresh()
+        except SQLAlchemyError:
+            self._lost = self._shared is None
+            raise
+        if self._lost:
+            if self._settings.database_lost == "pass":
+                self.mark_gap("the database was away")
+            self._lost = False
+
+    def _refresh(self) -> None:
         if self.outbox.gap() > self._verified_since:
             self._keep_gap(self.outbox.gap())
         with self._reader.connect() as connection, connection.begin():
@@ -313,7 +356,9 @@ class Standby:
                 connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
             )
             rows = connection.execute(select(collections)).all()
-        since = self._verified_since
+        if self._shared is None:
+            self.outbox.snapshot()  # so that what was last seen is never old, should the database go away
+        since = self.intents.verified_since = self._verified_since
         self._ready = frozenset(row.type for row in rows if row.complete and row.stamp >= since)
         if time.monotonic() - self._expired > 5:
             self._expired = time.monotonic()
@@ -340,7 +385,7 @@ class Standby:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
         log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
-        at = stamp()
+        at = self.intents.verified_since = stamp()
         try:
             self._keep_gap(at)
         except SQLAlchemyError:
@@ -349,7 +394,7 @@ class Standby:
     def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
             bump(connection, knowledge.VERIFIED_SINCE, at)
-        self._verified_since = at
+        self._verified_since = self.intents.verified_since = at
 
     def completeness(self) -> dict[str, dict[str, Any]]:
         """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""

@@ -11,71 +11,34 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from alerts import message
+from alerts.deliver import Deliverer
+from alerts.grouping import ALONE, Grouping
 from alerts.lifecycle import SECOND, Condition
-from alerts.notify import Webhook
+from alerts.loop import Evaluator, Pace, stuck
+from alerts.notify import Slack, Webhook
 from alerts.openslo import locate
-from alerts.queue import Queue, Told
+from alerts.queue import Queue, Route, Told
 from alerts.state import Alerts
-from alerts.tables import open_alerts
+from alerts.tables import SCHEMA, open_alerts
+from sidecar.database import open_file
 from sidecar.record.stores.embedded import EmbeddedStore
 from sidecar.settings import Settings
+from tests.alerts.receivers import CLOSED, Receiver, heart, receiver
 from tests.alerts.recorded import exchange
 from tests.stack import free_port, until
 
+GROUPING = Grouping()
 LABELS = {"slo": "answered", "objective": "success", "view": "users", "endpoint": "all"}
 BURN = Condition(name="ErrorBudgetBurn", severity="page", source="events", labels=LABELS, notes={"reason": "r"})
+PAGES = [replace(BURN, labels={**LABELS, "slo": name}) for name in ("answered", "in-time", "front-door")]
+TICKET = replace(BURN, severity="ticket")
 OTHER = Condition(name="NoTraffic", severity="ticket", source="events", notes={"reason": "nobody"})
-
-
-@dataclass
-class Receiver:
-    """What came, and what is answered next; 200 when `answers` is empty."""
-
-    url: str = ""
-    answers: list[int] = field(default_factory=list)
-    got: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def statuses(self, name: str, severity: str = "") -> list[str]:
-        return [
-            payload["status"] for _, payload in self.got
-            if payload["commonLabels"]["alertname"] == name and severity in ("", payload["commonLabels"]["severity"])
-        ]  # fmt: skip
-
-
-@contextmanager
-def receiver() -> Iterator[Receiver]:
-    mine = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status = mine.answers.pop(0) if mine.answers else 200
-            if status == 200:
-                mine.got.append((self.headers["Idempotency-Key"], json.loads(body)))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    mine.url = f"http://127.0.0.1:{server.server_address[1]}/alerts"
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield mine
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Clock:
@@ -140,29 +103,171 @@ def test_a_receiver_that_is_not_there_is_tried_again(engine: Engine) -> None:
         assert told(queue, Webhook(mine.url, "")) == [Told.DONE]
 
 
-def test_the_payload_is_alertmanagers(engine: Engine) -> None:
-    state, queue = Alerts(engine), Queue(engine, ["webhook"])
-    state.apply([BURN], unknown=set(), repeat=SECOND, enqueue=queue.enqueue)
+def grouped(engine: Engine, clock: Clock, **more: Route) -> tuple[Alerts, Queue]:
+    return Alerts(engine, clock), Queue(engine, {"webhook": Route(), **more}, clock)
+
+
+def see(state: Alerts, queue: Queue, *holding: Condition) -> None:
+    state.apply(holding, unknown=set(), repeat=3600 * SECOND, enqueue=queue.enqueue, group=GROUPING.key)
+
+
+def test_an_outage_is_one_message_for_each_severity(engine: Engine) -> None:
+    clock = Clock()
+    state, queue = grouped(engine, clock)
     with receiver() as mine:
-        told(queue, Webhook(mine.url, "http://dashboard/alerts"))
-        key, payload = mine.got[0]
-    assert key == f"webhook:{BURN.key}-1-firing"
-    assert set(payload) == {
-        "version", "groupKey", "truncatedAlerts", "status", "receiver", "groupLabels", "commonLabels",
-        "commonAnnotations", "externalURL", "alerts",
-    }  # fmt: skip
-    alert = payload["alerts"][0]
-    assert set(alert) == {
-        "status", "labels", "annotations", "startsAt", "endsAt", "generatorURL", "fingerprint",
-    }  # fmt: skip
-    assert (payload["version"], alert["endsAt"], alert["fingerprint"]) == ("4", message.NEVER, BURN.key)
-    assert alert["labels"] == {"alertname": "ErrorBudgetBurn", "severity": "page", **LABELS}
-    assert "takeover" in alert["annotations"]["first_step"]
+        channel = Webhook(mine.url, "")
+        see(state, queue, *PAGES[:2], TICKET)
+        assert told(queue, channel) == [], "others may join"
+        clock.now += 5 * SECOND
+        see(state, queue, *PAGES, TICKET)
+        clock.now += 5 * SECOND
+        assert told(queue, channel) == [Told.DONE, Told.DONE]
+        assert [len(payload["alerts"]) for _, payload in mine.got] == [3, 1]
+        clock.now += 3589 * SECOND
+        see(state, queue, *PAGES, TICKET)
+        assert told(queue, channel) == []
+        clock.now += 6 * SECOND
+        see(state, queue, *PAGES, TICKET)
+        assert told(queue, channel) == [Told.DONE, Told.DONE], "all of a group is repeated at once"
+        assert [len(payload["alerts"]) for _, payload in mine.got] == [3, 1, 3, 1]
+        assert len(set(mine.keys)) == 4
+    assert mine.misshapen == []
 
 
-@pytest.mark.parametrize("name", ["ErrorBudgetBurn", "NoTraffic", "NoData"])
-def test_every_alert_has_a_runbook_that_begins_with_its_first_step(name: str) -> None:
-    assert (message.RUNBOOKS / f"{name}.md").read_text().startswith("First: ")
+def test_a_group_that_is_told_waits_for_its_interval_but_a_page_that_begins_does_not(engine: Engine) -> None:
+    clock = Clock()
+    state, queue = grouped(engine, clock)
+    with receiver() as mine:
+        channel = Webhook(mine.url, "")
+        see(state, queue, *PAGES[:2])
+        clock.now += 10 * SECOND
+        assert told(queue, channel) == [Told.DONE]
+        see(state, queue, PAGES[0])
+        clock.now += 299 * SECOND
+        assert told(queue, channel) == []
+        clock.now += SECOND
+        assert told(queue, channel) == [Told.DONE]
+        see(state, queue, PAGES[0], PAGES[2])
+        clock.now += 10 * SECOND
+        assert told(queue, channel) == [Told.DONE]
+        see(state, queue)
+        clock.now += 300 * SECOND
+        assert told(queue, channel) == [Told.DONE]
+    of = [[alert["status"] for alert in payload["alerts"]] for _, payload in mine.got]
+    assert of == [["firing"] * 2, ["firing", "resolved"], ["firing"] * 2, ["resolved"] * 2]
+    assert mine.statuses("ErrorBudgetBurn") == ["firing", "firing", "firing", "resolved"]
+
+
+def test_a_channel_for_pages_gets_no_ticket(engine: Engine) -> None:
+    clock = Clock()
+    state, queue = grouped(engine, clock, pager=Route(severities=frozenset({"page"})))
+    see(state, queue, PAGES[0], TICKET)
+    clock.now += 10 * SECOND
+    assert [len(each.content["alerts"]) for each in queue.due("pager")] == [1]
+    assert len(queue.due("webhook")) == 2
+
+
+def test_a_dead_channel_delays_no_other(engine: Engine) -> None:
+    state, queue = Alerts(engine), Queue(engine, {"webhook": Route(ALONE), "slack": Route(ALONE)})
+    with receiver() as well, receiver("slack") as slow:
+        slow.hold.set()
+        channels = [Webhook(well.url, "http://d/"), Slack(slow.url, "http://d/")]
+        stop = threading.Event()
+        threads = Deliverer(queue, state, channels, lambda: True).threads(stop)
+        see(state, queue, *PAGES)
+        for thread in threads:
+            thread.start()
+        until(lambda: len(well.got) == 3, 10, "what the other channel gets")
+        assert (slow.tried, slow.got) == (1, [])
+        slow.hold.clear()
+        until(lambda: len(slow.got) == 3, 10, "what the slow one gets in the end")
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_channel_that_takes_nothing_is_an_alert_for_the_others(engine: Engine) -> None:
+    clock = Clock()
+    state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
+    with receiver() as mine:
+        mine.answers = [500]
+        see(state, queue, BURN)
+        assert queue.waiting() == {}
+        told(queue, Webhook(mine.url, ""))
+        assert stuck(queue.waiting(), clock.now + 300 * SECOND) == []
+        [alert] = stuck(queue.waiting(), clock.now + 301 * SECOND)
+        assert (alert.name, alert.labels, alert.severity) == ("ChannelStuck", {"channel": "webhook"}, "page")
+        clock.now += 10 * SECOND
+        told(queue, Webhook(mine.url, ""))
+        assert queue.waiting() == {}
+
+
+def test_a_file_made_before_messages_is_widened(tmp_path: Path) -> None:
+    engine = open_file(tmp_path / "alerts.db")
+    with engine.begin() as connection:
+        SCHEMA.steps(connection, "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO alert_deliveries (key, channel, line, content, state, tries, made_at, due_at, done_at, said)"
+            " VALUES ('webhook:a-1-firing', 'webhook', 'webhook:a', '{}', 'done', 1, 1, 1, 1, '200')"
+        )
+    engine.dispose()
+    engine = open_alerts(Settings(data=tmp_path))
+    state, queue = Alerts(engine), Queue(engine, ["webhook"])
+    see(state, queue, BURN)
+    assert [each.key for each in queue.due()] == [f"webhook:{BURN.key}-1-firing"]
+    assert [row["state"] for row in state.deliveries()] == ["waiting", "done"]
+    engine.dispose()
+
+
+class Sight:
+    """What an evaluator sees."""
+
+    unknown: frozenset[str] = frozenset()
+    broken = False
+
+    def __call__(self, _now: int) -> tuple[list[Condition], frozenset[str]]:
+        if self.broken:
+            raise RuntimeError("evaluation")
+        return [], self.unknown
+
+
+def test_the_heart_beats_only_after_a_whole_evaluation(engine: Engine) -> None:
+    beats: list[int] = []
+    sight = Sight()
+    with heart(lambda: beats.append(1)) as url:
+        pace = Pace(every=1, repeat=SECOND, keep=lambda _: 0, grouping=GROUPING)
+        evaluator = Evaluator(engine, sight, [], {}, pace, url)
+        evaluator.evaluate()
+        assert beats == [], "another evaluator has the lease, or none"
+        evaluator.lease.hold()
+        evaluator.evaluate()
+        assert len(beats) == 1
+        sight.unknown = frozenset({"events"})
+        evaluator.evaluate()
+        sight.unknown, sight.broken = frozenset(), True
+        evaluator.evaluate()
+        assert len(beats) == 1, "blind or broken"
+        sight.broken = False
+        evaluator.evaluate()
+        assert len(beats) == 2
+
+
+def test_the_heart_stands_still_where_no_channel_takes_anything(engine: Engine) -> None:
+    beats: list[int] = []
+    clock = Clock()
+    queue = Queue(engine, ["webhook"], clock)
+    see(Alerts(engine, clock), queue, BURN)
+    [delivery] = queue.due()
+    queue.mark(delivery, Told.RETRY, "500")
+    with heart(lambda: beats.append(1)) as url:
+        pace = Pace(every=1, repeat=SECOND, keep=lambda _: 0, grouping=GROUPING)
+        evaluator = Evaluator(engine, Sight(), [], {"webhook": Route(ALONE)}, pace, url)
+        evaluator.lease.hold()
+        evaluator.evaluate()
+        assert beats == []
+        queue.mark(delivery, Told.DONE, "200")
+        evaluator.evaluate()
+    assert len(beats) == 1
 
 
 class Failing:
@@ -201,12 +306,13 @@ class Failing:
 
 
 @contextmanager
-def evaluator(data: Path, slos: Path, webhook: str) -> Iterator[subprocess.Popen[bytes]]:
+def evaluator(data: Path, slos: Path, **channels: str) -> Iterator[subprocess.Popen[bytes]]:
     environ = {
         **{k: v for k, v in os.environ.items() if not k.startswith("UNDERSTUDY_")},
         "UNDERSTUDY_UPSTREAM": "http://127.0.0.1:9", "UNDERSTUDY_DATA": str(data), "UNDERSTUDY_SLOS": str(slos),
-        "UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "250ms",
-        "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{free_port()}",
+        "UNDERSTUDY_ALERT_EVERY": "250ms", "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{free_port()}",
+        "UNDERSTUDY_ALERT_KEEP": "2s", "UNDERSTUDY_ALERT_GROUP_WAIT": "500ms", "UNDERSTUDY_ALERT_GROUP_INTERVAL": "1s",
+        **{f"UNDERSTUDY_ALERT_{name}": value for name, value in channels.items()},
     }  # fmt: skip
     with (data.parent / "alerts.log").open("ab") as log:
         process = subprocess.Popen([sys.executable, "-m", "sidecar", "alerts"], env=environ, stdout=log, stderr=log)
@@ -217,34 +323,52 @@ def evaluator(data: Path, slos: Path, webhook: str) -> Iterator[subprocess.Popen
             process.wait(20)
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
 def test_killed_while_firing_it_tells_nothing_twice_and_loses_nothing(tmp_path: Path) -> None:
+    """On three channels, of which one is slow to come up and one answers 500 now and then."""
     store = EmbeddedStore(tmp_path / "data" / "events.db")
     store.install()
     slos = tmp_path / "hosp.yaml"
     slos.write_text(locate("hosp").read_text().replace("duration: 30d", "duration: 6h"))
-    with receiver() as mine:
+    with receiver() as mine, receiver("pagerduty") as pager, receiver("slack") as slack:
+        pager.answers = [500, CLOSED, 200, 500]
+        given = {"WEBHOOK": mine.url, "PAGERDUTY_KEY": "0" * 32, "PAGERDUTY": pager.url, "SLACK": slack.url}
+        slack.answers = [503] * 6
         with Failing(store):
-            with evaluator(tmp_path / "data", slos, mine.url) as process:
+            with evaluator(tmp_path / "data", slos, **given) as process:
                 until(lambda: mine.statuses("ErrorBudgetBurn", "page"), 30, "a page")
                 time.sleep(2)
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-            before = [key for key, _ in mine.got]
-            with evaluator(tmp_path / "data", slos, mine.url) as process:
+                _kill(process)
+            before = mine.keys
+            with evaluator(tmp_path / "data", slos, **given) as process:
                 time.sleep(9)  # longer than the dead one's lease
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-        with evaluator(tmp_path / "data", slos, mine.url):
-            fired = {key.removesuffix("-firing") for key, _ in mine.got if key.endswith("-firing")}
-            pages = {
-                key.removesuffix("-firing")
-                for key, payload in mine.got
-                if payload["commonLabels"]["severity"] == "page"
-            }
-            resolved = lambda: {key.removesuffix("-resolved") for key, _ in mine.got if key.endswith("-resolved")}  # noqa: E731
-            until(lambda: pages & fired <= resolved(), 40, "what was paged is resolved")
-    keys = [key for key, _ in mine.got]
+                _kill(process)
+        with evaluator(tmp_path / "data", slos, **given):
+            until(lambda: mine.statuses("ErrorBudgetBurn", "page")[-1] == "resolved", 40, "the page is resolved")
+            until(lambda: incidents(pager) and incidents(pager) <= resolved(pager), 20, "PagerDuty's incident too")
+            until(lambda: len(slack.got) >= 2, 20, "Slack's messages")
     assert before
-    assert set(before) <= set(keys)
-    assert len(keys) == len(set(keys)), "told twice"
+    assert set(before) <= set(mine.keys)
+    for channel, said in ((mine, mine.keys), (pager, _bodies(pager)), (slack, _bodies(slack))):
+        assert len(said) == len(set(said)), f"{channel.name} was told twice"
+        assert channel.misshapen == []
     store.close()
+
+
+def incidents(pager: Receiver) -> set[str]:
+    """Those that page of a budget (nobody runs a sidecar here, which may be a page as well)."""
+    told = [event for _, event in pager.got if event["event_action"] == "trigger"]
+    pages = [event for event in told if event["payload"]["severity"] == "critical"]
+    return {event["dedup_key"] for event in pages if event["payload"]["class"] == "ErrorBudgetBurn"}
+
+
+def resolved(pager: Receiver) -> set[str]:
+    return {each["dedup_key"] for _, each in pager.got if each["event_action"] == "resolve"}
+
+
+def _bodies(of: Receiver) -> list[str]:
+    return [json.dumps(content) for _, content in of.got]

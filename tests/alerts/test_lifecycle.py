@@ -107,3 +107,30 @@ def test_each_firing_is_resolved_once_and_nothing_is_told_twice(seen: list[str])
     assert ends == [Kind.FIRING, Kind.RESOLVED] * (len(ends) // 2) + [Kind.FIRING] * (len(ends) % 2)
     answered = [what for what in seen if what != "unknown"]
     assert len(ends) % 2 == (bool(answered) and answered[-1] == "holds")
+
+
+def test_what_flaps_is_told_once() -> None:
+    """An alert goes on for its time after it was last seen; only seconds in which it could be seen may end it."""
+    keep = {"keep": lambda _: 10 * SECOND}
+    known, kinds = told({}, True, SECOND, **keep)
+    assert kinds == [Kind.FIRING]
+    for second in range(2, 20):
+        known, kinds = told(known, second % 3 == 0, second * SECOND, **keep)
+        assert kinds == []
+    known, kinds = told(known, False, 27 * SECOND, **keep)
+    assert (kinds, known[BURN.key].state) == ([], State.FIRING)
+    known, kinds = told(known, False, 28 * SECOND, **keep)
+    assert kinds == [Kind.RESOLVED]
+
+
+def test_telling_one_of_a_group_tells_of_all() -> None:
+    """So the next repeat is of all together, and a whole repeat after the last message."""
+    other = replace(BURN, labels={"slo": "other"})
+    together = {"repeat": REPEAT, "group": lambda _: "all"}
+    known, _ = step({}, [BURN], SECOND, **together)  # type: ignore[arg-type]
+    known, notices = step(known, [BURN, other], 51 * SECOND, **together)  # type: ignore[arg-type]
+    assert [notice.alert.labels["slo"] for notice in notices] == ["other"]
+    known, notices = step(known, [BURN, other], 101 * SECOND, **together)  # type: ignore[arg-type]
+    assert notices == []
+    _, notices = step(known, [BURN, other], 151 * SECOND, **together)  # type: ignore[arg-type]
+    assert [notice.kind for notice in notices] == [Kind.REPEAT, Kind.REPEAT]

@@ -69,7 +69,7 @@ def test_labels_are_those_of_the_design(tmp_path: Path) -> None:
     out = tmp_path / "rules.yaml"
     write(out)
     assert CliRunner().invoke(slo, ["rules"], obj=SETTINGS).output == out.read_text()
-    _, *counts, alerts = (group["rules"] for group in yaml.safe_load(out.read_text())["groups"])
+    _, *counts, alerts, _conditions = (group["rules"] for group in yaml.safe_load(out.read_text())["groups"])
     labels = {tuple(each["labels"]) for group in counts for each in group}
     assert labels == {("slo", "objective", "view", "endpoint", "window")}
     burns = [each["labels"] for each in alerts if each["alert"] == "ErrorBudgetBurn"]

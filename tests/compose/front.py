@@ -29,19 +29,27 @@ PHASES = ("all well", "HOSP dead", "HOSP back", "sidecar dead", "sidecar back", 
 class Front:
     """haproxy or nginx in the foreground, configured by the command."""
 
-    def __init__(self, program: str, mode: str, sidecar: Sidecar, folder: Path) -> None:
-        self.port = free_port()
+    def __init__(
+        self, program: str, mode: str, sidecar: Sidecar, folder: Path, *more: str, servers: Sequence[str] = ()
+    ) -> None:  # fmt: skip
+        """`more`: further words for the command; HTTPS is served on `secure` when they say `--https SECURE`.
+        `servers`: the sidecars' addresses, if they are more than the one."""
+        self.port, self.secure, self.socket = free_port(), free_port(), folder / "s"
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / f"{program}.conf"
-        place = ["--socket", str(folder / "s")] if program == "haproxy" else ["--folder", str(folder)]
+        place = ["--socket", str(self.socket)] if program == "haproxy" else ["--folder", str(folder)]
+        place += [f"127.0.0.1:{self.secure}" if word == "SECURE" else word for word in more]
         made = sidecar.cli(
-            "lb", program, "--mode", mode, "--listen", f"127.0.0.1:{self.port}", "--out", str(config), *place
-        )
+            "lb", program, "--mode", mode, "--listen", f"127.0.0.1:{self.port}", "--out", str(config), *place,
+            *(word for server in servers for word in ("--sidecar", server)),
+        )  # fmt: skip
         assert made.returncode == 0, made.stderr
         assert "not checked" not in made.stderr
         found = shutil.which(program) or shutil.which(program, path="/usr/sbin")
         assert found is not None, f"{program} is needed"
         words = {"haproxy": ["-db", "-f"], "nginx": ["-g", "daemon off;", "-e", str(folder / "error.log"), "-c"]}
+        self.reload = [found, "-e", str(folder / "error.log"), "-s", "reload", "-c", str(config)]
+        """nginx takes new files with this command."""
         with (folder / f"{program}.log").open("ab") as log:
             self.process = subprocess.Popen([found, *words[program], str(config)], stdout=log, stderr=log)
         until(lambda: _open(self.port), 10, program)

@@ -33,9 +33,10 @@ def event(at: int, dice: random.Random, **given: Any) -> tuple[dict[str, Any], d
     elif ill < 0.0365:
         outcome, status, answered = ("failure", 503, "understudy")
     status, outcome = given.get("status", status), given.get("outcome", outcome)
+    upstream = given.get("upstream", "success" if answered == "upstream" else "failure")
     answered = given.get("answered_by", answered)
     ident = _id(at, dice)
-    duration = int(dice.lognormvariate(0, 1) * 0.25 * SECOND)
+    duration = int(min(dice.lognormvariate(0, 1) * 0.25, 2.5 + dice.random() * 0.501) * SECOND)
     user = given.get("user", dice.choice(PEOPLE))
     document: dict[str, Any] = {
         "@timestamp": timestamp(at),
@@ -73,6 +74,7 @@ def event(at: int, dice: random.Random, **given: Any) -> tuple[dict[str, Any], d
             "identity": "claimed" if status == 401 else "verified",
             "purpose": "user",
             "outcome": outcome,
+            "upstream_outcome": upstream,
         },
     }
     if query:

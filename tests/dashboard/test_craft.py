@@ -29,6 +29,7 @@ PAGES = (
     "/endpoints",
     "/endpoints/latency?text=patients.read",
     "/standby",
+    "/alerts",
     "/users",
     "/account",
 )

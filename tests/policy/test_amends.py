@@ -49,8 +49,8 @@ def test_vandalism_is_listed_and_put_back_but_not_what_others_worked_on_since(tm
         assert touched["delete", "4"]["before"]["body"] == "well 4"
 
         done = undo(sidecar)
-        assert (done.returncode, "1 left as they are" in done.stdout) == (1, True), done.stdout + done.stderr
-        assert "somebody has worked on it since" in done.stdout
+        assert (done.returncode, "4 put back, 1 left" in done.stdout) == (1, True), done.stdout + done.stderr
+        assert "somebody has worked on it since (Dr Holt)" in done.stdout
         assert (notes[1], notes[2], notes[3]["body"]) == (good[1], good[2], "corrected by hand")
         again = [row for ident, row in notes.items() if ident > 3]
         assert [row["body"] for row in again] == ["well 4"]  # under another id: the upstream gives ids

@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.record.export import export
 from sidecar.record.segment import create
-from sidecar.record.verify import Verdict, export, verify
+from sidecar.record.signing import SigningKey
+from sidecar.record.statements import Statements
+from sidecar.record.verify import Verdict, verify
 
 CONTENT = '{"id":7,"title":"Limps","note":"é"}'
 
@@ -26,8 +29,10 @@ def journal(directory: Path, events: int = 4, prefix: str = "node-1") -> Path:
         event: dict[str, Any] = {
             "@timestamp": start,
             "event": {"id": f"e{number}", "outcome": "success", "duration": number},
-            "understudy": {"endpoint": "GET /notes/{id}", "body": {"response": sha256(CONTENT.encode()).hexdigest()}},
+            "understudy": {"endpoint": "GET /notes/{id}"},
         }
+        if number % 2:
+            event["understudy"]["body"] = {"response": sha256(CONTENT.encode()).hexdigest()}
         bodies = {
             "@timestamp": start,
             "event": {"id": f"e{number}"},
@@ -84,6 +89,7 @@ def rewrite(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[bytes]], 
         (rewrite(lambda line: line.update(hash="0" * 64)), 3, "not the line's"),
         (rewrite(lambda line: line.update(previous="0" * 64)), 3, "does not continue"),
         (rewrite(lambda line: line.update(bodies={"http": {}})), 3, "bodies are not this event's"),
+        (lambda given: [given[0], given[1].replace(b"}}}}}", b'}}}},"x":1}'), *given[2:]], 2, "not a line"),
         (rewrite(lambda line: line.update(more=1)), 3, "not a line"),
         (rewrite(lambda line: line.update(segment="other")), 3, "sequence 3 where 1 belongs"),
         (rewrite(lambda line: line.update(event=[])), 3, "not a line"),
@@ -105,11 +111,16 @@ def test_damage_is_found(tmp_path: Path, damage: Callable[[list[bytes]], list[by
     assert verdict.events == line - 1
 
 
-def test_a_body_may_be_erased(tmp_path: Path) -> None:
+def test_a_body_that_is_gone_is_found_unless_a_statement_says_that_it_was_erased(tmp_path: Path) -> None:
     path = journal(tmp_path)
     erased = [orjson.loads(line) | {"bodies": None} for line in lines(path)]
     path.write_bytes(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in erased))
-    assert verify([path], {path.stem: last(path)}).ok
+    found(verify([path]), path, 2, "its bodies are gone")
+    statements = Statements(tmp_path / "statements.jsonl", "node")
+    statements.append(SigningKey(tmp_path / "key"), {"erased": {path.stem: [[2, 2]]}})
+    found(verify([path], statements=statements.path), path, 4, "its bodies are gone")
+    statements.append(SigningKey(tmp_path / "key"), {"erased": {path.stem: [[4, 4]]}})
+    assert verify([path], {path.stem: last(path)}, statements=statements.path).ok
 
 
 def test_a_torn_last_line_is_a_note(tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""Metrics as the control plane tells them (Prometheus' text format): values by name and labels. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+Labels = tuple[tuple[str, str], ...]
+"""Sorted."""
+Metrics = Mapping[str, Mapping[Labels, float]]
+
+
+def parse(text: str, wanted: Collection[str]) -> Metrics:
+    """Those of the names wanted. Raises ValueError where the text is not in the format."""
+    starts = tuple(wanted)
+    lines = "\n".join(line for line in text.splitlines() if line.startswith(starts)) + "\n"
+    found: dict[str, dict[Labels, float]] = {}
+    for family in text_string_to_metric_families(lines):
+        for sample in family.samples:
+            if sample.name in wanted:
+                found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
