@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-verify bench-week torture \
+.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
 	partitions rolling secrets door outage clean
 
 venv: $(VENV)/.done
@@ -57,6 +57,11 @@ bench-verify: venv
 
 bench-week: venv
 	$(BIN)/python -m tests.bench.week --readme README.md
+
+# README's table: evaluating a month at 50 requests a second.
+bench-slo: venv
+	$(BIN)/python -m tests.bench.slo --store embedded
+	$(BIN)/python -m tests.bench.slo --store elasticsearch
 
 torture: venv
 	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)
