@@ -86,6 +86,7 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
         if name == "alerts":
             page.get_by_role("button", name="Replay").click()
             page.locator("#b-found table").wait_for()
+            page.evaluate("window.scrollTo(0, 0)")
         page.wait_for_timeout(400)
         page.screenshot(path=out / f"{name}-{look}.png", full_page=name not in CUT)
     go(page, dashboard, "/endpoints")
