@@ -3,8 +3,8 @@
     python -m tests.bench.dashboard [--events 1000000] [--store embedded|elasticsearch] [--rounds 7] [--keep DIR]
 
 First paint is the browser's own `first-contentful-paint` of a page loaded afresh (assets cached, as on a ward computer
-after its first visit); content is when the heading stands in the page, on the overview its last part. A filter counts from the press of "Show" until
-the rows of its answer stand in the page.
+after its first visit); content is when the heading stands in the page, on the overview its objectives. A filter counts
+from the press of "Show" until the rows of its answer stand in the page.
 """
 
 from __future__ import annotations
