@@ -21,10 +21,9 @@ from dashboard.parts import Parts, Visit
 
 RENEWED: Final = 5
 SHOWN: Final = 50
-"""Lines of history and of the delivery log."""
+"""Lines of history, without what was only noticed and never fired, and of the delivery log."""
 _ORDER: Final = {State.FIRING: 0, State.ACKNOWLEDGED: 1, State.SILENCED: 2}
 _STATES: Final = {
-    "pending": (ui.WARN, "noticed, not yet told"),
     "firing": (ui.BAD, "fires"),
     "acknowledged": (ui.WARN, "acknowledged"),
     "silenced": (ui.WARN, "silenced"),
@@ -41,7 +40,8 @@ def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
     """Raises SQLAlchemyError."""
     now = parts.clock()
     known = parts.alerts.all()
-    history, deliveries = parts.alerts.history(SHOWN), parts.alerts.deliveries(SHOWN)
+    history = [line for line in parts.alerts.history(8 * SHOWN) if line["state"] != State.PENDING][:SHOWN]
+    deliveries = parts.alerts.deliveries(SHOWN)
     burning = sorted((each for each in known if each.state in BURNING), key=_rank)
     quiet = [each for each in known if each.state not in BURNING and each.silenced_until > now]
     evaluator = alerting.evaluator(parts.alerts_engine)
@@ -132,7 +132,7 @@ def _alert(parts: Parts, alert: Alert, now: int) -> ui.Part:
         [
             html.Div([heading, *said], className="alert-says"),
             html.Div(buttons, className="buttons"),
-            html.Details([html.Summary("Why"), more]),
+            html.Details([html.Summary("Why, and how fast"), more]),
         ],
         className="alert",
         id=f"a-{alert.key}",
@@ -173,7 +173,7 @@ def _said(by: str, reason: str) -> str:
 
 def _history(parts: Parts, history: Sequence[Mapping[str, Any]], known: Sequence[Alert], now: int) -> ui.Part:
     if not history:
-        return ui.empty("No alert was ever noticed", "As soon as one is, it is listed here and stays.")
+        return ui.empty("No alert ever fired", "As soon as one does, it is listed here and stays.")
     labels = {alert.key: alert.labels for alert in known}
     rows = []
     for line in history:

@@ -95,7 +95,7 @@ def _facts(state: dict[str, Any], traffic: Traffic) -> ui.Part:
 
 def _times(traffic: Traffic) -> str:
     times = {percent: when.took(value) for percent, value in traffic.percentiles.items()}
-    return f"50% within {times[50.0]}, 95% {times[95.0]}, 99% {times[99.0]}" if times else "no data"
+    return f"50%: {times[50.0]}, 95%: {times[95.0]}, 99%: {times[99.0]}" if times else "no data"
 
 
 def _latency(ident: str) -> html.Span:

@@ -86,6 +86,7 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
         if name == "alerts":
             page.get_by_role("button", name="Replay").click()
             page.locator("#b-found table").wait_for()
+            page.evaluate("window.scrollTo(0, 0)")
         page.wait_for_timeout(400)
         page.screenshot(path=out / f"{name}-{look}.png", full_page=name not in CUT)
     go(page, dashboard, "/endpoints")
@@ -94,7 +95,8 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
     page.screenshot(path=out / f"dialog-{look}.png")
 
 
-def main(out: Path) -> None:
+def main(out: Path, *looks: str) -> None:
+    """`looks`: which of LOOKS; none: all."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home, Upstream() as upstream:
         data = Path(home) / "data"
@@ -114,15 +116,17 @@ def main(out: Path) -> None:
             ):
                 evaluator.fires()
                 for look, (scheme, size) in LOOKS.items():
+                    if looks and look not in looks:
+                        continue
                     profile = context(browser, scheme, size)
                     page = profile.new_page()
                     page.set_default_timeout(120_000)
                     shoot(page, dashboard, out, look)
                     profile.close()
-    for name in BEST:
+    for name in BEST if not looks else ():
         shutil.copyfile(out / f"{name}.png", README / f"{name}.png")
     print(f"{len(list(out.glob('*.png')))} pictures in {out}; README's in {README}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "data/screenshots"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "data/screenshots"), *sys.argv[2:])
