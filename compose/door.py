@@ -17,7 +17,7 @@ from sidecar.settings import Settings, address
 
 Mode = Literal["inline", "failover"]
 MODES: Final = ("inline", "failover")
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # an address to look for
 
 
 class DoorError(ValueError):

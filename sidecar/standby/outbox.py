@@ -41,6 +41,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
 from sidecar.database import metadata
+from sidecar.standby.locked import LockedText
 from sidecar.standby.overlay import PROVISIONAL, Pending, provisional
 from sidecar.standby.store import meta, owners
 
@@ -57,9 +58,9 @@ outbox: Final = Table(
     Column("method", String(10), nullable=False),
     Column("target", Text, nullable=False),
     Column("request_id", String(128), nullable=False),
-    Column("fields", Text, nullable=False),
-    Column("body", Text),
-    Column("base", Text),
+    Column("fields", LockedText, nullable=False),
+    Column("body", LockedText),
+    Column("base", LockedText),
     Column("floor", BigInteger),
     Column("whole", Boolean, nullable=False),
     Column("sealed", LargeBinary),
@@ -67,7 +68,7 @@ outbox: Final = Table(
     Column("sent", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("reason", Text),
-    Column("proposal", Text),
+    Column("proposal", LockedText),
     Column("accepted_at", BigInteger, nullable=False),
     Column("due", BigInteger, nullable=False),
     Column("token", BigInteger, nullable=False),
