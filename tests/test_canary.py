@@ -107,6 +107,8 @@ class Staff:
         self._thread.join(40)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_the_command_steps_forward_on_a_healthy_hosp_and_back_on_a_bad_one(tmp_path: Path) -> None:
     with (
         Simulator("calm") as hosp,

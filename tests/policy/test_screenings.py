@@ -10,8 +10,9 @@ from tests.policy.screenings import play
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_screenings_under_the_ambiguous_profile_leave_exactly_one_note_each(tmp_path: Path) -> None:
-    seen = play(60, tmp_path)
-    assert len(seen.screened) == 60
-    assert seen.faults > 5  # it was ambiguous indeed
+    seen = play(40, tmp_path)
+    assert len(seen.screened) == 40
+    assert seen.faults > 3  # it was ambiguous indeed
     assert (seen.missing, seen.twice, seen.strange, seen.wrong) == ([], [], [], [])

@@ -19,6 +19,7 @@ ENFORCED = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_week_of_colleagues_writing_for_each_other(tmp_path: Path) -> None:
     with hospital(tmp_path) as place:
         week = place.play(rounds=4)
