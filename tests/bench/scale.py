@@ -213,8 +213,8 @@ def tables(found: dict[str, Any]) -> str:
         memory = f"{row['records_mib']:.0f} MiB" if row["records_mib"] >= 1 else "nothing measurable"
         lines += [
             "",
-            f"A journalled exchange (a read of 300 bytes) takes {row['journal_bytes']:.0f} bytes. 100,000 records of the "
-            f"standby take {row['records_disk_mib']:.0f} MiB of disk and {memory} of memory, beside the "
+            f"A journalled exchange (a read of 300 bytes) takes {row['journal_bytes']:.0f} bytes. 100,000 records of "
+            f"the standby take {row['records_disk_mib']:.0f} MiB of disk and {memory} of memory, beside the "
             f"{row['resident_mib']:.0f} MiB of a sidecar with two workers.",
         ]
     return "\n".join(lines)
