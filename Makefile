@@ -7,8 +7,8 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-week torture partitions \
-	rolling secrets door outage clean
+.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
+	partitions rolling secrets door outage clean
 
 venv: $(VENV)/.done
 
@@ -52,8 +52,16 @@ bench-hung: venv
 bench-scale: venv
 	$(BIN)/python -m tests.bench.scale --readme README.md
 
+bench-verify: venv
+	$(BIN)/python -m tests.bench.verify
+
 bench-week: venv
 	$(BIN)/python -m tests.bench.week --readme README.md
+
+# README's table: evaluating a month at 50 requests a second.
+bench-slo: venv
+	$(BIN)/python -m tests.bench.slo --store embedded
+	$(BIN)/python -m tests.bench.slo --store elasticsearch
 
 torture: venv
 	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)

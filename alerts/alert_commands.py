@@ -46,7 +46,7 @@ def run(settings: Settings) -> None:
     setup_logging(settings.log_level)
     promised, channels = promises(settings), _channels(settings)
     try:
-        by_period, rules = levels(promised), conditions.load()
+        by_period, rules = levels(promised), conditions.load(settings.alert_conditions or conditions.SHIPPED)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     if not channels:

@@ -122,12 +122,10 @@ def rules_(settings: Settings, out: Path | None) -> None:
     endpoints = Contract.load(settings.contract).endpoints.values()
     try:
         by_period = levels(promised)
-        beyond = conditions.load()
+        beyond = conditions.load(settings.alert_conditions or conditions.SHIPPED)
         calls = [endpoint.name for endpoint in endpoints if endpoint.action is Action.CALL]
-        if out is None or not out.is_dir():
-            text = rules.rules(promised, by_period, Rule(), calls, [prometheus.group(beyond)])
-        else:
-            text = rules.rules(promised, by_period, Rule(), calls)
+        apart = out is not None and out.is_dir()
+        text = rules.rules(promised, by_period, Rule(), calls, () if apart else [prometheus.group(beyond)])
         if out is None:
             click.echo(text, nl=False)
         elif out.is_dir():

@@ -58,7 +58,7 @@ def rules(
         period, levels = promise.objective.period, by_period[promise.objective.period]
         spans = {span for level in levels for span in (level.long, level.short)} | {rule.silence}
         for span in sorted(spans):
-            groups.setdefault(_pace(span, period), []).extend(_records(promise, span))
+            groups.setdefault(_pace(span, period), []).extend(records(promise, span))
     counted = [
         {"name": f"understudy-slo-counts-{pace}s", "interval": f"{pace}s", "rules": records}
         for pace, records in sorted(groups.items())
@@ -83,7 +83,8 @@ def _covers(calls: Sequence[str]) -> Iterator[dict[str, Any]]:
     yield {"record": COVERS, "expr": f"min(understudy_standby_ready{{{able}}})", "labels": {"endpoint": "all"}}
 
 
-def _records(promise: Promise, span: int) -> Iterator[dict[str, Any]]:
+def records(promise: Promise, span: int) -> Iterator[dict[str, Any]]:
+    """How many requests of the last so many seconds were bad, and how many there were."""
     of = promise.objective
     labels = {
         "slo": of.slo, "objective": of.name, "view": of.view, "endpoint": of.endpoint or "all", "window": f"{span}s",

@@ -95,7 +95,8 @@ def prometheus(
     path.write_text(yaml.safe_dump(config))
     (home / "understudy.rules.yaml").write_text(rules)
     storage = f"--storage.tsdb.path={home / 'prometheus'}"
-    return Service("prometheus", home, port, f"--config.file={path}", storage)
+    resend = [] if every is None else [f"--rules.alert.resend-delay={every}"]  # the first is lost before discovery
+    return Service("prometheus", home, port, f"--config.file={path}", storage, *resend)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from flask import Flask, request
 from flask import Response as FlaskResponse
 from sqlalchemy import Engine
 
-from sidecar import clock
+from sidecar import agent, clock
 from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
 from sidecar.database import SCHEMA, create_all, open_engine
@@ -266,6 +266,8 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
+    if settings.agent_listen is not None:
+        agent.start(settings.agent_listen, standby.ready, lambda: service.draining)
     return app
 
 

@@ -274,6 +274,7 @@ class Settings:
     alert_group_interval: float = setting(
         "5m", duration, "The least time between a group's messages; a page that begins does not wait for it."
     )
+    alert_conditions: Path | None = setting(None, Path, "Alert rules beyond burn rates; unset: the shipped ones.")
     alert_keep: float = setting("5m", duration, "How long an alert goes on after it was last seen to hold.")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     alert_every: float = setting("15s", duration, "How often the objectives are evaluated.")

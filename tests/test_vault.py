@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 
 from sidecar.database import create_all, open_engine
 from sidecar.record.stores import Filter
@@ -17,6 +18,7 @@ from sidecar.settings import SettingError, Settings
 from sidecar.standby.lockup import lock_up
 from sidecar.standby.store import DOUBT, KNOWN, calls, owners, records
 from sidecar.vault import Locked, Vault, open_vault
+from tests.postgres import cluster
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream
 
@@ -25,11 +27,11 @@ SECRET = "Limps-since-Tuesday"
 
 
 @given(st.text(), st.text())
-def test_what_was_closed_opens_only_for_what_it_is_about(text: str, about: str) -> None:
+def test_what_was_closed_opens_only_for_what_it_is_about(said: str, about: str) -> None:
     vault = Vault([NEW])
-    closed = vault.close(text, about)
+    closed = vault.close(said, about)
     assert closed.startswith(str(vault.head))
-    assert vault.open(closed, about) == text
+    assert vault.open(closed, about) == said
     with pytest.raises(Locked):
         vault.open(closed, about + "x")
 
@@ -66,9 +68,9 @@ def test_keys_come_from_a_file_that_is_made_or_from_a_command(tmp_path: Path) ->
         open_vault(Settings(encryption_keys=path, encryption_key_command="true"))
 
 
-def keys(path: Path, *lines: str) -> Settings:
+def keys(path: Path, *lines: str, database: str | None = None) -> Settings:
     path.write_text("\n".join(lines))
-    return Settings(data=path.parent / "data", encryption_keys=path)
+    return Settings(data=path.parent / "data", encryption_keys=path, database=database)
 
 
 def put(settings: Settings) -> None:
@@ -103,6 +105,20 @@ def test_the_standby_is_brought_under_each_new_key(tmp_path: Path) -> None:
         raw = b"".join(path.read_bytes() for path in (tmp_path / "data").glob("understudy.db*"))
         assert lines[0] == "none" or b"enc1:" in raw
     assert held(clear) == whole
+
+
+@pytest.mark.postgresql
+def test_in_postgresql_too(tmp_path: Path) -> None:
+    whole = (KNOWN, f'{{"title":"{SECRET}"}}', [b"\xff\x00" + SECRET.encode()])
+    with cluster() as url:
+        put(Settings(data=tmp_path / "data", database=url))
+        for number, lines in enumerate(([OLD.hex()], [NEW.hex(), OLD.hex()], ["none", NEW.hex()])):
+            assert held(keys(tmp_path / f"keys{number}", *lines, database=url)) == whole
+            engine = create_engine(url)
+            with engine.connect() as connection:
+                raw = f"{connection.scalar(text('SELECT body FROM records'))}"
+            engine.dispose()
+            assert raw.startswith("enc1:") == (lines[0] != "none")
 
 
 def test_what_no_key_opens_is_unknown_and_what_only_we_have_is_not_given_up(tmp_path: Path) -> None:

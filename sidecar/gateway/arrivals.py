@@ -205,11 +205,10 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
             return lambda: self._close(waiting.conn)
         if ended and not waiting.data:
             return lambda: self._close(waiting.conn)
-        if ended or arrived(waiting.data):
-            return lambda: self._hand_over(waiting)
-        if len(waiting.data) > LARGEST_HEAD and head_ends(waiting.data) is None:
+        end = head_ends(waiting.data)
+        if (len(waiting.data) if end is None else end) > LARGEST_HEAD:
             return lambda: self._close(waiting.conn, TOO_LARGE)
-        return None
+        return (lambda: self._hand_over(waiting)) if ended or arrived(waiting.data) else None
 
     def _hand_over(self, waiting: Waiting) -> None:
         conn = waiting.conn

@@ -28,7 +28,7 @@ from sidecar.gateway.switchboard import Switchboard
 from sidecar.gateway.upstream import Job, Priority, Result, Upstream
 from sidecar.gateway.validate import Unreadable, fault, plain_body
 from sidecar.gateway.wire import Call
-from sidecar.standby.answer import Answer
+from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.intents import Write
 from sidecar.standby.learn import LIMIT
 from sidecar.standby.standby import Standby
@@ -38,6 +38,10 @@ AGAIN: Final = 0.5
 """Seconds between tries to store what could not be stored."""
 PATIENCE: Final = 5.0
 """Seconds that the end of a worker waits for them."""
+
+
+class NotNow(Exception):
+    """The outbox could not be written."""
 
 
 class Results:
@@ -93,7 +97,7 @@ class Results:
         fields = {"event.action": "result_not_stored", "event.id": exchange.id}
         try:
             self._keep(exchange, endpoint, response, caller)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, NotNow) as error:
             kind = type(error).__name__
             log.warning("the result of a call is not stored yet (%s)", kind, extra={"fields": fields})
             return False
@@ -117,6 +121,8 @@ class Results:
         )
         if not isinstance(taken, Answer) or taken.status >= 400:
             self._standby.end_write(write, None, Outcome.FAILURE, user)
+            if isinstance(taken, DontKnow) and taken.reason == "database":
+                raise NotNow
             raise LookupError(f"not taken: {taken}")
         if now:
             self._send(into, write, Call("POST", into.template, fields, body), user)

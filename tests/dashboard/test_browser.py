@@ -261,8 +261,8 @@ def test_the_rules_are_replayed_over_what_was_recorded(page: Page, dashboard: Da
     enter(page, dashboard, "operator", "/alerts")
     page.locator("#backtest").get_by_label("last 24 hours").check()
     page.get_by_role("button", name="Replay").click()
-    expect(page.locator("#b-found")).to_contain_text("would have fired", timeout=30_000)
-    found = page.get_by_role("table", name="Alerts that would have fired")
+    expect(page.locator("#b-found")).to_contain_text("would have fired", timeout=60_000)
+    found = page.get_by_role("table", name="Alerts that would have fired, by incident")
     expect(found).to_contain_text("Screenings are answered successfully")
     expect(found).to_contain_text("still holds")
 

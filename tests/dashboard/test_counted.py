@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ CONTRACT = Contract.load("hosp")
 
 @pytest.fixture(scope="module")
 def promised() -> Promised:
-    return Promised.load(Settings(), CONTRACT)
+    return replace(Promised.load(Settings(), CONTRACT), kept=None)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
 def test_both_views_equal_an_independent_count(store: EmbeddedStore, promised: Promised) -> None:
     events = mixture((NOON - 4000) * SECOND, 1600)
     store.append(events)
-    counted = Counted(store, promised, lambda: NOON)
+    counted = Counted(store, promised, None, lambda: NOON)
     whole = [each for each in promised.promises if not each.each]
     for promise, tally in zip(whole, counted.over(whole, 86400), strict=True):
         said = independent(events, promise)
@@ -59,7 +60,7 @@ def test_both_views_equal_an_independent_count(store: EmbeddedStore, promised: P
 def test_traffic_adds_up_in_every_bucket(store: EmbeddedStore, promised: Promised) -> None:
     events = mixture((NOON - 3000) * SECOND, 1600)
     store.append(events)
-    counted = Counted(store, promised, lambda: NOON)
+    counted = Counted(store, promised, None, lambda: NOON)
     for seconds, interval in ((3600, 60), (86400, 900), (7 * 86400, 21600)):
         slices = counted.traffic(seconds, interval)
         starts = [part.start // SECOND for part in slices]
@@ -77,7 +78,7 @@ def test_traffic_adds_up_in_every_bucket(store: EmbeddedStore, promised: Promise
 
 
 def test_what_nobody_asked_is_unknown_and_not_good(store: EmbeddedStore, promised: Promised) -> None:
-    counted = Counted(store, promised, lambda: NOON)
+    counted = Counted(store, promised, None, lambda: NOON)
     for standing in counted.standings(promised.headline):
         assert (standing.share, standing.left, standing.burn_down) == (None, None, [])
         assert {rate.exceeded for rate in standing.rates} == {None}

@@ -43,6 +43,8 @@ class Outcome:
     """Notes under another name or on another patient than their screening's."""
     faults: int
     """Writes that took effect, or not, and were answered otherwise."""
+    lost: list[str]
+    """What the sidecar's log says of results that it could not store."""
 
     @property
     def missing(self) -> list[str]:
@@ -157,8 +159,9 @@ def _outcome(count: int, hosp: Simulator, sidecar: Sidecar) -> Outcome:
             stored[found[1]] += 1
             if asked.get(found[1]) != (staff.get(note["staff_id"]), str(note["patient_id"])):
                 wrong.append(note)
+    lost = [line for line in sidecar.log.read_text().splitlines() if "could not be stored" in line]
     answered = Counter(attempt for attempt in _unclear(sidecar))
-    return Outcome(count, {ident: who for ident, (who, _) in asked.items()}, stored, wrong, answered.total())
+    return Outcome(count, {ident: who for ident, (who, _) in asked.items()}, stored, wrong, answered.total(), lost)
 
 
 def _unclear(sidecar: Sidecar) -> list[str]:
@@ -186,7 +189,7 @@ def main() -> None:
         "twice": len(seen.twice), "without a screening": len(seen.strange), "wrong author or patient": len(seen.wrong),
         "replays that were unclear": seen.faults, "seconds": round(time.monotonic() - began),
     }  # fmt: skip
-    print(json.dumps(told, indent=2))
+    print(json.dumps(told, indent=2), *seen.lost, sep="\n")
     sys.exit(1 if seen.missing or seen.twice or seen.strange or seen.wrong else 0)
 
 
