@@ -207,10 +207,12 @@ class Supervisor:
             fields = {"event.action": "reload_refused", "reason": said}
             log.error("not reloaded, all goes on as it was: %s", said, extra={"fields": fields})
             return
+        # Until the new program listens for them, signals wait: unheard, they would end it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        if self._asked & {signal.SIGTERM, signal.SIGINT}:
+            return  # there was one while the start was rehearsed
         notify("RELOADING=1")
         log.info("reloading", extra={"fields": {"event.action": "reload"}})
-        # Until the new program listens for them, they wait: unheard, they would end it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         left = [Left(child.pid, child.role.name, child.until) for child in self._children.values()]
         handover(left).leave(os.environ)
         logging.shutdown()

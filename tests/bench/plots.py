@@ -45,6 +45,7 @@ def _save(figure: go.Figure, path: Path) -> Path:
     page = figure.to_html(include_plotlyjs=True, full_html=True, div_id="plot")
     with chromium() as browser:
         tab = browser.new_page()
+        tab.set_default_timeout(120_000)
         tab.set_content(page)
         made = tab.evaluate("size => Plotly.toImage('plot', {format: 'svg', ...size})", SIZE)
     path.write_text(urllib.parse.unquote(made.partition(",")[2]) + "\n")

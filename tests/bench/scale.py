@@ -210,11 +210,12 @@ def tables(found: dict[str, Any]) -> str:
             for row in rows
         ]
     if row := found.get("space"):
+        memory = f"{row['records_mib']:.0f} MiB" if row["records_mib"] >= 1 else "nothing measurable"
         lines += [
             "",
-            f"A journalled exchange (a read of 300 bytes) takes {row['journal_bytes']:.0f} bytes; 100,000 records of "
-            f"the standby take {row['records_disk_mib']:.0f} MiB of disk and {row['records_mib']:.0f} MiB of memory "
-            f"beside the {row['resident_mib']:.0f} MiB of a sidecar with two workers.",
+            f"A journalled exchange (a read of 300 bytes) takes {row['journal_bytes']:.0f} bytes. 100,000 records of "
+            f"the standby take {row['records_disk_mib']:.0f} MiB of disk and {memory} of memory, beside the "
+            f"{row['resident_mib']:.0f} MiB of a sidecar with two workers.",
         ]
     return "\n".join(lines)
 
