@@ -7,7 +7,8 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check audit screenshots bench bench-dashboard bench-week torture door clean
+.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-verify bench-week torture \
+	partitions rolling secrets door outage clean
 
 venv: $(VENV)/.done
 
@@ -42,7 +43,17 @@ bench-dashboard: venv
 	$(BIN)/python -m tests.bench.dashboard --store elasticsearch
 
 bench: venv
-	$(BIN)/python -m tests.bench.throughput
+	$(BIN)/python -m tests.bench.throughput --readme README.md
+
+bench-hung: venv
+	$(BIN)/python -m tests.bench.hung --readme README.md
+
+# README's capacity section and its plots.
+bench-scale: venv
+	$(BIN)/python -m tests.bench.scale --readme README.md
+
+bench-verify: venv
+	$(BIN)/python -m tests.bench.verify
 
 bench-week: venv
 	$(BIN)/python -m tests.bench.week --readme README.md
@@ -50,9 +61,25 @@ bench-week: venv
 torture: venv
 	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)
 
+# Two sidecars, HAProxy, HOSP and PostgreSQL on hosts of their own (namespaces; root), their ways cut in turn.
+partitions: venv
+	$(BIN)/python -m tests.consistency.partitions
+
+# 10,000 requests over 20 restarts: two sidecars behind HAProxy, and one by its own reload.
+rolling: venv
+	$(BIN)/python -m tests.compose.rolling
+
+# What compose/docker-compose.yml reads as secrets; those that are there stay.
+secrets: venv
+	$(BIN)/python -m compose.make_secrets compose/secrets
+
 # README's table: what users get while HOSP, the sidecar and both are killed.
 door: venv
 	$(BIN)/python -m tests.compose.front
+
+# Alerts seen from outside while HOSP goes down and comes back: within two minutes, over within five.
+outage: venv
+	$(BIN)/python -m tests.alerts.outage
 
 clean:
 	rm -rf $(VENV) data build *.egg-info

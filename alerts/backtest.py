@@ -1,12 +1,12 @@
 """What the alert rules would have said of what was recorded, and how soon: each bucket's end is an evaluation.
 
 It decides as the evaluator does. Whether the standby was ready is not on record; it is taken to have covered where the
-users of the same objective did not burn at the level's pace themselves.
+same level did not hold for the users of the same objective.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -79,8 +79,11 @@ def replay(
     for period, windows in by_period.items():
         mine = [promise for promise in promises if promise.objective.period == period]
         track = _track(store, mine, windows, rule, since, until, kept)
-        for promise, series in track.series.items():
-            fired += _episodes(promise, series, windows, rule, track)
+        holding = {p: _holding(p, series, windows, rule, track) for p, series in track.series.items()}
+        hurt = {p.objective: set(found) for p, found in holding.items() if p.objective.view == "users"}
+        for promise, found in holding.items():
+            users = hurt.get(replace(promise.objective, view="users"), set())
+            fired += _episodes(promise, track, windows, rule, found, users)
         whole = next((p for p in track.series if (p.objective.view, p.objective.endpoint) == ("users", None)), None)
         if whole is not None:
             fired += _silences(whole, track.series[whole], windows, rule, track)
@@ -132,15 +135,15 @@ def _track(
 
 
 def _episodes(
-    promise: Promise, series: Series, windows: Sequence[Window], rule: Rule, track: _Track
+    promise: Promise, track: _Track, windows: Sequence[Window], rule: Rule, holding: Sequence[tuple[int, int]],
+    hurt: Set[tuple[int, int]],
 ) -> Iterator[Fired]:  # fmt: skip
-    """One alert for each severity at a time, of the fastest level that holds, as the evaluator tells it."""
-    of = promise.objective
-    mirror = replace(of, view="users")
-    users = next((theirs for p, theirs in track.series.items() if p.objective == mirror), None)
+    """One alert for each severity at a time, of the fastest level that holds, as the evaluator tells it. `hurt`: when
+    which level holds for the users of the same objective."""
+    of, series = promise.objective, track.series[promise]
     held: dict[str, tuple[Finding, Window, int, int]] = {}
-    for n, level in _holding(promise, series, windows, rule, track):
-        covered = of.view == "hosp" and users is not None and not _fast(users, level, track, n, of.budget)
+    for n, rank in holding:
+        level, covered = windows[rank], of.view == "hosp" and (n, rank) not in hurt
         severity = "ticket" if covered else level.severity
         for key in [key for key, (*_, last) in held.items() if last < n - 1]:
             yield _fired(series, *held.pop(key), of.budget, track)
@@ -161,8 +164,8 @@ def _always(covered: bool) -> Callable[[str | None], bool]:
 
 def _holding(
     promise: Promise, series: Series, windows: Sequence[Window], rule: Rule, track: _Track
-) -> list[tuple[int, Window]]:
-    """When which level holds, by time, then by level: the rule of `policy`, in whole numbers where it is many times."""
+) -> list[tuple[int, int]]:
+    """When which of the windows holds, by time, then the fastest first. The rule is `policy`'s, in whole numbers."""
     found = []
     for rank, level in enumerate(windows):
         share = level.factor * promise.objective.budget
@@ -175,7 +178,7 @@ def _holding(
                 or burn.confident(Counts(total - bad, total), share, rule.confidence)
             ):
                 found.append((n, rank))
-    return [(n, windows[rank]) for n, rank in sorted(found)]
+    return sorted(found)
 
 
 def _candidates(series: Series, level: Window, track: _Track, promise: Promise) -> list[int]:
@@ -191,12 +194,6 @@ def _candidates(series: Series, level: Window, track: _Track, promise: Promise) 
         if (bad[n] - bad[n - short]) * q > (total[n] - total[n - short]) * p
         and (bad[n] - bad[n - long]) * q > (total[n] - total[n - long]) * p
     ]
-
-
-def _fast(series: Series, level: Window, track: _Track, n: int, budget: Fraction) -> bool:
-    """Whether users burn at the level's pace, by its short window."""
-    counts = series.counts(track.back(n, level.short), n)
-    return counts.bad > counts.total * level.factor * budget
 
 
 def _measure(promise: Promise, series: Series, level: Window, track: _Track, n: int) -> Measure:
@@ -234,5 +231,5 @@ def _silences(
             nothing = Measure(promise.objective, dict.fromkeys(spans, Counts(0, 0)))
             if (finding := missing(nothing, windows, rule, track.at(began))) is not None:
                 ended = None if n > track.last else track.at(n)
-                yield Fired(finding, track.at(began), ended, track.at(began - span), track.at(min(n, track.last)))
+                yield Fired(finding, track.at(began), ended, track.at(began - span), track.at(n - 1))
             began = None

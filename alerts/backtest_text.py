@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -22,6 +23,25 @@ def lines(incidents: Sequence[Incident]) -> Iterator[str]:
     alerts = [alert for incident in incidents for alert in incident.alerts]
     pages = sum(alert.finding.severity == "page" for alert in alerts)
     yield f"{len(incidents)} incidents: {pages} pages and {len(alerts) - pages} tickets would have fired"
+
+
+def as_json(incidents: Sequence[Incident]) -> str:
+    """Times in Unix seconds, spans in seconds; `held` null: it held to the end."""
+    found = [
+        {
+            "view": incident.view, "start": incident.start, "stop": incident.stop, "paged_after": incident.paged_after,
+            "alerts": [
+                {
+                    "severity": alert.finding.severity, "slo": alert.finding.slo, "endpoint": alert.finding.endpoint,
+                    "window": alert.finding.window, "after": alert.began - incident.start,
+                    "held": None if alert.ended is None else alert.ended - alert.began, "reason": alert.finding.reason,
+                }
+                for alert in incident.alerts
+            ],
+        }
+        for incident in incidents
+    ]  # fmt: skip
+    return json.dumps({"incidents": found}, indent=2)
 
 
 def _incident(incident: Incident) -> Iterator[str]:

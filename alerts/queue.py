@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
 
 from alerts.grouping import ALONE, RESOLVED, Grouping, compose
 from alerts.lifecycle import SECOND, Alert, Kind, Notice
+from alerts.message import severity
 from alerts.state import as_alert
 from alerts.tables import alerts, deliveries, messages
 
@@ -93,16 +94,18 @@ class Queue:
                     )  # fmt: skip
 
     def due(self, channel: str | None = None) -> list[Delivery]:
-        """The first message of each line of a channel (None: of all) whose time has come; nothing overtakes it."""
+        """The first message of each line of a channel (None: of all) whose time has come, pages first."""
         mine = set(self._routes) if channel is None else {channel}
         waits = select(deliveries).where(deliveries.c.state == Told.RETRY, deliveries.c.channel.in_(mine))
-        with self._reader.connect() as connection:
-            rows = connection.execute(waits.order_by(deliveries.c.id)).mappings().all()
-        if any(not row["message"] for row in rows):
+        waits = waits.order_by(deliveries.c.id)
+        with self._reader.connect() as connection, connection.begin():
+            rows = connection.execute(waits).mappings().all()
+            ripe = self._ripe(connection, rows)
+        if ripe:
             with self._engine.begin() as connection:
-                rows = connection.execute(waits.order_by(deliveries.c.id)).mappings().all()
-                if self._gather(connection, rows, self._clock()):
-                    rows = connection.execute(waits.order_by(deliveries.c.id)).mappings().all()
+                for waiting in self._ripe(connection, connection.execute(waits).mappings().all()):
+                    self._close(connection, waiting)
+                rows = connection.execute(waits).mappings().all()
         return self._ready(rows)
 
     def mark(self, delivery: Delivery, told: Told, said: str) -> None:
@@ -122,28 +125,37 @@ class Queue:
             found = connection.execute(query).all()
         return {channel: since for channel, since in found if channel in self._routes}
 
-    def _gather(self, connection: Connection, rows: Sequence[RowMapping], now: int) -> bool:
-        """Makes messages of notices that waited long enough. Whether it made any."""
+    def forget(self, before: int) -> None:
+        """Drops what was told, or refused, before then (ns); what waits is kept however old it is."""
+        with self._engine.begin() as connection:
+            over = (deliveries.c.state != Told.RETRY) & (deliveries.c.done_at < before)
+            connection.execute(delete(deliveries).where(over))
+            told = select(deliveries.c.message).where(deliveries.c.message == messages.c.key).exists()
+            connection.execute(delete(messages).where(messages.c.made_at < before, ~told))
+
+    def _ripe(self, connection: Connection, rows: Sequence[RowMapping]) -> list[list[RowMapping]]:
+        """Notices, by line, that waited long enough to become a message."""
         lines: dict[str, list[RowMapping]] = {}
         for row in rows:
             lines.setdefault(row["line"], []).append(row)
-        made = False
-        for line, waiting in lines.items():
-            if any(row["message"] for row in waiting):
-                continue  # what comes next waits until this is told, and then is one message
-            route = self._routes[waiting[0]["channel"]]
-            last = connection.execute(
-                select(messages.c.made_at, messages.c.status).where(messages.c.line == line)
-                .order_by(messages.c.id.desc()).limit(1)
-            ).one_or_none()  # fmt: skip
-            told_at = last.made_at if last and last.status != RESOLVED else 0
-            if route.grouping.due(waiting[0]["made_at"], told_at, _urgent(waiting)) > now:
-                continue
-            self._close(connection, line, route, waiting, now)
-            made = True
-        return made
+        # What comes after a message that is not told yet waits for it, and then is one message.
+        fresh = {line: waiting for line, waiting in lines.items() if not any(row["message"] for row in waiting)}
+        last = messages.alias()
+        latest = select(func.max(last.c.id)).where(last.c.line.in_(fresh)).group_by(last.c.line)
+        query = select(messages.c.line, messages.c.made_at, messages.c.status).where(messages.c.id.in_(latest))
+        told = {row.line: row.made_at for row in connection.execute(query) if row.status != RESOLVED} if fresh else {}
+        now = self._clock()
+        return [
+            waiting
+            for line, waiting in fresh.items()
+            if self._routes[waiting[0]["channel"]].grouping.due(
+                waiting[0]["made_at"], told.get(line, 0), _urgent(waiting)
+            ) <= now
+        ]  # fmt: skip
 
-    def _close(self, connection: Connection, line: str, route: Route, waiting: Sequence[RowMapping], now: int) -> None:
+    def _close(self, connection: Connection, waiting: Sequence[RowMapping]) -> None:
+        """Makes one message of them, kept word for word."""
+        route = self._routes[waiting[0]["channel"]]
         notices = [json.loads(row["content"]) for row in waiting]
         mine = as_alert({name: notices[0][name] for name in alerts.c.keys()})  # noqa: SIM118 (a column collection)
         known = map(as_alert, connection.execute(select(alerts)).mappings())
@@ -152,7 +164,11 @@ class Queue:
         key = waiting[0]["key"]
         connection.execute(
             insert(messages).values(
-                key=key, line=line, made_at=now, status=content["status"], content=json.dumps(content)
+                key=key,
+                line=waiting[0]["line"],
+                made_at=self._clock(),
+                status=content["status"],
+                content=json.dumps(content),
             )
         )
         ids = [row["id"] for row in waiting]
@@ -166,11 +182,12 @@ class Queue:
         with self._reader.connect() as connection:
             query = select(messages).where(messages.c.key.in_(first)).order_by(messages.c.id)
             found = connection.execute(query).mappings().all()
-        return [
+        ready = [
             Delivery(each["key"], first[each["key"]]["channel"], each["line"], json.loads(each["content"]),
                      first[each["key"]]["tries"])
             for each in found
         ]  # fmt: skip
+        return sorted(ready, key=lambda delivery: severity(delivery.content) != "page")
 
 
 def _urgent(waiting: Sequence[RowMapping]) -> bool:

@@ -111,7 +111,7 @@ class _Demo:
         """Evaluates the demo's objectives, and tells their alerts here."""
         webhook = self._stack.enter_context(receiver(click.echo))
         environ = {"UNDERSTUDY_ALERT_WEBHOOK": webhook, "UNDERSTUDY_ALERT_EVERY": "2s"}
-        spans = {"KEEP": "30s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
+        spans = {"KEEP": "60s", "GROUP_WAIT": "5s", "GROUP_INTERVAL": "30s"}
         environ |= {f"UNDERSTUDY_ALERT_{name}": span for name, span in spans.items()}
         self._spawn("alerts", "alerts", environ={**self._environ, **environ})
 

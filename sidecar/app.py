@@ -46,11 +46,13 @@ from sidecar.service import Service
 from sidecar.settings import Settings
 from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
+from sidecar.standby.lockup import lock_up
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.seal import Seal
 from sidecar.standby.standby import Standby
 from sidecar.status import ask_for_backfill, told
 from sidecar.telemetry import setup_sentry
+from sidecar.vault import open_vault
 
 log = logging.getLogger(__name__)
 TICK: Final = 0.25
@@ -73,6 +75,7 @@ def prepare(settings: Settings) -> None:
     write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
     engine = open_engine(settings)
     create_all(engine)
+    lock_up(engine, open_vault(settings))
     clock.not_before(latest_stamp(engine))
     engine.dispose()
 
@@ -135,7 +138,7 @@ def create_app(settings: Settings, service: Service) -> Flask:
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
     )
-    recorder = Recorder(journal, contract, settings.node_name, settings.body_cap)
+    recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
     watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
@@ -157,7 +160,9 @@ def create_app(settings: Settings, service: Service) -> Flask:
         Copies(contract, standby),
         results,
     )
-    worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
+    worker = _Worker(
+        settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
+    )
     worker.start()
     _running.append(worker)
     return app
@@ -187,6 +192,7 @@ class _Worker:
     upstream: Upstream
     watch: BodyWatch
     metrics: Metrics
+    results: Results | None
 
     def start(self) -> None:
         self._stop = threading.Event()
@@ -197,6 +203,8 @@ class _Worker:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(5)
+        if self.results is not None:
+            self.results.close()
         self.upstream.close()
         self.standby.close()
         self.recorder.close()

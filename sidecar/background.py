@@ -24,6 +24,7 @@ from sidecar.gateway.exchange import Outcome, Purpose, Response
 from sidecar.gateway.wire import Call
 from sidecar.metrics import Metrics
 from sidecar.proof_commands import statements_of
+from sidecar.record.erasure import erase
 from sidecar.record.journal import Journal
 from sidecar.record.offsets import started
 from sidecar.record.recorder import Recorder
@@ -40,6 +41,7 @@ from sidecar.standby.backfill import Backfill
 from sidecar.standby.standby import Standby
 from sidecar.status import backfill_asked, tell
 from sidecar.telemetry import setup_sentry
+from sidecar.vault import open_vault
 
 log = logging.getLogger(__name__)
 IDLE: Final = 0.5
@@ -90,7 +92,7 @@ class Background:
             SigningKey(settings.sign_key_file),
             self._checkpoint,
         )
-        self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap)
+        self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap, open_vault(settings))
 
     def run(self) -> None:
         """Works until SIGTERM."""
@@ -115,7 +117,8 @@ class Background:
         self._recorder.close()
 
     def _ship(self) -> None:
-        data = self._settings.data
+        data, statements = self._settings.data, statements_of(self._settings)
+        key = SigningKey(self._settings.sign_key_file)
         store = open_store(self._settings)
         shipper = Shipper(
             data / "journal",
@@ -125,6 +128,8 @@ class Background:
             journal_retention=self._settings.journal_retention,
             on_progress=self._progress,
             dropping=self._signer.dropping,
+            body_retention=self._settings.body_retention,
+            erase=lambda places: erase(places, statements, key, "understudy", "retention"),
         )
         keeper = threading.Thread(target=self._keep, args=(store,), name="retention", daemon=True)
         keeper.start()

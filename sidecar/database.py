@@ -14,6 +14,7 @@ from sqlalchemy import Dialect, Engine, MetaData, create_engine, event
 
 from sidecar.schema import MIGRATIONS, Schema
 from sidecar.settings import Settings
+from sidecar.vault import VAULT, open_vault
 
 WRITERS: Final = 0x756E6465727374
 """The advisory lock of PostgreSQL's writers: any number that is ours."""
@@ -49,8 +50,10 @@ def open_engine(settings: Settings) -> Engine:
         engine = create_engine(settings.database, pool_pre_ping=True, connect_args=dict(_NEVER_LONG))
         event.listen(engine, "begin", _begin_shared)
         event.listen(engine, "do_connect", _Away().connect)
-        return engine
-    return open_file(settings.data / "understudy.db")
+    else:
+        engine = open_file(settings.data / "understudy.db")
+    setattr(engine.dialect, VAULT, open_vault(settings))  # where encrypted columns find it (standby/locked.py)
+    return engine
 
 
 class _Away:

@@ -14,6 +14,8 @@ from typing import Final, NoReturn
 
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG: Final = 1
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What the supervisor listens for."""
 CHECK_WITHIN: Final = 60.0
 """Seconds for a program to say whether it could start."""
 
@@ -28,7 +30,7 @@ def live(name: str, run: Callable[[], None], parent: int) -> NoReturn:
     """What a child does, from its fork to its end."""
     code = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         die_with_parent()
         if os.getppid() == parent:

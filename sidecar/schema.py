@@ -12,6 +12,7 @@ are declared now; read it before it is committed.
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from sidecar.settings import PREFIX, SettingError
 if TYPE_CHECKING:
     from alembic.config import Config
 
+log = logging.getLogger(__name__)
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _NAMED: Final = re.compile(r"(\d{4})_\w+\.py")
 
@@ -85,6 +87,8 @@ class Schema:
         """Runs the migrations up to `target` in the connection's transaction."""
         from alembic import command
 
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        log.info("the %s's tables are brought to version %s", self.name, target)
         command.upgrade(self.config(connection), target)
 
     def config(self, connection: Connection | None = None) -> Config:

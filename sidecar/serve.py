@@ -6,6 +6,7 @@ Here is what each of them runs; how they are started, changed and ended is the s
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import math
 import os
@@ -33,6 +34,8 @@ RESERVED: Final = 512
 """Open files that are not clients' connections: databases, journals, calls upstream, large bodies."""
 LISTENING: Final = "_UNDERSTUDY_LISTENING"
 """Where this process tells a rehearsal of its successor which addresses are taken, and handed on."""
+NICE: Final = 10
+"""By how much background work stands back when the processor is short."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -156,6 +159,8 @@ def _options(
         die_with_parent()
 
     def post_worker_init(_worker: Any) -> None:
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again and again would hold up requests
         say_ready(ready)
 
     def child_exit(_arbiter: Any, worker: Any) -> None:
@@ -165,6 +170,7 @@ def _options(
         "bind": f"fd://{listener.detach()}",
         "workers": workers,
         "worker_class": type("Worker", (Worker,), {"body_timeout": body_timeout}),
+        "http_parser": "python",  # the one that the framing was tested with, whatever else is installed
         "threads": threads,
         "worker_connections": max(64, min(CONNECTIONS, _descriptors() - RESERVED)),
         "keepalive": 75,
@@ -203,6 +209,7 @@ def _control(settings: Settings, listener: socket.socket, service: Service, read
 def _background(settings: Settings, ready: int) -> None:
     from sidecar.background import Background
 
+    os.nice(NICE)
     background = Background(settings)
     say_ready(ready)
     background.run()

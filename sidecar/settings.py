@@ -1,8 +1,9 @@
 """Every setting, declared once: name, type, default and help. README's table is checked against this file.
 
 A setting NAME is read from the environment variable UNDERSTUDY_NAME, else from the same key in the TOML file named by
-`--config`, else it takes its default. A value that does not fit is refused with the setting's name; nothing falls back
-in silence. Nothing here is read when the module is imported.
+`--config`, else it takes its default. A secret may instead be in a file that UNDERSTUDY_NAME_FILE names. A value that
+does not fit is refused with the setting's name; nothing falls back in silence. Nothing here is read when the module is
+imported.
 """
 
 from __future__ import annotations
@@ -227,6 +228,12 @@ class Settings:
         "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
     )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
+    encryption_keys: Path | None = setting(
+        None,
+        Path,
+        "Keys that encrypt bodies and the standby's copy, one a line, made on first use; unset: in the clear.",
+    )
+    encryption_key_command: str | None = setting(None, text, "A command that prints these keys instead.")
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting(
@@ -266,6 +273,7 @@ class Settings:
     alert_group_interval: float = setting(
         "5m", duration, "The least time between a group's messages; a page that begins does not wait for it."
     )
+    alert_conditions: Path | None = setting(None, Path, "Alert rules beyond burn rates; unset: the shipped ones.")
     alert_keep: float = setting("5m", duration, "How long an alert goes on after it was last seen to hold.")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     alert_every: float = setting("15s", duration, "How often the objectives are evaluated.")
@@ -307,7 +315,7 @@ class Settings:
         exist. The environment is shared with others (`UNDERSTUDY_TESTS` is not ours): see `strangers`.
         """
         known = _known()
-        given = {**_from_file(config, known), **{k: v for k, v in environ.items() if k in known}}
+        given = {**_from_file(config, known), **_secrets(environ, known), **_named(environ, known)}
         values = {}
         for key, value in given.items():
             if value == "" and known[key].default is None:
@@ -324,12 +332,39 @@ class Settings:
 def strangers(environ: Mapping[str, str]) -> list[str]:
     """A warning for each UNDERSTUDY_… variable that is no setting: probably misspelt."""
     known = _known()
-    keys = [key for key in environ if key.startswith(PREFIX) and key not in known and key != "UNDERSTUDY_TESTS"]
+    ours = {*known, *_files(known), "UNDERSTUDY_TESTS"}
+    keys = [key for key in environ if key.startswith(PREFIX) and key not in ours]
     return [f"{key}: no such setting{_nearest(key, known)}" for key in keys]
 
 
 def _known() -> dict[str, Field[Any]]:
     return {f"{PREFIX}{declared.name.upper()}": declared for declared in fields(Settings)}
+
+
+def _named(environ: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if key in known}
+
+
+def _files(known: Mapping[str, Field[Any]]) -> dict[str, str]:
+    """The variables that name files with secrets, and the settings that those are of."""
+    return {f"{key}_FILE": key for key, declared in known.items() if declared.metadata["secret"]}
+
+
+def _secrets(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) -> dict[str, str]:
+    """Secrets in files of their own, as containers and systemd hand them out; a last newline is not part of one."""
+    found = {}
+    for variable, key in _files(known).items():
+        path = environ.get(variable)
+        if not path:
+            continue
+        if key in environ:
+            raise SettingError(f"{key} and {variable} are both set: only one can hold")
+        try:
+            found[key] = Path(path).read_text().removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else "not text"
+            raise SettingError(f"{variable}: {path}: {said}") from None
+    return found
 
 
 def _parse(key: str, declared: Field[Any], value: str) -> Any:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.handover import Handover, Left
-from sidecar.processes import fault, live, notify, send
+from sidecar.processes import SIGNALS, fault, live, notify, send
 from sidecar.service import Phase, Service
 
 log = logging.getLogger(__name__)
@@ -77,8 +77,9 @@ class Supervisor:
 
     def run(self, close: Callable[[], None], handover: Callable[[list[Left]], Handover]) -> None:
         """Works until SIGTERM or SIGINT. `close` stops listening for users; `handover` is asked before an exec."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, lambda number, _frame: self._asked.add(number))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         for role in self._roles.values():
             if role.alone and self._running(role.name):
                 self._dismiss(role.name, but=None)
@@ -208,6 +209,8 @@ class Supervisor:
             return
         notify("RELOADING=1")
         log.info("reloading", extra={"fields": {"event.action": "reload"}})
+        # Until the new program listens for them, they wait: unheard, they would end it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         left = [Left(child.pid, child.role.name, child.until) for child in self._children.values()]
         handover(left).leave(os.environ)
         logging.shutdown()

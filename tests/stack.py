@@ -38,10 +38,11 @@ class Got:
 
 
 def ask(
-    port: int, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None, timeout: float = 40
-) -> Got:
+    port: int, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None, timeout: float = 40,
+    host: str = "127.0.0.1",
+) -> Got:  # fmt: skip
     """One request on a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     sent = dict(headers or {})
     if isinstance(body, (dict, list)):
         body, sent["Content-Type"] = json.dumps(body), "application/json"
@@ -90,22 +91,22 @@ def until(true: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
 
 class Sidecar:
     """`understudy sidecar` as a person runs it. `environ`: variables of its own beside its settings; `arguments`: words
-    of the command before `sidecar`."""
+    of the command before `sidecar`; `within`: a command that runs it on another host, whose address is `host`."""
 
     def __init__(
         self, upstream: str, data: Path, environ: Mapping[str, str] = {}, arguments: Sequence[str] = (),
-        **settings: str,
+        host: str = "127.0.0.1", within: Sequence[str] = (), **settings: str,
     ) -> None:  # fmt: skip
-        self.data = data
-        self.arguments = arguments
+        self.data, self.host = data, host
+        self.arguments, self.within = arguments, within
         self.port, self.control = free_port(), free_port()
         data.mkdir(parents=True, exist_ok=True)
         self.environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("UNDERSTUDY_")},
             **environ,
             "UNDERSTUDY_UPSTREAM": upstream,
-            "UNDERSTUDY_LISTEN": f"127.0.0.1:{self.port}",
-            "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{self.control}",
+            "UNDERSTUDY_LISTEN": f"{host}:{self.port}",
+            "UNDERSTUDY_CONTROL_LISTEN": f"{host}:{self.control}",
             "UNDERSTUDY_DATA": str(data),
             "UNDERSTUDY_CONTROL_TOKEN": TOKEN,
             "UNDERSTUDY_DRAIN": "0s",
@@ -117,7 +118,7 @@ class Sidecar:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "sidecar", *self.arguments, "sidecar"]
+            command = [*self.within, sys.executable, "-m", "sidecar", *self.arguments, "sidecar"]
             self.process = subprocess.Popen(
                 command, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
@@ -126,7 +127,10 @@ class Sidecar:
     def healthy(self) -> bool:
         """Whether its health check says that users may be sent here."""
         try:
-            return self.answers(self.control) and ask(self.control, "GET", "/healthz", timeout=2).status == 200
+            return (
+                self.answers(self.control)
+                and ask(self.control, "GET", "/healthz", timeout=2, host=self.host).status == 200
+            )
         except http.client.HTTPException:
             return False
 
@@ -134,23 +138,23 @@ class Sidecar:
         """SIGHUP, and waits until the new generation serves alone."""
         before = set(self.processes())
         self.process.send_signal(signal.SIGHUP)
-        until(lambda: set(self.processes()) & before <= {self.process.pid}, 40, f"reloaded, see {self.log}")
+        until(lambda: set(self.processes()) & before <= {self.process.pid}, 90, f"reloaded, see {self.log}")
         until(self.healthy, 20, "healthy again")
 
     def answers(self, port: int) -> bool:
         if self.process.poll() is not None:
             raise AssertionError(f"the sidecar ended: {self.log.read_text()[-3000:]}")
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
+            return probe.connect_ex((self.host, port)) == 0
 
     def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None) -> Got:
-        return ask(self.port, method, target, headers, body)
+        return ask(self.port, method, target, headers, body, host=self.host)
 
     def plane(self, method: str, path: str, body: Any = None) -> Got:
-        return ask(self.control, method, path, {"Authorization": f"Bearer {TOKEN}"}, body)
+        return ask(self.control, method, path, {"Authorization": f"Bearer {TOKEN}"}, body, host=self.host)
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sidecar", *words]
+        command = [*self.within, sys.executable, "-m", "sidecar", *words]
         return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
 
     def journal(self) -> list[dict[str, Any]]:
@@ -160,7 +164,9 @@ class Sidecar:
         return lines
 
     def events(self, **fields: str) -> list[dict[str, Any]]:
-        return [line["event"] for line in self.journal() if _fits(line["event"], fields)]
+        """What every worker's journal holds, in the order in which the exchanges began."""
+        found = [line["event"] for line in self.journal() if _fits(line["event"], fields)]
+        return sorted(found, key=lambda event: str(event["@timestamp"]))
 
     def kill(self) -> None:
         """kill -9 of every process at once."""

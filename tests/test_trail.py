@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from sidecar.cli import understudy
 from sidecar.record.signing import SigningError
+from sidecar.record.stores.embedded import EmbeddedStore
 from tests.stack import Sidecar, until
 from tests.upstream import AMES, HOLT, Upstream
 
@@ -148,3 +149,46 @@ def test_the_key_is_rotated_under_traffic(sidecar: Sidecar, tmp_path: Path) -> N
     until(lambda: "not signed yet" not in audit(sidecar.environ, "verify").output, what="signed by the new key")
     assert verdict(sidecar.environ)["ok"]
     assert verdict(sidecar.environ, "--public-key", str(old))["ok"]
+
+
+def test_bodies_are_erased_everywhere_unless_they_are_held(sidecar: Sidecar, upstream: Upstream) -> None:
+    secret = {"images": ["NEVERTOBESEENAGAIN"]}
+    assert sidecar.ask("POST", "/patients/17/screen", HOLT, secret).status == 200
+    assert sidecar.ask("POST", "/notes", HOLT, {"title": "NEVERTOBESEENAGAIN", "patient_id": 17}).status == 201
+    until(lambda: b"NEVERTOBESEENAGAIN" in everything(sidecar), what="shipped")
+    ids = [
+        event["event"]["id"] for event in sidecar.events()
+        if event["event"]["action"] in ("call", "create") and event["user"]["name"] == "Dr Holt"
+    ][-2:]  # fmt: skip
+    until(lambda: all(shipped(sidecar, ident) for ident in ids), what="both are shipped")
+    held = audit(sidecar.environ, "hold", "--patient", "17", "--reason", "court")
+    assert held.exit_code == 0, held.output
+    laid = json.loads(audit(sidecar.environ, "holds", "--format", "json").output)[0]["id"]
+    words = ["erase", *(word for ident in ids for word in ("--event", ident)), "--reason", "asked for", "--yes"]
+    assert f"hold {laid} (patient 17) keeps 2 of these" in str(audit(sidecar.environ, *words).exception)
+    assert audit(sidecar.environ, "release", laid, "--reason", "over").exit_code == 0
+    done = audit(sidecar.environ, *words)
+    assert (done.exit_code, "of 2 exchanges in the event store, of 2 in this node's journal" in done.output) == (
+        0,
+        True,
+    )
+    assert b"NEVERTOBESEENAGAIN" not in everything(sidecar)
+    assert verdict(sidecar.environ)["ok"]
+    deeds = {event["event"]["action"]: event for event in sidecar.events() if event["understudy"]["purpose"] == "audit"}
+    assert {"hold", "release", "erase"} <= deeds.keys()
+    assert (deeds["erase"]["understudy"]["reason"], deeds["erase"]["understudy"]["deed"]["events"]) == ("asked for", 2)
+    assert "has no event" in str(audit(sidecar.environ, "erase", "--event", "x", "--reason", "r", "--yes").exception)
+
+
+def shipped(sidecar: Sidecar, ident: str) -> bool:
+    store = EmbeddedStore(sidecar.data / "events.db")
+    try:
+        return store.body(ident) is not None
+    finally:
+        store.close()
+
+
+def everything(sidecar: Sidecar) -> bytes:
+    """All that is written: the journal and the event store."""
+    paths = [*(sidecar.data / "journal").glob("*"), *sidecar.data.glob("events.db*")]
+    return b"".join(path.read_bytes() for path in paths)

@@ -1,4 +1,4 @@
-"""What is sent, word for word the same at every attempt; each notice names the message that tells it."""
+"""Alerts are told in groups: a notice knows the message that tells it, and messages are kept word for word."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,6 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    op.add_column("alert_deliveries", sa.Column("message", sa.String(length=300), nullable=False, server_default=""))
     op.create_table(
         "alert_messages",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -19,8 +20,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("key"),
     )
-    with op.batch_alter_table("alert_messages", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_alert_messages_line"), ["line"], unique=False)
-
-    with op.batch_alter_table("alert_deliveries", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("message", sa.String(length=300), server_default="", nullable=False))
+    op.create_index("ix_alert_messages_line", "alert_messages", ["line"], unique=False)

@@ -14,10 +14,13 @@ from compose.hosp.server import Simulator
 @click.command()
 @click.option("--profile", type=click.Choice(list(PROFILES)), default="ordinary", show_default=True)
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same records and faults.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens; in a container, 0.0.0.0.")
 @click.option("--port", default=9000, show_default=True, help="0: any free port.")
 @click.option("--control-port", type=int, help="Default: the port after --port, or any free one.")
 @click.option("--time-scale", default=1.0, show_default=True, help="0.01 makes HOSP's sleeps a hundred times shorter.")
-def simulate(profile: str, seed: int, port: int, control_port: int | None, time_scale: float) -> None:
+def simulate(
+    profile: str, seed: int, host: str, port: int, control_port: int | None, time_scale: float
+) -> None:  # fmt: skip
     """Run the HOSP simulator until Ctrl-C. Its control endpoint switches the profile at run time."""
     if control_port is None:
         control_port = port + 1 if port else 0
@@ -25,7 +28,7 @@ def simulate(profile: str, seed: int, port: int, control_port: int | None, time_
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        simulator = Simulator(profile, seed, port, control_port, time_scale)
+        simulator = Simulator(profile, seed, port, control_port, time_scale, host)
     except OSError as error:
         raise click.ClickException(f"port {port} or {control_port}: {error.strerror}") from None
     with simulator:

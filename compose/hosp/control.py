@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from compose.hosp.server import Simulator
 
 
-def control_server(simulator: Simulator, port: int) -> ThreadingHTTPServer:
+def control_server(simulator: Simulator, port: int, host: str = "127.0.0.1") -> ThreadingHTTPServer:
     """GET /profile, /applied, /requests, /records, /users; POST /profile, /door, /fault; DELETE /applied, /requests."""
 
     class Control(BaseHTTPRequestHandler):
@@ -65,7 +65,7 @@ def control_server(simulator: Simulator, port: int) -> ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Control)
+    server = ThreadingHTTPServer((host, port), Control)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server

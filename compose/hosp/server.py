@@ -46,8 +46,10 @@ class Simulator:
     """HOSP and its control endpoint, in threads of this process. Records outlive a change of profile."""
 
     def __init__(
-        self, profile: str = "calm", seed: int = 1, port: int = 0, control_port: int = 0, time_scale: float = 1.0
-    ) -> None:
+        self, profile: str = "calm", seed: int = 1, port: int = 0, control_port: int = 0, time_scale: float = 1.0,
+        host: str = "127.0.0.1",
+    ) -> None:  # fmt: skip
+        """`host`: where it listens; its control does so on the same address."""
         from compose.hosp.control import control_server
 
         self.hosp = Hosp(generate(seed))
@@ -61,8 +63,9 @@ class Simulator:
         self._connections: set[socket.socket] = set()
         self._server: _Server | None = None
         self.port = port
-        self._control = control_server(self, control_port)
-        self.control_url = f"http://127.0.0.1:{self._control.server_address[1]}"
+        self._host = host
+        self._control = control_server(self, control_port, host)
+        self.control_url = f"http://{host}:{self._control.server_address[1]}"
         self._closing = threading.Event()
         threading.Thread(target=self._vandals, daemon=True).start()
         self.door: str | None = None
@@ -72,7 +75,7 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     @property
     def profile(self) -> Profile:
@@ -130,12 +133,12 @@ class Simulator:
             for connection in list(self._connections):
                 _reset(connection)
         elif up and self._server is None:
-            self._server = _Server(("127.0.0.1", self.port), type("Handler", (_Handler,), {"simulator": self}))
+            self._server = _Server((self._host, self.port), type("Handler", (_Handler,), {"simulator": self}))
             self.port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         elif self.port == 0:
             with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
+                probe.bind((self._host, 0))
                 self.port = probe.getsockname()[1]
 
     def act(self, method: str, path: str) -> Act:

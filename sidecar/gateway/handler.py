@@ -369,7 +369,7 @@ class Handler:
             asking = holder[0]() if holder else None
             return self._judge(visit, result, bool(holder) and (asking is None or asking.late))
 
-        def job(inbox: SimpleQueue[Result], hedge: bool) -> Job:
+        def job(inbox: SimpleQueue[Result | None], hedge: bool) -> Job:
             return Job(call, number, priority, judge, inbox, hedge)
 
         inquiry = Inquiry(self._pool, job, self._budget, repeatable=repeatable, hedge_after=self._settings.hedge_after)

@@ -18,11 +18,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
+from sidecar.record.erasure import Place
 from sidecar.record.event import nanoseconds
-from sidecar.record.offsets import Offsets, Progress, worker, write_whole
+from sidecar.record.offsets import Offsets, Progress, write_whole
+from sidecar.record.retention import free_bodies, is_held
+from sidecar.record.segment import is_open
 from sidecar.record.stores import Event, EventStore, Rejected, StoreUnavailable
 
 DOCUMENTS: Final = 500
@@ -107,9 +111,11 @@ class Shipper:
         on_progress: Callable[[Report], None] = lambda report: None,
         uniform: Callable[[float, float], float] = random.uniform,
         dropping: Callable[[Mapping[str, str]], bool] = lambda segments: True,
+        body_retention: float = inf,
+        erase: Callable[[Sequence[Place]], None] = lambda places: None,
     ) -> None:
-        """`journal_retention` in seconds; `uniform` draws the jitter. `dropping` is told of segments that are to be
-        removed, with the reason; False keeps them."""
+        """Retentions are in seconds; `uniform` draws the jitter. `dropping` is told of segments that are to be removed,
+        with the reason; False keeps them. `erase` takes bodies out of the journal whose time has come."""
         self.shipped = 0
         self.trouble: str | None = None
         self._store = store
@@ -118,6 +124,9 @@ class Shipper:
         self._journal_retention = journal_retention
         self._on_progress = on_progress
         self._dropping = dropping
+        self._body_retention = body_retention
+        self._erase = erase
+        self._bodiless: set[Path] = set()
         self._uniform = uniform
         self._installed = False
         self._failures = 0
@@ -234,19 +243,26 @@ class Shipper:
         return wait
 
     def _clean(self, now: float) -> None:
-        """Removes old journal segments that are wholly shipped, but never the newest of a worker."""
+        """Removes old journal segments that are wholly shipped, unless they are still written to, or held.
+
+        Of those that stay, bodies go when it is their time.
+        """
         if abs(now - self._cleaned) < HOUSEKEEPING:
             return
         segments = self._offsets.segments()
-        newest = {worker(segment.path.name): segment.path.name for segment in segments}
-        old = []
-        for segment in segments:
-            name, aged = segment.path.name, now - segment.path.stat().st_mtime > self._journal_retention
-            if aged and segment.unshipped == 0 and name != newest[worker(name)]:
-                old.append(segment.path)
+        done = [each for each in segments if each.unshipped == 0 and not is_open(each.path)]
+        ages = {segment.path: now - segment.path.stat().st_mtime for segment in done}
+        old = [path for path, age in ages.items() if age > self._journal_retention]
+        stale = [path for path, age in ages.items() if age > self._body_retention and path not in self._bodiless]
+        holds = self._store.holds() if old or stale else ()
+        old = [path for path in old if not is_held(path, holds)]
         if old and self._dropping({path.stem: "retention" for path in old}):
             for path in old:
                 path.unlink()
+        for path in stale:
+            if path.exists():
+                self._erase(free_bodies(path, holds))
+                self._bodiless.add(path)
         self._cleaned = now
 
 

@@ -41,6 +41,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
 from sidecar.database import metadata
+from sidecar.standby.locked import LockedText
 from sidecar.standby.overlay import PROVISIONAL, Pending, provisional
 from sidecar.standby.store import meta, owners
 
@@ -57,9 +58,9 @@ outbox: Final = Table(
     Column("method", String(10), nullable=False),
     Column("target", Text, nullable=False),
     Column("request_id", String(128), nullable=False),
-    Column("fields", Text, nullable=False),
-    Column("body", Text),
-    Column("base", Text),
+    Column("fields", LockedText, nullable=False),
+    Column("body", LockedText),
+    Column("base", LockedText),
     Column("floor", BigInteger),
     Column("whole", Boolean, nullable=False),
     Column("sealed", LargeBinary),
@@ -67,7 +68,7 @@ outbox: Final = Table(
     Column("sent", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("reason", Text),
-    Column("proposal", Text),
+    Column("proposal", LockedText),
     Column("accepted_at", BigInteger, nullable=False),
     Column("due", BigInteger, nullable=False),
     Column("token", BigInteger, nullable=False),
@@ -156,7 +157,7 @@ class Outbox:
     """One per process. Looks are from memory until something changes: a number in a shared file says so."""
 
     def __init__(self, contract: Contract, engine: Engine, shared: Path | None, *, go_on: bool = False) -> None:
-        """`go_on`: while the database is away, what was last seen of it is taken for what is."""
+        """`go_on`: while the database is away, `last_seen` tells what was seen of it last."""
         self._contract = contract
         self._go_on = go_on
         self._reader = engine.execution_options(writes=False)
@@ -173,14 +174,6 @@ class Outbox:
 
         Raises SQLAlchemyError where the database cannot be asked, and the number does not say that nothing has changed.
         """
-        try:
-            return self._look()
-        except SQLAlchemyError:
-            if self._go_on and self._latest.version >= 0:
-                return self._latest
-            raise
-
-    def _look(self) -> Snapshot:
         version = self._version()
         latest = self._latest
         unchanged = latest.version == version
@@ -198,6 +191,11 @@ class Outbox:
             if fresh.version >= self._latest.version:
                 self._latest = fresh
         return fresh
+
+    def last_seen(self) -> Snapshot | None:
+        """What was unsettled a moment before the database went away: only to tell where nothing was. None where that
+        is not to be relied on."""
+        return self._latest if self._go_on and self._latest.version >= 0 else None
 
     def owned(self) -> frozenset[str]:
         """The resources that were promoted; while the database is away, as when it was last asked. Raises
@@ -224,6 +222,12 @@ class Outbox:
         if self._number is not None:
             self._number.gap = at
         self._gap = at
+
+    def has(self, request_id: str) -> bool:
+        """Whether a write of this request was ever taken. Raises SQLAlchemyError."""
+        with self._reader.connect() as connection, connection.begin():
+            query = select(func.count()).select_from(outbox).where(outbox.c.request_id == request_id)
+            return bool(connection.scalar(query))
 
     def gap(self) -> int:
         """The stamp of the latest gap that the database may not know of, or 0."""

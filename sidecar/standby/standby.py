@@ -77,6 +77,7 @@ class Standby:
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
+        self._lost = False
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
@@ -240,6 +241,8 @@ class Standby:
 
     def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
         """What is known to be true for this caller, whose credentials have been checked."""
+        if self._lost:
+            return DontKnow("database")
         if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
             return DontKnow("unverified")
         try:
@@ -258,10 +261,13 @@ class Standby:
 
     def is_waiting(self, kind: str | None) -> bool:
         """Whether writes to the resource are not settled, as far as this process knows."""
+        if kind is None:
+            return False
         try:
-            return kind is not None and kind in self.outbox.snapshot().pending
+            seen: Snapshot | None = self.outbox.snapshot()
         except SQLAlchemyError:
-            return True
+            seen = self.outbox.last_seen()
+        return seen is None or kind in seen.pending
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""
@@ -277,7 +283,13 @@ class Standby:
             return None
         if endpoint.action not in (Action.LIST, Action.READ) or response.status not in (200, 404):
             return None
-        view = self.outbox.snapshot()
+        try:
+            view = self.outbox.snapshot()
+        except SQLAlchemyError:
+            seen = self.outbox.last_seen()
+            if seen is None or seen.touches(endpoint.resource):
+                raise
+            return None
         if not view.touches(endpoint.resource):
             return None
         with self._reader.connect() as connection, connection.begin():
@@ -320,7 +332,22 @@ class Standby:
     # State --------------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Looks at what other processes know; called every quarter of a second."""
+        """Looks at what other processes know; called every quarter of a second. Raises SQLAlchemyError.
+
+        While a shared database is away other sidecars may let writes pass that it never hears of: when it is back, what
+        is known is unverified.
+        """
+        try:
+            self._refresh()
+        except SQLAlchemyError:
+            self._lost = self._shared is None
+            raise
+        if self._lost:
+            if self._settings.database_lost == "pass":
+                self.mark_gap("the database was away")
+            self._lost = False
+
+    def _refresh(self) -> None:
         if self.outbox.gap() > self._verified_since:
             self._keep_gap(self.outbox.gap())
         with self._reader.connect() as connection, connection.begin():

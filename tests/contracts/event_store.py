@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.record.stores import Checkpoint, EventStore, Filter
+from sidecar.record.stores import Checkpoint, EventStore, Filter, Hold
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -77,6 +77,8 @@ def event(number: int, at: int = NOON, **given: Any) -> dict[str, Any]:
             "outcome": "success",
         },
     }
+    if "patient" in given:
+        document["understudy"]["patient"] = {"id": given["patient"]}
     if (user := given.get("user", "Dr Holt")) is not None:
         document["user"] = {"name": user}
     return document
@@ -382,3 +384,39 @@ class EventStoreContract:
         assert [store.body(name(number)) is None for number in range(3)] == [True, True, False]
         assert everything(store, Filter(text="holt"), 10) == [name(2), name(1)]
         assert list(store.drop_before(NOON - DAY - HOUR, NOON)) == []
+
+    def test_what_is_held_outlives_its_day_until_it_is_released(self, store: EventStore) -> None:
+        old = NOON - 3 * DAY
+        self.put(
+            store, event(0, old, patient="17"), event(1, old, user="Dr Zorn"), event(2, old + 1), event(3, patient="17")
+        )
+        store.append([], [bodies(0, old), bodies(1, old), bodies(2, old), bodies(3)])
+        self.settle(store)
+        patient = Hold(id="h1", at="2026-03-01", by="Ms Pell", reason="court", patient="17", until=NOON - DAY)
+        person = Hold(id="h2", at="2026-03-02", by="Ms Pell", reason="inquiry", user="Dr Zorn", since=old)
+        store.hold(patient)
+        store.hold(person)
+        assert list(store.holds()) == [patient, person]
+        assert len(list(store.drop_before(NOON - DAY, NOON - DAY))) == 2
+        self.settle(store)
+        assert everything(store, Filter(), 10) == [name(3), *sorted([name(0), name(1)], reverse=True)]
+        assert [store.body(name(number)) is None for number in range(4)] == [False, False, True, False]
+        store.drop_before(NOON - DAY, NOON - DAY)
+        self.settle(store)
+        assert len(everything(store, Filter(), 10)) == 3
+        store.release("h2")
+        store.release("no such hold")
+        store.drop_before(NOON - DAY, NOON - DAY)
+        self.settle(store)
+        assert everything(store, Filter(), 10) == [name(3), name(0)]
+        assert [store.body(name(number)) is None for number in range(4)] == [False, True, True, False]
+
+    def test_an_erased_body_is_gone_and_its_event_is_not(self, store: EventStore) -> None:
+        self.put(store, event(1), event(2))
+        store.append([], [bodies(1), bodies(2)])
+        self.settle(store)
+        assert store.erase([name(1), name(7)]) == 1
+        self.settle(store)
+        assert [store.body(name(number)) is None for number in (1, 2)] == [True, False]
+        assert everything(store, Filter(), 10) == sorted([name(1), name(2)], reverse=True)
+        assert (store.erase([name(1)]), store.erase([])) == (0, 0)

@@ -110,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         if fake.refusing:
             return self._send(503, _error("master_not_discovered_exception"))
+        if "/_search" in self.path:
+            return self._send(200, {"hits": {"hits": []}})
         if not self.path.startswith("/_bulk"):
             return self._send(200, {"acknowledged": True, "result": "created"})
         status, answer = fake.bulk(body)

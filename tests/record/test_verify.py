@@ -117,9 +117,9 @@ def test_a_body_that_is_gone_is_found_unless_a_statement_says_that_it_was_erased
     path.write_bytes(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in erased))
     found(verify([path]), path, 2, "its bodies are gone")
     statements = Statements(tmp_path / "statements.jsonl", "node")
-    statements.append(SigningKey(tmp_path / "key"), {"erased": {path.stem: [2]}})
+    statements.append(SigningKey(tmp_path / "key"), {"erased": {path.stem: [[2, 2]]}})
     found(verify([path], statements=statements.path), path, 4, "its bodies are gone")
-    statements.append(SigningKey(tmp_path / "key"), {"erased": {path.stem: [4]}})
+    statements.append(SigningKey(tmp_path / "key"), {"erased": {path.stem: [[4, 4]]}})
     assert verify([path], {path.stem: last(path)}, statements=statements.path).ok
 
 

@@ -72,6 +72,30 @@ class Checkpoint:
     hash: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """A legal hold: what it matches (all of user, patient and time that are given) is kept, whatever retention says.
+
+    `since` and `until` in nanoseconds since the epoch; `at` is when it was laid, ISO 8601.
+    """
+
+    id: str
+    at: str
+    by: str
+    reason: str
+    user: str | None = None
+    patient: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    @property
+    def where(self) -> Filter:
+        """The events that are held."""
+        terms = {"user.name": self.user, "understudy.patient.id": self.patient}
+        given = {name: [value] for name, value in terms.items() if value is not None}
+        return Filter(since=self.since, until=self.until, terms=given)
+
+
 class EventStore(Protocol):
     """Every method raises StoreUnavailable when the store cannot be asked."""
 
@@ -101,7 +125,19 @@ class EventStore(Protocol):
         """The recorded bodies of many exchanges (at most a few thousand), by event id; those without are left out."""
 
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
-        """Drops whole days older than these times; returns what was dropped."""
+        """Drops whole days older than these times, but for what is held; returns what was dropped."""
+
+    def erase(self, event_ids: Sequence[str]) -> int:
+        """Removes the recorded bodies of these exchanges, for good; returns how many there were."""
+
+    def hold(self, hold: Hold) -> None:
+        """Lays a hold, from now on."""
+
+    def release(self, ident: str) -> None:
+        """Takes a hold away; one that is not there is no error."""
+
+    def holds(self) -> Sequence[Hold]:
+        """The holds that are laid, oldest first."""
 
     def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
         """Keeps how far a segment was shipped. It never goes back: a lower sequence than the kept one is ignored."""

@@ -16,9 +16,11 @@ from typing import Any, Final
 from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError, Elasticsearch, UnsupportedProductError
 
-from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Page, Rejected, StoreUnavailable
+from sidecar.record.event import CLEAR
+from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
 from sidecar.record.stores.query import bucket, decode, encode, milliseconds, percentile_aggregation, query, values
-from sidecar.record.stores.schema import BODIES, CHECKPOINTS, EXCHANGES, daily, day_end, template
+from sidecar.record.stores.schema import BODIES, CHECKPOINTS, DAY, EXCHANGES, HELD, HOLDS, daily, day_end, template
+from sidecar.vault import Vault
 
 PAGE: Final = 1000
 """Checkpoints asked for at a time."""
@@ -59,27 +61,32 @@ class ElasticStore:
         retention: float = 365 * 86400,
         body_retention: float = 30 * 86400,
         timeout: float = 10.0,
+        vault: Vault = CLEAR,
         refresh: bool = False,
     ) -> None:
         """`refresh` makes each append visible to searches at once (tests); otherwise it takes about a second."""
         self._client = Elasticsearch(url, api_key=api_key, request_timeout=timeout, max_retries=0, http_compress=True)
         self._retention = {EXCHANGES: retention, BODIES: body_retention}
         self._refresh = refresh
+        self._vault = vault
 
     def install(self) -> None:
         """Puts the index templates, and the lifecycle policies where the cluster has ILM."""
         try:
             with _asking():
                 offered = self._put_lifecycles()
-                for name in (EXCHANGES, BODIES, CHECKPOINTS):
+                for name in (EXCHANGES, BODIES, CHECKPOINTS, HOLDS):
                     self._client.indices.put_index_template(**template(name, offered))
         except Refused as error:
             raise StoreUnavailable(f"cannot install the templates: {error}") from error
 
     def _put_lifecycles(self) -> bool:
         """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""
+        held = bool(self.holds())
         for name, age in self._retention.items():
-            phases = {"delete": {"min_age": f"{max(1, int(age))}s", "actions": {"delete": {}}}}
+            phases: dict[str, Any] = {"delete": {"min_age": f"{max(1, int(age))}s", "actions": {"delete": {}}}}
+            if held:  # the cluster would drop whole days; `drop_before` keeps what is held
+                phases = {}
             try:
                 self._client.ilm.put_lifecycle(name=name, policy={"phases": phases})
             except ApiError as error:
@@ -201,7 +208,7 @@ class ElasticStore:
             wanted = {"ids": {"values": [event_id]}}
             answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=wanted, size=1)
         hits = answer["hits"]["hits"]
-        return hits[0]["_source"] if hits else None
+        return self._vault.opened(hits[0]["_source"]) if hits else None
 
     def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
         if not event_ids:
@@ -209,18 +216,100 @@ class ElasticStore:
         with _asking():
             wanted = {"ids": {"values": list(event_ids)}}
             answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=wanted, size=len(event_ids))
-        return {hit["_id"]: hit["_source"] for hit in answer["hits"]["hits"]}
+        return {hit["_id"]: self._vault.opened(hit["_source"]) for hit in answer["hits"]["hits"]}
 
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
         dropped: list[str] = []
+        holds = self.holds()
         with _asking():
             for name, before in ((EXCHANGES, events_before), (BODIES, bodies_before)):
                 for index in sorted(self._client.indices.get_alias(index=f"{name}-*")):
                     end = day_end(name, index)
                     if end is not None and end <= before:
+                        self._keep_held(name, index, end, holds)
                         self._client.indices.delete(index=index, ignore_unavailable=True)
                         dropped.append(index)
+            self._let_go(holds)
         return dropped
+
+    def _keep_held(self, name: str, index: str, end: int, holds: Sequence[Hold]) -> None:
+        """Copies what is held out of a day that is about to be dropped."""
+        if not holds:
+            return
+        day = Filter(since=end - DAY, until=end)
+        chosen = {"bool": {"filter": [query(day), _any_of(holds)]}}
+        for hits in self._pages(EXCHANGES, chosen):
+            ids = [hit["_id"] for hit in hits]
+            if name == BODIES:
+                hits = self._hits(index, {"ids": {"values": ids}}, len(ids))
+            lines: list[Mapping[str, Any]] = []
+            for hit in hits:
+                lines += [{"create": {"_index": f"{name}{HELD}", "_id": hit["_id"]}}, hit["_source"]]
+            self._copied(lines)
+
+    def _copied(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        if not lines:
+            return
+        answer = self._client.bulk(operations=lines, refresh=True)
+        statuses = [item["create"]["status"] for item in answer["items"]]
+        if any(status >= 300 and status != _PRESENT for status in statuses):
+            raise StoreUnavailable("what is held could not be copied: the day is not dropped")
+
+    def _let_go(self, holds: Sequence[Hold]) -> None:
+        """Removes copies that no hold matches any more. A body goes with its event."""
+        gone = {"bool": {"must_not": [_any_of(holds)]}} if holds else {"match_all": {}}
+        for hits in list(self._pages(f"{EXCHANGES}{HELD}", gone)):
+            ids = [hit["_id"] for hit in hits]
+            self._delete([(f"{name}{HELD}", ident) for name in (EXCHANGES, BODIES) for ident in ids])
+
+    def _pages(self, index: str, wanted: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
+        after = None
+        while hits := self._hits(index, wanted, PAGE, [{"event.id": "asc"}], after):
+            yield hits
+            after = hits[-1]["sort"]
+
+    def _hits(
+        self, index: str, wanted: Mapping[str, Any], size: int, sort: Any = None, after: Any = None
+    ) -> Sequence[Mapping[str, Any]]:
+        answer = self._client.search(
+            **_EVERY_SHARD, index=index, query=wanted, size=size, sort=sort, search_after=after
+        )
+        hits: Sequence[Mapping[str, Any]] = answer["hits"]["hits"]
+        return hits
+
+    def _delete(self, places: Sequence[tuple[str, str]]) -> int:
+        if not places:
+            return 0
+        lines = [{"delete": {"_index": index, "_id": ident}} for index, ident in places]
+        answer = self._client.bulk(operations=lines, refresh=self._refresh)
+        statuses = [item["delete"]["status"] for item in answer["items"]]
+        if any(status >= 300 and status != 404 for status in statuses):
+            raise StoreUnavailable("not all could be removed")
+        return sum(status < 300 for status in statuses)
+
+    def erase(self, event_ids: Sequence[str]) -> int:
+        erased = 0
+        with _asking():
+            for start in range(0, len(event_ids), PAGE):
+                wanted = {"ids": {"values": list(event_ids[start : start + PAGE])}}
+                hits = self._hits(f"{BODIES}-*", wanted, 2 * PAGE)
+                erased += self._delete([(hit["_index"], hit["_id"]) for hit in hits])
+        return erased
+
+    def hold(self, hold: Hold) -> None:
+        with _asking():
+            self._client.index(index=HOLDS, id=hold.id, document=dict(vars(hold)), refresh=True)
+            self._put_lifecycles()
+
+    def release(self, ident: str) -> None:
+        with _asking():
+            self._client.options(ignore_status=404).delete(index=HOLDS, id=ident, refresh=True)
+            self._put_lifecycles()
+
+    def holds(self) -> Sequence[Hold]:
+        with _asking():
+            found = [Hold(**hit["_source"]) for hit in self._hits(HOLDS, {"match_all": {}}, PAGE)]
+        return sorted(found, key=lambda hold: (hold.at, hold.id))
 
     def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
         with _asking():
@@ -252,6 +341,10 @@ class ElasticStore:
 
 def _few(where: Filter, interval: int) -> bool:
     return where.since is not None and where.until is not None and (where.until - where.since) // interval < BUCKETS
+
+
+def _any_of(holds: Sequence[Hold]) -> Mapping[str, Any]:
+    return {"bool": {"should": [query(hold.where) for hold in holds], "minimum_should_match": 1}}
 
 
 _EVERY_SHARD: Final[dict[str, Any]] = {

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import orjson
 
-from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Page, Rejected, StoreUnavailable
+from sidecar.record.event import CLEAR
+from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
 from sidecar.record.stores.sql import (
     INSERT,
     SCHEMA,
@@ -27,8 +28,10 @@ from sidecar.record.stores.sql import (
     counting,
     covered,
     event_row,
+    is_held,
     of_volumes,
 )
+from sidecar.vault import Vault
 
 _DAY: Final = 86_400 * 1_000_000_000
 _EVER: Final = (1 << 63) - 1
@@ -37,9 +40,10 @@ _EVER: Final = (1 << 63) - 1
 class EmbeddedStore:
     """Exchanges in SQLite."""
 
-    def __init__(self, path: Path, busy_timeout: float = 5.0) -> None:
+    def __init__(self, path: Path, busy_timeout: float = 5.0, vault: Vault = CLEAR) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
+        self._vault = vault
         self._idle: list[sqlite3.Connection] = []
 
     def install(self) -> None:
@@ -109,27 +113,53 @@ class EmbeddedStore:
     def body(self, event_id: str) -> Event | None:
         with self._connection() as connection:
             row = connection.execute("SELECT document FROM bodies WHERE id = ?", [event_id]).fetchone()
-        return orjson.loads(row[0]) if row else None
+        return self._vault.opened(orjson.loads(row[0])) if row else None
 
     def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
         sql = "SELECT id, document FROM bodies WHERE id IN (SELECT value FROM json_each(?))"
         with self._connection() as connection:
             rows = connection.execute(sql, [orjson.dumps(list(event_ids)).decode()]).fetchall()
-        return {row[0]: orjson.loads(row[1]) for row in rows}
+        return {row[0]: self._vault.opened(orjson.loads(row[1])) for row in rows}
 
     def drop_before(self, events_before: int, bodies_before: int) -> Sequence[str]:
         dropped = []
+        held, values = is_held(self.holds())
+        free = {"events": f"({held}) IS NOT 1", "bodies": f"id NOT IN (SELECT id FROM events WHERE {held})"}
         with self._connection() as connection:
             for table, name, before in (("events", "exchanges", events_before), ("bodies", "bodies", bodies_before)):
-                while (oldest := connection.execute(f"SELECT min(at) FROM {table}").fetchone()[0]) is not None:  # nosec B608 # our own table
-                    end = oldest - oldest % _DAY + _DAY
+                oldest = f"SELECT at FROM {table} WHERE {free[table]} ORDER BY at LIMIT 1"
+                while (row := connection.execute(oldest, values).fetchone()) is not None:
+                    end = row[0] - row[0] % _DAY + _DAY
                     if end > before:
                         break
                     with _transaction(connection):
-                        connection.execute(f"DELETE FROM {table} WHERE at < ?", [end])  # nosec B608 # our own table
-                    day = datetime.fromtimestamp(oldest // 1_000_000_000, UTC)
+                        connection.execute(f"DELETE FROM {table} WHERE at < ? AND {free[table]}", [end, *values])  # nosec B608 # our own
+                    day = datetime.fromtimestamp(row[0] // 1_000_000_000, UTC)
                     dropped.append(f"understudy-{name}-{day:%Y.%m.%d}")
         return dropped
+
+    def erase(self, event_ids: Sequence[str]) -> int:
+        sql = "DELETE FROM bodies WHERE id IN (SELECT value FROM json_each(?))"
+        with self._connection() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            erased = connection.execute(sql, [orjson.dumps(list(event_ids)).decode()]).rowcount
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # nor is it left in the log
+        return erased
+
+    def hold(self, hold: Hold) -> None:
+        with self._connection() as connection:
+            connection.execute("INSERT INTO holds VALUES (?, ?)", [hold.id, orjson.dumps(vars(hold)).decode()])
+
+    def release(self, ident: str) -> None:
+        with self._connection() as connection:
+            connection.execute("DELETE FROM holds WHERE id = ?", [ident])
+
+    def holds(self) -> Sequence[Hold]:
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT document FROM holds ORDER BY json_extract(document, '$.at'), id"
+            ).fetchall()
+        return [Hold(**orjson.loads(row[0])) for row in rows]
 
     def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
         sql = (

@@ -13,6 +13,9 @@ EXCHANGES: Final = "understudy-exchanges"
 """The alias over all days, the template's name, and what daily indices begin with."""
 BODIES: Final = "understudy-bodies"
 CHECKPOINTS: Final = "understudy-checkpoints"
+HOLDS: Final = "understudy-holds"
+HELD: Final = "-held"
+"""Behind EXCHANGES or BODIES: the index of what is kept of days that were dropped, since it is held."""
 
 NANOS: Final = 1_000_000_000
 DAY: Final = 86_400 * NANOS
@@ -94,13 +97,15 @@ def nested(fields: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def template(name: str, lifecycle: bool) -> dict[str, Any]:
     """The arguments of `indices.put_index_template` for exchanges, bodies or checkpoints."""
     fields: dict[str, dict[str, Any]]
-    if name == CHECKPOINTS:
+    if name == HOLDS:
+        fields, patterns = {"id": _KEYWORD}, [HOLDS]
+    elif name == CHECKPOINTS:
         fields, patterns = {"segment": _KEYWORD, "sequence": _LONG, "hash": _KEYWORD}, [CHECKPOINTS]
     else:
         fields = _FIELDS if name == EXCHANGES else {"@timestamp": _TIME, "event.id": _KEYWORD}
         patterns = [f"{name}-*"]
     settings: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
-    if lifecycle and name != CHECKPOINTS:
+    if lifecycle and name in (EXCHANGES, BODIES):
         settings["index.lifecycle.name"] = name
     body: dict[str, Any] = {"settings": settings, "mappings": {"dynamic": False, "properties": nested(fields)}}
     if name == EXCHANGES:

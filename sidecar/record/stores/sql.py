@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from sidecar.record.event import nanoseconds
-from sidecar.record.stores import Event, Filter
+from sidecar.record.stores import Event, Filter, Hold
 
 _COLUMNS: Final = {
     "event.id": "id",
@@ -65,6 +65,7 @@ CREATE TRIGGER IF NOT EXISTS events_dropped AFTER DELETE ON events
     BEGIN INSERT INTO texts(texts, rowid, words) VALUES ('delete', old.seq, old.words); END;
 CREATE TABLE IF NOT EXISTS bodies (id TEXT PRIMARY KEY, at INTEGER NOT NULL, document TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS bodies_at ON bodies (at);
+CREATE TABLE IF NOT EXISTS holds (id TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoints (segment TEXT PRIMARY KEY, sequence INTEGER NOT NULL, hash TEXT NOT NULL);
 """
 VOLUMES: Final = (
@@ -144,6 +145,12 @@ def condition(where: Filter) -> tuple[str, list[Any]]:
         parts.append("+seq IN (SELECT rowid FROM texts WHERE texts MATCH ?)")
         values.append(" ".join(f'"{word}"' for word in words))
     return " AND ".join(parts), values
+
+
+def is_held(holds: Sequence[Hold]) -> tuple[str, list[Any]]:
+    """Of an event: 1 where a hold matches it, else 0 or NULL."""
+    found = [condition(hold.where) for hold in holds]
+    return " OR ".join(f"({sql})" for sql, _ in found) or "0", [value for _, values in found for value in values]
 
 
 def column_of(name: str) -> str:

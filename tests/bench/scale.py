@@ -1,0 +1,214 @@
+"""`make bench-scale`: what sidecars carry and what it takes, for README's capacity section; tables and plots.
+
+    python -m tests.bench.scale [--part fleet|events|space] [--events 1000000] [--out DIR] [--readme README.md]
+
+`fleet`: requests a second and p99 of 1, 2 and 4 sidecars (one worker each) on one PostgreSQL, the load generator and
+the upstream on the same cores. `events`: writing and asking the embedded store as it grows tenfold. `space`: disk an
+exchange takes, and memory and disk of 100,000 records of the standby. Needs wrk, nginx, PostgreSQL; plots need
+Chromium. What was measured is kept as JSON in DIR, so that parts may be run one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert
+
+from compose.hosp.server import Simulator
+from sidecar.clock import stamp
+from sidecar.database import open_engine
+from sidecar.record.stores import Filter
+from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.settings import Settings
+from sidecar.standby.store import records
+from tests.bench.plots import draw
+from tests.bench.throughput import resident
+from tests.bench.wrk import ANSWER, nginx, wrk
+from tests.dashboard import seed
+from tests.postgres import cluster
+from tests.stack import Sidecar
+from tests.upstream import basic
+
+MARK = "bench-scale"
+SIDECARS = (1, 2, 4)
+ROUNDS, SECONDS, CONNECTIONS = 3, 4, 16
+RECORDS = 100_000
+EXCHANGES = 20_000
+
+
+def fleet() -> list[dict[str, float]]:
+    """Each with the same number of connections in all; the median of the rounds."""
+    found = []
+    with ExitStack() as stack:
+        upstream = stack.enter_context(nginx(ANSWER))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        shared = {
+            "database": stack.enter_context(cluster()), "seal_key": str(folder / "key"), "workers": "1",
+            "parity_sample": "0",
+        }  # fmt: skip
+        sidecars: list[Sidecar] = []
+        for count in SIDECARS:
+            while len(sidecars) < count:
+                name = f"s{len(sidecars)}"
+                one = Sidecar(f"http://127.0.0.1:{upstream}", folder / name, node=name, **shared)
+                sidecars.append(stack.enter_context(one))
+                wrk(one.port, 4, 1)  # warm
+            found.append({"sidecars": count, **_together([one.port for one in sidecars])})
+            print(found[-1], flush=True)
+    return found
+
+
+def _together(ports: list[int]) -> dict[str, float]:
+    rounds = []
+    with ThreadPoolExecutor(len(ports)) as pool:
+        for _ in range(ROUNDS):
+            results = list(pool.map(lambda port: wrk(port, CONNECTIONS // len(ports), SECONDS), ports))
+            rounds.append((sum(run.rate for run in results), max(run.p99 for run in results)))
+    rate, p99 = sorted(rounds)[ROUNDS // 2]
+    return {"rate": rate, "p99_ms": p99}
+
+
+def events(most: int) -> list[dict[str, float]]:
+    """As the embedded store grows: events written a second, its size, and the median ms of what the dashboard asks."""
+    found, dice, size, stored = [], random.Random(1), 10_000, 0
+    now = time.time_ns()
+    day = Filter(since=now - seed.DAY, until=now)
+    with tempfile.TemporaryDirectory() as folder:
+        store = EmbeddedStore(Path(folder) / "events.db")
+        store.install()
+        while size <= most:
+            began = time.monotonic()
+            for start in range(stored, size, 1000):
+                batch = [seed.event(now - (size - n) * seed.SECOND, dice) for n in range(start, start + 1000)]
+                store.append([event for event, _ in batch])
+            wrote, stored_now = time.monotonic() - began, size - stored
+            stored = size
+            row = {
+                "events": size,
+                "written": stored_now / wrote,
+                "bytes": sum(path.stat().st_size for path in Path(folder).iterdir()) / size,
+                "newest_ms": _median(lambda: store.search(Filter(), 50)),
+                "person_ms": _median(lambda: store.search(Filter(terms={"user.name": ["Dr Sato"]}), 50)),
+                "day_ms": _median(lambda: store.count(day, seed.HOUR, ["understudy.endpoint", "event.outcome"])),
+            }  # fmt: skip
+            found.append(row)
+            print(row, flush=True)
+            size *= 10
+        store.close()
+    return found
+
+
+def _median(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        work()
+        times.append((time.monotonic() - began) * 1000)
+    return statistics.median(times)
+
+
+def space() -> dict[str, float]:
+    """Bytes of journal and event store for an exchange; MiB of memory and disk for RECORDS records more."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        upstream = stack.enter_context(nginx(ANSWER))
+        with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data") as one:
+            done = 0.0
+            while done < EXCHANGES:
+                done += wrk(one.port, CONNECTIONS, SECONDS).rate * SECONDS
+            journal = sum(path.stat().st_size for path in (folder / "data" / "journal").iterdir())
+            lines = len(one.journal())
+        hosp = stack.enter_context(Simulator("calm"))
+        asked = {"Authorization": basic(*hosp.users[0])}
+        with Sidecar(hosp.url, folder / "few", unverified="serve") as few:
+            few.ask("GET", "/notes", asked)
+            before = resident(few)
+        file = folder / "few" / "understudy.db"
+        small = file.stat().st_size
+        _fill(folder / "few")
+        with Sidecar(hosp.url, folder / "few", unverified="serve") as many:
+            many.ask("GET", "/notes", asked)
+            after = resident(many)
+        row = {
+            "journal_bytes": journal / lines,
+            "records": RECORDS,
+            "records_mib": after - before,
+            "records_disk_mib": (file.stat().st_size - small) / 2**20,
+            "resident_mib": before,
+        }
+    print(row, flush=True)
+    return row
+
+
+def _fill(data: Path) -> None:
+    engine, now = open_engine(Settings(data=data)), stamp()
+    body = json.dumps({"title": "Round", "body": "x" * 220, "patient_id": 17, "staff_id": 1})
+    with engine.begin() as connection:
+        rows = [
+            {"type": "notes", "id": str(10**6 + n), "state": "known", "body": body, "stamp": now, "observed": now}
+            for n in range(RECORDS)
+        ]
+        connection.execute(insert(records), rows)
+    engine.dispose()
+
+
+def tables(found: dict[str, Any]) -> str:
+    """README's."""
+    lines = [f"Measured by `make bench-scale` on {os.cpu_count()} cores that also ran the load generator and upstream:"]
+    if rows := found.get("fleet"):
+        lines += ["", "| sidecars (one worker each, one PostgreSQL) | requests/s | p99 ms |", "|---|---|---|"]
+        lines += [f"| {row['sidecars']} | {row['rate']:.0f} | {row['p99_ms']:.0f} |" for row in rows]
+    if rows := found.get("events"):
+        head = "| events, embedded | written/s | bytes each | newest 50, ms | a person's, ms | a day's counts, ms |"
+        lines += ["", head, "|---" * 6 + "|"]
+        lines += [
+            f"| {row['events']:,} | {row['written']:.0f} | {row['bytes']:.0f} | {row['newest_ms']:.1f} "
+            f"| {row['person_ms']:.1f} | {row['day_ms']:.0f} |"
+            for row in rows
+        ]
+    if row := found.get("space"):
+        lines += [
+            "",
+            f"A journalled exchange (a read of 300 bytes) takes {row['journal_bytes']:.0f} bytes; 100,000 records of "
+            f"the standby take {row['records_disk_mib']:.0f} MiB of disk and {row['records_mib']:.0f} MiB of memory "
+            f"beside the {row['resident_mib']:.0f} MiB of a sidecar with two workers.",
+        ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", action="append", choices=("fleet", "events", "space"))
+    parser.add_argument("--events", type=int, default=1_000_000, help="the most")
+    parser.add_argument("--out", type=Path, default=Path("tests/bench/plots"))
+    parser.add_argument("--readme", type=Path)
+    given = parser.parse_args()
+    kept = given.out / "scale.json"
+    given.out.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    parts: dict[str, Callable[[], Any]] = {"fleet": fleet, "events": lambda: events(given.events), "space": space}
+    for part in given.part or parts:
+        found[part] = parts[part]()
+        kept.write_text(json.dumps(found, indent=1) + "\n")
+    text = tables(found)
+    print(text)
+    draw(found, given.out)
+    if given.readme:
+        page = given.readme.read_text()
+        before, after = page.split(f"<!-- {MARK} -->")[0], page.split(f"<!-- /{MARK} -->")[1]
+        given.readme.write_text(f"{before}<!-- {MARK} -->\n{text}\n<!-- /{MARK} -->{after}")
+
+
+if __name__ == "__main__":
+    main()

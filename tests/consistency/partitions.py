@@ -1,0 +1,182 @@
+"""Two sidecars on hosts of their own, with the ways between each pair of parts cut in turn, clients and the checker.
+
+`python -m tests.consistency.partitions` (root; in namespaces of its own). The hosts: clients with HAProxy and its
+printed configuration; two sidecars; HOSP; PostgreSQL with a synchronous replica. Each cut lasts `--seconds`, then is
+mended. Then a sidecar is killed, PostgreSQL restarted, and at last its primary killed and the replica promoted. In the
+end all that was acknowledged must be at HOSP, once, and every answer must have been true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from compose.hosp.server import Simulator
+from tests.compose.front import Front
+from tests.consistency.checker import check
+from tests.consistency.history import History
+from tests.consistency.torture import drained, final_state
+from tests.consistency.workload import Client
+from tests.hosts import Hosts, enter
+from tests.postgres import Server, programs
+from tests.stack import Sidecar, until
+from tests.upstream import basic
+
+HOSTS = ("clients", "one", "two", "hosp", "pg1", "pg2")
+CUTS = (
+    ("one", "hosp"), ("two", "hosp"), ("one", "pg1"), ("two", "pg1"), ("clients", "one"), ("clients", "two"),
+    ("one", "two"), ("clients", "hosp"), ("pg1", "pg2"),
+)  # fmt: skip
+CLIENTS = 4
+
+
+@dataclass
+class Site:
+    """Everything that runs."""
+
+    hosts: Hosts
+    hosp: Simulator
+    sidecars: tuple[Sidecar, Sidecar]
+    primary: Server
+    replica: Server
+    front: Front
+
+
+@contextmanager
+def site(folder: Path) -> Iterator[Site]:
+    where = programs()
+    assert where is not None, "PostgreSQL is not installed"
+    hosts = Hosts(*HOSTS)
+    address = hosts.address
+    with ExitStack() as stack:
+        with hosts.on("hosp"):
+            hosp = stack.enter_context(Simulator("calm", time_scale=0.1, host=address["hosp"]))
+        primary, replica = (Server(where, address[name], hosts.within(name)) for name in ("pg1", "pg2"))
+        for server in (primary, replica):
+            stack.callback(server.remove)
+        primary.make()
+        primary.start()
+        stack.callback(_stopped, primary)
+        replica.copy(primary)
+        replica.start()
+        stack.callback(_stopped, replica)
+        primary.stop("fast")
+        primary.start(synchronous_standby_names="'*'")
+        servers = "&".join(f"host={address[n]}:{s.port}" for n, s in (("pg1", primary), ("pg2", replica)))
+        settings = {
+            "database": f"postgresql+psycopg://understudy@/postgres?{servers}&target_session_attrs=read-write",
+            "seal_key": str(folder / "seal-key"), "bypass_after": "0s", "workers": "1", "upstream_timeout": "6s",
+            "late_effect": "2s", "deadline": "3s", "hedge_after": "3s", "trusted_proxies": address["clients"],
+            "backfill_credentials": ":".join(hosp.users[-1]), "backfill_rate": "50",
+        }  # fmt: skip
+        one, two = (
+            stack.enter_context(
+                Sidecar(hosp.url, folder / n, host=address[n], within=hosts.within(n), node=n, **settings)
+            )
+            for n in ("one", "two")
+        )
+        ways = [f"{sidecar.host}:{sidecar.port}/{sidecar.control}" for sidecar in (one, two)]
+        front = stack.enter_context(Front("haproxy", "inline", one, folder / "front", ways))
+        assert one.cli("backfill").returncode == 0
+        yield Site(hosts, hosp, (one, two), primary, replica, front)
+
+
+def _stopped(server: Server) -> None:
+    try:
+        server.stop()
+    except AssertionError:
+        return  # it was stopped by the play
+
+
+def play(folder: Path, cuts: Sequence[tuple[str, str]], blows: Sequence[str], seconds: float, seed: int) -> int:
+    """0 when no promise was broken."""
+    history, began = History(), time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
+
+    with site(folder) as stage:
+        staff = stage.hosp.users[:CLIENTS]
+        for user in staff:
+            for path in ("/notes", "/patients", "/staffs", "/hospitals", "/staffs/me"):
+                for sidecar in stage.sidecars:
+                    sidecar.ask("GET", path, {"Authorization": basic(*user)})
+        say("all is up")
+        clients = [Client(n, staff[n], stage.front.port, history, seed, 0.15) for n in range(CLIENTS)]
+        for one, other in cuts:
+            say(f"cut: {one} – {other}")
+            stage.hosts.cut(one, other)
+            time.sleep(seconds)
+            stage.hosts.mend(one, other)
+            say(f"mended ({len(history.operations)} operations)")
+            time.sleep(seconds / 2)
+        for blow in blows:
+            say(blow)
+            BLOWS[blow](stage)
+            time.sleep(seconds)
+        for client in clients:
+            client.stop()
+        for client in clients:
+            client.join(70)
+        parked = drained(stage.sidecars[0], say)
+        violations = check(history.operations, final_state(stage.hosp, parked))
+    history.save(folder / "history.jsonl")
+    counts = Counter(f"{operation.kind} {operation.outcome}" for operation in history.operations)
+    say(f"{counts.total()} operations: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())))
+    for entry in parked:
+        say(f"parked: {entry['action']} {entry['record_id']}: {entry['reason']}")
+    for violation in violations:
+        say(str(violation))
+    say(f"{len(violations)} violations, {len(parked)} parked, seed {seed}")
+    return 1 if violations else 0
+
+
+def _kill_sidecar(stage: Site) -> None:
+    stage.sidecars[0].kill()
+    time.sleep(2)
+    stage.sidecars[0].start()
+
+
+def _restart_database(stage: Site) -> None:
+    stage.primary.stop("fast")
+    stage.primary.start(synchronous_standby_names="'*'")
+
+
+def _fail_over(stage: Site) -> None:
+    """What was acknowledged is on the replica, for the primary waited for it."""
+    stage.primary.stop("immediate")
+    stage.replica.promote()
+    until(lambda: stage.sidecars[0].plane("GET", "/readyz").status == 200, 30, "the sidecars found the new primary")
+
+
+BLOWS: dict[str, Callable[[Site], None]] = {
+    "kill -9 of a sidecar": _kill_sidecar,
+    "restart of PostgreSQL": _restart_database,
+    "failover of PostgreSQL": _fail_over,
+}
+
+
+def main(words: list[str]) -> int:
+    enter("tests.consistency.partitions", words)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=6.0, help="how long each cut lasts")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--cut", action="append", choices=["-".join(cut) for cut in CUTS], help="only these")
+    parser.add_argument("--blow", action="append", choices=[*BLOWS, "none"], help="only these")
+    given = parser.parse_args(words)
+    cuts = [cut for cut in CUTS if given.cut is None or "-".join(cut) in given.cut]
+    blows = [blow for blow in BLOWS if given.blow is None or blow in given.blow]
+    folder = Path(tempfile.mkdtemp(prefix="understudy-partitions-"))
+    return play(folder, cuts, blows, given.seconds, given.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
