@@ -289,8 +289,8 @@ class _Plane:
     def revocations(self) -> Any:
         body = json_body()
         user, revoked = body_field(body, "user", str), body_field(body, "revoked", bool, True)
-        if not user:
-            raise Problem(400, "user: expected a name; found nothing", "user")
+        if not 0 < len(user) <= 200:
+            raise Problem(400, "user: expected a name of 1 to 200 characters", "user")
         (self.standby.revoke if revoked else self.standby.restore)(user)
         recorded = True
         try:
