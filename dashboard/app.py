@@ -131,7 +131,7 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
     journal = held(settings.data / "journal", lambda: known_checkpoints(settings))
     contract, alerts_engine = Contract.load(settings.contract), open_alerts(settings)
     promised = Promised.load(settings, contract)
-    counted = Counted(store, promised, lambda: clock() / SECOND)
+    counted = Counted(store, promised, promised.kept, lambda: clock() / SECOND)
     return Parts(
         settings=settings,
         contract=contract,

@@ -1,7 +1,7 @@
 """What users got and what the upstream gave, by the same counts and the same arithmetic as alerts and reports.
 
-The counts are those of `alerts.counts`, kept in memory: the store is asked only for what is new. What is unknown, for
-want of an answer or of requests, is None; it is never 0 and never good.
+The counts are those of `alerts.rollups`, kept where the evaluator keeps its own: the store is asked only for what is
+new. What is unknown, for want of an answer or of requests, is None; it is never 0 and never good.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 from alerts import burn
@@ -27,7 +28,7 @@ from sidecar.record.stores import EventStore, StoreUnavailable
 log = logging.getLogger(__name__)
 LONGEST: Final = 30 * 86400
 """Seconds that are kept at the least: the longest period that the overview shows."""
-FRESH: Final = 5.0
+FRESH: Final = 10.0
 """Seconds for which counts are shown again."""
 POINTS: Final = 60
 """Steps of a burn-down."""
@@ -98,11 +99,17 @@ class Standing:
 class Counted:
     """Safe from any thread. Every question raises StoreUnavailable when the store does not answer."""
 
-    def __init__(self, store: EventStore, promised: Promised, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: EventStore, promised: Promised, kept: Path | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`kept`: where counts outlive the process; None: nowhere."""
         self._promised = promised
         self._clock = clock
-        limits = limits_of(promised.promises)
-        self._rollups = {period: Rollups(store, limits, period) for period in {*promised.levels, LONGEST}}
+        limits = {p: limits_of([e for e in promised.promises if e.objective.period == p]) for p in promised.levels}
+        limits[LONGEST] = limits_of(promised.promises)
+        self._rollups = {
+            period: Rollups(store, mine, max(period, promised.rule.silence), kept) for period, mine in limits.items()
+        }
         self._refreshed = dict.fromkeys(self._rollups, 0.0)
         self._lock = threading.Lock()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from alerts import backtest, openslo
 from alerts.backtest import Fired
+from alerts.commands import kept
 from alerts.evaluate import Levels, levels
 from alerts.openslo import Promise
 from alerts.policy import Rule
@@ -28,13 +30,15 @@ class Promised:
     promises: Sequence[Promise]
     levels: Levels
     rule: Rule = Rule()
+    kept: Path | None = None
+    """Where counts outlive the process, as the evaluator keeps them; None: nowhere."""
     _replaying: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     @classmethod
     def load(cls, settings: Settings, contract: Contract) -> Promised:
         """Raises ValueError, which names file and field."""
         promises = openslo.load(settings.slos, [endpoint.name for endpoint in contract.endpoints.values()])
-        return cls(promises, levels(promises))
+        return cls(promises, levels(promises), kept=kept(settings))
 
     @property
     def headline(self) -> Sequence[Promise]:
@@ -56,6 +60,7 @@ class Promised:
         if not self._replaying.acquire(blocking=False):
             raise Busy
         try:
-            return backtest.replay(store, self.promises, self.levels, self.rule, since // SECOND, until // SECOND)
+            span = (since // SECOND, until // SECOND)
+            return backtest.replay(store, self.promises, self.levels, self.rule, *span, self.kept)
         finally:
             self._replaying.release()

@@ -179,9 +179,10 @@ class Settings:
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
     database: str | None = setting(None, text, "SQLAlchemy URL of the standby; unset: SQLite in DATA.", secret=True)
     database_lost: str = setting(
-        "pass",
-        one_of("pass", "refuse"),
-        "While a shared database is away: requests go on to the upstream where no write was waiting, or get 503.",
+        "refuse",
+        one_of("refuse", "pass"),
+        "While a shared database is away: `refuse` (health checks fail, the balancer turns elsewhere), or, with one "
+        "sidecar, `pass` (requests go on to the upstream where no write was waiting).",
     )
     elasticsearch: str | None = setting(None, url, "The event store; unset: the embedded one, in DATA.")
     elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
@@ -228,6 +229,12 @@ class Settings:
         "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
     )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
+    encryption_keys: Path | None = setting(
+        None,
+        Path,
+        "Keys that encrypt bodies and the standby's copy, one a line, made on first use; unset: in the clear.",
+    )
+    encryption_key_command: str | None = setting(None, text, "A command that prints these keys instead.")
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting(
@@ -267,6 +274,7 @@ class Settings:
     alert_group_interval: float = setting(
         "5m", duration, "The least time between a group's messages; a page that begins does not wait for it."
     )
+    alert_conditions: Path | None = setting(None, Path, "Alert rules beyond burn rates; unset: the shipped ones.")
     alert_keep: float = setting("5m", duration, "How long an alert goes on after it was last seen to hold.")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     alert_every: float = setting("15s", duration, "How often the objectives are evaluated.")

@@ -19,6 +19,7 @@ from jsonschema.exceptions import best_match
 from alerts.conditions.memory import Memory
 from alerts.conditions.metrics import Labels, Metrics
 from alerts.lifecycle import SECOND, Condition
+from alerts.message import RUNBOOKS
 
 SHIPPED: Final = Path(__file__).parent / "understudy.yaml"
 EVENTS: Final = "events"
@@ -70,11 +71,19 @@ class Rule:
 
 def load(path: Path = SHIPPED) -> tuple[Rule, ...]:
     """The rules of a file. Raises ValueError, naming file, rule and field."""
-    document = yaml.safe_load(path.read_text())
-    error = best_match(_validator().iter_errors(document))
-    if error is not None:
-        where = ".".join(str(part) for part in error.absolute_path) or "(whole)"
-        raise ValueError(f"{path}: {where}: {error.message}")
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; expected a file of conditions") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    wrong = best_match(_validator().iter_errors(document))
+    if wrong is not None:
+        where = ".".join(str(part) for part in wrong.absolute_path) or "(whole)"
+        raise ValueError(f"{path}: {where}: {wrong.message}")
+    for number, each in enumerate(document):
+        if not (RUNBOOKS / f"{each['alert']}.md").is_file():
+            raise ValueError(f"{path}: {number}.alert: expected one that has a runbook; found {each['alert']!r}")
     return tuple(Rule(hold=each.pop("for"), **each) for each in document)
 
 

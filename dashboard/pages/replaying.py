@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
 from dash import Input, Output, State, html
 
-from alerts.backtest import Fired
+from alerts import backtest
+from alerts.backtest import Fired, Incident
 from dashboard import alerting, ui, when
 from dashboard.access import Role
 from dashboard.guard import Callbacks
@@ -25,12 +27,10 @@ KEEP: Final = 60.0
 def card() -> ui.Part:
     return ui.card(
         "Backtest",
-        html.P(
-            "What the rules would have alerted over what was recorded, evaluated minute by minute.", className="quiet"
-        ),
+        html.P("What the rules would have alerted over what was recorded, and how soon.", className="quiet"),
         html.Div(
             [
-                ui.choice("b-span", "Over", list(SPANS.items()), "7"),
+                ui.choice("b-span", "Over", list(SPANS.items()), "1"),
                 html.Button("Replay", id="b-run", type="button"),
             ],
             className="inline",
@@ -55,31 +55,40 @@ def found(parts: Parts, days: int, now: int) -> ui.Part:
     over = f"{over}, {when.zone_name(now, parts.zone)}"
     if not fired:
         return ui.empty("No alert would have fired", f"From {over}.")
-    counts = {severity: sum(each.finding.severity == severity for each in fired) for severity in ("page", "ticket")}
-    said = " and ".join(ui.many(count, severity) for severity, count in counts.items() if count)
-    rows = [_row(parts, each) for each in reversed(fired)][:SHOWN]
-    columns = [f"from, {when.zone_name(now, parts.zone)}", "severity", "alert", "lasted", "windows", "why"]
-    rest = html.P(f"and {len(fired) - SHOWN} before these") if len(fired) > SHOWN else None
+    made = backtest.incidents(fired)
+    rows = [_row(parts, each) for each in reversed(made)][:SHOWN]
+    columns = [f"from, {when.zone_name(now, parts.zone)}", "of", "told", "first page", "lasted", "first told", "why"]
+    rest = html.P(f"and {len(made) - SHOWN} before these") if len(made) > SHOWN else None
+    said = f"{ui.many(len(made), 'incident')}, {_severities(fired)} would have fired"
     return html.Div(
         [
-            html.P([html.Strong(f"{said} would have fired"), f" from {over}."]),
-            ui.table("Alerts that would have fired", columns, rows),
+            html.P([html.Strong(said), f" from {over}."]),
+            ui.table("Alerts that would have fired, by incident", columns, rows),
             rest,
         ]
     )
 
 
-def _row(parts: Parts, fired: Fired) -> Sequence[ui.Part]:
-    of = fired.finding
+def _severities(fired: Sequence[Fired]) -> str:
+    counts = Counter(each.finding.severity for each in fired)
+    return " and ".join(ui.many(counts[severity], severity) for severity in ("page", "ticket") if counts[severity])
+
+
+def _row(parts: Parts, incident: Incident) -> Sequence[ui.Part]:
+    first = incident.alerts[0]
+    of, after = first.finding, incident.paged_after
     labels = {"slo": of.slo, "view": of.view, "endpoint": of.endpoint or "all"}
-    ended = fired.ended
-    lasted = "still holds" if ended is None else when.took((ended - fired.began) * SECOND)
+    called = (
+        alerting.title(parts.promised, "ErrorBudgetBurn", labels) if of.window != "silence" else "No requests arrive"
+    )
+    holds = any(each.ended is None for each in incident.alerts)
     return (
-        when.day_and_time(fired.began * SECOND, parts.zone),
-        of.severity,
-        alerting.title(parts.promised, "ErrorBudgetBurn", labels),
-        lasted,
-        alerting.windows(of.window),
+        when.day_and_time(incident.start * SECOND, parts.zone),
+        alerting.whose(incident.view),
+        _severities(incident.alerts),
+        "none" if after is None else f"after {when.took(after * SECOND)}",
+        "still holds" if holds else when.took((incident.stop - incident.start) * SECOND),
+        called,
         of.reason,
     )
 
@@ -94,6 +103,6 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         prevent_initial_call=True,
     )
     def replay(_clicks: int, span: str) -> Any:
-        days = int(span) if span in SPANS else 7
+        days = int(span) if span in SPANS else 1
         now = parts.clock() // MINUTE * MINUTE
         return guarded(lambda: found(parts, days, now))

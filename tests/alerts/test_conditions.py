@@ -190,6 +190,11 @@ def test_the_same_condition_has_the_same_key_whatever_its_value() -> None:
         ),
         ("- {alert: A, severity: loud, for: 0, keep: 0, said: x, unreachable: true}", "0.severity: 'loud'"),
         ("- {alert: A, severity: page, for: 0, keep: 0, said: x, unreachable: true, abvoe: 1}", "abvoe"),
+        (
+            "- {alert: Nobody, severity: page, for: 0, keep: 0, said: x, unreachable: true}",
+            "0.alert: expected one that",
+        ),
+        ("- {", "not YAML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_field(tmp_path: Path, text: str, culprit: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Page
 
 from sidecar.record.stores.embedded import EmbeddedStore
-from tests.dashboard import seed
+from tests.dashboard import alarms, seed
 from tests.dashboard.serving import PHONE, WIDE, Dashboard, chromium, context, enter, go
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream
@@ -30,9 +30,11 @@ PAGES = {
     "users": "/users",
     "account": "/account",
 }
-BEST = ("overview-light", "audit-dark")
+BEST = ("overview-light", "audit-dark", "alerts-dark")
 """What README shows."""
 README = Path("dashboard/screenshots")
+CUT = ("audit", "person", "patient", "looks")
+"""Pages of which one screen is enough."""
 LOOKS = {"light": ("light", WIDE), "dark": ("dark", WIDE), "phone": ("light", PHONE)}
 
 
@@ -52,7 +54,11 @@ def history(data: Path) -> None:
         made.append(seed.event(now - seed.HOUR + n * seed.SECOND, dice, kind="create", user="Nurse Abara",
                                patient=str(17 + n), body=body))  # fmt: skip
     store.append([event for event, _ in made], [body for _, body in made if body])
+    began = now - 30 * seed.HOUR
+    alarms.outage(store, began, began + 40 * alarms.MINUTE)
+    alarms.outage(store, now - 12 * alarms.MINUTE, now - alarms.MINUTE)
     store.close()
+    alarms.past(data, began + 3 * alarms.MINUTE)
 
 
 def troubles(sidecar: Sidecar, upstream: Upstream) -> None:
@@ -75,13 +81,13 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
     page.screenshot(path=out / f"login-{look}.png")
     enter(page, dashboard, "admin")
     for name, path in PAGES.items():
-        page.goto(dashboard.url + path)
-        if page.title().startswith("404"):
-            continue
-        page.locator("#page h1").wait_for()
+        go(page, dashboard, path)
         page.wait_for_load_state("networkidle")
+        if name == "alerts":
+            page.get_by_role("button", name="Replay").click()
+            page.locator("#b-found table").wait_for()
         page.wait_for_timeout(400)
-        page.screenshot(path=out / f"{name}-{look}.png", full_page=name not in ("audit", "person", "patient", "looks"))
+        page.screenshot(path=out / f"{name}-{look}.png", full_page=name not in CUT)
     go(page, dashboard, "/endpoints")
     page.get_by_role("button", name="Take over").first.click()
     page.get_by_role("dialog").wait_for()
@@ -101,10 +107,17 @@ def main(out: Path) -> None:
         fast = {"upstream_timeout": "2s", "late_effect": "1s", "deadline": "700ms", "timezone": "Europe/London"}
         with Sidecar(upstream.url, data, workers="1", **fast) as sidecar:
             troubles(sidecar, upstream)
-            with Dashboard(sidecar.environ, Path(home) / "log") as dashboard, chromium() as browser:
+            with (
+                alarms.Evaluator(sidecar.environ, Path(home) / "alerts.log") as evaluator,
+                Dashboard(sidecar.environ, Path(home) / "log") as dashboard,
+                chromium() as browser,
+            ):
+                evaluator.fires()
                 for look, (scheme, size) in LOOKS.items():
                     profile = context(browser, scheme, size)
-                    shoot(profile.new_page(), dashboard, out, look)
+                    page = profile.new_page()
+                    page.set_default_timeout(120_000)
+                    shoot(page, dashboard, out, look)
                     profile.close()
     for name in BEST:
         shutil.copyfile(out / f"{name}.png", README / f"{name}.png")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.stack import Got, free_port, until
 
@@ -109,6 +109,7 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("UNDERSTUDY_TESTS") == "all":
             raise AssertionError("chromium is not on PATH")
         pytest.skip("chromium is not on PATH")
+    expect.set_options(timeout=20_000)  # a busy machine is not a fault
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
