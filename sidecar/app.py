@@ -119,7 +119,7 @@ def process_key(settings: Settings, role: str) -> str:
 def create_app(settings: Settings, service: Service) -> Flask:
     """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not."""
     setup_sentry(settings)
-    app = Flask("sidecar", static_folder=None)
+    app = _Answers("sidecar", static_folder=None)
     app.before_request(_answer)
     contract = Contract.load(settings.contract)
     engine = open_engine(settings)
@@ -170,6 +170,14 @@ def create_app(settings: Settings, service: Service) -> Flask:
 
 def _rulebook(settings: Settings, contract: Contract, engine: Engine) -> Rulebook:
     return Rulebook(load_policies(contract, settings.contract), engine, brake=settings.policy == "report")
+
+
+class _Answers(Flask):
+    """Flask that looks for no route: it has none, and the exception that says so would hold the exchange, body and all,
+    until the next garbage collection."""
+
+    def create_url_adapter(self, request: object) -> None:
+        return None
 
 
 def _answer() -> FlaskResponse:

@@ -6,7 +6,6 @@ Here is what each of them runs; how they are started, changed and ended is the s
 from __future__ import annotations
 
 import fcntl
-import gc
 import json
 import math
 import os
@@ -159,8 +158,6 @@ def _options(
         die_with_parent()
 
     def post_worker_init(_worker: Any) -> None:
-        gc.collect()
-        gc.freeze()  # what is there now stays: looking through it again and again would hold up requests
         say_ready(ready)
 
     def child_exit(_arbiter: Any, worker: Any) -> None:

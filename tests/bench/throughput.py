@@ -36,7 +36,7 @@ def speed(targets: Mapping[str, int], rounds: int, seconds: int) -> Iterator[str
         base = median(run.rate for run in runs[PEER])
         for name, mine in runs.items():
             rates = sorted(run.rate for run in mine)
-            rate = f"{median(rates):.0f} ({rates[0]:.0f} – {rates[-1]:.0f}) | {median(rates) / base:.1f}"
+            rate = f"{median(rates):.0f} ({rates[0]:.0f} – {rates[-1]:.0f}) | {median(rates) / max(base, 1):.1f}"
             times = f"{median(run.p50 for run in mine):.2f} | {median(run.p99 for run in mine):.1f}"
             yield f"| {name} | {connections} | {rate} | {times} |"
 
