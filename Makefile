@@ -7,8 +7,8 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check screenshots bench bench-hung bench-dashboard bench-scale bench-verify bench-week torture partitions rolling secrets \
-	door outage clean
+.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-verify bench-week torture \
+	partitions rolling secrets door outage clean
 
 venv: $(VENV)/.done
 
@@ -28,7 +28,12 @@ check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive -ll -ii sidecar alerts dashboard compose
 	$(BIN)/pytest
+
+# Known vulnerabilities of what is installed; exits 2 where nobody could be asked.
+audit: venv
+	$(BIN)/python -m tests.audit
 
 screenshots: venv
 	$(BIN)/python -m tests.dashboard.screenshots data/screenshots

@@ -17,6 +17,7 @@ from alerts.evaluate import Evaluation, levels
 from alerts.lifecycle import SECOND, NotPossible
 from alerts.message import at, summary
 from alerts.policy import Rule
+from alerts.queue import Told
 from alerts.state import Alerts
 from alerts.tables import open_alerts
 from sidecar.settings import Settings, duration
@@ -43,12 +44,9 @@ def run(settings: Settings) -> None:
     from sidecar.telemetry import setup_logging
 
     setup_logging(settings.log_level)
-    promised = promises(settings)
-    host, port = settings.dashboard_listen
-    dashboard = f"{settings.dashboard_url or f'http://{host}:{port}'}/alerts"
+    promised, channels = promises(settings), _channels(settings)
     try:
         by_period, rules = levels(promised), conditions.load()
-        channels = notify.configured(settings, dashboard)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     if not channels:
@@ -73,6 +71,28 @@ def _pace(settings: Settings, rules: tuple[conditions.Rule, ...]) -> Pace:
         keep=lambda alert: keeps.get((alert.name, alert.severity), int(settings.alert_keep * SECOND)),
         grouping=notify.grouping(settings),
     )
+
+
+@alerts.command("try")
+@click.pass_obj
+def try_(settings: Settings) -> None:
+    """Send a test message, and its end, by each channel that is set, and say what its receiver answered."""
+    channels = _channels(settings)
+    if not channels:
+        raise click.ClickException("no channel is set (ALERT_WEBHOOK …)")
+    answers = {channel.name: notify.attempt(channel, time.time_ns()) for channel in channels}
+    for name, (told, said) in answers.items():
+        click.echo(f"{name:12} {'taken' if told is Told.DONE else 'not taken'}: {said}")
+    if any(told is not Told.DONE for told, _ in answers.values()):
+        raise click.ClickException("not every channel took it")
+
+
+def _channels(settings: Settings) -> list[notify.Channel]:
+    host, port = settings.dashboard_listen
+    try:
+        return notify.configured(settings, f"{settings.dashboard_url or f'http://{host}:{port}'}/alerts")
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from alerts.tables import open_alerts
 from dashboard import tables
 from dashboard.app import create_app
 from sidecar.database import open_engine
@@ -27,6 +28,7 @@ def run(settings: Settings) -> int:
     engine = open_engine(settings)
     tables.create_all(engine)  # once, before there are workers that would race
     engine.dispose()
+    open_alerts(settings).dispose()
     Server(options(settings), lambda: create_app(settings)).run()
     return 0
 

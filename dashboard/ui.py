@@ -27,6 +27,11 @@ def mark(state: str, words: Part = "") -> html.Span:
     return html.Span([shape, spoken, words], className="state")
 
 
+def sign(state: str, words: str) -> html.Span:
+    """The same where the words say it all; one component, for long tables: each costs a browser time."""
+    return html.Span(words, className=f"sign {state}")
+
+
 def notice(state: str, title: str, detail: Part = "", **more: Any) -> html.Div:
     """Something that must be read."""
     body = [html.Strong([mark(state), " ", title]), html.Span(detail, className="detail") if detail else None]

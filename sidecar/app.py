@@ -140,7 +140,7 @@ def create_app(settings: Settings, service: Service) -> Flask:
     )
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
-    watch = BodyWatch(settings.body_timeout)
+    watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
     guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)
     handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
@@ -160,7 +160,9 @@ def create_app(settings: Settings, service: Service) -> Flask:
         Copies(contract, standby),
         results,
     )
-    worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
+    worker = _Worker(
+        settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
+    )
     worker.start()
     _running.append(worker)
     return app
@@ -190,6 +192,7 @@ class _Worker:
     upstream: Upstream
     watch: BodyWatch
     metrics: Metrics
+    results: Results | None
 
     def start(self) -> None:
         self._stop = threading.Event()
@@ -200,6 +203,8 @@ class _Worker:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(5)
+        if self.results is not None:
+            self.results.close()
         self.upstream.close()
         self.standby.close()
         self.recorder.close()

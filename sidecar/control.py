@@ -169,11 +169,21 @@ class _Plane:
     def readyz(self) -> Any:
         self.healthz()
         try:
-            with self.engine.execution_options(writes=False).connect() as connection:
-                connection.execute(text("SELECT 1"))
+            self._ask_database()
         except SQLAlchemyError as error:
             raise Problem(503, f"the database does not answer ({type(error).__name__})") from None
         return {"status": "ready"}
+
+    def _ask_database(self) -> None:
+        with self.engine.execution_options(writes=False).connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def _database_up(self) -> int:
+        try:
+            self._ask_database()
+        except SQLAlchemyError:
+            return 0
+        return 1
 
     def ready(self, endpoint: str) -> Any:
         self.healthz()
@@ -334,6 +344,7 @@ class _Plane:
         declared = self.contract.endpoints
         states = self.switchboard.states
         return {
+            "database_up": self._database_up,
             "circuit_state": lambda: {declared[n].name: CIRCUIT[s.circuit.state] for n, s in states().items()},
             "outbox_pending": lambda: len(self.sources.desk.entries()["entries"]),
             "outbox_oldest_seconds": lambda: _oldest(self.sources.desk.entries()["entries"]),

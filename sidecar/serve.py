@@ -10,6 +10,7 @@ import gc
 import json
 import math
 import os
+import resource
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +26,12 @@ from sidecar.service import Service
 from sidecar.settings import SettingError, Settings
 from sidecar.supervisor import BEHIND, Role, Supervisor
 from sidecar.telemetry import setup_logging
+from sidecar.worker import Worker
 
+CONNECTIONS: Final = 10_000
+"""Connections that a worker holds, at most."""
+RESERVED: Final = 512
+"""Open files that are not clients' connections: databases, journals, calls upstream, large bodies."""
 LISTENING: Final = "_UNDERSTUDY_LISTENING"
 """Where this process tells a rehearsal of its successor which addresses are taken, and handed on."""
 NICE: Final = 10
@@ -139,7 +145,16 @@ def _roles(settings: Settings, listeners: Mapping[str, socket.socket], service: 
     ]  # fmt: skip
 
 
-def _options(listener: socket.socket, workers: int, threads: int, grace: float, ready: int) -> dict[str, Any]:
+def _descriptors() -> int:
+    """How many files a process may have open, once it has asked for all it may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else CONNECTIONS + RESERVED
+
+
+def _options(
+    listener: socket.socket, workers: int, threads: int, grace: float, ready: int, body_timeout: float
+) -> dict[str, Any]:
     def post_fork(_arbiter: Any, _worker: Any) -> None:
         die_with_parent()
 
@@ -154,10 +169,10 @@ def _options(listener: socket.socket, workers: int, threads: int, grace: float, 
     return {
         "bind": f"fd://{listener.detach()}",
         "workers": workers,
-        "worker_class": "sidecar.worker.Worker",
+        "worker_class": type("Worker", (Worker,), {"body_timeout": body_timeout}),
         "http_parser": "python",  # the one that the framing was tested with, whatever else is installed
         "threads": threads,
-        "worker_connections": 10_000,
+        "worker_connections": max(64, min(CONNECTIONS, _descriptors() - RESERVED)),
         "keepalive": 75,
         "timeout": 60,
         "graceful_timeout": math.ceil(grace),
@@ -178,7 +193,7 @@ def _options(listener: socket.socket, workers: int, threads: int, grace: float, 
 def _gateway(settings: Settings, listener: socket.socket, service: Service, ready: int) -> None:
     from sidecar import app
 
-    options = _options(listener, settings.workers, settings.threads, settings.grace, ready)
+    options = _options(listener, settings.workers, settings.threads, settings.grace, ready, settings.body_timeout)
     options["worker_exit"] = lambda _arbiter, _worker: app.close()
     app.note_absence(settings)
     Server(options, lambda: app.create_app(settings, service)).run()
@@ -187,7 +202,7 @@ def _gateway(settings: Settings, listener: socket.socket, service: Service, read
 def _control(settings: Settings, listener: socket.socket, service: Service, ready: int) -> None:
     from sidecar import app
 
-    options = _options(listener, 1, 8, 2.0, ready)
+    options = _options(listener, 1, 8, 2.0, ready, settings.body_timeout)
     Server(options, lambda: app.create_control_app(settings, service)).run()
 
 

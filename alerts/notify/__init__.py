@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Protocol
 
-from alerts.grouping import ALONE, Grouping
-from alerts.lifecycle import SECOND
+from alerts.grouping import ALONE, Grouping, compose
+from alerts.lifecycle import SECOND, Alert, Condition, Kind, State
 from alerts.notify.alertmanager import Alertmanager
 from alerts.notify.email import Email
 from alerts.notify.pagerduty import PagerDuty
@@ -59,6 +60,24 @@ def routes(settings: Settings, channels: list[Channel]) -> dict[str, Route]:
         )
         for channel in channels
     }
+
+
+def attempt(channel: Channel, now: int) -> tuple[Told, str]:
+    """Tells it a message that tries it, and its end; what became of the first that was not taken. `now` in ns."""
+    tried = Condition(name="TestMessage", severity="ticket", source="person", notes={"reason": "alerts arrive here"})
+    alert = Alert(
+        key=tried.key, name=tried.name, severity=tried.severity, source=tried.source, labels={}, notes=tried.notes,
+        state=State.FIRING, since=now, fired_at=now, sent_at=now, told=True, episode=1,
+    )  # fmt: skip
+    told, said = Told.DONE, ""
+    for kind, ended in ((Kind.FIRING, 0), (Kind.RESOLVED, now + 1)):
+        notice = {**asdict(alert), "resolved_at": ended, "kind": kind}
+        content = compose({"alertname": tried.name, "severity": tried.severity}, [notice], ())
+        key = f"{channel.name}:{tried.key}-{now}-{kind}"
+        told, said = channel.send(Delivery(key, channel.name, f"{channel.name}:{tried.key}-{now}", content, 0))
+        if told is not Told.DONE:
+            break
+    return told, said
 
 
 def grouping(settings: Settings) -> Grouping:

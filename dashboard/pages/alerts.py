@@ -20,7 +20,7 @@ from dashboard.pages import doing, replaying
 from dashboard.parts import Parts, Visit
 
 RENEWED: Final = 5
-SHOWN: Final = 100
+SHOWN: Final = 50
 """Lines of history and of the delivery log."""
 _ORDER: Final = {State.FIRING: 0, State.ACKNOWLEDGED: 1, State.SILENCED: 2}
 _STATES: Final = {
@@ -49,6 +49,7 @@ def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
         "summary": _summary(burning, evaluator),
         "undelivered": _undelivered(deliveries),
         "burning": _burning(parts, burning, now),
+        "runbooks": _runbooks(burning),
         "silences": ui.card("Silenced, not firing now", _silences(parts, quiet), ident="silences") if quiet else None,
         "history": ui.card("History", _history(parts, history, known, now), ident="history"),
         "deliveries": ui.card("What was told to whom", _deliveries(parts, deliveries, now), ident="deliveries"),
@@ -131,21 +132,26 @@ def _alert(parts: Parts, alert: Alert, now: int) -> ui.Part:
         [
             html.Div([heading, *said], className="alert-says"),
             html.Div(buttons, className="buttons"),
-            html.Details([html.Summary("Why, and what to do"), more, _runbook(alert.name)]),
+            html.Details([html.Summary("Why"), more]),
         ],
         className="alert",
         id=f"a-{alert.key}",
     )
 
 
-def _runbook(name: str) -> ui.Part:
-    """Its first step, and then the whole of it; an alert without one says so."""
-    try:
-        first, _, rest = (message.RUNBOOKS / f"{name}.md").read_text().partition("\n")
-    except OSError:
-        return html.P("There is no runbook for this alert.", className="quiet")
-    step = html.P([html.Strong("First: "), first.removeprefix("First: ")])
-    return html.Div([step, html.Pre(rest.strip(), className="runbook")])
+def _runbooks(burning: Sequence[Alert]) -> ui.Part:
+    """The first step for each kind of alert that fires, and then the whole runbook; without one, that is said."""
+    shown: list[ui.Part] = []
+    for name in dict.fromkeys(alert.name for alert in burning):
+        try:
+            first, _, rest = (message.RUNBOOKS / f"{name}.md").read_text().partition("\n")
+        except OSError:
+            shown.append(html.P(f"There is no runbook for {name}."))
+            continue
+        title, _, text = rest.strip().removeprefix("# ").partition("\n")
+        step = html.P([html.Strong(f"{title}: "), first.removeprefix("First: ")])
+        shown += [step, html.Details([html.Summary("The runbook"), html.Pre(text.strip(), className="runbook")])]
+    return ui.card("What to do first", *shown, ident="runbooks") if shown else None
 
 
 def _silences(parts: Parts, quiet: Sequence[Alert]) -> ui.Part:
@@ -174,7 +180,7 @@ def _history(parts: Parts, history: Sequence[Mapping[str, Any]], known: Sequence
         state, words = _STATES.get(str(line["state"]), (ui.UNKNOWN, str(line["state"])))
         called = alerting.title(parts.promised, line["name"], labels.get(line["key"], {}))
         by = _said(line["by"], line["reason"]) if line["by"] else ""
-        rows.append((when.day_and_time(line["at"], parts.zone), ui.mark(state, words), line["severity"], called, by))
+        rows.append((when.day_and_time(line["at"], parts.zone), ui.sign(state, words), line["severity"], called, by))
     zone = when.zone_name(now, parts.zone)
     more = html.P(f"The latest {SHOWN}. “understudy alerts history” has more.") if len(history) == SHOWN else None
     return html.Div([ui.table("History of alerts", [f"time, {zone}", "what", "severity", "alert", "by"], rows), more])
@@ -191,7 +197,7 @@ def _deliveries(parts: Parts, deliveries: Sequence[Mapping[str, Any]], now: int)
                 when.day_and_time(each["made_at"], parts.zone),
                 each["channel"],
                 alerting.told_of(parts.promised, each["content"]),
-                ui.mark(state, words),
+                ui.sign(state, words),
                 each["tries"],
                 each["said"] or "",
             )

@@ -33,7 +33,7 @@ def draw(parts: Parts, asked: Visit) -> ui.Part:
                 line.action,
                 line.subject,
                 line.reason,
-                ui.mark(good, line.outcome),
+                ui.sign(good, line.outcome),
                 line.address,
             )
         )

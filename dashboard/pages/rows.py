@@ -42,7 +42,7 @@ def _row(parts: Parts, event: Event, said: Sentence) -> html.Li:
         [
             html.Time(f"{local:%H:%M:%S}", dateTime=event["@timestamp"]),
             html.Div([_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
-            html.Div(said.ending, className=f"ending {_STATES[said.good]}"),
+            html.Div(said.ending, className=f"ending sign {_STATES[said.good]}"),
             html.Div(f"{how} · from {address}" if address else how, className="quiet"),
             html.Details([html.Summary("Details"), html.Pre(_details(event))]),
         ],

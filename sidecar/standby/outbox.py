@@ -223,6 +223,12 @@ class Outbox:
             self._number.gap = at
         self._gap = at
 
+    def has(self, request_id: str) -> bool:
+        """Whether a write of this request was ever taken. Raises SQLAlchemyError."""
+        with self._reader.connect() as connection, connection.begin():
+            query = select(func.count()).select_from(outbox).where(outbox.c.request_id == request_id)
+            return bool(connection.scalar(query))
+
     def gap(self) -> int:
         """The stamp of the latest gap that the database may not know of, or 0."""
         return self._number.gap if self._number is not None else self._gap

@@ -77,6 +77,7 @@ class Standby:
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
+        self._lost = False
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
@@ -240,6 +241,8 @@ class Standby:
 
     def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
         """What is known to be true for this caller, whose credentials have been checked."""
+        if self._lost:
+            return DontKnow("database")
         if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
             return DontKnow("unverified")
         try:
@@ -329,7 +332,22 @@ class Standby:
     # State --------------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Looks at what other processes know; called every quarter of a second."""
+        """Looks at what other processes know; called every quarter of a second. Raises SQLAlchemyError.
+
+        While a shared database is away other sidecars may let writes pass that it never hears of: when it is back, what
+        is known is unverified.
+        """
+        try:
+            self._refresh()
+        except SQLAlchemyError:
+            self._lost = self._shared is None
+            raise
+        if self._lost:
+            if self._settings.database_lost == "pass":
+                self.mark_gap("the database was away")
+            self._lost = False
+
+    def _refresh(self) -> None:
         if self.outbox.gap() > self._verified_since:
             self._keep_gap(self.outbox.gap())
         with self._reader.connect() as connection, connection.begin():

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import Engine
 
 from alerts import conditions, message
+from alerts.alert_commands import alerts
 from alerts.lifecycle import SECOND, Condition
 from alerts.loop import stuck
 from alerts.notify import Alertmanager, Channel, Email, PagerDuty, Sentry, Slack, Webhook, configured, routes
@@ -277,9 +279,25 @@ def test_settings_name_channels_and_errors_name_the_setting() -> None:
         assert "secret" not in str(error.value)
 
 
+def test_channels_can_be_tried(tmp_path: Path) -> None:
+    with receiver("slack") as slack, receiver("pagerduty") as pager:
+        given = Settings(
+            data=tmp_path, alert_slack=f"{slack.url}/{SLACK_SECRET}", alert_pagerduty=pager.url, alert_pagerduty_key=KEY
+        )
+        tried = CliRunner().invoke(alerts, ["try"], obj=given)
+        assert (tried.exit_code, tried.output.split()) == (0, ["slack", "taken:", "200", "pagerduty", "taken:", "200"])
+        assert [event["event_action"] for _, event in pager.got] == ["trigger", "resolve"]
+        slack.answers = [404]
+        tried = CliRunner().invoke(alerts, ["try"], obj=given)
+        assert tried.exit_code == 1
+        assert "slack        not taken: 404" in tried.output
+        assert "secret" not in tried.output
+    assert slack.misshapen + pager.misshapen == []
+
+
 def test_each_alert_has_a_runbook_that_begins_with_its_first_step() -> None:
     named = {rule.alert for rule in conditions.load()} | {stuck({"slack": 0}, 10**12)[0].name}
-    named |= {"ErrorBudgetBurn", "NoTraffic", "NoData", "Unmeasured"}
+    named |= {"ErrorBudgetBurn", "NoTraffic", "NoData", "Unmeasured", "TestMessage"}
     assert {path.stem for path in message.RUNBOOKS.glob("*.md")} == named
     for name in named:
         assert (message.RUNBOOKS / f"{name}.md").read_text().startswith("First: ")

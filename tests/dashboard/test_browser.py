@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from compose.receiver import receiver
 from sidecar.record.stores.embedded import EmbeddedStore
-from tests.dashboard import seed
+from tests.dashboard import alarms, seed
 from tests.dashboard.serving import PHONE, Dashboard, chromium, context, enter, go
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream
@@ -66,6 +67,21 @@ def _yesterday(data: Path) -> None:
 def dashboard(sidecar: Sidecar) -> Iterator[Dashboard]:
     with Dashboard(sidecar.environ, sidecar.data.parent / "dashboard.log") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def told(sidecar: Sidecar) -> Iterator[list[str]]:
+    """What a receiver is told by an evaluator, HOSP having been away for 25 minutes."""
+    store, now, said = EmbeddedStore(sidecar.data / "events.db"), time.time_ns(), list[str]()
+    alarms.outage(store, now - 25 * alarms.MINUTE, now)
+    store.close()
+    log = sidecar.data.parent / "alerts.log"
+    with (
+        receiver(said.append) as url,
+        alarms.Evaluator(sidecar.environ, log, alert_webhook=url, alert_every="1s") as on,
+    ):
+        on.fires()
+        yield said
 
 
 @pytest.fixture
@@ -164,6 +180,105 @@ def test_a_parked_write_is_resolved(page: Page, dashboard: Dashboard, sidecar: S
     expect(page.locator("#said")).to_contain_text("discarded")
     expect(page.locator("#parked")).to_contain_text("No write is parked")
     assert sidecar.plane("GET", "/outbox").json()["parked"] == []
+
+
+def test_a_parked_write_is_tried_again(page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream) -> None:
+    upstream.stop()
+    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "Mine again"}).status == 200
+    upstream.state.notes[5]["title"] = "Theirs again"
+    upstream.start()
+    until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+    enter(page, dashboard, "operator", "/standby")
+    upstream.state.notes[5]["title"] = "Mine again"
+    page.locator(".parked").get_by_role("button", name="Try again").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("they wrote the same since")
+    page.get_by_role("dialog").get_by_role("button", name="Try again").click()
+    expect(page.locator("#said")).to_contain_text("Done")
+    until(lambda: not sidecar.plane("GET", "/outbox").json()["entries"], 20, "settled")
+    expect(page.locator("#parked")).to_contain_text("No write is parked", timeout=12_000)
+    expect(page.locator("#outbox")).to_contain_text("No write waits for HOSP")
+
+
+def test_a_share_of_callers_is_routed_with_a_reason(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    enter(page, dashboard, "operator", "/endpoints")
+    card = page.locator("#e-patients-read")
+    card.get_by_role("button", name="Route a share: patients.read").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("a first share")
+    dialog.get_by_label("Share of callers, in percent").fill("125")
+    dialog.get_by_role("button", name="Route a share").click()
+    expect(page.locator("#said")).to_contain_text("percent: expected a number from 0 to 100; found '125'")
+    dialog.get_by_label("Share of callers, in percent").fill("25")
+    dialog.get_by_role("button", name="Route a share").click()
+    expect(card).to_contain_text("25% of callers routed to the standby")
+    assert sidecar.plane("POST", "/endpoints/patients.read/handback", {"reason": "test"}).status == 200
+    go(page, dashboard, "/audit/looks")
+    lines = page.locator("tbody tr").filter(has_text="a first share")
+    expect(lines.filter(has_text="begun")).to_have_count(2)
+    expect(lines.filter(has_text="not done: percent")).to_have_count(1)
+    expect(lines.filter(has_text="done")).to_have_count(2)
+
+
+def test_an_operator_acknowledges_and_silences_an_alert(page: Page, dashboard: Dashboard, told: list[str]) -> None:
+    called = "Screenings are answered successfully, POST /patients/{id}/screen: what users get"
+    enter(page, dashboard, "operator", "/alerts")
+    alert = page.locator(".alert").filter(has_text=called).filter(has=page.locator(".tag.page"))
+    expect(alert).to_contain_text("fires since")
+    alert.get_by_role("button", name="Acknowledge").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"Acknowledge: page: {called}")
+    dialog.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("#said")).to_contain_text("reason: expected 3 to 500 characters")
+    dialog.get_by_label("Reason").fill("<b>vendor</b> is on the telephone")
+    dialog.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("#said")).to_contain_text("not told again until it is over")
+    expect(alert).to_contain_text("Acknowledged by operator (dashboard): <b>vendor</b> is on the telephone")
+    alert.get_by_role("button", name="Silence").click()
+    dialog.get_by_label("Reason").fill("until they are back")
+    for wrong, why in (("yesterday", "until: expected 30m, 4h"), ("90d", "an end within the next 30 days")):
+        dialog.get_by_label("Until when").fill(wrong)
+        dialog.get_by_role("button", name="Silence").click()
+        expect(page.locator("#said")).to_contain_text(why)
+    dialog.get_by_label("Until when").fill("2h")
+    dialog.get_by_role("button", name="Silence").click()
+    expect(page.locator("#said")).to_contain_text("silent until")
+    expect(alert).to_contain_text("by operator (dashboard): until they are back")
+    alert.get_by_role("button", name="End the silence").click()
+    dialog.get_by_label("Reason").fill("it is over")
+    dialog.get_by_role("button", name="End the silence").click()
+    expect(page.locator("#said")).to_contain_text("no longer silent")
+    history = page.get_by_role("table", name="History of alerts")
+    expect(history).to_contain_text("by operator (dashboard): <b>vendor</b> is on the telephone")
+    expect(page.get_by_role("table", name="Messages and what became of them")).to_contain_text("taken")
+    assert any(line.startswith("ALERT firing   page   screening") for line in told)
+    go(page, dashboard, "/audit/looks")
+    lines = page.locator("tbody tr").filter(has_text="vendor")
+    expect(lines.filter(has_text="begun")).to_have_count(1)
+    expect(lines.filter(has_text=called)).to_have_count(2)
+
+
+def test_the_rules_are_replayed_over_what_was_recorded(page: Page, dashboard: Dashboard, told: list[str]) -> None:
+    enter(page, dashboard, "operator", "/alerts")
+    page.locator("#backtest").get_by_label("last 24 hours").check()
+    page.get_by_role("button", name="Replay").click()
+    expect(page.locator("#b-found")).to_contain_text("would have fired", timeout=30_000)
+    found = page.get_by_role("table", name="Alerts that would have fired")
+    expect(found).to_contain_text("Screenings are answered successfully")
+    expect(found).to_contain_text("still holds")
+
+
+def test_the_overview_keeps_two_views_apart(page: Page, dashboard: Dashboard, told: list[str]) -> None:
+    enter(page, dashboard, "auditor", "/?period=1h")
+    tiles = page.locator(".versus .tile")
+    hosp, users = (float(str(tiles.nth(n).locator("dd").first.text_content()).rstrip("%")) for n in (0, 1))
+    assert hosp < users < 100
+    objective = page.locator(".objective").filter(has_text="Requests are answered successfully")
+    expect(objective).to_contain_text("promised: 99% over 30 d")
+    rates = page.get_by_role("table", name="Burn rates against their thresholds: Requests are answered successfully")
+    expect(rates.get_by_role("row")).to_have_count(5)
+    expect(rates).to_contain_text("14.4 (page)")
+    expect(objective.locator(".js-plotly-plot")).to_be_visible()
+    expect(page.locator("#timeline")).to_contain_text("Screenings are answered successfully")
 
 
 def test_promotion_shows_its_checklist_and_is_refused_with_the_reason(page: Page, dashboard: Dashboard) -> None:
