@@ -93,7 +93,7 @@ def test_while_it_is_sent_it_has_no_name_and_afterwards_it_is_gone(sidecar: Side
     asking.join()
     kept = [path for path in sidecar.data.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert kept == []
-    until(lambda: not spools(sidecar), what="let go of")
+    until(lambda: not spools(sidecar), 60, "let go of")
 
 
 def test_a_policy_looks_into_a_large_note(sidecar: Sidecar, upstream: Upstream) -> None:

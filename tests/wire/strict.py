@@ -113,7 +113,9 @@ def said(port: int, pieces: list[bytes], pause: float = 0.0, answers: int = 0) -
             connection.shutdown(socket.SHUT_WR)
             while chunk := connection.recv(65536):
                 got += chunk
-        except (ConnectionResetError, BrokenPipeError):
+        except TimeoutError:
+            raise
+        except OSError:
             pass  # refused before it was all sent
     return _statuses(got)
 
