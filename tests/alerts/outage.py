@@ -69,7 +69,7 @@ def demo(data: Path) -> Iterator[Demo]:
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         running = Demo(process)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not running.control and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.1)
         if not running.control:
