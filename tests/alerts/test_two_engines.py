@@ -41,12 +41,12 @@ Made = tuple[int, dict[str, Any]]
 
 
 def burning(now: int) -> list[Made]:
-    """For forty minutes until the end: patients fail half the time, notes are created by the standby alone,
+    """For half an hour until the end: patients fail half the time, notes are created by the standby alone,
     every tenth list of notes is late; before, nothing fails. A request every two seconds, and some of tests."""
     dice, made = random.Random(5), []
     for at in range(now - LASTS, now + GOES_ON, 2):
         endpoint, given = dice.choice(ROUTINE), dict[str, Any]()
-        if at >= now - 2400:
+        if at >= now - 1800:
             if endpoint == "GET /patients/{id}" and dice.random() < 0.5:
                 given = {"outcome": "failure", "status": 500, "upstream": ("failure",)}
             elif endpoint == "POST /notes":
