@@ -83,6 +83,9 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
     for name, path in PAGES.items():
         go(page, dashboard, path)
         page.wait_for_load_state("networkidle")
+        page.wait_for_function(
+            "document.querySelectorAll('.chart').length <= document.querySelectorAll('.legend').length"
+        )
         if name == "alerts":
             page.get_by_role("button", name="Replay").click()
             page.locator("#b-found table").wait_for()
@@ -120,7 +123,7 @@ def main(out: Path, *looks: str) -> None:
                         continue
                     profile = context(browser, scheme, size)
                     page = profile.new_page()
-                    page.set_default_timeout(120_000)
+                    page.set_default_timeout(300_000)
                     shoot(page, dashboard, out, look)
                     profile.close()
     for name in BEST if not looks else ():
