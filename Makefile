@@ -7,8 +7,8 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check screenshots bench bench-dashboard bench-scale bench-week torture partitions rolling secrets \
-	door outage clean
+.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
+	partitions rolling secrets door outage clean
 
 venv: $(VENV)/.done
 
@@ -28,7 +28,12 @@ check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive -ll -ii sidecar alerts dashboard compose
 	$(BIN)/pytest
+
+# Known vulnerabilities of what is installed; exits 2 where nobody could be asked.
+audit: venv
+	$(BIN)/python -m tests.audit
 
 screenshots: venv
 	$(BIN)/python -m tests.dashboard.screenshots data/screenshots
@@ -38,14 +43,25 @@ bench-dashboard: venv
 	$(BIN)/python -m tests.bench.dashboard --store elasticsearch
 
 bench: venv
-	$(BIN)/python -m tests.bench.throughput
+	$(BIN)/python -m tests.bench.throughput --readme README.md
+
+bench-hung: venv
+	$(BIN)/python -m tests.bench.hung --readme README.md
 
 # README's capacity section and its plots.
 bench-scale: venv
 	$(BIN)/python -m tests.bench.scale --readme README.md
 
+bench-verify: venv
+	$(BIN)/python -m tests.bench.verify
+
 bench-week: venv
 	$(BIN)/python -m tests.bench.week --readme README.md
+
+# README's table: evaluating a month at 50 requests a second.
+bench-slo: venv
+	$(BIN)/python -m tests.bench.slo --store embedded
+	$(BIN)/python -m tests.bench.slo --store elasticsearch
 
 torture: venv
 	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from alerts import backtest, backtest_text, conditions, openslo, report, report_page, rules
+from alerts import backtest, backtest_text, conditions, openslo, report, report_page, rules, rules_cases
 from alerts.conditions import prometheus
 from alerts.counts import SECOND
 from alerts.evaluate import levels
 from alerts.policy import Rule
-from sidecar.contract import Contract, ContractError
+from sidecar.contract import Action, Contract, ContractError
 from sidecar.record.stores import EventStore, StoreUnavailable
 from sidecar.record.stores.opening import open_store
 from sidecar.settings import Settings, duration
@@ -119,15 +119,19 @@ def backtest_(settings: Settings, since: str, until: str | None, path: Path | No
 def rules_(settings: Settings, out: Path | None) -> None:
     """Prometheus recording and alerting rules of the same objectives, windows and conditions."""
     promised = promises(settings)
+    endpoints = Contract.load(settings.contract).endpoints.values()
     try:
         by_period = levels(promised)
         beyond = conditions.load(settings.alert_conditions or conditions.SHIPPED)
-        text = rules.rules(promised, by_period, Rule(), [prometheus.group(beyond)])
+        calls = [endpoint.name for endpoint in endpoints if endpoint.action is Action.CALL]
+        apart = out is not None and out.is_dir()
+        text = rules.rules(promised, by_period, Rule(), calls, () if apart else [prometheus.group(beyond)])
         if out is None:
             click.echo(text, nl=False)
         elif out.is_dir():
-            (out / "understudy.rules.yaml").write_text(rules.rules(promised, by_period, Rule()))
-            (out / "understudy.tests.yaml").write_text(rules.cases(promised, by_period, "understudy.rules.yaml"))
+            cases = rules_cases.cases(promised, by_period, Rule(), "understudy.rules.yaml")
+            (out / "understudy.rules.yaml").write_text(text)
+            (out / "understudy.tests.yaml").write_text(cases)
             (out / "conditions.rules.yaml").write_text(prometheus.rules(beyond))
             (out / "conditions.tests.yaml").write_text(prometheus.tests(beyond, "conditions.rules.yaml"))
         else:

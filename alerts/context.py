@@ -22,6 +22,7 @@ LONGEST: Final = 3600
 SAMPLE: Final = 50
 """Of the upstream's latest failures; their kinds are not counted by the store."""
 SHOWN: Final = 6
+UNKNOWN: Final = "unknown: the sidecar does not answer"
 SLOW: Final = 3 * SECOND
 CLIENT_LEFT: Final = "499"
 """Among what did not succeed; an upstream's own 499 is an answer."""
@@ -44,7 +45,7 @@ class Context:
             return conditions
         span = min(LONGEST, max(_long(condition) for condition in burning))
         failing = {view: self._failing(view, now, span) for view in {each.labels["view"] for each in burning}}
-        common = {"changed": self._changed(now), "covered": covered(endpoints)}
+        common = {"changed": UNKNOWN if endpoints is None else self._changed(now), "covered": covered(endpoints)}
         return [
             replace(each, notes={**each.notes, **common, "failing": failing[each.labels["view"]]})
             if each in burning else each
@@ -74,7 +75,7 @@ class Context:
         try:
             return changed(self._control.get("/transitions"), self._control.get("/marks"), (now - LONGEST) * SECOND)
         except ControlError:
-            return "unknown: the sidecar does not answer"
+            return UNKNOWN
 
 
 def _long(condition: Condition) -> int:
@@ -133,7 +134,7 @@ def changed(transitions: Iterable[Row], marks: Iterable[Row], since: int) -> str
 def covered(endpoints: Sequence[Row] | None) -> str:
     """Whether the standby serves users where the upstream does not."""
     if endpoints is None:
-        return "unknown: the sidecar does not answer"
+        return UNKNOWN
     standing_in = [row["name"] for row in endpoints if row["answered_by"] == "standby" and row["ready"]]
     bare = [f"{row['name']} ({row['ready_reason']})" for row in endpoints if not row["ready"]]
     ready = len(endpoints) - len(bare)

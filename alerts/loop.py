@@ -36,6 +36,8 @@ RENEW: Final = 1.5
 """Seconds between renewals; the lease holds for 5."""
 STUCK: Final = 300 * SECOND
 """ns for which a channel may not take what it is told before that is an alert of its own, by the others."""
+KEPT: Final = 90 * 86400 * SECOND
+"""ns for which it is kept what was told to whom."""
 PATIENCE: Final = 15.0
 """Seconds that threads are waited for at the end."""
 
@@ -68,6 +70,7 @@ class Evaluator:
         self._queue = Queue(engine, routes)
         self._channels = len(routes)
         self.lease = Lease(engine, LEASE, f"{socket.gethostname()}-{os.getpid()}")
+        self._tidied = 0
         self._mine = threading.Event()
         self._stop = threading.Event()
         self._deliverer = Deliverer(
@@ -122,8 +125,20 @@ class Evaluator:
         for notice in notices:
             _log(notice)
         event(log, logging.DEBUG, "evaluated", "evaluated", seconds=round(time.monotonic() - began, 3))
+        self._tidy()
         if not unknown and (not silent or len(silent) < self._channels):
             self._beat()
+
+    def _tidy(self) -> None:
+        """Once a day."""
+        now = time.time_ns()
+        if now - self._tidied < 86400 * SECOND:
+            return
+        self._tidied = now
+        try:
+            self._queue.forget(now - KEPT)
+        except SQLAlchemyError:
+            log.exception("old deliveries cannot be dropped", extra={"fields": {"event.action": "tidying_failed"}})
 
     def _beat(self) -> None:
         """Tells the dead man's switch that we live and see; its silence is somebody else's page."""

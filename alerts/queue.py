@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
 
 from alerts.grouping import ALONE, RESOLVED, Grouping, compose
 from alerts.lifecycle import SECOND, Alert, Kind, Notice
@@ -124,6 +124,14 @@ class Queue:
         with self._reader.connect() as connection:
             found = connection.execute(query).all()
         return {channel: since for channel, since in found if channel in self._routes}
+
+    def forget(self, before: int) -> None:
+        """Drops what was told, or refused, before then (ns); what waits is kept however old it is."""
+        with self._engine.begin() as connection:
+            over = (deliveries.c.state != Told.RETRY) & (deliveries.c.done_at < before)
+            connection.execute(delete(deliveries).where(over))
+            told = select(deliveries.c.message).where(deliveries.c.message == messages.c.key).exists()
+            connection.execute(delete(messages).where(messages.c.made_at < before, ~told))
 
     def _ripe(self, connection: Connection, rows: Sequence[RowMapping]) -> list[list[RowMapping]]:
         """Notices, by line, that waited long enough to become a message."""

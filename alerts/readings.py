@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alerts.conditions import Seen
-from alerts.conditions.metrics import parse
+from alerts.conditions.metrics import Metrics, parse
 from alerts.counts import SECOND
 from sidecar.client import Control, ControlError
 from sidecar.record.stores import EventStore, Filter, StoreUnavailable
@@ -28,21 +28,22 @@ class Readings:
 
 def look(control: Control, store: EventStore, now: int, metrics: Collection[str], spans: Collection[int]) -> Readings:
     """`now` in Unix seconds; `metrics` by name; `spans`: over how many seconds failed sign-ins are counted."""
-    return Readings(_endpoints(control), Seen(_metrics(control, metrics), failed_sign_ins(store, now, spans)))
+    endpoints, measured = _plane(control, metrics)
+    return Readings(endpoints, Seen(measured, failed_sign_ins(store, now, spans)))
 
 
-def _endpoints(control: Control) -> Sequence[Row] | None:
+def _plane(control: Control, wanted: Collection[str]) -> tuple[Sequence[Row] | None, Metrics | None]:
+    """Endpoints and metrics. One that gives no answer at all is asked once: waiting again would delay what burns."""
+    endpoints: Sequence[Row] | None = None
     try:
-        return list(control.get("/endpoints"))
-    except ControlError:
-        return None
-
-
-def _metrics(control: Control, wanted: Collection[str]) -> Mapping[str, Any] | None:
+        endpoints = list(control.get("/endpoints"))
+    except ControlError as error:
+        if not error.status:
+            return None, None
     try:
-        return parse(control.text("/metrics"), wanted)
+        return endpoints, parse(control.text("/metrics"), wanted)
     except (ControlError, ValueError):
-        return None
+        return endpoints, None
 
 
 def failed_sign_ins(store: EventStore, now: int, spans: Collection[int]) -> dict[int, Mapping[str, int] | None]:

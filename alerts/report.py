@@ -171,7 +171,7 @@ def _view(of: Objective, counted: Tally | None) -> tuple[str, str, str]:
     share, used = burn.sli(counted.counts), budget_used(of, counted)
     if share is None or used is None:
         return "0", "no requests", "-"
-    return f"{counted.total:,}", percent(share), percent(used)
+    return f"{counted.total:,}", percent(share), spent(used)
 
 
 def _asked(row: Row) -> bool:
@@ -210,12 +210,19 @@ def percent(share: Fraction) -> str:
     return f"{float(Fraction(int(share * 1_000_000), 10_000)):g}%"
 
 
+def spent(used: Fraction) -> str:
+    """A budget, to be read: 0.08%, 25.5%, 6,925%; cut, not rounded."""
+    digits = 0 if used >= 1 else 1 if used >= Fraction(1, 10) else 2
+    cut = int(used * 100 * 10**digits)
+    return f"{cut / 10**digits:,.{digits}f}%"
+
+
 def _worst(report: Report) -> list[str]:
     lines = []
     for result in report.results:
         of = result.promise.objective
         if not result.promise.each:
-            for start, each in result.worst:
+            for start, each in result.worst[:3]:
                 lines.append(f"  {of.slo} ({of.view}): {moment(start)}: {each.counts.bad:,} of {each.total:,} bad")
     return ["", "Worst hours", *lines] if lines else []
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from alerts import burn
 from alerts.counts import SECOND, Tally
-from alerts.report import HOUR, Report, Result, Row, left_out, moment, percent
+from alerts.report import HOUR, Report, Result, Row, left_out, moment, percent, spent
 
 DAY: Final = 86400
 WIDTH: Final = 960
@@ -73,7 +73,7 @@ def side(result: Result | None) -> Side:
         return Side("0", "no requests", "", 0.0, "none")
     used = burn.burn_rate(result.tally.counts, result.promise.objective.target) or Fraction(0)
     state = "missed" if used > 1 else "kept"
-    return Side(f"{result.tally.total:,}", percent(share), percent(used), min(1.0, float(used)), state)
+    return Side(f"{result.tally.total:,}", percent(share), spent(used), min(1.0, float(used)), state)
 
 
 def _seen(row: Row) -> bool:

@@ -17,7 +17,7 @@ from sidecar.settings import Settings, address
 
 Mode = Literal["inline", "failover"]
 MODES: Final = ("inline", "failover")
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # an address to look for
 
 
 class DoorError(ValueError):
@@ -47,11 +47,14 @@ class Sidecar:
 
 @dataclass(frozen=True)
 class Route:
-    """One endpoint as balancers match it: a method and an anchored pattern of the path, specific ones first."""
+    """One endpoint as balancers match it: a method and an anchored pattern of the path, specific ones first.
+
+    `template` is the contract's own: `/notes/{id}`."""
 
     id: str
     method: str
     pattern: str
+    template: str
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def describe(
 def routes(contract: Contract) -> tuple[Route, ...]:
     """The contract's endpoints, those with fewer parameters first: /staffs/me comes before /staffs/{id}."""
     declared = sorted(contract.endpoints.values(), key=lambda endpoint: (endpoint.template.count("{"), endpoint.id))
-    return tuple(Route(endpoint.id, endpoint.method, _pattern(endpoint)) for endpoint in declared)
+    return tuple(Route(endpoint.id, endpoint.method, _pattern(endpoint), endpoint.template) for endpoint in declared)
 
 
 def _pattern(endpoint: Endpoint) -> str:

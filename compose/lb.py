@@ -10,13 +10,15 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from compose.aws import balancer
+from compose.aws import apply, balancer
+from compose.aws.guard import Guard
 from compose.door import MODES, Door, Mode, bound, describe
 from compose.haproxy import config as haproxy_config
 from compose.haproxy import runtime
@@ -98,16 +100,44 @@ def nginx(settings: Settings, /, folder: str, out: Path | None, check: bool, **g
 @click.option("--percent", default=100.0, show_default=True, help="The share of requests that goes to the sidecars.")
 @click.option("--sidecar", "sidecars", multiple=True, help="host:port/control-port; repeat it for each.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A file; unset: standard output.")
+@click.option("--apply", "name", metavar="NAME", help="Make the balancer NAME so with boto3, instead.")
+@click.option("--vpc", help="For --apply: the VPC of a new balancer.")
+@click.option("--subnet", "subnets", multiple=True, help="For --apply: two or more, in different zones; repeat it.")
+@click.option("--certificate-arn", help="For --apply: the HTTPS listener's; unset: HTTP alone.")
 @click.pass_obj
-def aws(settings: Settings, /, percent: float, sidecars: tuple[str, ...], out: Path | None) -> None:
-    """An Application Load Balancer, as a CloudFormation template. Nothing here can check it."""
+def aws(
+    settings: Settings, /, percent: float, sidecars: tuple[str, ...], out: Path | None, name: str | None,
+    vpc: str | None, subnets: tuple[str, ...], certificate_arn: str | None,
+) -> None:  # fmt: skip
+    """An Application Load Balancer, as a CloudFormation template, or applied. It fails open: see `lb guard`."""
     door = _door(settings, mode="inline", listen="0.0.0.0:443", sidecars=sidecars)
     try:
+        if name is not None:
+            if vpc is None or len(subnets) < 2:
+                raise click.UsageError("--apply needs --vpc and two --subnet or more")
+            made = apply.Balancer(apply.client(), name)
+            click.echo(made.apply(door, apply.Place(vpc, subnets, certificate_arn), percent))
+            return
         described = balancer.template(door, percent)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     _warn("not checked, AWS itself checks templates")
     _write(json.dumps(described, indent=2) + "\n", out)
+
+
+@lb.command()
+@click.argument("name")
+@click.option("--every", default="5s", show_default=True, help="How often its targets' health is asked for.")
+def guard(name: str, every: str) -> None:
+    """Stand guard over the AWS balancer NAME, which fails open: the upstream gets all while no sidecar is healthy."""
+    try:
+        pause = duration(every)
+        standing = Guard(apply.Balancer(apply.client(), name), click.echo)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    while True:
+        standing.look()
+        time.sleep(pause)
 
 
 @lb.command()

@@ -1,6 +1,6 @@
 """`python -m compose.make_secrets DIR`: makes the secrets of docker-compose.yml that are missing.
 
-The directory is closed to others; the files in it are readable, for the containers' own user is none of this machine's.
+The directory is closed to others; the files in it are readable, for the containers' user is none of this machine's.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from dashboard.exports import digest
+from sidecar.record.statements import STATEMENTS
 from sidecar.record.verify import verify
 
 
@@ -32,7 +33,7 @@ def held(
                 "different": 0,
                 "not_in_journal": len(rows),
             }
-        verdict = verify(paths, known)
+        verdict = verify(paths, known, statements=journal.parent / STATEMENTS)
         matched, different = 0, list[str]()
         for path in paths:
             with path.open("rb") as file:

@@ -16,7 +16,7 @@ from flask import Flask, request
 from flask import Response as FlaskResponse
 from sqlalchemy import Engine
 
-from sidecar import clock
+from sidecar import agent, clock
 from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
 from sidecar.database import SCHEMA, create_all, open_engine
@@ -46,11 +46,13 @@ from sidecar.service import Service
 from sidecar.settings import Settings
 from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
+from sidecar.standby.lockup import lock_up
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.seal import Seal
 from sidecar.standby.standby import Standby
 from sidecar.status import ask_for_backfill, told
 from sidecar.telemetry import setup_sentry
+from sidecar.vault import open_vault
 
 log = logging.getLogger(__name__)
 TICK: Final = 0.25
@@ -73,6 +75,7 @@ def prepare(settings: Settings) -> None:
     write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
     engine = open_engine(settings)
     create_all(engine)
+    lock_up(engine, open_vault(settings))
     clock.not_before(latest_stamp(engine))
     engine.dispose()
 
@@ -135,9 +138,9 @@ def create_app(settings: Settings, service: Service) -> Flask:
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
     )
-    recorder = Recorder(journal, contract, settings.node_name, settings.body_cap)
+    recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
-    watch = BodyWatch(settings.body_timeout)
+    watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
     guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)
     handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
@@ -157,7 +160,9 @@ def create_app(settings: Settings, service: Service) -> Flask:
         Copies(contract, standby),
         results,
     )
-    worker = _Worker(settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics)
+    worker = _Worker(
+        settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
+    )
     worker.start()
     _running.append(worker)
     return app
@@ -187,6 +192,7 @@ class _Worker:
     upstream: Upstream
     watch: BodyWatch
     metrics: Metrics
+    results: Results | None
 
     def start(self) -> None:
         self._stop = threading.Event()
@@ -197,6 +203,8 @@ class _Worker:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(5)
+        if self.results is not None:
+            self.results.close()
         self.upstream.close()
         self.standby.close()
         self.recorder.close()
@@ -244,6 +252,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     served = ServedPlane(contract, lambda: open_store(settings), lambda: _behind(settings))
     sources = Sources(
         phase=lambda: service.phase,
+        database_lost=lambda: standby.lost,
         desk=Desk(engine, standby.outbox),
         promotion=Promotion(
             contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity
@@ -257,6 +266,8 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     )
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
+    if settings.agent_listen is not None:
+        agent.start(settings.agent_listen, standby.ready, lambda: service.draining)
     return app
 
 

@@ -20,16 +20,17 @@ from typing import Any, Final
 import click
 
 from sidecar.amends import UNKNOWN, Change, Left, Record, Step, affected, changed_since, is_done, step_back
-from sidecar.client import ControlError
+from sidecar.client import ControlError, get
 from sidecar.contract import Contract
 from sidecar.record.stores import EventStore, StoreUnavailable
 from sidecar.record.stores.opening import open_store
 from sidecar.settings import Settings, duration
+from sidecar.standby.outbox import State
 
 SINCE: Final = click.option("--since", default="24h", show_default=True, help="How far back: 2h, 7d, …")
 UNTIL: Final = click.option("--until", default="0s", show_default=True, help="Up to so long ago.")
 CONTAINING: Final = click.option("--containing", help="Only changes that left a record with this text in it.")
-ANYWHERE: Final = ("0.0.0.0", "::")
+ANYWHERE: Final = ("0.0.0.0", "::")  # nosec B104 # an address to look for
 
 
 @click.command("affected")
@@ -62,21 +63,22 @@ def audit_affected(
 @click.option("--as", "name", required=True, help="Who undoes it: your own user name at the upstream.")
 @click.option("--password-stdin", is_flag=True, help="Read your password from standard input; it implies --yes.")
 @click.option("--yes", is_flag=True, help="Do not ask before each step.")
+@click.option("--wait", default="60s", show_default=True, help="How long to wait for what the outbox has accepted.")
 @click.option("--event", "only", multiple=True, help="Only this change, by its event id; may be given again.")
 @click.pass_obj
 def audit_undo(
     settings: Settings, user: str, since: str, until: str, containing: str | None, name: str, password_stdin: bool,
-    yes: bool, only: tuple[str, ...],
+    yes: bool, only: tuple[str, ...], wait: str,
 ) -> None:  # fmt: skip
     """Put back what USER's writes changed, newest first. What others have changed since is left, and said.
 
     Each step is asked for before it is sent, and looked at after it: put back, accepted (the outbox will send it when
-    the upstream answers), left, or unknown. The exit status is 0 when all is put back or accepted.
+    the upstream answers), parked there, left, or unknown. The exit status is 0 when all is put back or accepted.
     """
     contract = Contract.load(settings.contract)
     password = sys.stdin.readline().rstrip("\n") if password_stdin else click.prompt("password", hide_input=True)
-    door = _Door(settings, name, password)
-    ends: Counter[str] = Counter()
+    door, patience = _Door(settings, name, password), _seconds("--wait", wait)
+    ends, waiting = Counter[str](), set[str]()
     with _changes(settings, contract, user, since, until, containing) as (store, changes):
         for change in [change for change in changes if not only or change.event in only]:
             click.echo(_line(change))
@@ -87,9 +89,33 @@ def audit_undo(
                 click.echo(f"    left: {left}" + (f" ({others})" if others else ""))
                 end = "left"
             ends[end] += 1
-    words = ("put back", "accepted", "left", "unknown")
+            if end == "accepted":
+                waiting.add(_request_id(change))
+    if waiting:
+        open_, parked = _followed(settings, waiting, patience)
+        ends.update({"put back": len(waiting - open_ - parked), "parked": len(parked)})
+        ends["accepted"] = len(open_)
+    words = ("put back", "accepted", "parked", "left", "unknown")
     click.echo(", ".join(f"{ends[word]} {word}" for word in words if ends[word]) or "nothing to put back")
-    sys.exit(1 if ends["left"] or ends["unknown"] else 0)
+    sys.exit(1 if ends["left"] or ends["parked"] or ends["unknown"] else 0)
+
+
+def _followed(settings: Settings, requests: set[str], patience: float) -> tuple[set[str], set[str]]:
+    """Waits at most `patience` seconds until the outbox has sent these: which are still open, and which are parked."""
+    open_, until = set(requests), time.monotonic() + patience
+    while True:
+        entries = get(settings, "/outbox")["entries"]
+        states = {entry["request_id"]: entry["state"] for entry in entries if entry["request_id"] in requests}
+        parked = {request for request, state in states.items() if state == State.PARKED}
+        open_ = states.keys() - parked
+        if not open_ or time.monotonic() > until:
+            return open_, parked
+        time.sleep(0.5)
+
+
+def _request_id(change: Change) -> str:
+    """Of the request that puts a change back: ties the two together in the trail."""
+    return f"undo-{change.event}"
 
 
 def _undo(contract: Contract, door: _Door, change: Change, *, ask: bool) -> str:
@@ -104,7 +130,7 @@ def _undo(contract: Contract, door: _Door, change: Change, *, ask: bool) -> str:
     sent = f" {json.dumps(step.body, ensure_ascii=False)}" if step.body is not None else ""
     if ask and not click.confirm(f"    {step.method} {step.target}{sent}?"):
         raise Left("not confirmed")
-    answer = door.ask(step, f"undo-{change.event}")
+    answer = door.ask(step, _request_id(change))
     if not 200 <= answer.status < 300:
         click.echo(f"    {step.method} {step.target}: {answer.status}, it is as it was left")
         return "unknown" if answer.status >= 500 else "left"
@@ -192,10 +218,7 @@ def _changes(
     settings: Settings, contract: Contract, user: str | None, since: str, until: str, containing: str | None
 ) -> Iterator[tuple[EventStore, list[Change]]]:
     now = time.time_ns()
-    try:
-        begin, end = now - int(duration(since) * 1e9), now - int(duration(until) * 1e9)
-    except ValueError as error:
-        raise click.BadParameter(f"--since and --until: expected {error}") from None
+    begin, end = now - int(_seconds("--since", since) * 1e9), now - int(_seconds("--until", until) * 1e9)
     store = open_store(settings)
     try:
         changes = affected(contract, store, user, begin, end)
@@ -204,6 +227,13 @@ def _changes(
         raise ControlError(f"the event store cannot be asked: {error}") from None
     finally:
         store.close()
+
+
+def _seconds(option: str, given: str) -> float:
+    try:
+        return duration(given)
+    except ValueError as error:
+        raise click.BadParameter(f"{option}: expected {error}; found {given!r}") from None
 
 
 def _line(change: Change) -> str:

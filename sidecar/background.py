@@ -41,6 +41,7 @@ from sidecar.standby.backfill import Backfill
 from sidecar.standby.standby import Standby
 from sidecar.status import backfill_asked, tell
 from sidecar.telemetry import setup_sentry
+from sidecar.vault import open_vault
 
 log = logging.getLogger(__name__)
 IDLE: Final = 0.5
@@ -91,7 +92,7 @@ class Background:
             SigningKey(settings.sign_key_file),
             self._checkpoint,
         )
-        self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap)
+        self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap, open_vault(settings))
 
     def run(self) -> None:
         """Works until SIGTERM."""

@@ -155,7 +155,7 @@ def route(
     """
     if sum(given is not None for given in (percent, to, canary)) != 1:
         raise click.UsageError("give one of PERCENT, --to and --canary")
-    balancer = None if at is None else _balancer(at)
+    balancer = None if at is None else _balancer(settings, at)
 
     def share(wanted: float, why: str) -> str:
         if balancer is not None:
@@ -169,7 +169,7 @@ def route(
     click.echo(f"{endpoint}: {share(_percent(percent or to or ''), reason)}")
 
 
-def _balancer(at: str) -> Callable[[str, float], str]:
+def _balancer(settings: Settings, at: str) -> Callable[[str, float], str]:
     """Sets an endpoint's share at the balancer that `kind:where` names; its errors are one line."""
     kind, colon, where = at.partition(":")
     found = {each.name: each for each in entry_points(group="understudy.balancers")}
@@ -179,7 +179,7 @@ def _balancer(at: str) -> Callable[[str, float], str]:
 
     def share(endpoint: str, percent: float) -> str:
         try:
-            return str(change(where, endpoint, percent))
+            return str(change(settings, where, endpoint, percent))
         except ValueError as error:
             raise click.ClickException(str(error)) from None
 

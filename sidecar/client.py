@@ -12,7 +12,7 @@ from urllib.parse import quote
 from sidecar.settings import PREFIX, Settings
 
 TIMEOUT: Final = 10.0
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # an address to look for
 
 
 class ControlError(Exception):

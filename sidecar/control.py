@@ -65,6 +65,7 @@ class Sources:
     desk: Desk
     promotion: Promotion
     phase: Callable[[], Phase] = lambda: Phase.SERVING
+    database_lost: Callable[[], bool] = lambda: False
     shipper: Callable[[], Mapping[str, Any]] = dict
     """At least `unshipped`: a number of events, or None."""
     start_backfill: Callable[[], Any] | None = None
@@ -160,8 +161,10 @@ class _Plane:
         g.by = request.headers.get("X-Understudy-By", "control")[:200]
 
     def healthz(self) -> Any:
-        """Whether users may be sent here: they may when this sidecar serves, whatever else fails."""
+        """Whether users may be sent here: others, or the upstream, serve them better where the database is away."""
         phase = self.sources.phase()
+        if self.settings.database_lost == "refuse" and self.sources.database_lost():
+            raise Problem(503, "the database is away: send nobody here")
         if phase is not Phase.SERVING:
             raise Problem(503, f"the sidecar is {phase.name.lower()}: send nobody here")
         return {"status": "alive"}
@@ -169,11 +172,21 @@ class _Plane:
     def readyz(self) -> Any:
         self.healthz()
         try:
-            with self.engine.execution_options(writes=False).connect() as connection:
-                connection.execute(text("SELECT 1"))
+            self._ask_database()
         except SQLAlchemyError as error:
             raise Problem(503, f"the database does not answer ({type(error).__name__})") from None
         return {"status": "ready"}
+
+    def _ask_database(self) -> None:
+        with self.engine.execution_options(writes=False).connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def _database_up(self) -> int:
+        try:
+            self._ask_database()
+        except SQLAlchemyError:
+            return 0
+        return 1
 
     def ready(self, endpoint: str) -> Any:
         self.healthz()
@@ -334,6 +347,7 @@ class _Plane:
         declared = self.contract.endpoints
         states = self.switchboard.states
         return {
+            "database_up": self._database_up,
             "circuit_state": lambda: {declared[n].name: CIRCUIT[s.circuit.state] for n, s in states().items()},
             "outbox_pending": lambda: len(self.sources.desk.entries()["entries"]),
             "outbox_oldest_seconds": lambda: _oldest(self.sources.desk.entries()["entries"]),

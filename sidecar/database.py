@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as SATimeout
 
 from sidecar.schema import MIGRATIONS, Schema
 from sidecar.settings import Settings
+from sidecar.vault import VAULT, open_vault
 
 WRITERS: Final = 0x756E6465727374
 """The advisory lock of PostgreSQL's writers: any number that is ours."""
@@ -49,8 +52,10 @@ def open_engine(settings: Settings) -> Engine:
         engine = create_engine(settings.database, pool_pre_ping=True, connect_args=dict(_NEVER_LONG))
         event.listen(engine, "begin", _begin_shared)
         event.listen(engine, "do_connect", _Away().connect)
-        return engine
-    return open_file(settings.data / "understudy.db")
+    else:
+        engine = open_file(settings.data / "understudy.db")
+    setattr(engine.dialect, VAULT, open_vault(settings))  # where encrypted columns find it (standby/locked.py)
+    return engine
 
 
 class _Away:
@@ -71,6 +76,14 @@ class _Away:
             raise
         self._error = None
         return made
+
+
+def is_away(error: SQLAlchemyError) -> bool:
+    """Whether an error says that the server cannot be reached, or is stopping; and not that a lock was waited for."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, SATimeout)
+    state = getattr(error.orig, "sqlstate", None)
+    return isinstance(error, OperationalError | InterfaceError) and (state is None or state[:3] in ("57P", "080"))
 
 
 def open_file(path: Path) -> Engine:

@@ -50,7 +50,7 @@ class Errands:
         """Sends the call and waits for what comes of it."""
         started, clock = time.time_ns(), time.monotonic_ns()
         ident = uuid7(started)
-        inbox: SimpleQueue[Result] = SimpleQueue()
+        inbox: SimpleQueue[Result | None] = SimpleQueue()
         number = self._numbers[endpoint.id if endpoint is not None else "other"]
 
         def judge(result: Result) -> Result:
@@ -66,6 +66,7 @@ class Errands:
         sent = replace(call, headers=fields)
         self._upstream.submit(Job(sent, number, self._priority, judge, inbox))
         result = inbox.get()
+        assert result is not None  # it is not our turn to make the call: the pool does
         self._record(endpoint, sent, named, ident, started, time.monotonic_ns() - clock, result)
         return result
 

@@ -26,6 +26,7 @@ from sidecar.record.stores import Event, EventStore, Filter, Hold, StoreUnavaila
 from sidecar.record.stores.opening import open_store
 from sidecar.settings import Settings
 from sidecar.standby.forgetting import forget
+from sidecar.vault import open_vault
 
 USER: Final = click.option("--user", help="Exchanges of this person.")
 PATIENT: Final = click.option("--patient", help="Exchanges about this patient, by id.")
@@ -142,8 +143,12 @@ def _erase(
     by, ids = getuser(), [event["event"]["id"] for event in found]
     about = {"events": len(ids), "event_ids": ids[:1000]}
     deeds.record(settings, "erase", by, reason, user=user, patient=patient, about=about)
+    vault = open_vault(settings)
     places = _places(settings, set(ids))
-    contents = [*_contents(store.bodies(ids).values()), *_contents(place.line["bodies"] for place in places)]
+    contents = [
+        *_contents(store.bodies(ids).values()),
+        *_contents(vault.opened(place.line["bodies"]) for place in places),
+    ]
     erase(places, statements_of(settings), SigningKey(settings.sign_key_file), by, reason)
     stored = store.erase(ids)
     for ident in ids:

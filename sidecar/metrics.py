@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from sidecar.gateway.exchange import Client, Exchange, Outcome, Purpose
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ _COUNTERS: Final = {
     "backfill_requests": ("Backfill's own requests to the upstream.", ("outcome",)),
 }  # fmt: skip
 _GAUGES: Final = {
+    "database_up": ("Whether the database answers: 1, or 0.", None),
     "circuit_state": ("An endpoint's circuit: 0 closed, 1 half-open, 2 open.", "endpoint"),
     "outbox_pending": ("Writes accepted and not yet confirmed by the upstream.", None),
     "outbox_oldest_seconds": ("Age of the oldest write that is not yet confirmed.", None),
@@ -95,6 +98,7 @@ class Metrics:
         self.registry = registry if registry is not None else CollectorRegistry()
         self._metrics: dict[str, Any] = {}
         self._children: dict[tuple[str, ...], Any] = {}
+        self._by_labels: dict[tuple[str, ...], tuple[list[Any], Any]] = {}
         self._making = threading.Lock()
         self._journalled = (0, 0)
 
@@ -102,23 +106,33 @@ class Metrics:
         """A user's request ended; our own traffic is not counted. A client that left is code 499."""
         if exchange.purpose is not Purpose.USER:
             return
-        response, method = exchange.response, exchange.request.method
-        self._count(
-            "requests",
+        response, method, upstream = exchange.response, exchange.request.method, exchange.upstream_outcome
+        labels = (
             exchange.endpoint,
             method if method in METHODS else "other",
             str(response.status) if response is not None and exchange.reason != "client_aborted" else "499",
             exchange.outcome.value,
             exchange.answered_by.value,
             exchange.client.value,
-        )
-        self._count("verdicts", exchange.endpoint, exchange.verdict)
-        upstream = exchange.upstream_outcome
-        self._count(
-            "upstream_requests", exchange.endpoint, upstream.value if upstream else "not_asked", exchange.client.value
+            exchange.verdict,
+            upstream.value if upstream else "not_asked",
         )
         with _spared():
-            self._child(DURATION, exchange.endpoint, exchange.client.value).observe(exchange.duration / 1e9)
+            counters, duration = self._by_labels.get(labels) or self._bind(labels)
+            for counter in counters:
+                counter.inc()
+            duration.observe(exchange.duration / 1e9)
+
+    def _bind(self, labels: tuple[str, ...]) -> tuple[list[Any], Any]:
+        """What one request of these labels counts in; looked up once."""
+        endpoint, _, _, outcome, _, client, verdict, upstream = labels
+        counters = [
+            self._child("requests", *labels[:6]),
+            self._child("verdicts", endpoint, verdict),
+            self._child("upstream_requests", endpoint, upstream, client),
+        ]
+        bound = self._by_labels[labels] = counters, self._child(DURATION, endpoint, client, outcome, upstream)
+        return bound
 
     def attempt(self, endpoint: str, outcome: Outcome, client: Client) -> None:
         """An attempt for a user ended. `endpoint` is the endpoint's name."""
@@ -161,7 +175,7 @@ class Metrics:
                 self._metrics[name] = Histogram(
                     f"understudy_{DURATION}",
                     "How long users waited for their answers.",
-                    ("endpoint", "client"),
+                    ("endpoint", "client", "outcome", "upstream"),
                     buckets=BUCKETS,
                     registry=self.registry,
                 )
@@ -199,7 +213,10 @@ class SharedState:
         for name, reading in self.readings.items():
             text, label = _GAUGES[name]
             family = GaugeMetricFamily(f"understudy_{name}", text, labels=[label] if label else [])
-            value = reading()
+            try:
+                value = reading()
+            except SQLAlchemyError:
+                continue  # unknown, and so absent; `database_up` says why
             values = value if isinstance(value, Mapping) else {"": value}
             for key, number in values.items():
                 if number is not None:

@@ -15,7 +15,7 @@ from sidecar.client import ControlError
 from sidecar.record import deeds
 from sidecar.record.export import export
 from sidecar.record.signing import SigningKey, public_pem, raw_public, read_public, write_public
-from sidecar.record.statements import BadStatement, Statements, rotate
+from sidecar.record.statements import STATEMENTS, BadStatement, Statements, rotate
 from sidecar.record.verify import Verdict, verify
 from sidecar.settings import Settings
 
@@ -25,7 +25,7 @@ PUBLIC_KEY: Final = "audit.pub"
 
 def statements_of(settings: Settings) -> Statements:
     """The signed statements about this node's journal."""
-    return Statements(settings.data / "statements.jsonl", settings.node_name)
+    return Statements(settings.data / STATEMENTS, settings.node_name)
 
 
 @click.command("verify")

@@ -6,9 +6,11 @@ Here is what each of them runs; how they are started, changed and ended is the s
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import math
 import os
+import resource
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,9 +26,16 @@ from sidecar.service import Service
 from sidecar.settings import SettingError, Settings
 from sidecar.supervisor import BEHIND, Role, Supervisor
 from sidecar.telemetry import setup_logging
+from sidecar.worker import Worker
 
+CONNECTIONS: Final = 10_000
+"""Connections that a worker holds, at most."""
+RESERVED: Final = 512
+"""Open files that are not clients' connections: databases, journals, calls upstream, large bodies."""
 LISTENING: Final = "_UNDERSTUDY_LISTENING"
 """Where this process tells a rehearsal of its successor which addresses are taken, and handed on."""
+NICE: Final = 10
+"""By how much background work stands back when the processor is short."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -136,11 +145,22 @@ def _roles(settings: Settings, listeners: Mapping[str, socket.socket], service: 
     ]  # fmt: skip
 
 
-def _options(listener: socket.socket, workers: int, threads: int, grace: float, ready: int) -> dict[str, Any]:
+def _descriptors() -> int:
+    """How many files a process may have open, once it has asked for all it may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else CONNECTIONS + RESERVED
+
+
+def _options(
+    listener: socket.socket, workers: int, threads: int, grace: float, ready: int, body_timeout: float
+) -> dict[str, Any]:
     def post_fork(_arbiter: Any, _worker: Any) -> None:
         die_with_parent()
 
     def post_worker_init(_worker: Any) -> None:
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again and again would hold up requests
         say_ready(ready)
 
     def child_exit(_arbiter: Any, worker: Any) -> None:
@@ -149,9 +169,10 @@ def _options(listener: socket.socket, workers: int, threads: int, grace: float, 
     return {
         "bind": f"fd://{listener.detach()}",
         "workers": workers,
-        "worker_class": "sidecar.worker.Worker",
+        "worker_class": type("Worker", (Worker,), {"body_timeout": body_timeout}),
+        "http_parser": "python",  # the one that the framing was tested with, whatever else is installed
         "threads": threads,
-        "worker_connections": 10_000,
+        "worker_connections": max(64, min(CONNECTIONS, _descriptors() - RESERVED)),
         "keepalive": 75,
         "timeout": 60,
         "graceful_timeout": math.ceil(grace),
@@ -172,7 +193,7 @@ def _options(listener: socket.socket, workers: int, threads: int, grace: float, 
 def _gateway(settings: Settings, listener: socket.socket, service: Service, ready: int) -> None:
     from sidecar import app
 
-    options = _options(listener, settings.workers, settings.threads, settings.grace, ready)
+    options = _options(listener, settings.workers, settings.threads, settings.grace, ready, settings.body_timeout)
     options["worker_exit"] = lambda _arbiter, _worker: app.close()
     app.note_absence(settings)
     Server(options, lambda: app.create_app(settings, service)).run()
@@ -181,13 +202,14 @@ def _gateway(settings: Settings, listener: socket.socket, service: Service, read
 def _control(settings: Settings, listener: socket.socket, service: Service, ready: int) -> None:
     from sidecar import app
 
-    options = _options(listener, 1, 8, 2.0, ready)
+    options = _options(listener, 1, 8, 2.0, ready, settings.body_timeout)
     Server(options, lambda: app.create_control_app(settings, service)).run()
 
 
 def _background(settings: Settings, ready: int) -> None:
     from sidecar.background import Background
 
+    os.nice(NICE)
     background = Background(settings)
     say_ready(ready)
     background.run()

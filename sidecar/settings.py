@@ -179,9 +179,10 @@ class Settings:
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
     database: str | None = setting(None, text, "SQLAlchemy URL of the standby; unset: SQLite in DATA.", secret=True)
     database_lost: str = setting(
-        "pass",
-        one_of("pass", "refuse"),
-        "While a shared database is away: requests go on to the upstream where no write was waiting, or get 503.",
+        "refuse",
+        one_of("refuse", "pass"),
+        "While a shared database is away: `refuse` (health checks fail, the balancer turns elsewhere), or, with one "
+        "sidecar, `pass` (requests go on to the upstream where no write was waiting).",
     )
     elasticsearch: str | None = setting(None, url, "The event store; unset: the embedded one, in DATA.")
     elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
@@ -228,6 +229,12 @@ class Settings:
         "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
     )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
+    encryption_keys: Path | None = setting(
+        None,
+        Path,
+        "Keys that encrypt bodies and the standby's copy, one a line, made on first use; unset: in the clear.",
+    )
+    encryption_key_command: str | None = setting(None, text, "A command that prints these keys instead.")
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
     parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
     policy: str = setting(

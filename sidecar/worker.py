@@ -2,22 +2,28 @@
 
 What gunicorn 27 does itself: requests under way are finished, and a request that comes on a kept-alive connection
 within two seconds is answered with `Connection: close`. What is added: connections that wait to be accepted are taken
-before the socket is closed, it is closed at once and not after the last request, and a connection that has never sent
-anything is given no longer than a kept-alive one.
+before the socket is closed, and it is closed at once and not after the last request. And who opens many connections at
+once has them spread over all workers, not all at the one that woke first.
 """
 
 from __future__ import annotations
 
 import socket
+import time
 from typing import Final
 
-from gunicorn.workers.gthread import ThreadWorker
+from sidecar.gateway.arrivals import ArrivalsWorker
 
 SWEEP: Final = 1000
 """Connections taken at the end, at most: another process may go on serving the same socket."""
 
+HANDFUL: Final = 4
+"""Connections above which a worker pauses after each new one, so that its siblings get the next."""
+BREATH: Final = 0.0005
+"""Seconds of that pause."""
 
-class Worker(ThreadWorker):  # type: ignore[misc]
+
+class Worker(ArrivalsWorker):
     """One worker."""
 
     sockets: list[socket.socket]
@@ -34,14 +40,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 listener.close()
             self.sockets = []
 
+    def accept(self, listener: socket.socket) -> bool:
+        taken = super().accept(listener)
+        if taken and self.alive and self.nr_conns > HANDFUL:
+            time.sleep(BREATH)
+        return taken
+
     def _sweep(self, listener: socket.socket) -> None:
         for _ in range(SWEEP):
-            before = self.nr_conns
-            self.accept(listener)
-            if self.nr_conns == before:
+            if not self.accept(listener):
                 return
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        super()._cap_keepalive(deadline)
-        for conn in self.pending_conns:
-            conn.timeout = min(conn.timeout, deadline)

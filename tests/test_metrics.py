@@ -75,7 +75,10 @@ def test_processes_add_up(scraped: str) -> None:
     assert f"understudy_requests_total{{{labels}}} 2.0" in lines
     brewed = labels.replace('method="GET"', 'method="other"')
     assert f"understudy_requests_total{{{brewed}}} 2.0" in lines
-    duration = 'understudy_request_duration_seconds_bucket{client="user",endpoint="GET /notes",le="%s"}'
+    duration = (
+        "understudy_request_duration_seconds_bucket"
+        '{client="user",endpoint="GET /notes",le="%s",outcome="success",upstream="not_asked"}'
+    )
     assert duration % "2.5" + " 0.0" in lines
     assert duration % "3.0" + " 4.0" in lines
     assert "understudy_journal_syncs_total 4.0" in lines

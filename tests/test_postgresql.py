@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, select
 
 from sidecar.standby.store import leases
-from tests.postgres import cluster
+from tests.postgres import Server, cluster, programs
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream
 
@@ -77,6 +77,12 @@ def test_takeover_and_revocation_agree_within_a_second(pair: tuple[Sidecar, Side
     assert two.cli("restore", "Dr Holt").returncode == 0
     assert two.cli("handback", "notes.list").returncode == 0
     until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 1.5, "restored")
+    assert two.cli("route", "notes.list", "100").returncode == 0
+    until(lambda: "hit" in one.ask("GET", "/notes", HOLT)["Cache-Status"], 5, "routed")
+    assert two.cli("route", "notes.list", "0").returncode == 0
+    assert one.cli("promote", "patients", "--force").returncode == 0
+    until(lambda: two.plane("GET", "/resources").json()["patients"]["owner"] == "standby", 5, "promoted")
+    until(lambda: "hit" in two.ask("GET", "/patients", HOLT)["Cache-Status"], 5, "answered by its owner")
     upstream.stop()
     assert two.cli("revoke", "Dr Holt").returncode == 0
     until(lambda: one.ask("GET", "/notes", HOLT).status == 401, 1.5, "the other refuses while the upstream is down")
@@ -116,3 +122,61 @@ def test_a_leader_that_was_paused_past_its_lease_sends_nothing(
 def _until(engine: Engine) -> int:
     with engine.connect() as connection:
         return int(connection.scalar(select(leases.c.until).where(leases.c.name == "replay")) or 0)
+
+
+def test_without_its_database_a_sidecar_passes_traffic_and_says_so(upstream: Upstream, tmp_path: Path) -> None:
+    where = programs()
+    assert where is not None
+    server = Server(where)
+    server.make()
+    server.start()
+    shared = {"database": server.url, "seal_key": str(tmp_path / "seal-key"), "workers": "1"}
+    shared |= {"upstream_timeout": "5s", "database_lost": "pass"}
+    try:
+        with Sidecar(upstream.url, tmp_path / "one", **shared) as one:
+            for path in ("/notes", "/patients", "/staffs/me"):
+                assert one.ask("GET", path, HOLT).status == 200
+            until(lambda: one.plane("GET", "/ready/notes.list").status == 200, what="notes known")
+            server.stop()
+            until(lambda: one.plane("GET", "/readyz").status == 503, 10, "it says so")
+            assert one.plane("GET", "/healthz").status == 200
+            assert b"understudy_database_up 0.0" in one.plane("GET", "/metrics").body
+            assert one.ask("GET", "/notes", HOLT).json()[0]["title"] == "Round"
+            assert one.ask("POST", "/notes", HOLT, {"title": "Passed", "patient_id": 17}).status == 201
+            upstream.stop()
+            assert one.ask("GET", "/notes", HOLT).status == 503  # nothing that is known can be looked up
+            server.start()
+            until(lambda: one.plane("GET", "/readyz").status == 200, 20, "the database is back")
+            # It may not know of what passed meanwhile, and answers nothing until it has looked again.
+            assert one.ask("GET", "/notes", HOLT).status == 503
+            upstream.start()
+            until(lambda: len(one.ask("GET", "/notes", HOLT).json()) == 2, 20, "seen again")
+            until(lambda: one.plane("GET", "/ready/notes.list").status == 200, 20, "known again")
+    finally:
+        server.stop()
+        server.remove()
+    assert [seen.method for seen in upstream.seen("/notes")].count("POST") == 1
+
+
+def test_a_sidecar_whose_shared_database_is_away_asks_for_nobody(upstream: Upstream, tmp_path: Path) -> None:
+    """Another may have the database, and accept what this one cannot know of."""
+    where = programs()
+    assert where is not None
+    server = Server(where)
+    server.make()
+    server.start()
+    shared = {"database": server.url, "seal_key": str(tmp_path / "seal-key"), "workers": "1"}
+    try:
+        with Sidecar(upstream.url, tmp_path / "one", **shared) as one:
+            assert one.ask("GET", "/notes", HOLT).status == 200
+            server.stop()
+            until(lambda: one.plane("GET", "/healthz").status == 503, 10, "the balancer turns away")
+            assert one.ask("GET", "/notes", HOLT).status == 503
+            assert one.ask("POST", "/notes", HOLT, {"title": "Kept out"}).status == 503
+            server.start()
+            until(one.healthy, 20, "healthy again")
+            until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 10, "served again")
+    finally:
+        server.stop()
+        server.remove()
+    assert [seen.method for seen in upstream.seen("/notes")].count("POST") == 0

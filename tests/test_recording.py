@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import gzip
-import http.client
 import os
-import random
 import resource
 import threading
 import time
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,18 +19,16 @@ from typing import Any
 import pytest
 
 from compose.elasticsearch.java import Missing
-from compose.elasticsearch.node import VERSIONS, Node, prepare
-from sidecar.record.stores import EventStore, Filter
-from sidecar.record.stores.elastic import ElasticStore
-from sidecar.record.stores.embedded import EmbeddedStore
+from compose.elasticsearch.node import VERSIONS, prepare
 from tests.consistency.nemesis import children
 from tests.record.fake_elasticsearch import FakeElasticsearch
+from tests.recording import Traffic, away, killed
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, USERS, Upstream
 
 KILLS = 20
-OUTAGE = float(os.environ.get("UNDERSTUDY_TEST_OUTAGE", "8"))
-"""Seconds for which Elasticsearch is stopped; the acceptance's minute: UNDERSTUDY_TEST_OUTAGE=60."""
+OUTAGE = 8.0
+"""Seconds for which Elasticsearch is stopped; a minute of it: `python -m tests.recording`."""
 
 
 @pytest.fixture
@@ -42,89 +38,8 @@ def upstream() -> Iterator[Upstream]:
         yield server
 
 
-class Traffic:
-    """Requests from four threads until it is left; `answered` are the ids of those that got a whole answer."""
-
-    def __init__(self, sidecar: Sidecar, pause: float = 0.01) -> None:
-        self._sidecar = sidecar
-        self._pause = pause
-        self._stop = threading.Event()
-        self.answered: list[str] = []
-        self.statuses: set[int] = set()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(4)]
-
-    def _run(self, number: int) -> None:
-        count = 0
-        while not self._stop.wait(self._pause):
-            count += 1
-            ident = f"t{number}-{count}-{random.randrange(10**9)}"
-            try:
-                got = self._sidecar.ask("GET", "/patients/17", {**HOLT, "X-Request-Id": ident})
-            except (OSError, http.client.HTTPException):
-                continue
-            self.answered.append(ident)
-            self.statuses.add(got.status)
-
-    def __enter__(self) -> Traffic:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-
-
-def stored(store: EventStore) -> Counter[str]:
-    """How often each request is in the event store."""
-    found: Counter[str] = Counter()
-    cursor = None
-    while True:
-        page = store.search(Filter(terms={"understudy.endpoint": ["GET /patients/{id}"]}), 1000, cursor)
-        found.update(event["http"]["request"]["id"] for event in page.events)
-        cursor = page.cursor
-        if cursor is None:
-            return found
-
-
-def as_journalled(sidecar: Sidecar, open_store: Callable[[], EventStore]) -> None:
-    """The journal holds each exchange once, answered or not, and the store exactly those."""
-    until(lambda: sidecar.plane("GET", "/shipper").json()["unshipped"] == 0, 30, "all shipped")
-    recorded = Counter(event["http"]["request"]["id"] for event in sidecar.events(path="/patients/17"))
-    store = open_store()
-    try:
-        assert stored(store) == recorded
-    finally:
-        store.close()
-    assert set(recorded.values()) == {1}
-
-
-def all_there_once(open_store: Callable[[], EventStore], answered: list[str], seconds: float = 60) -> None:
-    """Each answered request is in the store, and none is there twice."""
-    store = open_store()
-    wanted = set(answered)
-    try:
-        until(lambda: wanted <= stored(store).keys(), seconds, f"{len(wanted)} exchanges shipped")
-        assert set(stored(store).values()) == {1}
-    finally:
-        store.close()
-
-
 def test_kill_9_twenty_times_under_traffic_loses_nothing_that_was_answered(upstream: Upstream, tmp_path: Path) -> None:
-    with Sidecar(upstream.url, tmp_path / "data") as sidecar:
-        with Traffic(sidecar) as traffic:
-            for _ in range(KILLS):
-                time.sleep(random.uniform(0.1, 0.5))
-                sidecar.kill()
-                sidecar.start()
-            time.sleep(0.5)
-        recorded = {event["http"]["request"]["id"] for event in sidecar.events()}
-        assert len(traffic.answered) > 5 * KILLS
-        assert set(traffic.answered) <= recorded
-        all_there_once(lambda: EmbeddedStore(sidecar.data / "events.db"), traffic.answered)
-        as_journalled(sidecar, lambda: EmbeddedStore(sidecar.data / "events.db"))
-        assert sidecar.cli("audit", "verify").returncode == 0
+    killed(upstream, tmp_path, KILLS)
 
 
 @pytest.mark.elasticsearch
@@ -138,26 +53,7 @@ def test_elasticsearch_away_under_traffic_then_every_exchange_is_there_once(
         if os.environ.get("UNDERSTUDY_TESTS") == "all":
             raise
         pytest.skip(str(missing))
-    node = Node(version, tmp_path / "node")
-    node.start()
-    try:
-        with Sidecar(upstream.url, tmp_path / "data", elasticsearch=node.url) as sidecar:
-            with Traffic(sidecar, 0.03) as traffic:
-                time.sleep(2)
-                node.stop()
-                time.sleep(OUTAGE)
-                node.start()
-                time.sleep(2)
-                node.kill()
-                time.sleep(1)
-                node.start()
-                time.sleep(1)
-            assert len(traffic.answered) > 100
-            all_there_once(lambda: ElasticStore(node.url), traffic.answered, 90)
-            as_journalled(sidecar, lambda: ElasticStore(node.url))
-            assert traffic.statuses == {200}  # users notice nothing
-    finally:
-        node.stop()
+    away(upstream, tmp_path, version, OUTAGE)
 
 
 def test_a_misbehaving_event_store_gets_every_exchange_once(upstream: Upstream, tmp_path: Path) -> None:

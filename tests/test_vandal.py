@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import random
 import subprocess
@@ -15,12 +14,9 @@ from compose import traffic
 from compose.hosp.control import vandalise
 from compose.hosp.server import Simulator
 from tests.stack import Sidecar, until
+from tests.upstream import basic
 
 TIMES = 8
-
-
-def basic(user: tuple[str, str]) -> dict[str, str]:
-    return {"Authorization": "Basic " + base64.b64encode(":".join(user).encode()).decode()}
 
 
 def undo(sidecar: Sidecar, thief: str, helper: tuple[str, str]) -> subprocess.CompletedProcess[str]:
@@ -58,7 +54,11 @@ def test_a_vandal_is_revoked_found_out_and_undone_under_traffic(tmp_path: Path) 
                 until(lambda: vandalised(hosp) >= TIMES, 60, "all of it has reached HOSP")
 
                 assert sidecar.cli("revoke", thief[0]).returncode == 0
-                until(lambda: sidecar.ask("GET", "/notes/1", basic(thief)).status == 401, 1.5, "revoked")
+                until(
+                    lambda: sidecar.ask("GET", "/notes/1", {"Authorization": basic(*thief)}).status == 401,
+                    1.5,
+                    "revoked",
+                )
                 done = until(lambda: affected(sidecar, thief[0]), 30, "all is shipped")
                 assert {change["user"] for change in done} == {thief[0]}
                 assert all(change["before"] for change in done if change["action"] == "update")

@@ -9,12 +9,16 @@ import yaml
 from alerts.burn import scaled
 from alerts.model import Window
 
+_KEYS = {"severity", "factor", "long", "short"}
 SHIPPED = Path(__file__).parent / "workbook-30d.yaml"
 
 
 def load(path: Path, period: int) -> tuple[Window, ...]:
     """The windows of a file, scaled to ``period`` seconds. Raises ValueError."""
-    document = yaml.safe_load(path.read_text())
+    try:
+        document = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise ValueError(f"{path}: must be a mapping, not {document!r}")
     base = _span(document.get("period"), f"{path}: period")
@@ -27,6 +31,8 @@ def load(path: Path, period: int) -> tuple[Window, ...]:
 def _window(level: Any, where: str, period: int, base: int) -> Window:
     if not isinstance(level, dict):
         raise ValueError(f"{where}: must be a mapping, not {level!r}")
+    if strange := level.keys() - _KEYS:
+        raise ValueError(f"{where}.{min(strange)} is not known; known: {', '.join(sorted(_KEYS))}")
     severity = level.get("severity")
     if severity not in ("page", "ticket"):
         raise ValueError(f"{where}.severity must be page or ticket, not {severity!r}")

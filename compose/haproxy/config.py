@@ -37,6 +37,8 @@ defaults
 
 frontend door
     bind {listen}
+    # A length beyond 64 bits is taken for what is left of it: where such a request ends, nobody knows.
+    http-request reject if {{ req.fhdr(content-length),length gt 18 }}
     option forwardfor
     http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}

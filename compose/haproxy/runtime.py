@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from compose.haproxy.config import DIRECT, UPSTREAM
+from sidecar.settings import Settings
 
 MOST: Final = 256
 """The greatest weight that a server can have."""
-EVERYTHING: Final = "api"
 TIMEOUT: Final = 5.0
 
 
@@ -60,7 +60,7 @@ class Runtime:
         return {words[name]: int(words[weight]) for words in map(str.split, lines[2:]) if words}
 
 
-def share(where: str, endpoint: str, percent: float) -> str:
+def share(settings: Settings, where: str, endpoint: str, percent: float) -> str:
     """Lets `percent` of the endpoint's requests go through the sidecars, and says what is so now. `where`: the socket.
 
     `api` is what the contract does not know, in the inline mode. Raises RuntimeFailed.

@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+import uuid
 from collections import Counter
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -268,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Content-Type": kind,
             "ETag": f'W/"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"' if status == 200 else "",
             "Cache-Control": "max-age=0, private, must-revalidate" if status < 400 else "no-cache",
-            "X-Request-Id": self.headers.get("X-Request-Id") or hashlib.md5(str(began).encode()).hexdigest(),
+            "X-Request-Id": self.headers.get("X-Request-Id") or uuid.uuid4().hex,
             "X-Runtime": f"{time.monotonic() - began:.6f}",
             "WWW-Authenticate": 'Basic realm="Application"' if status == 401 else "",
             "Content-Encoding": "gzip" if packed else "",

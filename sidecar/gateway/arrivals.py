@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import errno
 import re
+import selectors
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -23,11 +25,14 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 HEAD_TIMEOUT: Final = 10.0
 """Seconds within which the head of a request must be there."""
-BODY_TIMEOUT: Final = 30.0
-"""Seconds a body may take before it gets a thread all the same, which finds it cut short."""
 LARGEST_HEAD: Final = 64 * 1024
 EAGER: Final = 64 * 1024
 """Bytes of a body that are waited for here; the rest is read by the request's thread."""
+MOST_HELD: Final = 64 * 1024 * 1024
+"""Bytes of all that arrives in a worker; beyond it, who has waited longest makes room."""
+SWEEP: Final = 0.25
+"""Seconds between looks for those that had their time."""
+_FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CODED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECTS: Final = re.compile(rb"\r\nexpect:", re.IGNORECASE)
@@ -89,39 +94,46 @@ def _bare(data: bytes) -> bool:
 
 
 class Waiting:
-    """A connection whose request is arriving."""
+    """A connection whose request is arriving. `until`: when a head that is not there yet is given up."""
 
-    __slots__ = ("conn", "data", "since")
+    __slots__ = ("conn", "data", "since", "until")
 
     def __init__(self, conn: TConn, data: bytes) -> None:
         self.conn = conn
         self.data = data
         self.since = time.monotonic()
+        self.until = self.since + HEAD_TIMEOUT
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """Set as gunicorn's `worker_class`. All but `handle` runs in the main thread."""
+class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
+    """What sidecar/worker.py builds on. Everything here runs in the worker's main thread."""
+
+    body_timeout = 30.0
+    """Seconds a body may take before it gets a thread all the same, which finds it cut short."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting: dict[TConn, Waiting] = {}
         """In the order in which they began to wait."""
+        self._held = 0
+        """Bytes of theirs."""
+        self._swept = 0.0
 
-    def accept(self, listener: socket.socket) -> None:
-        """Takes a connection in, and gives it a thread if its request is there."""
+    def accept(self, listener: socket.socket) -> bool:
+        """Takes a connection in, and gives it a thread if its request is there. False: nobody was waiting."""
         try:
             client, address = listener.accept()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                self._make_room()
-            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+            if error.errno in _FULL:
+                return self._make_room()
+            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
-            return
+            return error.errno == errno.ECONNABORTED
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
-        conn = TConn(self.cfg, client, address, listener.getsockname())
-        self._begin(conn, b"")
+        self._begin(TConn(self.cfg, client, address, listener.getsockname()), b"")
+        return True
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
         """A kept-alive connection: its next request begins."""
@@ -131,10 +143,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
         """After an answer. Bytes of the next request that were read ahead wait like any others."""
-        try:
-            ahead = conn.parser.unreader.take_buffered() if fs.result() is True else b""
-        except Exception:
-            ahead = b""  # super() closes the connection
+        kept = not fs.cancelled() and fs.exception() is None and fs.result() is True
+        ahead = conn.parser.unreader.take_buffered() if kept else b""
         if ahead:
             conn.sock.setblocking(False)
             self._begin(conn, ahead)
@@ -142,52 +152,63 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             super().finish_request(conn, fs)
 
     def murder_pending(self) -> None:
-        """Called once a second: ends the wait of those that had their time."""
+        """Called between events: ends the wait of those that had their time."""
         super().murder_pending()
         now = time.monotonic()
+        if now - self._swept < SWEEP:
+            return
+        self._swept = now
         for waiting in list(self._waiting.values()):
             headless = head_ends(waiting.data) is None
-            if now - waiting.since < (HEAD_TIMEOUT if headless else BODY_TIMEOUT):
-                continue
-            if headless:
-                self._drop(waiting, TOO_SLOW if waiting.data else b"")
-            else:
-                self._shut(waiting)
+            if headless and now >= waiting.until:
+                self._leave(waiting)
+                self._close(waiting.conn, TOO_SLOW if waiting.data else b"")
+            elif not headless and now >= waiting.since + self.body_timeout:
+                self._leave(waiting)
+                self._cut(waiting)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """When the worker ends: who has said nothing yet is given no longer than a kept-alive connection."""
+        super()._cap_keepalive(deadline)
+        for waiting in self._waiting.values():
+            waiting.until = waiting.until if waiting.data else min(waiting.until, deadline)
 
     def _begin(self, conn: TConn, data: bytes) -> None:
         waiting = Waiting(conn, data)
-        if not self._look(waiting):
-            self._waiting[conn] = waiting
-            self.poller.register(conn.sock, 1, partial(self._more, waiting))
+        next_step = self._look(waiting)
+        if next_step is not None:
+            next_step()
+            return
+        self._waiting[conn] = waiting
+        self._held += len(waiting.data)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._more, waiting))
 
     def _more(self, waiting: Waiting, _socket: socket.socket) -> None:
-        if self._look(waiting):
+        before = len(waiting.data)
+        next_step = self._look(waiting)
+        self._held += len(waiting.data) - before
+        if next_step is not None:
             self._leave(waiting)
+            next_step()
+        elif self._held > MOST_HELD:
+            self._make_room()
 
-    def _look(self, waiting: Waiting) -> bool:
-        """Takes what has come; True when the wait is over."""
-        conn = waiting.conn
+    def _look(self, waiting: Waiting) -> Callable[[], None] | None:
+        """Takes what has come; what to do with the connection, or None: it goes on waiting."""
         try:
-            new = conn.sock.recv(EAGER)
-        except BlockingIOError:
-            if not arrived(waiting.data):
-                return False
-            new = b""
-        except OSError:
-            self._close(conn)
-            return True
-        else:
+            new = waiting.conn.sock.recv(EAGER)
             waiting.data += new
-            if new and not arrived(waiting.data):
-                if len(waiting.data) <= LARGEST_HEAD or head_ends(waiting.data) is not None:
-                    return False
-                self._close(conn, TOO_LARGE)
-                return True
-        if not waiting.data:
-            self._close(conn)
-            return True
-        self._hand_over(waiting)
-        return True
+            ended = not new
+        except BlockingIOError:
+            ended = False
+        except OSError:
+            return lambda: self._close(waiting.conn)
+        if ended and not waiting.data:
+            return lambda: self._close(waiting.conn)
+        end = head_ends(waiting.data)
+        if (len(waiting.data) if end is None else end) > LARGEST_HEAD:
+            return lambda: self._close(waiting.conn, TOO_LARGE)
+        return (lambda: self._hand_over(waiting)) if ended or arrived(waiting.data) else None
 
     def _hand_over(self, waiting: Waiting) -> None:
         conn = waiting.conn
@@ -195,41 +216,44 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             conn.parser = get_parser(self.cfg, conn.sock, conn.client)
             conn.initialized = True
         conn.parser.unreader.unread(waiting.data)
+        waiting.data = b""
         conn.data_ready = True
         self.enqueue_req(conn)
 
-    def _shut(self, waiting: Waiting) -> None:
+    def _cut(self, waiting: Waiting) -> None:
         """A body that takes too long: its thread will find it cut short."""
-        self._leave(waiting)
         try:
             waiting.conn.sock.shutdown(socket.SHUT_RD)
         except OSError:
             self._close(waiting.conn)
-            return
-        self._hand_over(waiting)
+        else:
+            self._hand_over(waiting)
 
-    def _make_room(self) -> None:
+    def _make_room(self) -> bool:
         """Drops the connection that has waited longest for its client, kept-alive ones last."""
         if self._waiting:
-            self._drop(next(iter(self._waiting.values())))
+            waiting = next(iter(self._waiting.values()))
+            self._leave(waiting)
+            self._close(waiting.conn)
         elif self.keepalived_conns:
             conn = self.keepalived_conns.popleft()
             self.poller.unregister(conn.sock)
             self._close(conn)
-
-    def _drop(self, waiting: Waiting, answer: bytes = b"") -> None:
-        self._leave(waiting)
-        self._close(waiting.conn, answer)
+        else:
+            return False
+        return True
 
     def _leave(self, waiting: Waiting) -> None:
-        self._waiting.pop(waiting.conn, None)
+        del self._waiting[waiting.conn]
+        self._held -= len(waiting.data)
         self.poller.unregister(waiting.conn.sock)
 
     def _close(self, conn: TConn, answer: bytes = b"") -> None:
         self.nr_conns -= 1
-        if answer:
-            try:
+        try:
+            if answer:
                 conn.sock.send(answer)
-            except OSError:
-                pass  # it will not hear it
-        conn.close()
+        except OSError:
+            pass  # nobody is there to hear it
+        finally:
+            conn.close()

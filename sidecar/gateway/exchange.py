@@ -5,7 +5,7 @@ Pure values. Times are nanoseconds since the epoch (UTC); durations are nanoseco
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -203,8 +203,11 @@ def first(headers: Headers, name: str) -> str | None:
 
 
 def uuid7(now_ns: int) -> str:
-    """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then random bits, so that ids sort by time."""
-    value = (now_ns // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    """A UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, then random bits, so that ids sort by time.
+
+    It need not be hard to guess: the generator is seeded by the system, anew in each process, and asks it no more.
+    """
+    value = (now_ns // 1_000_000) << 80 | random.getrandbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"
@@ -224,4 +227,4 @@ def traceparent(given: str | None) -> str:
     """The client's W3C trace context when it is well formed, else a new one that is not sampled."""
     if given is not None and _TRACEPARENT.fullmatch(given):
         return given
-    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-00"
+    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00"

@@ -38,11 +38,19 @@ class Refusal(Exception):
     detail: str
 
 
-class BodyWatch:
-    """Ends reads of bodies that take too long: a thread blocked in recv cannot look at the clock itself."""
+PATIENCE: Final = 2.0
+"""Seconds that a body may always take."""
 
-    def __init__(self, timeout: float) -> None:
+
+class BodyWatch:
+    """Ends reads of bodies that take too long: a thread blocked in recv cannot look at the clock itself.
+
+    While more than `room` threads read bodies, those that have read longest have taken too long.
+    """
+
+    def __init__(self, timeout: float, room: int) -> None:
         self._timeout = timeout
+        self._room = room
         self._reading: dict[int, tuple[socket.socket, float]] = {}
         self._lock = threading.Lock()
 
@@ -60,7 +68,13 @@ class BodyWatch:
         """Shuts the reading side of connections past their time; the reader then sees a body cut short."""
         now = time.monotonic()
         with self._lock:
-            late = [connection for connection, deadline in self._reading.values() if deadline < now]
+            reading = sorted(self._reading.values(), key=lambda read: read[1])
+            crowding = len(reading) - self._room
+            late = [
+                connection
+                for place, (connection, deadline) in enumerate(reading)
+                if deadline < now or (place < crowding and deadline - self._timeout + PATIENCE < now)
+            ]
         for connection in late:
             try:
                 connection.shutdown(socket.SHUT_RD)

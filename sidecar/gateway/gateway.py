@@ -42,6 +42,8 @@ StartResponse = Callable[..., Any]
 Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 ANSWER: Final = "understudy.answer"
 """Where the Flask application finds an answer of ours: what the upstream did not say, Flask says."""
+BLINK: Final = 10_000_000
+"""Nanoseconds: nobody who left within them left because of the wait."""
 
 
 class Gateway:
@@ -124,7 +126,8 @@ class Gateway:
     def _finish(self, exchange: Exchange, response: Response, connection: Any, clock: int) -> None:
         exchange.response = response if exchange.purpose is Purpose.USER else None
         exchange.ended = exchange.started + time.monotonic_ns() - clock
-        if exchange.reason != "client_aborted" and _has_left(connection):
+        waited = exchange.duration > BLINK and exchange.reason != "client_aborted"
+        if waited and _has_left(connection):
             exchange.reason = "client_aborted"
         exchange.outcome = _outcome(exchange, response.status) if exchange.response else Outcome.UNKNOWN
         self._metrics.request(exchange)

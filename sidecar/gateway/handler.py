@@ -117,7 +117,11 @@ class Handler:
 
     def _answer(self, exchange: Exchange, match: Match, request: Request) -> Response:
         caller = credentials(request.header("authorization"))
-        meant = self._standby.rewritten(match, request)
+        try:
+            meant = self._standby.rewritten(match, request)
+        except SQLAlchemyError:
+            exchange.reason = "database"
+            return problem.problem(503, "The record could not be looked up; nothing was sent.", retry_after=2)
         match, until = meant.match, time.monotonic() + self._settings.deadline
         visit = Visit(exchange, match, meant.request, caller, until, unsettled=meant.open)
         exchange.describe(self._contract, match, visit.user)
@@ -272,7 +276,7 @@ class Handler:
         refusal = self._verify(visit)
         accepted = None if refusal is not None else self._accept(visit, sent=False)
         if accepted is None:
-            self._settle(visit, None, Outcome.FAILURE)
+            self._never_sent(visit)
         return accepted or refusal or self._unavailable(visit, reason, "The write was not taken; nothing was sent.")
 
     def _accept(self, visit: Visit, *, sent: bool, answered: bool = False, under_way: bool = False) -> Response | None:
@@ -329,7 +333,7 @@ class Handler:
             unsent = inquiry.give_up()
             exchange.attempts = list(inquiry.attempts)
             if unsent:
-                self._settle(visit, None, Outcome.FAILURE)
+                self._never_sent(visit)
                 return self._unavailable(visit, "overloaded", "The upstream is busy; nothing was sent.")
             return self._gateway_timeout(visit)
         exchange.attempts = list(inquiry.attempts)
@@ -369,7 +373,7 @@ class Handler:
             asking = holder[0]() if holder else None
             return self._judge(visit, result, bool(holder) and (asking is None or asking.late))
 
-        def job(inbox: SimpleQueue[Result], hedge: bool) -> Job:
+        def job(inbox: SimpleQueue[Result | None], hedge: bool) -> Job:
             return Job(call, number, priority, judge, inbox, hedge)
 
         inquiry = Inquiry(self._pool, job, self._budget, repeatable=repeatable, hedge_after=self._settings.hedge_after)
@@ -412,6 +416,13 @@ class Handler:
         elif outcome is Outcome.SUCCESS and response.status < 400:
             visit.exchange.identity = Identity.VERIFIED
             self._standby.accepted(visit.caller.user, visit.caller.password)
+
+    def _never_sent(self, visit: Visit) -> None:
+        """Settles a write of which nothing was sent; what cannot be written down now expires by itself."""
+        try:
+            self._settle(visit, None, Outcome.FAILURE)
+        except SQLAlchemyError:
+            log.exception("a write could not be settled", extra={"fields": {"event.action": "database_failed"}})
 
     def _settle(self, visit: Visit, response: Response | None, outcome: Outcome) -> None:
         if visit.write is not None:

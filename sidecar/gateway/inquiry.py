@@ -27,17 +27,18 @@ class Inquiry:
     """Asks, and waits for a good result. Used by one request thread."""
 
     def __init__(
-        self, pool: Upstream, new_job: Callable[[SimpleQueue[Result], bool], Job], budget: RetryBudget,
+        self, pool: Upstream, new_job: Callable[[SimpleQueue[Result | None], bool], Job], budget: RetryBudget,
         *, repeatable: bool, hedge_after: float,
     ) -> None:  # fmt: skip
         self._pool = pool
         self._new_job = new_job
         self._budget = budget
         self._repeatable = repeatable
-        self._inbox: SimpleQueue[Result] = SimpleQueue()
+        self._inbox: SimpleQueue[Result | None] = SimpleQueue()
         self._jobs: list[Job] = []
         self._mine: Job | None = None
-        """The call that this thread makes itself."""
+        """The call that this thread makes itself, when its turn has come."""
+        self._turn = False
         self._pending = 0
         self._hedge_at = time.monotonic() + hedge_after if repeatable else None
         self._ended: list[Attempt] = []
@@ -87,13 +88,16 @@ class Inquiry:
 
     def _result(self, until: float) -> Result | None:
         """The next call's result, or None when there is none by `until`: the pool goes on with what was ours."""
-        if self._mine is not None:
-            job, self._mine = self._mine, None
-            return self._pool.go_on(job, until)
-        try:
-            return self._inbox.get(timeout=max(0.0, until - time.monotonic()))
-        except Empty:
-            return None
+        if not self._turn:
+            try:
+                result = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
+            except Empty:
+                return None
+            if result is not None:
+                return result
+        assert self._mine is not None
+        self._turn = False
+        return self._pool.go_on(self._mine, until)
 
     def give_up(self) -> bool:
         """Stops asking: what has not started is taken back. True: no byte of it was or will be sent."""
@@ -108,8 +112,8 @@ class Inquiry:
         self._pending += 1
         if hedge:
             self._pool.submit(job)
-        elif self._pool.begin(job):
-            self._mine = job
+        else:
+            self._mine, self._turn = job, self._pool.begin(job)
 
     def _retry(self, until: float) -> bool:
         """Sends again after a failure, when that is allowed and there is time; False: it is not."""

@@ -2,16 +2,21 @@
 
 The record is an entry of the outbox, durable before the caller's answer leaves: it is sent at once with the caller's
 own credentials, or when the upstream can be asked again, and looked for before it is ever sent twice: the id of the
-exchange in its text makes it unlike any other. A failure to store is logged, and never fails the call.
+exchange in its text makes it unlike any other. A failure to store is logged, and never fails the call. While the
+database cannot be written, results wait in memory and are tried again; a kill -9 just then loses them, and the log says
+which they were.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 import orjson
+from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.contract import Action, Contract, Endpoint
 from sidecar.gateway.access import Credentials, credentials
@@ -23,12 +28,20 @@ from sidecar.gateway.switchboard import Switchboard
 from sidecar.gateway.upstream import Job, Priority, Result, Upstream
 from sidecar.gateway.validate import Unreadable, fault, plain_body
 from sidecar.gateway.wire import Call
-from sidecar.standby.answer import Answer
+from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.intents import Write
 from sidecar.standby.learn import LIMIT
 from sidecar.standby.standby import Standby
 
 log = logging.getLogger(__name__)
+AGAIN: Final = 0.5
+"""Seconds between tries to store what could not be stored."""
+PATIENCE: Final = 5.0
+"""Seconds that the end of a worker waits for them."""
+
+
+class NotNow(Exception):
+    """The outbox could not be written."""
 
 
 class Results:
@@ -46,6 +59,9 @@ class Results:
         self._via = via
         self._max_answer = max_answer
         self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
+        self._late: SimpleQueue[tuple[Exchange, Endpoint, Response, Credentials] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="results", daemon=True)
+        self._thread.start()
 
     def keep(self, exchange: Exchange, response: Response) -> None:
         """Stores the result of a call that succeeded, where the contract says so. Raises nothing."""
@@ -55,11 +71,39 @@ class Results:
         caller = credentials(exchange.request.header("authorization"))
         if caller is None or exchange.identity is not Identity.VERIFIED:
             return
+        if not self._try(exchange, endpoint, response, caller):
+            self._late.put((exchange, endpoint, response, caller))
+
+    def close(self) -> None:
+        """Waits a little for what is not stored yet."""
+        self._late.put(None)
+        self._thread.join(PATIENCE)
+
+    def _run(self) -> None:
+        while (late := self._late.get()) is not None:
+            while not self._retry(*late):
+                time.sleep(AGAIN)
+
+    def _retry(self, exchange: Exchange, endpoint: Endpoint, response: Response, caller: Credentials) -> bool:
+        """Stores it unless the outbox has it after all: what failed may have failed after it was written."""
+        try:
+            stored = self._standby.outbox.has(exchange.id)
+        except SQLAlchemyError:
+            return False
+        return stored or self._try(exchange, endpoint, response, caller)
+
+    def _try(self, exchange: Exchange, endpoint: Endpoint, response: Response, caller: Credentials) -> bool:
+        """False: the database could not be written, now. What fails otherwise would fail again."""
+        fields = {"event.action": "result_not_stored", "event.id": exchange.id}
         try:
             self._keep(exchange, endpoint, response, caller)
+        except (SQLAlchemyError, NotNow) as error:
+            kind = type(error).__name__
+            log.warning("the result of a call is not stored yet (%s)", kind, extra={"fields": fields})
+            return False
         except Exception:
-            fields = {"event.action": "result_not_stored", "event.id": exchange.id}
             log.exception("the result of a call could not be stored", extra={"fields": fields})
+        return True
 
     def _keep(self, exchange: Exchange, endpoint: Endpoint, response: Response, caller: Credentials) -> None:
         user = caller.user
@@ -77,6 +121,8 @@ class Results:
         )
         if not isinstance(taken, Answer) or taken.status >= 400:
             self._standby.end_write(write, None, Outcome.FAILURE, user)
+            if isinstance(taken, DontKnow) and taken.reason == "database":
+                raise NotNow
             raise LookupError(f"not taken: {taken}")
         if now:
             self._send(into, write, Call("POST", into.template, fields, body), user)

@@ -1,9 +1,9 @@
 """The way to the upstream: at most so many calls at once, the most urgent first. That is the bulkhead.
 
-Every call holds one of the node's places (`slots`), whoever makes it. When nobody waits and a place is free, a request
-thread makes its call itself (`begin`, `go_on`), for as long as it likes; a few threads of the pool make those that had
-to wait in the queue, and go on with those whose thread no longer waits. So every call comes to its end, and its result
-is always handed to `on_result` first: an answer that comes too late for the user is still learned from.
+Every call holds one of the node's places (`slots`), whoever makes it. A request thread makes its call itself (`begin`,
+`go_on`), at once or when its turn comes, for as long as it cares to wait; a few threads of the pool go on with what was
+left, and make the calls that nobody waits for. So every call comes to its end, and its result is always handed to
+`on_result` first: an answer that comes too late for the user is still learned from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sidecar.gateway.wire import Call, Wire
 
 log = logging.getLogger(__name__)
 POLL: Final = 0.001
-"""Seconds between looks at the node's places while other processes hold them all; one thread of the pool looks."""
+"""Seconds between looks at the node's places while jobs wait for what other processes hold; one thread looks."""
 
 
 class Priority(IntEnum):
@@ -55,8 +55,11 @@ class Job:
     priority: Priority
     on_result: Callable[[Result], Result]
     """Judges and learns; what it returns is put into the inbox. It must not raise."""
-    inbox: SimpleQueue[Result]
+    inbox: SimpleQueue[Result | None]
+    """Gets the result; None before it: it is the owner's turn to `go_on`."""
     hedge: bool = False
+    owned: bool = False
+    """A thread waits to make the call itself."""
     state: str = "queued"
     sequence: int = 0
     place: int = -1
@@ -101,7 +104,7 @@ class Upstream:
         """At rest; the one used last, whose connection is the freshest, is taken first."""
         self._jobs = _Jobs()
         self._left: deque[Job] = deque()
-        """Under way, and left by their threads."""
+        """With a place and without a thread: left by theirs, or submitted."""
         self._lock = threading.Lock()
         self._bell: SimpleQueue[None] = SimpleQueue()
         """Rung once for each idle thread that is to look again."""
@@ -114,20 +117,18 @@ class Upstream:
         self._threads: list[threading.Thread] = []
 
     def submit(self, job: Job) -> None:
-        """Queues a job; its result arrives in its inbox unless it is cancelled first."""
+        """Queues a job for the pool; its result arrives in its inbox unless it is cancelled first."""
         with self._lock:
-            self._sequence += 1
-            job.sequence = self._sequence
-            self._jobs.add(job)
-            self._call_thread()
+            self._queue(job)
 
     def begin(self, job: Job) -> bool:
         """Gives a user's job a place, if nobody waits and one is free: the caller must `go_on` with it at once.
 
-        False: it is in the queue, as if submitted.
+        False: it is in the queue; None in its inbox says that its turn has come.
         """
         taken = self._slots.take([job.endpoint]) if not self._jobs else None
         if taken is None:
+            job.owned = True
             self.submit(job)
             return False
         job.state, job.place = "started", taken[0]
@@ -139,17 +140,21 @@ class Upstream:
         with self._lock:
             if result is None:
                 self._left.append(job)
-            if result is None or self._jobs:
                 self._call_thread()
+            self._hand_out()
         return result
 
     def cancel(self, job: Job) -> bool:
         """Takes a job back. True: nothing of it was or will be sent. False: it is under way or done."""
         with self._lock:
-            if job.state != "queued":
+            if job.state == "queued":
+                self._jobs.remove(job)
+            elif job.state == "started" and job.owned and job.wire is None:  # its turn had come, and was not taken
+                self._slots.give(job.place)
+                self._hand_out()
+            else:
                 return False
             job.state = "cancelled"
-            self._jobs.remove(job)
             return True
 
     @property
@@ -195,10 +200,39 @@ class Upstream:
         except IndexError:
             return self._new_wire()
 
-    # The pool's threads.
+    # With the lock held.
+
+    def _queue(self, job: Job) -> None:
+        self._sequence += 1
+        job.sequence = self._sequence
+        self._jobs.add(job)
+        self._hand_out()
+        if self._jobs and not self._looking:
+            self._call_thread()
+
+    def _hand_out(self) -> None:
+        """Gives free places to the most urgent jobs."""
+        while self._jobs and (job := self._take()) is not None:
+            if job.owned:
+                job.inbox.put(None)
+            else:
+                self._left.append(job)
+                self._call_thread()
+
+    def _take(self) -> Job | None:
+        jobs = self._jobs.heads()
+        for users in (True, False):
+            group = [job for job in jobs if (job.priority <= Priority.USER) is users]
+            taken = self._slots.take([job.endpoint for job in group], 0 if users else self._slots.limit // 2)
+            if taken is not None:
+                job = group[taken[1]]
+                job.state, job.place = "started", taken[0]
+                self._jobs.remove(job)
+                return job
+        return None
 
     def _call_thread(self) -> None:
-        """With the lock held: has a thread look for work, if one is idle or may yet be started."""
+        """Has a thread look for work, if one is idle or may yet be started."""
         if self._idle:
             self._idle -= 1
             self._bell.put(None)
@@ -206,6 +240,8 @@ class Upstream:
             thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
+
+    # The pool's threads.
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
@@ -215,21 +251,18 @@ class Upstream:
             del job, result  # an idle thread holds no bodies
 
     def _next(self) -> Job | None:
-        """A job under way: one that was left, or the next that may start. None when the pool ends."""
+        """A job that has a place and no thread. None when the pool ends."""
         while True:
             with self._lock:
+                if not self._stopping:
+                    self._hand_out()
                 if self._left:
                     return self._left.popleft()
                 if self._stopping:
                     return None
-                taken = self._take()
-                if taken is not None and self._jobs:
-                    self._call_thread()
-                look = taken is None and bool(self._jobs) and not self._looking
+                look = bool(self._jobs) and not self._looking
                 self._looking |= look
-                self._idle += taken is None
-            if taken is not None:
-                return taken
+                self._idle += 1
             self._rest(POLL if look else None)
             if look:
                 self._looking = False
@@ -244,21 +277,6 @@ class Upstream:
                     self._bell.get_nowait()
                 except Empty:
                     self._idle -= 1
-
-    def _take(self) -> Job | None:
-        """With the lock held: the most urgent job that may start, now with a place."""
-        if not self._jobs:
-            return None
-        jobs = self._jobs.heads()
-        for users in (True, False):
-            group = [job for job in jobs if (job.priority <= Priority.USER) is users]
-            taken = self._slots.take([job.endpoint for job in group], 0 if users else self._slots.limit // 2)
-            if taken is not None:
-                job = group[taken[1]]
-                job.state, job.place = "started", taken[0]
-                self._jobs.remove(job)
-                return job
-        return None
 
 
 class RetryBudget:

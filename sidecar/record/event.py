@@ -1,9 +1,9 @@
 """An exchange as an ECS document, and its bodies as another. Pure, and on the request path: no I/O, no waiting.
 
 Nothing secret comes out of here (`redact`). `understudy.body.{request,response,before}` are SHA-256 digests of the
-bodies as they are recorded, redacted and capped (before: the record as the standby knew it before a write), so that a
-recorded body can be held against its event, and erased without breaking the journal's chain. Sizes are those of the
-whole body as it went over the wire.
+bodies as they are recorded, redacted, capped and, where there is a key, encrypted (before: the record as the standby
+knew it before a write). So a recorded body can be held against its event, without the key, and erased without breaking
+the journal's chain. Sizes are those of the whole body as it went over the wire.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from typing import Any, Final
 
 from sidecar.gateway.exchange import Attempt, Exchange, Outcome
 from sidecar.record.redact import Redactor
+from sidecar.vault import Vault, about
 
+CLEAR: Final = Vault()
+"""Bodies are recorded as they are."""
 CLIENT_ABORTED: Final = "client_aborted"
 CLIENT_CLOSED_REQUEST: Final = 499
 NOT_ASKED: Final = "not_asked"
@@ -44,12 +47,14 @@ def nanoseconds(text: str) -> int:
 
 
 def to_event(
-    exchange: Exchange, *, node: str, contract_secrets: frozenset[str], body_cap: int
+    exchange: Exchange, *, node: str, contract_secrets: frozenset[str], body_cap: int, vault: Vault = CLEAR
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The event, and the bodies document unless there is no body to record. `body_cap` in bytes, per body."""
     request, redactor = exchange.request, Redactor(contract_secrets, exchange.request)
     query = redactor.query(request.query)
     bodies = _bodies(exchange, redactor, body_cap)
+    if vault.head is not None:
+        bodies = {side: vault.close(body, about(exchange.id, side)) for side, body in bodies.items()}
     event: dict[str, Any] = {
         "@timestamp": timestamp(exchange.started),
         "event": _about(exchange),

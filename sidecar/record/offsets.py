@@ -112,8 +112,3 @@ def started(name: str) -> tuple[int, str]:
     """When a segment was begun, from its name <node>-<worker>-<start>.jsonl; for ordering."""
     start = name.removesuffix(".jsonl").rpartition("-")[2]
     return (int(start) if start.isdecimal() else 0, name)
-
-
-def worker(name: str) -> str:
-    """Whose segment it is: <node>-<worker>."""
-    return name.removesuffix(".jsonl").rpartition("-")[0]

@@ -9,6 +9,7 @@ from sidecar.gateway.exchange import Exchange
 from sidecar.record.event import to_event
 from sidecar.record.journal import Journal, RecordingFailed
 from sidecar.record.subject import subject
+from sidecar.vault import Vault
 
 __all__ = ["Recorder", "RecordingFailed"]
 SYNC_TIMEOUT: Final = 5.0
@@ -18,17 +19,20 @@ SYNC_TIMEOUT: Final = 5.0
 class Recorder:
     """One per worker."""
 
-    def __init__(self, journal: Journal, contract: Contract, node: str, body_cap: int) -> None:
+    def __init__(self, journal: Journal, contract: Contract, node: str, body_cap: int, vault: Vault) -> None:
         self._journal = journal
         self._contract = contract
         self._secrets = contract.secrets
         self._node = node
         self._body_cap = body_cap
+        self._vault = vault
 
     def record(self, exchange: Exchange) -> None:
         """Returns when the exchange is where RECORD wants it. Raises RecordingFailed."""
         exchange.patient_id = subject(self._contract, exchange)
-        event, bodies = to_event(exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap)
+        event, bodies = to_event(
+            exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap, vault=self._vault
+        )
         self._journal.append(event, bodies).wait(SYNC_TIMEOUT)
 
     def close(self) -> None:

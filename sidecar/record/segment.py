@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import time
@@ -87,12 +88,25 @@ class Segment:
         os.close(self.descriptor)
 
 
+def is_open(path: Path) -> bool:
+    """Whether a process still writes to the segment: it holds a lock until it closes it, or dies."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def create(directory: Path, prefix: str) -> Segment:
     """A new, empty segment whose name is on disk: the directory is synced."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{prefix}-{time.time_ns()}.jsonl"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(parent)

@@ -24,8 +24,9 @@ from typing import Any, Final
 
 from sidecar.record.erasure import Place
 from sidecar.record.event import nanoseconds
-from sidecar.record.offsets import Offsets, Progress, worker, write_whole
+from sidecar.record.offsets import Offsets, Progress, write_whole
 from sidecar.record.retention import free_bodies, is_held
+from sidecar.record.segment import is_open
 from sidecar.record.stores import Event, EventStore, Rejected, StoreUnavailable
 
 DOCUMENTS: Final = 500
@@ -242,15 +243,14 @@ class Shipper:
         return wait
 
     def _clean(self, now: float) -> None:
-        """Removes old journal segments that are wholly shipped, but never the newest of a worker, nor what is held.
+        """Removes old journal segments that are wholly shipped, unless they are still written to, or held.
 
         Of those that stay, bodies go when it is their time.
         """
         if abs(now - self._cleaned) < HOUSEKEEPING:
             return
         segments = self._offsets.segments()
-        newest = {worker(segment.path.name): segment.path.name for segment in segments}
-        done = [each for each in segments if each.unshipped == 0 and each.path.name != newest[worker(each.path.name)]]
+        done = [each for each in segments if each.unshipped == 0 and not is_open(each.path)]
         ages = {segment.path: now - segment.path.stat().st_mtime for segment in done}
         old = [path for path, age in ages.items() if age > self._journal_retention]
         stale = [path for path, age in ages.items() if age > self._body_retention and path not in self._bodiless]

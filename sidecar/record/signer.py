@@ -70,6 +70,7 @@ class Signer:
 
     def sign(self) -> Statement | None:
         """Follows what is new up to the last look, and states it; None: nothing is new. Raises OSError and others."""
+        self._sizes = {name: size for name, size in self._sizes.items() if (self._journal / f"{name}.jsonl").exists()}
         grown = [followed for name in sorted(self._sizes) if (followed := self._follow(name, self._sizes[name])).grown]
         for name in self._followed.keys() - self._sizes.keys():
             del self._followed[name]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ from sidecar.record.offsets import write_whole
 from sidecar.record.segment import chained, first_previous, node_prefix
 from sidecar.record.signing import SigningKey, raw_public
 
+STATEMENTS: Final = "statements.jsonl"
+"""The file of a journal's statements, beside the journal."""
 MARK: Final = "@statements"
 """How the chain of statements is named: no segment of exchanges can have it in its name."""
 SIGNED: Final = "journal_signed"
@@ -159,6 +162,7 @@ class Statements:
         self._path = path
         self._name = node_prefix(node) + MARK
         self._told, self._read, self._inode = Told(), 0, -1
+        self._reading = threading.RLock()
 
     @property
     def path(self) -> Path:
@@ -174,6 +178,10 @@ class Statements:
 
     def told(self) -> Told:
         """What is said so far: read once, then only what is new. Raises BadStatement, OSError."""
+        with self._reading:
+            return self._read_on()
+
+    def _read_on(self) -> Told:
         try:
             status = self._path.stat()
         except FileNotFoundError:

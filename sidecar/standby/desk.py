@@ -92,6 +92,7 @@ def _entry(row: Any, real: str | None) -> dict[str, Any]:
         "record_id": real or (None if create else row.record),
         "provisional_id": row.record if create else None,
         "user": row.user,
+        "request_id": row.request_id,
         "created_at": row.accepted_at,
         "accepted_at": row.accepted_at,
         "attempts": row.attempts,

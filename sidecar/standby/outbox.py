@@ -41,6 +41,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
 from sidecar.database import metadata
+from sidecar.standby.locked import LockedText
 from sidecar.standby.overlay import PROVISIONAL, Pending, provisional
 from sidecar.standby.store import meta, owners
 
@@ -57,9 +58,9 @@ outbox: Final = Table(
     Column("method", String(10), nullable=False),
     Column("target", Text, nullable=False),
     Column("request_id", String(128), nullable=False),
-    Column("fields", Text, nullable=False),
-    Column("body", Text),
-    Column("base", Text),
+    Column("fields", LockedText, nullable=False),
+    Column("body", LockedText),
+    Column("base", LockedText),
     Column("floor", BigInteger),
     Column("whole", Boolean, nullable=False),
     Column("sealed", LargeBinary),
@@ -67,7 +68,7 @@ outbox: Final = Table(
     Column("sent", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("reason", Text),
-    Column("proposal", Text),
+    Column("proposal", LockedText),
     Column("accepted_at", BigInteger, nullable=False),
     Column("due", BigInteger, nullable=False),
     Column("token", BigInteger, nullable=False),
@@ -221,6 +222,12 @@ class Outbox:
         if self._number is not None:
             self._number.gap = at
         self._gap = at
+
+    def has(self, request_id: str) -> bool:
+        """Whether a write of this request was ever taken. Raises SQLAlchemyError."""
+        with self._reader.connect() as connection, connection.begin():
+            query = select(func.count()).select_from(outbox).where(outbox.c.request_id == request_id)
+            return bool(connection.scalar(query))
 
     def gap(self) -> int:
         """The stamp of the latest gap that the database may not know of, or 0."""

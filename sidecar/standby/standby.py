@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Match
+from sidecar.database import is_away
 from sidecar.gateway.exchange import Headers, Outcome, Request, Response
 from sidecar.settings import Settings
 from sidecar.standby import calls, knowledge
@@ -77,6 +78,8 @@ class Standby:
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
+        self.lost = False
+        """Whether a shared database is away."""
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
@@ -240,6 +243,8 @@ class Standby:
 
     def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
         """What is known to be true for this caller, whose credentials have been checked."""
+        if self.lost:
+            return DontKnow("database")
         if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
             return DontKnow("unverified")
         try:
@@ -329,7 +334,21 @@ class Standby:
     # State --------------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Looks at what other processes know; called every quarter of a second."""
+        """Looks at what other processes know; called every quarter of a second. Raises SQLAlchemyError.
+
+        While a shared database is away, writes pass by: the balancer turns to the upstream, or sidecars let them
+        through. When it is back, what is known is unverified.
+        """
+        try:
+            self._refresh()
+        except SQLAlchemyError as error:
+            self.lost = self.lost or (self._shared is None and is_away(error))
+            raise
+        if self.lost:
+            self.mark_gap("the database was away")
+            self.lost = False
+
+    def _refresh(self) -> None:
         if self.outbox.gap() > self._verified_since:
             self._keep_gap(self.outbox.gap())
         with self._reader.connect() as connection, connection.begin():

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text
 
 from sidecar.database import metadata
+from sidecar.standby.locked import LockedBytes, LockedText
 
 KNOWN: Final = "known"
 GONE: Final = "gone"
@@ -21,7 +22,7 @@ records: Final = Table(
     Column("type", String(100), primary_key=True),
     Column("id", String(100), primary_key=True),
     Column("state", String(10), nullable=False),
-    Column("body", Text),
+    Column("body", LockedText),
     Column("stamp", BigInteger, nullable=False),
     Column("observed", BigInteger, nullable=False),
 )
@@ -104,7 +105,7 @@ replies: Final = Table(
     Column("kind", String(40), primary_key=True),
     Column("status", Integer, nullable=False),
     Column("content_type", String(200), nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", LockedBytes, nullable=False),
     Column("observed", BigInteger, nullable=False),
 )
 """The upstream's own words: `page` of a public endpoint, `good` (status and type only) and `missing` (its 404)."""
@@ -116,7 +117,7 @@ calls: Final = Table(
     Column("input", String(64), primary_key=True),
     Column("status", Integer, nullable=False),
     Column("content_type", String(200), nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", LockedBytes, nullable=False),
     Column("observed", BigInteger, nullable=False, index=True),
 )
 """Answers of pure calls, by a digest of their input."""

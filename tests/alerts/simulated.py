@@ -84,7 +84,7 @@ def ordinary(since: int, days: int, seed: int) -> History:
     dice, history = random.Random(seed), History()
     for day in range(days):
         failing = 0.12 if day == days - 2 else dice.uniform(0.03, 0.06)
-        for at in _arrivals(dice, since + day * DAY, dice.randint(19_000, 45_000)):
+        for at in _arrivals(dice, since - since % DAY + day * DAY, dice.randint(19_000, 45_000)):
             history.add(at, *_request(dice, failing))
     return history
 

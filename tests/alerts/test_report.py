@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,16 @@ from click.testing import CliRunner
 from alerts import openslo
 from alerts.commands import slo
 from alerts.counts import SECOND
+from alerts.rules import records
 from compose.elasticsearch.java import Missing
 from compose.elasticsearch.node import VERSIONS, Node, prepare
+from compose.monitoring import Service, prometheus
 from sidecar.contract import Contract
 from sidecar.record.stores.embedded import EmbeddedStore
 from sidecar.settings import Settings
 from tests.alerts.recorded import exchange, independent, mixture
 from tests.contracts.event_store import NOON
-from tests.stack import Sidecar, until
+from tests.stack import Sidecar, free_port, until
 from tests.upstream import AMES, HOLT, Upstream
 
 ENDPOINTS = [endpoint.name for endpoint in Contract.load("hosp").endpoints.values()]
@@ -60,7 +63,7 @@ def test_every_format_says_the_same(stored: tuple[Settings, list[dict[str, Any]]
     assert (rows[0]["saved by the standby"], rows[0]["client left"]) == ("20", "20")
     table, html = run(settings, "report", *SPAN), run(settings, "report", *SPAN, "--format", "html")
     assert "answered (users): 2026-03-10 12:00 UTC: 30 of 100 bad" in table
-    assert re.search(r"^answered +99% +100 +70% +3000% ", table, re.M)
+    assert re.search(r"^answered +99% +100 +70% +3,000% ", table, re.M)
     assert "2026-03-10 12:00 UTC" in html
     figures = re.sub(r"<[^>]*>", " ", html)
     for told in ("100  requests of staff", "70%  answered successfully for staff", "20 of test traffic"):
@@ -92,26 +95,32 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
     node.stop()
 
 
+def traffic(upstream: Upstream, sidecar: Sidecar) -> list[dict[str, Any]]:
+    """Requests of every kind; the journal's events of them."""
+    upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+    for _ in range(4):
+        sidecar.ask("GET", "/patients/17", HOLT)
+    upstream.fault("slow", "/patients/17", times=2, seconds=0.7)
+    sidecar.ask("GET", "/patients/17", HOLT)
+    upstream.fault("500", "/patients", times=9)
+    for _ in range(3):
+        sidecar.ask("GET", "/patients/17", HOLT)
+    sidecar.ask("GET", "/patients", HOLT)
+    sidecar.ask("GET", "/patients", AMES)
+    sidecar.ask("POST", "/notes", HOLT, {"title": "Limps", "patient_id": 17})
+    sidecar.ask("POST", "/patients/17/screen", HOLT, {"images": ["AOTL"]})
+    sidecar.ask("GET", "/wp-login.php", HOLT)
+    found: list[dict[str, Any]] = until(lambda: len(sidecar.events()) >= 12 and sidecar.events(), what="a journal")
+    return found
+
+
 def test_each_figure_equals_an_independent_count_over_the_journal(tmp_path: Path, store: dict[str, str]) -> None:
     settings = Settings(upstream="http://127.0.0.1:1", data=tmp_path / "data", **store)  # type: ignore[arg-type]
     with (
         Upstream() as upstream,
         Sidecar(upstream.url, settings.data, test_users="Dr Ames", deadline="300ms", **store) as sidecar,
     ):
-        upstream.state.patients[17] = {"id": 17, "name": "Rex"}
-        for _ in range(4):
-            sidecar.ask("GET", "/patients/17", HOLT)
-        upstream.fault("slow", "/patients/17", times=2, seconds=0.7)
-        sidecar.ask("GET", "/patients/17", HOLT)
-        upstream.fault("500", "/patients", times=9)
-        for _ in range(3):
-            sidecar.ask("GET", "/patients/17", HOLT)
-        sidecar.ask("GET", "/patients", HOLT)
-        sidecar.ask("GET", "/patients", AMES)
-        sidecar.ask("POST", "/notes", HOLT, {"title": "Limps", "patient_id": 17})
-        sidecar.ask("POST", "/patients/17/screen", HOLT, {"images": ["AOTL"]})
-        sidecar.ask("GET", "/wp-login.php", HOLT)
-        journal = until(lambda: len(sidecar.events()) >= 12 and sidecar.events(), what="a journal")
+        journal = traffic(upstream, sidecar)
 
         def counted() -> Any:
             said = json.loads(run(settings, "report", "--since", "1h", "--format", "json"))
@@ -120,6 +129,56 @@ def test_each_figure_equals_an_independent_count_over_the_journal(tmp_path: Path
         said = until(counted, 20, "the report equals the journal")
     assert said["objectives"][0]["results"][0]["total"] >= 11
     assert any("late" in str(each["understudy"]["attempts"]) for each in journal), "a late answer is seen as asked"
+
+
+@pytest.mark.prometheus
+def test_each_figure_equals_an_independent_count_in_prometheus_too(tmp_path: Path) -> None:
+    """The rules' own expressions over what the sidecar counted, as real Prometheus scrapes and sums it."""
+    with (
+        Upstream() as upstream,
+        Sidecar(upstream.url, tmp_path / "data", test_users="Dr Ames", deadline="300ms") as sidecar,
+    ):
+        port, control = free_port(), f"127.0.0.1:{sidecar.control}"
+        with prometheus(tmp_path, port, "groups: []", control, "127.0.0.1:1", "1s") as asked:
+            upstream.state.patients[18] = {"id": 18, "name": "Slow"}
+            upstream.fault("slow", "/patients/18", times=9, seconds=3.2)
+            sidecar.ask("GET", "/patients/18", HOLT)
+            traffic(upstream, sidecar)
+
+            def wrong() -> list[Any]:
+                events = sidecar.events()
+                both = ((p, in_prometheus(asked, p), independent(events, p)) for p in PROMISES)
+                return [(p.objective, told, counted) for p, told, counted in both if told != counted]
+
+            until(lambda: not wrong() or time.sleep(0.5), 40, "equal figures")
+            slow = [e for e in sidecar.events() if e["event"]["duration"] > 3 * SECOND]
+    assert slow, "something was late"
+
+
+def in_prometheus(asked: Service, promise: openslo.Promise) -> dict[str, Any]:
+    of = promise.objective
+
+    def value(query: str) -> int:
+        (found,) = asked.get("/api/v1/query", query=f"({query}) or vector(0)")["data"]["result"]
+        return int(float(found["value"][1]))
+
+    bad, total = (value(counters(rule["expr"])) for rule in records(promise, 60))
+    where = "" if of.endpoint is None else f',endpoint="{of.endpoint}"'
+    strangers = 'endpoint="other"' + where
+    not_asked = f'understudy_upstream_requests_total{{client="user",outcome="not_asked",endpoint!="other"{where}}}'
+    return {
+        "view": of.view, "endpoint": of.endpoint, "good": total - bad, "total": total,
+        "not_asked": value(f"sum({not_asked})") if of.view == "hosp" else 0,
+        "excluded": {
+            "test": value(f'sum(understudy_requests_total{{client="test"{where}}})'),
+            "outside_contract": value(f'sum(understudy_requests_total{{client="user",{strangers}}})'),
+        },
+    }  # fmt: skip
+
+
+def counters(expression: str) -> str:
+    """A rule's expression over the counters as they are, instead of over their increase within a window."""
+    return re.sub(r"increase\((\w+\{.*?\})\[\d+s\]\)", r"\1", expression)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from alerts import openslo
 from alerts.commands import slo
 from sidecar.settings import Settings
 
@@ -22,33 +23,56 @@ def promtool(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([found, *words], capture_output=True, text=True, check=False)
 
 
-def write(out: Path) -> None:
-    ran = CliRunner().invoke(slo, ["rules", "--out", str(out)], obj=SETTINGS)
+def write(out: Path, settings: Settings = SETTINGS) -> None:
+    ran = CliRunner().invoke(slo, ["rules", "--out", str(out)], obj=settings)
     assert ran.exit_code == 0, ran.output
 
 
+def some(folder: Path, *names: str) -> Settings:
+    """The shipped objectives of these names only."""
+    documents = list(yaml.safe_load_all(openslo.locate("hosp").read_text()))
+    kept = [each for each in documents if each["kind"] == "Service" or each["metadata"]["name"] in names]
+    path = folder / "slos.yaml"
+    path.write_text(yaml.safe_dump_all(kept))
+    return Settings(upstream="http://127.0.0.1:1", slos=str(path))
+
+
 @pytest.mark.prometheus
-def test_promtool_accepts_them_and_the_cases_pass(tmp_path: Path) -> None:
+def test_promtool_accepts_all_of_them(tmp_path: Path) -> None:
     write(tmp_path)
     checked = promtool("check", "rules", str(tmp_path / "understudy.rules.yaml"))
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    tested = promtool("test", "rules", str(tmp_path / "understudy.tests.yaml"))
-    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert "# Not here" not in (tmp_path / "understudy.rules.yaml").read_text()
 
 
 @pytest.mark.prometheus
-def test_the_cases_can_fail(tmp_path: Path) -> None:
-    write(tmp_path)
-    path = tmp_path / "understudy.rules.yaml"
-    path.write_text(path.read_text().replace("severity: page", "severity: ticket"))
-    assert promtool("test", "rules", str(tmp_path / "understudy.tests.yaml")).returncode != 0
+def test_the_cases_pass_and_can_fail(tmp_path: Path) -> None:
+    write(tmp_path, some(tmp_path, "answered", "in-time"))
+    path, cases = tmp_path / "understudy.rules.yaml", str(tmp_path / "understudy.tests.yaml")
+    tested = promtool("test", "rules", cases)
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    text = path.read_text()
+    for right, wrong in (("severity: page", "severity: ticket"), ('up{job="understudy"}', 'up{job="other"}')):
+        path.write_text(text.replace(right, wrong))
+        assert promtool("test", "rules", cases).returncode != 0, right
 
 
-def test_the_labels_and_what_is_left_out(tmp_path: Path) -> None:
+def test_a_limit_that_is_no_bucket_is_left_out_by_name(tmp_path: Path) -> None:
+    settings = some(tmp_path, "answered", "in-time")
+    path = Path(settings.slos)
+    path.write_text(path.read_text().replace("within: 3s", "within: 4s"))
+    said = CliRunner().invoke(slo, ["rules"], obj=settings).output
+    assert said.startswith("# Not here, since the metrics cannot tell: in-time.")
+
+
+def test_labels_are_those_of_the_design(tmp_path: Path) -> None:
     out = tmp_path / "rules.yaml"
     write(out)
-    assert out.read_text().startswith("# Not here, since the metrics cannot tell: in-time.")
     assert CliRunner().invoke(slo, ["rules"], obj=SETTINGS).output == out.read_text()
-    records, alerts, _conditions = (group["rules"] for group in yaml.safe_load(out.read_text())["groups"])
-    assert {tuple(each["labels"]) for each in records} == {("slo", "objective", "view", "endpoint", "window")}
-    assert {each["labels"]["severity"] for each in alerts} == {"page", "ticket"}
+    _, *counts, alerts, _conditions = (group["rules"] for group in yaml.safe_load(out.read_text())["groups"])
+    labels = {tuple(each["labels"]) for group in counts for each in group}
+    assert labels == {("slo", "objective", "view", "endpoint", "window")}
+    burns = [each["labels"] for each in alerts if each["alert"] == "ErrorBudgetBurn"]
+    assert {tuple(each) for each in burns} == {("severity", "slo", "objective", "view")}
+    assert {each["severity"] for each in burns} == {"page", "ticket"}
+    assert {each["alert"] for each in alerts} == {"ErrorBudgetBurn", "NoTraffic", "NoData"}

@@ -14,7 +14,7 @@ SIZE = {"width": 720, "height": 360}
 def draw(found: dict[str, Any], folder: Path) -> list[Path]:
     """A file for each part that was measured."""
     figures = {}
-    if rows := found.get("fleet"):
+    if rows := [row for row in found.get("fleet", ()) if row["shared"]]:
         figures["fleet"] = _figure("Sidecars on one PostgreSQL", "sidecars", rows, "sidecars", {
             "requests/s": "rate", "p99, ms": "p99_ms",
         })  # fmt: skip

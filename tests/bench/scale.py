@@ -15,6 +15,7 @@ import json
 import os
 import random
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,7 +34,8 @@ from sidecar.record.stores.embedded import EmbeddedStore
 from sidecar.settings import Settings
 from sidecar.standby.store import records
 from tests.bench.plots import draw
-from tests.bench.throughput import NOTE, nginx, resident, wrk
+from tests.bench.throughput import resident
+from tests.bench.wrk import ANSWER, nginx, wrk
 from tests.dashboard import seed
 from tests.postgres import cluster
 from tests.stack import Sidecar
@@ -47,43 +49,58 @@ EXCHANGES = 20_000
 
 
 def fleet() -> list[dict[str, float]]:
-    """Each with the same number of connections in all; the median of the rounds."""
+    """Each with the same number of connections in all; the median of the rounds. The first row is one sidecar alone, on
+    SQLite. CPU time is the sidecars' and the database's, less what they use idle: unlike the rate it hardly depends on
+    what else runs here."""
     found = []
     with ExitStack() as stack:
-        upstream = stack.enter_context(nginx(f"default_type application/json; return 200 '{NOTE}';"))
+        upstream = stack.enter_context(nginx(ANSWER))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        shared = {
-            "database": stack.enter_context(cluster()), "seal_key": str(folder / "key"), "workers": "1",
-            "parity_sample": "0",
-        }  # fmt: skip
+        settings = {"seal_key": str(folder / "key"), "workers": "1", "parity_sample": "0"}
+        url = f"http://127.0.0.1:{upstream}"
+        with Sidecar(url, folder / "alone", **settings) as alone:
+            found.append({"sidecars": 1, "shared": 0, **_together([alone])})
+            print(found[-1], flush=True)
+        settings["database"] = stack.enter_context(cluster())
         sidecars: list[Sidecar] = []
         for count in SIDECARS:
             while len(sidecars) < count:
                 name = f"s{len(sidecars)}"
-                one = Sidecar(f"http://127.0.0.1:{upstream}", folder / name, node=name, **shared)
-                sidecars.append(stack.enter_context(one))
-                wrk(one.port, 4, 1)  # warm
-            found.append({"sidecars": count, **_together([one.port for one in sidecars])})
+                sidecars.append(stack.enter_context(Sidecar(url, folder / name, node=name, **settings)))
+            found.append({"sidecars": count, "shared": 1, **_together(sidecars)})
             print(found[-1], flush=True)
     return found
 
 
-def _together(ports: list[int]) -> dict[str, float]:
+def _together(sidecars: list[Sidecar]) -> dict[str, float]:
     rounds = []
-    with ThreadPoolExecutor(len(ports)) as pool:
+    with ThreadPoolExecutor(len(sidecars)) as pool:
+        for one in sidecars:
+            wrk(one.port, 4, 1)  # warm
+        idle = _cpu(sidecars)
+        time.sleep(SECONDS)
+        spent = _cpu(sidecars)
+        idle = (spent - idle) * ROUNDS
         for _ in range(ROUNDS):
-            results = list(pool.map(lambda port: wrk(port, CONNECTIONS // len(ports), SECONDS), ports))
-            rounds.append((sum(rate for rate, _, _ in results), max(_ms(p99) for _, _, p99 in results)))
+            results = list(pool.map(lambda one: wrk(one.port, CONNECTIONS // len(sidecars), SECONDS), sidecars))
+            rounds.append((sum(run.rate for run in results), max(run.p99 for run in results)))
+        spent = max(_cpu(sidecars) - spent - idle, 0.0)
     rate, p99 = sorted(rounds)[ROUNDS // 2]
-    return {"rate": rate, "p99_ms": p99}
+    requests = sum(each for each, _ in rounds) * SECONDS
+    return {"rate": rate, "p99_ms": p99, "cpu_ms": spent * 1000 / requests, "idle": idle / ROUNDS / SECONDS}
 
 
-def _ms(said: str) -> float:
-    """wrk's `12.30ms`, `1.20s`, `850.00us` → ms."""
-    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
-        if said.endswith(unit):
-            return float(said.removesuffix(unit)) * factor
-    raise ValueError(said)
+def _cpu(sidecars: list[Sidecar]) -> float:
+    """Seconds of CPU that the sidecars' processes, and PostgreSQL's sessions for them, have used."""
+    ticks = 0
+    sessions = subprocess.run(["pgrep", "-f", "^postgres: "], capture_output=True, text=True, check=False).stdout
+    for pid in [*(pid for one in sidecars for pid in one.processes()), *map(int, sessions.split())]:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # a session that ended
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def events(most: int) -> list[dict[str, float]]:
@@ -129,11 +146,11 @@ def space() -> dict[str, float]:
     """Bytes of journal and event store for an exchange; MiB of memory and disk for RECORDS records more."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        upstream = stack.enter_context(nginx(f"default_type application/json; return 200 '{NOTE}';"))
+        upstream = stack.enter_context(nginx(ANSWER))
         with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data") as one:
             done = 0.0
             while done < EXCHANGES:
-                done += wrk(one.port, CONNECTIONS, SECONDS)[0] * SECONDS
+                done += wrk(one.port, CONNECTIONS, SECONDS).rate * SECONDS
             journal = sum(path.stat().st_size for path in (folder / "data" / "journal").iterdir())
             lines = len(one.journal())
         hosp = stack.enter_context(Simulator("calm"))
@@ -172,10 +189,18 @@ def _fill(data: Path) -> None:
 
 def tables(found: dict[str, Any]) -> str:
     """README's."""
-    lines = [f"Measured by `make bench-scale` on {os.cpu_count()} cores that also ran the load generator and upstream:"]
+    lines = [
+        f"Measured by `make bench-scale` on {os.cpu_count()} cores that also ran the load generator, the upstream and "
+        f"other work (load {found.get('load', 0):.0f}): the CPU time a request takes is what to reckon with."
+    ]
     if rows := found.get("fleet"):
-        lines += ["", "| sidecars (one worker each, one PostgreSQL) | requests/s | p99 ms |", "|---|---|---|"]
-        lines += [f"| {row['sidecars']} | {row['rate']:.0f} | {row['p99_ms']:.0f} |" for row in rows]
+        head = "| sidecars, one worker each | requests/s | p99 ms | CPU ms a request | requests/s a core carries |"
+        lines += ["", head, "|---" * 5 + "|"]
+        lines += [
+            f"| {row['sidecars']}, {'one PostgreSQL' if row['shared'] else 'SQLite'} | {row['rate']:.0f} "
+            f"| {row['p99_ms']:.0f} | {row['cpu_ms']:.2f} | {1000 / row['cpu_ms']:.0f} |"
+            for row in rows
+        ]
     if rows := found.get("events"):
         head = "| events, embedded | written/s | bytes each | newest 50, ms | a person's, ms | a day's counts, ms |"
         lines += ["", head, "|---" * 6 + "|"]
@@ -206,6 +231,7 @@ def main() -> None:
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     parts: dict[str, Callable[[], Any]] = {"fleet": fleet, "events": lambda: events(given.events), "space": space}
     for part in given.part or parts:
+        found["load"] = os.getloadavg()[0]
         found[part] = parts[part]()
         kept.write_text(json.dumps(found, indent=1) + "\n")
     text = tables(found)

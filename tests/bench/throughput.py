@@ -1,112 +1,59 @@
-"""`make bench`: the upstream direct, nginx, mitmproxy recording with -w, and the sidecar recording durably, in turn, in
-one run; ratios, no verdict. Then the sidecar's memory over 200,000 requests.
+"""`make bench`: the upstream direct, nginx, mitmproxy recording with -w, and the sidecar recording durably, by turns in
+one run on one machine; the median of each figure over the rounds. Then the sidecar's memory over 200,000 requests.
 
-Needs wrk and nginx on PATH. The upstream is nginx with a fixed answer of some 300 bytes, so that it is never the limit.
+Needs wrk and nginx on PATH. The sidecar ships what it records meanwhile; how far it is behind at the end is told.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
-import socket
-import subprocess
-import sys
+import argparse
+import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from tests.bench.mitmproxy import mitmproxy
+from tests.bench.mitmproxy import VERSION, mitmproxy
+from tests.bench.readme import put
+from tests.bench.wrk import ANSWER, PASS, Run, nginx, wrk
 from tests.consistency.nemesis import children
-from tests.stack import Sidecar, free_port, until
-from tests.upstream import HOLT
+from tests.stack import Sidecar
 
-ROUNDS = 3
-SECONDS = 3
-REQUESTS = 200_000
-NOTE = '{"id":5,"title":"Round","body":"' + "x" * 220 + '","patient_id":17,"staff_id":1}'
-CONFIG = """
-daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log crit;
-events {{ worker_connections 1024; }}
-http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-  upstream api {{ server 127.0.0.1:{upstream}; keepalive 64; }}
-  server {{ listen 127.0.0.1:{port}; location / {{ {action} }} }} }}
-"""
-PASS = 'proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection "";'
+CONNECTIONS = (1, 16, 128)
+PEER, OURS = f"mitmproxy {VERSION} -w", "Understudy, recording durably"
 
 
-@contextmanager
-def nginx(action: str, upstream: int = 1) -> Iterator[int]:
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "nginx.conf"
-        config.write_text(CONFIG.format(folder=folder, port=port, action=action, upstream=upstream))
-        command = [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(config)]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        try:
-            until(lambda: _listens(port), what="nginx")
-            yield port
-        finally:
-            process.terminate()
-            process.wait(10)
+def speed(targets: Mapping[str, int], rounds: int, seconds: int) -> Iterator[str]:
+    """Rows: every target in every round, so that whatever else the machine does meets all of them."""
+    yield "| way to the upstream | connections | requests/s (lowest – highest) | of mitmproxy's | p50 ms | p99 ms |"
+    yield "|---|---|---|---|---|---|"
+    for connections in CONNECTIONS:
+        runs: dict[str, list[Run]] = {name: [] for name in targets}
+        for _ in range(rounds):
+            for name, port in targets.items():
+                runs[name].append(wrk(port, connections, seconds))
+        base = median(run.rate for run in runs[PEER])
+        for name, mine in runs.items():
+            rates = sorted(run.rate for run in mine)
+            rate = f"{median(rates):.0f} ({rates[0]:.0f} – {rates[-1]:.0f}) | {median(rates) / base:.1f}"
+            times = f"{median(run.p50 for run in mine):.2f} | {median(run.p99 for run in mine):.1f}"
+            yield f"| {name} | {connections} | {rate} | {times} |"
 
 
-def wrk(port: int, connections: int, seconds: int = SECONDS) -> tuple[float, str, str]:
-    """(requests a second, p50, p99)"""
-    headers = [word for name, value in HOLT.items() for word in ("-H", f"{name}: {value}")]
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *headers]
-    out = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}/notes/5"], capture_output=True, text=True, check=True, timeout=60
-    ).stdout
-    if "Non-2xx" in out:
-        sys.exit(f"not all answers were good:\n{out}")
-    p50, p99 = (re.search(rf"^\s+{share}%\s+(\S+)", out, re.MULTILINE) for share in (50, 99))
-    rate = re.search(r"Requests/sec:\s+(\S+)", out)
-    assert rate is not None
-    assert p50 is not None
-    assert p99 is not None
-    return float(rate[1]), p50[1], p99[1]
-
-
-def main() -> None:
-    answer = f"default_type application/json; return 200 '{NOTE}';"
-    with ExitStack() as stack:
-        upstream = stack.enter_context(nginx(answer))
-        proxy = stack.enter_context(nginx(PASS, upstream))
-        data = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
-        sidecar = stack.enter_context(Sidecar(f"http://127.0.0.1:{upstream}", data))
-        peer = stack.enter_context(mitmproxy(upstream, data.parent))
-        targets = {"direct": upstream, "nginx": proxy, "mitmproxy -w": peer, "sidecar (durable)": sidecar.port}
-        for port in (peer, sidecar.port):
-            wrk(port, 16)  # warm
-        print(f"{'':20}{'connections':>12}{'req/s':>10}{'of mitmproxy':>14}{'p50':>10}{'p99':>10}")
-        for connections in (1, 16, 128):
-            rounds = {name: [] for name in targets}  # type: dict[str, list[tuple[float, str, str]]]
-            for _ in range(ROUNDS):
-                for name, port in targets.items():
-                    rounds[name].append(wrk(port, connections))
-            base = median(rate for rate, _, _ in rounds["mitmproxy -w"])
-            for name, results in rounds.items():
-                rate, p50, p99 = sorted(results)[ROUNDS // 2]
-                print(f"{name:20}{connections:>12}{rate:>10.0f}{rate / base:>14.2f}{p50:>10}{p99:>10}", flush=True)
-
-        memory(sidecar)
-
-
-def memory(sidecar: Sidecar) -> None:
-    """Resident memory of all the sidecar's processes, over REQUESTS requests."""
-    done = 0.0
-    print(f"{'requests':>12}{'MiB':>8}")
-    while done < REQUESTS:
-        print(f"{done:>12.0f}{resident(sidecar):>8.0f}", flush=True)
-        done += wrk(sidecar.port, 16, 10)[0] * 10
-    print(f"{done:>12.0f}{resident(sidecar):>8.0f}", flush=True)
+def memory(sidecar: Sidecar, requests: int) -> str:
+    """Memory of all the sidecar's processes, at each fifth of so many requests."""
+    done, found = 0.0, [resident(sidecar)]
+    for part in range(1, 6):
+        while done < requests * part / 5:
+            done += wrk(sidecar.port, 16, 2).rate * 2
+        found.append(resident(sidecar))
+    told = ", ".join(f"{mebibytes:.0f}" for mebibytes in found)
+    return f"Memory of all its processes, in MiB, at each fifth of {requests:,} further requests: {told}."
 
 
 def resident(sidecar: Sidecar) -> float:
-    """MiB that are private to the processes (Pss: what they share counts once)."""
+    """MiB that the processes hold (Pss: what they share counts once)."""
     total = 0
     for pid in [sidecar.process.pid, *children(sidecar)]:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -114,9 +61,38 @@ def resident(sidecar: Sidecar) -> float:
     return total / 1024
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def run(rounds: int, seconds: int, requests: int) -> Iterator[str]:
+    with ExitStack() as stack:
+        upstream = stack.enter_context(nginx(ANSWER))
+        proxy = stack.enter_context(nginx(PASS, upstream))
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
+        sidecar = stack.enter_context(Sidecar(f"http://127.0.0.1:{upstream}", data))
+        peer = stack.enter_context(mitmproxy(upstream, data.parent))
+        for port in (peer, sidecar.port):
+            wrk(port, 16, 3)  # warm
+        told = f"{rounds} rounds of {seconds} s by turns, medians; {os.cpu_count()} cores for everything, wrk included"
+        yield f"Measured by `make bench` ({told}; load average {os.getloadavg()[0]:.1f} as it began):\n"
+        targets = {"direct": upstream, "nginx": proxy, PEER: peer, OURS: sidecar.port}
+        yield from speed(targets, rounds, seconds)
+        waiting = sidecar.plane("GET", "/shipper").json()["unshipped"]
+        yield f"\nOf its events {waiting:,} were not yet in the event store as this ended."
+        if requests:
+            yield memory(sidecar, requests)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=3, help="of each run")
+    parser.add_argument("--requests", type=int, default=200_000, help="over which memory is watched; 0: it is not")
+    parser.add_argument("--readme", type=Path, help="a file to put the table into")
+    given = parser.parse_args()
+    lines = []
+    for line in run(given.rounds, given.seconds, given.requests):
+        print(line, flush=True)
+        lines.append(line)
+    if given.readme:
+        put(given.readme, "bench", "\n".join(lines))
 
 
 if __name__ == "__main__":

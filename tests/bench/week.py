@@ -23,6 +23,7 @@ from statistics import quantiles
 
 from compose.hosp import control
 from compose.hosp.server import Simulator
+from tests.bench.readme import put
 from tests.consistency.checker import check
 from tests.consistency.history import History, Operation, Outcome
 from tests.consistency.torture import SCALE, drained, final_state
@@ -185,16 +186,6 @@ def table(rows: Sequence[Row], promises: Sequence[str], seconds: float, seed: in
     return "\n".join([*lines, "|---|---|---|---|---|", *promises])
 
 
-def write(path: Path, made: str) -> None:
-    """Puts the table between its marks."""
-    text = path.read_text()
-    head, begin, rest = text.partition("<!-- bench-week -->")
-    _, end, tail = rest.partition("<!-- /bench-week -->")
-    if not begin or not end:
-        sys.exit(f"{path}: no marks <!-- bench-week --> and <!-- /bench-week -->")
-    path.write_text(f"{head}{begin}\n{made}\n{end}{tail}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600, help="of traffic, over all phases")
@@ -205,7 +196,7 @@ def main() -> None:
     made = table(*run(given.seconds, given.seed), given.seconds, given.seed)
     print(made)
     if given.readme:
-        write(given.readme, made)
+        put(given.readme, "bench-week", made)
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ def _play(hosp: Simulator, sidecar: Sidecar, users: Users, requests: int) -> See
             phases[name] = users.phase(actions, enough, 4.0 if name.endswith("back") else 1.0)
     finally:
         users.stop()
-    until(lambda: not sidecar.plane("GET", "/outbox").json()["entries"], 60, "the outbox is empty")
+    until(lambda: not sidecar.plane("GET", "/outbox").json()["entries"], 180, "the outbox is empty")
     titles = Counter(str(write["body"].get("title")) for write in hosp.hosp.applied if isinstance(write["body"], dict))
     return Seen(phases, users.acknowledged, users.asked, titles)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from compose import door
-from compose.aws import balancer
 from compose.haproxy import config as haproxy_config
 from compose.nginx import config as nginx_config
 from sidecar.contract import Contract
@@ -55,19 +54,6 @@ def test_no_write_has_a_backend_that_asks_again_after_it_was_sent() -> None:
 def test_nginx_refuses_to_mix_plain_and_tls() -> None:
     with pytest.raises(ValueError, match="TLS"):
         nginx_config.render(described("inline", "https://hosp.example"))
-
-
-def test_aws_weights_add_up_and_reach_both_groups() -> None:
-    made = balancer.template(described("inline", "http://10.1.0.1", "10.0.0.1:8080/8081"), 25)["Resources"]
-    action = made["Listener"]["Properties"]["DefaultActions"][0]
-    assert [group["Weight"] for group in action["ForwardConfig"]["TargetGroups"]] == [25, 75]
-    assert made["Sidecars"]["Properties"]["HealthCheckPort"] == "8081"
-    assert made["Upstream"]["Properties"]["Targets"] == [{"Id": "10.1.0.1", "Port": 80}]
-
-
-def test_aws_has_no_failover() -> None:
-    with pytest.raises(ValueError, match="haproxy or nginx"):
-        balancer.template(described("failover"))
 
 
 @pytest.mark.parametrize(

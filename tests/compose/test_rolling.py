@@ -30,10 +30,10 @@ def upstream() -> Iterator[Upstream]:
     "way", ["single", pytest.param("pair", marks=[pytest.mark.haproxy, pytest.mark.postgresql, pytest.mark.slow])]
 )
 def test_no_request_fails_over_restarts(way: str, tmp_path: Path) -> None:
-    played = play(way, tmp_path, 400, 2)
+    played = play(way, tmp_path, 240, 2)
     assert played.tally.failures == [], str(played)
     assert (played.lost, played.twice) == ([], []), str(played)
-    assert len(played.tally.titles) > 50
+    assert len(played.tally.titles) > 30
 
 
 def test_a_request_under_way_is_finished_by_those_who_began_it(upstream: Upstream, tmp_path: Path) -> None:
@@ -95,7 +95,10 @@ def _refusals(sidecar: Sidecar, why: str) -> list[str]:
     return [line for line in lines if "reload_refused" in line and why in line]
 
 
-@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="systemd-socket-activate is not on PATH")
+@pytest.mark.skipif(
+    shutil.which("systemd-socket-activate") is None and os.environ.get("UNDERSTUDY_TESTS") != "all",
+    reason="systemd-socket-activate is not on PATH",
+)
 def test_sockets_may_come_from_systemd(upstream: Upstream, tmp_path: Path) -> None:
     """The balancer's connections wait in systemd's socket while the sidecar is started again."""
     from tests.stack import free_port

@@ -3,7 +3,8 @@
 `python -m tests.consistency.partitions` (root; in namespaces of its own). The hosts: clients with HAProxy and its
 printed configuration; two sidecars; HOSP; PostgreSQL with a synchronous replica. Each cut lasts `--seconds`, then is
 mended. Then a sidecar is killed, PostgreSQL restarted, and at last its primary killed and the replica promoted. In the
-end all that was acknowledged must be at HOSP, once, and every answer must have been true.
+end all that was acknowledged must be at HOSP, once, and every answer of a sidecar must have been true. (While no
+sidecar has the database HAProxy turns to HOSP directly, as it is to: what HOSP then answers is HOSP's.)
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def site(folder: Path) -> Iterator[Site]:
             for n in ("one", "two")
         )
         ways = [f"{sidecar.host}:{sidecar.port}/{sidecar.control}" for sidecar in (one, two)]
-        front = stack.enter_context(Front("haproxy", "inline", one, folder / "front", ways))
+        front = stack.enter_context(Front("haproxy", "inline", one, folder / "front", servers=ways))
         assert one.cli("backfill").returncode == 0
         yield Site(hosts, hosp, (one, two), primary, replica, front)
 
@@ -127,7 +128,8 @@ def play(folder: Path, cuts: Sequence[tuple[str, str]], blows: Sequence[str], se
         for client in clients:
             client.join(70)
         parked = drained(stage.sidecars[0], say)
-        violations = check(history.operations, final_state(stage.hosp, parked))
+        judged = [o for o in history.operations if o.kind not in ("read", "list") or o.by]
+        violations = check(judged, final_state(stage.hosp, parked))
     history.save(folder / "history.jsonl")
     counts = Counter(f"{operation.kind} {operation.outcome}" for operation in history.operations)
     say(f"{counts.total()} operations: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())))

@@ -1,7 +1,7 @@
 """Screenings under the `ambiguous` profile, where writes take effect and say they did not: each leaves one note.
 
-`python -m tests.policy.screenings 10000` plays so many with the simulator's sleeps scaled down (a hang of 30 s becomes
-0.15 s), waits until nothing is pending, and counts the notes at HOSP by the id of the exchange that each one names.
+`python -m tests.policy.screenings 10000 [SEED]` plays so many with the simulator's sleeps scaled down (a hang of 30 s
+becomes 0.15 s), waits until nothing is pending, and counts the notes at HOSP by the exchange that each one names.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sqlite3
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +43,8 @@ class Outcome:
     """Notes under another name or on another patient than their screening's."""
     faults: int
     """Writes that took effect, or not, and were answered otherwise."""
+    lost: list[str]
+    """What the sidecar's log says of results that it could not store."""
 
     @property
     def missing(self) -> list[str]:
@@ -56,10 +60,13 @@ class Outcome:
         return [ident for ident in self.stored if ident not in self.screened]
 
 
-def play(count: int, folder: Path, at_once: int = AT_ONCE, said: Any = lambda _: None) -> Outcome:
+def play(count: int, folder: Path, at_once: int = AT_ONCE, seed: int = 1, said: Any = lambda _: None) -> Outcome:
     """So many screenings by thirty people, some at once, each of another image."""
     settings = {"store_results": "on", "workers": "2", "upstream_timeout": "3s", "late_effect": "300ms"}
-    with Simulator("ambiguous", time_scale=0.005) as hosp, Sidecar(hosp.url, folder / "data", **settings) as sidecar:
+    with (
+        Simulator("ambiguous", seed, time_scale=0.005) as hosp,
+        Sidecar(hosp.url, folder / "data", **settings) as sidecar,
+    ):
         users = hosp.users
         until(lambda: _known(sidecar, users, folder / "data"), 120, "everyone is known")
         until(lambda: _get(sidecar, users[0], "/patients") == _get(sidecar, users[0], "/notes") == 200)
@@ -88,8 +95,14 @@ class _Operator:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
-        while not self._stop.wait(0.2):
-            self._sidecar.plane("POST", "/endpoints/notes.create/handback", {"reason": "the test is in a hurry"})
+        while not self._stop.wait(0.1):
+            if self._is_open():
+                self._sidecar.plane("POST", "/endpoints/notes.create/handback", {"reason": "the test is in a hurry"})
+
+    def _is_open(self) -> bool:
+        query = "SELECT circuit FROM endpoint_states WHERE endpoint = 'notes.create'"
+        with closing(sqlite3.connect(self._sidecar.data / "understudy.db")) as database:
+            return database.execute(query).fetchone() == ("open",)
 
     def __enter__(self) -> _Operator:
         self._thread.start()
@@ -146,8 +159,9 @@ def _outcome(count: int, hosp: Simulator, sidecar: Sidecar) -> Outcome:
             stored[found[1]] += 1
             if asked.get(found[1]) != (staff.get(note["staff_id"]), str(note["patient_id"])):
                 wrong.append(note)
+    lost = [line for line in sidecar.log.read_text().splitlines() if "could not be stored" in line]
     answered = Counter(attempt for attempt in _unclear(sidecar))
-    return Outcome(count, {ident: who for ident, (who, _) in asked.items()}, stored, wrong, answered.total())
+    return Outcome(count, {ident: who for ident, (who, _) in asked.items()}, stored, wrong, answered.total(), lost)
 
 
 def _unclear(sidecar: Sidecar) -> list[str]:
@@ -166,18 +180,16 @@ def _say(began: float, text: str) -> None:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    count, seed = (*(int(word) for word in sys.argv[1:]), *(1000, 1)[len(sys.argv) - 1 :])
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        seen = play(
-            count, Path(folder), said=lambda text: print(f"{time.monotonic() - began:6.0f} s  {text}", flush=True)
-        )
+        seen = play(count, Path(folder), seed=seed, said=lambda text: _say(began, text))
     told = {
         "asked": seen.asked, "screened": len(seen.screened), "notes": seen.stored.total(), "missing": len(seen.missing),
         "twice": len(seen.twice), "without a screening": len(seen.strange), "wrong author or patient": len(seen.wrong),
         "replays that were unclear": seen.faults, "seconds": round(time.monotonic() - began),
     }  # fmt: skip
-    print(json.dumps(told, indent=2))
+    print(json.dumps(told, indent=2), *seen.lost, sep="\n")
     sys.exit(1 if seen.missing or seen.twice or seen.strange or seen.wrong else 0)
 
 

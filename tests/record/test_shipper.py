@@ -301,16 +301,23 @@ class TestLag:
 
 
 class TestRetention:
-    def test_only_old_segments_wholly_shipped_and_never_a_workers_newest(self, tmp_path: Path) -> None:
+    def test_only_old_segments_wholly_shipped_and_none_that_is_written_to(self, tmp_path: Path) -> None:
         old, newest, other = (write(tmp_path, [number], number // 2) for number in range(3))
         recent, last = write(tmp_path, [3], 2), write(tmp_path, [4], 2)
-        for segment in (old, newest, other):
+        journal = Journal(tmp_path / "journal", "n1", 7)
+        journal.append(event(9)).wait(5)
+        (written,) = (tmp_path / "journal").glob("n1-7-*")
+        for segment in (old, newest, other, written):
             os.utime(segment, (NOW - 100, NOW - 100))
         store = EmbeddedStore(tmp_path / "events.db")
         os.utime(recent, (NOW - 5, NOW - 5))
         new_shipper(tmp_path, store, journal_retention=50).step(NOW)
+        assert set((tmp_path / "journal").iterdir()) == {written, recent, last}
+        journal.close()
+        os.utime(written, (NOW - 100, NOW - 100))
+        new_shipper(tmp_path, store, journal_retention=50).step(NOW)
         store.close()
-        assert set((tmp_path / "journal").iterdir()) == {newest, other, recent, last}
+        assert set((tmp_path / "journal").iterdir()) == {recent, last}
 
     def test_nothing_goes_while_the_store_is_down(self, tmp_path: Path) -> None:
         old, _ = write(tmp_path, [1]), write(tmp_path, [2])

@@ -255,6 +255,21 @@ def test_any_flipped_bit_of_an_export_is_found(tmp_path_factory: pytest.TempPath
     assert (verdict.first_bad or {})["line"] == raw[:place].count(b"\n") + 1
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_any_records_removed_repeated_or_put_elsewhere_are_found(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    signed, one, raw = _export_once(tmp_path_factory)
+    whole = raw.splitlines(keepends=True)
+    numbers = list(range(len(whole)))
+    order = data.draw(st.one_of(st.permutations(numbers), st.lists(st.sampled_from(numbers))), label="lines kept")
+    one.write_bytes(b"".join(whole[number] for number in order))
+    verdict = verify([one], trusted=signed.public)
+    truth = numbers, numbers[:-1]  # without the export's own statement it is what was signed before
+    assert verdict.ok == (list(order) in truth), order
+
+
 _exported: list[tuple[Signed, Path, bytes]] = []
 
 

@@ -16,9 +16,11 @@ from typing import Any, Final
 from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError, Elasticsearch, UnsupportedProductError
 
+from sidecar.record.event import CLEAR
 from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
 from sidecar.record.stores.query import bucket, decode, encode, milliseconds, percentile_aggregation, query, values
 from sidecar.record.stores.schema import BODIES, CHECKPOINTS, DAY, EXCHANGES, HELD, HOLDS, daily, day_end, template
+from sidecar.vault import Vault
 
 PAGE: Final = 1000
 """Checkpoints asked for at a time."""
@@ -59,12 +61,14 @@ class ElasticStore:
         retention: float = 365 * 86400,
         body_retention: float = 30 * 86400,
         timeout: float = 10.0,
+        vault: Vault = CLEAR,
         refresh: bool = False,
     ) -> None:
         """`refresh` makes each append visible to searches at once (tests); otherwise it takes about a second."""
         self._client = Elasticsearch(url, api_key=api_key, request_timeout=timeout, max_retries=0, http_compress=True)
         self._retention = {EXCHANGES: retention, BODIES: body_retention}
         self._refresh = refresh
+        self._vault = vault
 
     def install(self) -> None:
         """Puts the index templates, and the lifecycle policies where the cluster has ILM."""
@@ -204,7 +208,7 @@ class ElasticStore:
             wanted = {"ids": {"values": [event_id]}}
             answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=wanted, size=1)
         hits = answer["hits"]["hits"]
-        return hits[0]["_source"] if hits else None
+        return self._vault.opened(hits[0]["_source"]) if hits else None
 
     def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
         if not event_ids:
@@ -212,7 +216,7 @@ class ElasticStore:
         with _asking():
             wanted = {"ids": {"values": list(event_ids)}}
             answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=wanted, size=len(event_ids))
-        return {hit["_id"]: hit["_source"] for hit in answer["hits"]["hits"]}
+        return {hit["_id"]: self._vault.opened(hit["_source"]) for hit in answer["hits"]["hits"]}
 
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
         dropped: list[str] = []

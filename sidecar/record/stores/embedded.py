@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from sidecar.record.event import CLEAR
 from sidecar.record.stores import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
 from sidecar.record.stores.sql import (
     INSERT,
@@ -30,6 +31,7 @@ from sidecar.record.stores.sql import (
     is_held,
     of_volumes,
 )
+from sidecar.vault import Vault
 
 _DAY: Final = 86_400 * 1_000_000_000
 _EVER: Final = (1 << 63) - 1
@@ -38,9 +40,10 @@ _EVER: Final = (1 << 63) - 1
 class EmbeddedStore:
     """Exchanges in SQLite."""
 
-    def __init__(self, path: Path, busy_timeout: float = 5.0) -> None:
+    def __init__(self, path: Path, busy_timeout: float = 5.0, vault: Vault = CLEAR) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
+        self._vault = vault
         self._idle: list[sqlite3.Connection] = []
 
     def install(self) -> None:
@@ -110,13 +113,13 @@ class EmbeddedStore:
     def body(self, event_id: str) -> Event | None:
         with self._connection() as connection:
             row = connection.execute("SELECT document FROM bodies WHERE id = ?", [event_id]).fetchone()
-        return orjson.loads(row[0]) if row else None
+        return self._vault.opened(orjson.loads(row[0])) if row else None
 
     def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
         sql = "SELECT id, document FROM bodies WHERE id IN (SELECT value FROM json_each(?))"
         with self._connection() as connection:
             rows = connection.execute(sql, [orjson.dumps(list(event_ids)).decode()]).fetchall()
-        return {row[0]: orjson.loads(row[1]) for row in rows}
+        return {row[0]: self._vault.opened(orjson.loads(row[1])) for row in rows}
 
     def drop_before(self, events_before: int, bodies_before: int) -> Sequence[str]:
         dropped = []
@@ -130,7 +133,7 @@ class EmbeddedStore:
                     if end > before:
                         break
                     with _transaction(connection):
-                        connection.execute(f"DELETE FROM {table} WHERE at < ? AND {free[table]}", [end, *values])
+                        connection.execute(f"DELETE FROM {table} WHERE at < ? AND {free[table]}", [end, *values])  # nosec B608 # our own
                     day = datetime.fromtimestamp(row[0] // 1_000_000_000, UTC)
                     dropped.append(f"understudy-{name}-{day:%Y.%m.%d}")
         return dropped
@@ -212,7 +215,7 @@ def _widen(connection: sqlite3.Connection) -> None:
         if columns and name not in columns:
             with _transaction(connection):
                 connection.execute(f"ALTER TABLE events ADD COLUMN {name} TEXT")
-                connection.execute(f"UPDATE events SET {name} = json_extract(document, '{path}')")
+                connection.execute(f"UPDATE events SET {name} = json_extract(document, '{path}')")  # nosec B608 # our own columns
                 connection.execute("DROP INDEX IF EXISTS events_count")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sidecar.record.stores import EventStore
 from sidecar.settings import Settings
+from sidecar.vault import open_vault
 
 
 def open_store(settings: Settings) -> EventStore:
@@ -16,7 +17,8 @@ def open_store(settings: Settings) -> EventStore:
             settings.elasticsearch_api_key,
             retention=settings.retention,
             body_retention=settings.body_retention,
+            vault=open_vault(settings),
         )
     from sidecar.record.stores.embedded import EmbeddedStore
 
-    return EmbeddedStore(settings.data / "events.db")
+    return EmbeddedStore(settings.data / "events.db", vault=open_vault(settings))
