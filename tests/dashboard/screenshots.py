@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from sidecar.record.stores.embedded import EmbeddedStore
 from tests.dashboard import alarms, seed
@@ -83,6 +83,7 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
     for name, path in PAGES.items():
         go(page, dashboard, path)
         page.wait_for_load_state("networkidle")
+        expect(page.locator(".chart .legend")).to_have_count(page.locator(".chart").count())
         if name == "alerts":
             page.get_by_role("button", name="Replay").click()
             page.locator("#b-found table").wait_for()
@@ -120,7 +121,7 @@ def main(out: Path, *looks: str) -> None:
                         continue
                     profile = context(browser, scheme, size)
                     page = profile.new_page()
-                    page.set_default_timeout(120_000)
+                    page.set_default_timeout(300_000)
                     shoot(page, dashboard, out, look)
                     profile.close()
     for name in BEST if not looks else ():

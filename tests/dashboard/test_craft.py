@@ -94,7 +94,9 @@ def test_what_people_bring_is_text_everywhere(page: Page, dashboard: Dashboard) 
         page.wait_for_load_state("networkidle")
         for details in page.locator("details").all()[:60]:
             details.evaluate("each => { each.open = true }")
-        page.locator("svg .point").first.hover(timeout=2000, force=True) if page.locator("svg .point").count() else None
+        page.locator("svg .point").first.hover(timeout=20_000, force=True) if page.locator(
+            "svg .point"
+        ).count() else None
         assert page.evaluate("window.hurt") is None, path
         assert page.locator("#page img").count() == 0, path
         assert page.locator("#page script").count() == 0, path
