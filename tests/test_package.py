@@ -1,4 +1,4 @@
-"""What is installed is what is here: an installation by wheel, as a container has it, misses no file of a package."""
+"""What is installed is what is here: an installation by wheel, as in a container, misses no file of the packages."""
 
 from __future__ import annotations
 
