@@ -48,9 +48,9 @@ bench: venv
 bench-hung: venv
 	$(BIN)/python -m tests.bench.hung --readme README.md
 
-# README's capacity section and its plots.
+# The capacity section of compose/README.md, and its plots.
 bench-scale: venv
-	$(BIN)/python -m tests.bench.scale --readme README.md
+	$(BIN)/python -m tests.bench.scale --readme compose/README.md
 
 bench-verify: venv
 	$(BIN)/python -m tests.bench.verify

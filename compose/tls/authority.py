@@ -2,7 +2,7 @@
 
 Writes ca.pem, and for the names server.pem (certificate, authority and key in one file, as HAProxy takes it), with
 server.crt and server.key beside it, as nginx does; keys with mode 0600. Run again, it renews the server's certificate
-under the same authority. A real certificate is given to `understudy lb` by its path instead (README: HTTPS).
+under the same authority. A real certificate is given to `understudy lb` by its path instead (compose/README.md: HTTPS).
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def describe(
     if found.responder is not None and not staple:
         warnings.append(
             f"the certificate names the OCSP responder {found.responder}, and there is no {https.response}: nothing is "
-            "stapled (README: HTTPS)"
+            "stapled (compose/README.md: HTTPS)"
         )
     if https.hsts and redirect == "off":
         warnings.append("--hsts sends browsers to HTTPS for that long, although --redirect is off")

@@ -1,6 +1,6 @@
 """`make bench-scale`: what sidecars carry and what it takes, for README's capacity section; tables and plots.
 
-    python -m tests.bench.scale [--part fleet|events|space] [--events 1000000] [--out DIR] [--readme README.md]
+    python -m tests.bench.scale [--part fleet|events|space] [--events 1000000] [--out DIR] [--readme compose/README.md]
 
 `fleet`: requests a second and p99 of 1, 2 and 4 sidecars (one worker each) on one PostgreSQL, the load generator and
 the upstream on the same cores. `events`: writing and asking the embedded store as it grows tenfold. `space`: disk an
