@@ -9,6 +9,7 @@ import argparse
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -17,6 +18,7 @@ import urllib3
 import yaml
 
 FOLDER: Final = Path(__file__).parent
+RULES: Final = "understudy.rules.yaml"
 PROGRAMS: Final = {"prometheus": ("prometheus",), "alertmanager": ("prometheus-alertmanager", "alertmanager")}
 
 
@@ -71,47 +73,67 @@ class Service:
             return False
 
 
-def alertmanager(home: Path, port: int, webhook: str | None = None) -> Service:
+def alertmanager_config(webhook: str | None = None) -> str:
     """`webhook`: where it tells alerts, instead of the shipped address."""
     config = yaml.safe_load((FOLDER / "alertmanager" / "alertmanager.yml").read_text())
-    if webhook is not None:
+    if webhook:
         config["receivers"][0]["webhook_configs"][0]["url"] = webhook
+    return yaml.safe_dump(config)
+
+
+def prometheus_config(controls: Sequence[str], alerts: str, every: str | None = None) -> str:
+    """Scrapes the sidecars' `controls` and tells `alerts` (each host:port) what the rules find; `every`: how often."""
+    config = yaml.safe_load((FOLDER / "prometheus" / "prometheus.yml").read_text())
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = list(controls)
+    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alerts]
+    if every is not None:
+        config["global"] = {"scrape_interval": every, "evaluation_interval": every}
+    return yaml.safe_dump(config)
+
+
+def alertmanager(home: Path, port: int, webhook: str | None = None) -> Service:
+    """Alertmanager, telling `webhook`."""
     path = home / "alertmanager.yml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(alertmanager_config(webhook))
     storage = f"--storage.path={home / 'alertmanager'}"
     return Service("alertmanager", home, port, f"--config.file={path}", storage, "--cluster.listen-address=")
 
 
-def prometheus(
-    home: Path, port: int, rules: str, control: str, alerts: str, every: str | None = None
-) -> Service:  # fmt: skip
-    """Scrapes `control` (host:port) and tells `alerts` (host:port) of what the rules find; `every`: how often."""
-    config = yaml.safe_load((FOLDER / "prometheus" / "prometheus.yml").read_text())
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [control]
-    config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alerts]
-    if every is not None:
-        config["global"] = {"scrape_interval": every, "evaluation_interval": every}
+def prometheus(home: Path, port: int, rules: str, control: str, alerts: str, every: str | None = None) -> Service:
+    """Prometheus with these rules, scraping `control` and telling `alerts`."""
     path = home / "prometheus.yml"
-    path.write_text(yaml.safe_dump(config))
-    (home / "understudy.rules.yaml").write_text(rules)
+    path.write_text(prometheus_config([control], alerts, every))
+    (home / RULES).write_text(rules)
     storage = f"--storage.tsdb.path={home / 'prometheus'}"
     resend = [] if every is None else [f"--rules.alert.resend-delay={every}"]  # the first is lost before discovery
     return Service("prometheus", home, port, f"--config.file={path}", storage, *resend)
+
+
+def write(home: Path, rules: str, controls: Sequence[str], alerts: str, webhook: str | None) -> None:
+    """The configurations and rules for a Prometheus and an Alertmanager that somebody else runs, and may read them."""
+    (home / RULES).write_text(rules)
+    (home / "prometheus.yml").write_text(prometheus_config(controls, alerts))
+    (home / "alertmanager.yml").write_text(alertmanager_config(webhook))
+    home.chmod(0o755)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--home", type=Path, default=Path("data/monitoring"), help="where both write")
     parser.add_argument("--rules", type=Path, required=True, help="what `understudy slo rules --out FILE` wrote")
-    parser.add_argument("--control", default="127.0.0.1:8081", help="the sidecar's CONTROL_LISTEN")
+    parser.add_argument("--control", action="append", help="a sidecar's CONTROL_LISTEN; may be repeated with --write")
     parser.add_argument("--webhook", help="where Alertmanager tells alerts")
+    parser.add_argument("--write", metavar="ALERTMANAGER", help="start nothing: configure for one at this host:port")
     given = parser.parse_args()
-    home = given.home.absolute()
+    home, controls = given.home.absolute(), given.control or ["127.0.0.1:8081"]
     home.mkdir(parents=True, exist_ok=True)
+    if given.write:
+        write(home, given.rules.read_text(), controls, given.write, given.webhook)
+        return
     try:
         with (
             alertmanager(home, 9093, given.webhook) as told,
-            prometheus(home, 9090, given.rules.read_text(), given.control, "127.0.0.1:9093") as asked,
+            prometheus(home, 9090, given.rules.read_text(), controls[0], "127.0.0.1:9093") as asked,
         ):
             print(f"Prometheus {asked.url}  Alertmanager {told.url}  (Ctrl-C stops both)", flush=True)
             while True:

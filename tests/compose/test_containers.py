@@ -164,3 +164,23 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
                 capture_output=True, text=True, timeout=60,
             )  # fmt: skip
             assert judged.returncode == 0, judged.stdout[-500:]
+
+
+@pytest.mark.prometheus
+def test_the_containers_prometheus_and_alertmanager_know_each_other_and_both_sidecars(tmp_path: Path) -> None:
+    """What the service `monitoring-configuration` writes, as it writes it."""
+    (script,) = SERVICES["monitoring-configuration"]["command"]
+    shell = (
+        script.replace("$$", "$").replace("/var/lib/understudy", str(tmp_path)).replace("/tmp/rules", f"{tmp_path}/r")
+    )
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {**os.environ, "PATH": path, "UNDERSTUDY_UPSTREAM": "http://hosp:9000", "UNDERSTUDY_ALERT_WEBHOOK": ""}
+    done = subprocess.run(["sh", "-ec", shell], env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for command in (["promtool", "check", "config", "prometheus.yml"], ["amtool", "check-config", "alertmanager.yml"]):
+        checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+    written = yaml.safe_load((tmp_path / "prometheus.yml").read_text())
+    targets = written["scrape_configs"][0]["static_configs"][0]["targets"]
+    (alerts,) = written["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert {target.partition(":")[0] for target in [*targets, alerts]} == {"sidecar-one", "sidecar-two", "alertmanager"}
