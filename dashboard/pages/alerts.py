@@ -76,7 +76,7 @@ def _summary(burning: Sequence[Alert], evaluator: alerting.Evaluator) -> ui.Part
         return ui.notice(ui.BAD, "Nobody evaluates the objectives now", why)
     if firing:
         verb = "fires" if len(firing) == 1 else "fire"
-        return ui.notice(ui.BAD if pages else ui.WARN, f"{said} {verb}", rest or "Nobody has acknowledged it yet.")
+        return ui.notice(ui.BAD if pages else ui.WARN, f"{said} {verb}", rest or "Nobody has acknowledged that yet.")
     if burning:
         return ui.notice(ui.WARN, "Nothing is unanswered", rest.replace(" more", ""))
     return ui.notice(ui.GOOD, "Nothing fires", f"Evaluated by {evaluator.holder}.")
