@@ -8,6 +8,7 @@ is StoreUnavailable or Appended.retry; only what a document itself does wrong ma
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from sidecar.vault import Vault
 
 PAGE: Final = 1000
 """Checkpoints asked for at a time."""
+NOT_YET: Final = (0.1, 0.3, 0.6)
+"""Seconds after which a search that some shard could not answer is made again."""
 BUCKETS: Final = 10_000
 """Buckets of a count asked for at a time; a cluster's own limit is 65,536."""
 _PRESENT: Final = 409
@@ -133,8 +136,7 @@ class ElasticStore:
     def search(self, where: Filter, size: int = 50, cursor: str | None = None) -> Page:
         order = {"order": "desc", "format": "strict_date_optional_time_nanos"}
         with _asking():
-            answer = self._client.search(
-                **_EVERY_SHARD,
+            answer = self._search(
                 index=EXCHANGES,
                 query=query(where),
                 size=size,
@@ -145,6 +147,17 @@ class ElasticStore:
         hits = answer["hits"]["hits"]
         more = len(hits) == size and size > 0
         return Page([hit["_source"] for hit in hits], encode(hits[-1]["sort"]) if more else None)
+
+    def _search(self, **words: Any) -> Any:
+        """A search that every shard answers. The shards of a day that has just begun are not there at once."""
+        for pause in NOT_YET:
+            try:
+                return self._client.search(**_EVERY_SHARD, **words)
+            except ApiError as error:
+                if error.status_code != 503:
+                    raise
+                time.sleep(pause)
+        return self._client.search(**_EVERY_SHARD, **words)
 
     def count(
         self,
@@ -169,9 +182,7 @@ class ElasticStore:
 
     def _total(self, where: Filter, inner: Mapping[str, Any]) -> Sequence[Bucket]:
         with _asking():
-            answer = self._client.search(
-                **_EVERY_SHARD, index=EXCHANGES, query=query(where), size=0, track_total_hits=True, aggs=inner
-            )
+            answer = self._search(index=EXCHANGES, query=query(where), size=0, track_total_hits=True, aggs=inner)
         count = answer["hits"]["total"]["value"]
         return [Bucket(where.since or 0, (), count, values(answer.get("aggregations", {})))] if count else []
 
@@ -179,8 +190,8 @@ class ElasticStore:
         """Of a span of time alone Elasticsearch reads the answer off its index, whatever the number of events."""
         fixed = {"field": "@timestamp", "fixed_interval": milliseconds(interval), "min_doc_count": 1}
         with _asking():
-            answer = self._client.search(
-                **_EVERY_SHARD, index=EXCHANGES, query=query(where), size=0, aggs={"buckets": {"date_histogram": fixed}}
+            answer = self._search(
+                index=EXCHANGES, query=query(where), size=0, aggs={"buckets": {"date_histogram": fixed}}
             )
         found = answer.get("aggregations", {}).get("buckets", {}).get("buckets", [])
         return [Bucket(int(each["key"]) * 1_000_000, (), each["doc_count"]) for each in found]
@@ -194,9 +205,7 @@ class ElasticStore:
             composite = {"size": BUCKETS, "sources": sources, **({"after": after} if after else {})}
             aggregation = {"buckets": {"composite": composite, **({"aggs": inner} if inner else {})}}
             with _asking():
-                answer = self._client.search(
-                    **_EVERY_SHARD, index=EXCHANGES, query=query(where), size=0, aggs=aggregation
-                )
+                answer = self._search(index=EXCHANGES, query=query(where), size=0, aggs=aggregation)
             found = answer.get("aggregations", {}).get("buckets", {})
             yield from found.get("buckets", [])
             after = found.get("after_key")
@@ -206,7 +215,7 @@ class ElasticStore:
     def body(self, event_id: str) -> Event | None:
         with _asking():
             wanted = {"ids": {"values": [event_id]}}
-            answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=wanted, size=1)
+            answer = self._search(index=f"{BODIES}-*", query=wanted, size=1)
         hits = answer["hits"]["hits"]
         return self._vault.opened(hits[0]["_source"]) if hits else None
 
@@ -215,7 +224,7 @@ class ElasticStore:
             return {}
         with _asking():
             wanted = {"ids": {"values": list(event_ids)}}
-            answer = self._client.search(**_EVERY_SHARD, index=f"{BODIES}-*", query=wanted, size=len(event_ids))
+            answer = self._search(index=f"{BODIES}-*", query=wanted, size=len(event_ids))
         return {hit["_id"]: self._vault.opened(hit["_source"]) for hit in answer["hits"]["hits"]}
 
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
@@ -271,9 +280,7 @@ class ElasticStore:
     def _hits(
         self, index: str, wanted: Mapping[str, Any], size: int, sort: Any = None, after: Any = None
     ) -> Sequence[Mapping[str, Any]]:
-        answer = self._client.search(
-            **_EVERY_SHARD, index=index, query=wanted, size=size, sort=sort, search_after=after
-        )
+        answer = self._search(index=index, query=wanted, size=size, sort=sort, search_after=after)
         hits: Sequence[Mapping[str, Any]] = answer["hits"]["hits"]
         return hits
 
@@ -327,9 +334,7 @@ class ElasticStore:
         while True:
             with _asking():
                 after = [kept[-1].segment] if kept else None
-                answer = self._client.search(
-                    **_EVERY_SHARD, index=CHECKPOINTS, size=PAGE, sort=[{"segment": "asc"}], search_after=after
-                )
+                answer = self._search(index=CHECKPOINTS, size=PAGE, sort=[{"segment": "asc"}], search_after=after)
             hits = answer["hits"]["hits"]
             kept.extend(Checkpoint(**hit["_source"]) for hit in hits)
             if len(hits) < PAGE:
