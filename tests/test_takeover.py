@@ -37,6 +37,7 @@ def learn_all(sidecar: Sidecar) -> None:
 def test_reads_survive_an_outage_and_come_back(sidecar: Sidecar, upstream: Upstream) -> None:
     learn_all(sidecar)
     before = sidecar.ask("GET", "/notes", HOLT)
+    assert sidecar.plane("GET", "/ready/status").json() == {"ready": True, "reason": "ready"}
     upstream.stop()
     for path in ("/notes", "/notes/5", "/notes?patient_id=17", "/patients/17", "/staffs/me", "/"):
         # each worker learns in a thread of its own, and nothing orders one's learning and another's

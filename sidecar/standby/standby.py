@@ -429,7 +429,8 @@ class Standby:
         """Whether the standby can answer for the endpoint, and why not."""
         endpoint = self._contract.endpoints[endpoint_id]
         if endpoint.public and endpoint.safe:
-            return self._library.has_page(self._reader, endpoint_id), "the page has not been seen yet"
+            seen = self._library.has_page(self._reader, endpoint_id)
+            return seen, "ready" if seen else "the page has not been seen yet"
         if endpoint.resource is None or endpoint.action is Action.CALL:
             return False, "only the upstream can answer this"
         if self.owns(endpoint.resource) or endpoint.action is Action.CREATE:
