@@ -263,7 +263,7 @@ def test_the_rules_are_replayed_over_what_was_recorded(page: Page, dashboard: Da
     page.get_by_role("button", name="Replay").click()
     expect(page.locator("#b-found")).to_contain_text("would have fired", timeout=60_000)
     found = page.get_by_role("table", name="Alerts that would have fired, by incident")
-    expect(found).to_contain_text("Screenings are answered successfully")
+    expect(found).to_contain_text("POST /patients/{id}/screen")
     expect(found).to_contain_text("still holds")
 
 
