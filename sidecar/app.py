@@ -20,12 +20,15 @@ from sidecar import agent, clock
 from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
 from sidecar.database import SCHEMA, create_all, open_engine
+from sidecar.errands import Errands
 from sidecar.gateway.copies import Copies
+from sidecar.gateway.exchange import Purpose
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
 from sidecar.gateway.guard import Guard
 from sidecar.gateway.habits import Habits
 from sidecar.gateway.handler import Handler
+from sidecar.gateway.headers import via
 from sidecar.gateway.people import People
 from sidecar.gateway.policies import load as load_policies
 from sidecar.gateway.results import Results
@@ -107,11 +110,6 @@ def new_upstream(settings: Settings, threads: int, name: str) -> Upstream:
     return Upstream(Slots(settings.data / "places", settings.upstream_concurrency, longest), wire, threads, name)
 
 
-def via(settings: Settings) -> str:
-    """How we name ourselves in Via: requests that come back with it have gone in a circle."""
-    return f"1.1 understudy-{settings.node_name}"
-
-
 def process_key(settings: Settings, role: str) -> str:
     return f"{settings.node_name}/{role}/{os.getpid()}"
 
@@ -119,7 +117,7 @@ def process_key(settings: Settings, role: str) -> str:
 def create_app(settings: Settings, service: Service) -> Flask:
     """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not."""
     setup_sentry(settings)
-    app = _Answers("sidecar", static_folder=None)
+    app, name = _Answers("sidecar", static_folder=None), via(settings.node_name)
     app.before_request(_answer)
     contract = Contract.load(settings.contract)
     engine = open_engine(settings)
@@ -143,10 +141,11 @@ def create_app(settings: Settings, service: Service) -> Flask:
     watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
     guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)
-    handler = Handler(settings, contract, upstream, standby, switchboard, metrics, via(settings), guard)
+    handler = Handler(settings, contract, upstream, standby, switchboard, metrics, name, guard)
     results = None
     if settings.store_results == "on":
-        results = Results(contract, people, standby, switchboard, upstream, via(settings), settings.max_answer)
+        errands = Errands(settings.max_answer, contract, upstream, recorder, Purpose.REPLAY)
+        results = Results(contract, people, standby, switchboard, errands, name)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
         app.wsgi_app,
         settings,
@@ -154,7 +153,7 @@ def create_app(settings: Settings, service: Service) -> Flask:
         recorder,
         metrics,
         watch,
-        via(settings),
+        name,
         guard,
         service,
         Copies(contract, standby),

@@ -184,7 +184,7 @@ class Background:
         engine = open_engine(self._settings)
         standby = Standby(self._contract, engine, self._settings)
         upstream = new_upstream(self._settings, 1, "backfill")
-        errands = Errands(self._settings, self._contract, upstream, self._recorder, Purpose.BACKFILL)
+        errands = Errands(self._settings.max_answer, self._contract, upstream, self._recorder, Purpose.BACKFILL)
         asker = _Asker(self._settings, self._contract, errands)
         filled, pause = 0, IDLE
         while not self._stop.wait(pause):

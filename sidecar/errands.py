@@ -1,13 +1,14 @@
-"""Our own calls to the upstream: replay's and backfill's. They yield to users, and are recorded as what they are."""
+"""Our own calls to the upstream: replay's, stored results', backfill's. They yield to users, and are recorded as what
+they are."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from queue import SimpleQueue
 
-from sidecar.app import via
 from sidecar.contract import Action, Contract, Endpoint
 from sidecar.gateway.access import basic, credentials
 from sidecar.gateway.exchange import (
@@ -22,10 +23,11 @@ from sidecar.gateway.exchange import (
     traceparent,
     uuid7,
 )
+from sidecar.gateway.headers import via
 from sidecar.gateway.upstream import Job, Priority, Result, Upstream
 from sidecar.gateway.validate import fault
 from sidecar.gateway.wire import Call
-from sidecar.record.recorder import Recorder, RecordingFailed
+from sidecar.record.recorder import Recorder
 from sidecar.settings import Settings
 from sidecar.standby.intents import NONE, UNKNOWN, record_in
 
@@ -36,9 +38,9 @@ class Errands:
     """Sends calls of one purpose, each judged against the contract, and records them."""
 
     def __init__(
-        self, settings: Settings, contract: Contract, upstream: Upstream, recorder: Recorder, purpose: Purpose
+        self, max_answer: int, contract: Contract, upstream: Upstream, recorder: Recorder, purpose: Purpose
     ) -> None:
-        self._settings = settings
+        self._max_answer = max_answer
         self._contract = contract
         self._upstream = upstream
         self._recorder = recorder
@@ -48,27 +50,35 @@ class Errands:
 
     def send(self, endpoint: Endpoint | None, call: Call, request_id: str = "") -> Result:
         """Sends the call and waits for what comes of it."""
+        result = self.submit(endpoint, call, request_id).get()
+        assert result is not None  # it is not our turn to make the call: the pool does
+        return result
+
+    def submit(
+        self, endpoint: Endpoint | None, call: Call, request_id: str = "",
+        settle: Callable[[Result], None] = lambda result: None,
+    ) -> SimpleQueue[Result | None]:  # fmt: skip
+        """Queues the call. What comes of it is recorded, then given to `settle`, which must not raise, then here."""
         started, clock = time.time_ns(), time.monotonic_ns()
         ident = uuid7(started)
         inbox: SimpleQueue[Result | None] = SimpleQueue()
         number = self._numbers[endpoint.id if endpoint is not None else "other"]
 
         def judge(result: Result) -> Result:
-            wrong = result.response and fault(endpoint, call.method, result.response, self._settings.max_answer)
+            wrong = result.response and fault(endpoint, call.method, result.response, self._max_answer)
             if wrong:
                 result.attempt.error = wrong
                 repeatable = endpoint is not None and endpoint.repeatable
                 result.attempt.outcome = Outcome.FAILURE if repeatable else Outcome.UNKNOWN
+            self._record(endpoint, sent, named, ident, started, time.monotonic_ns() - clock, result)
+            settle(result)
             return result
 
         named = first(call.headers, "x-request-id") or request_id or ident
         fields = call.headers if first(call.headers, "x-request-id") else [*call.headers, ("X-Request-Id", named)]
         sent = replace(call, headers=fields)
         self._upstream.submit(Job(sent, number, self._priority, judge, inbox))
-        result = inbox.get()
-        assert result is not None  # it is not our turn to make the call: the pool does
-        self._record(endpoint, sent, named, ident, started, time.monotonic_ns() - clock, result)
-        return result
+        return inbox
 
     def _record(
         self, endpoint: Endpoint | None, call: Call, request_id: str, ident: str, started: int, took: int,
@@ -100,8 +110,8 @@ class Errands:
             exchange.change = self._change(endpoint, result)
         try:
             self._recorder.record(exchange)
-        except RecordingFailed:
-            log.error("a call of ours was not recorded", extra={"fields": {"event.action": "record_failed"}})
+        except Exception:  # a thread of the pool goes on
+            log.exception("a call of ours was not recorded", extra={"fields": {"event.action": "record_failed"}})
 
     def _change(self, endpoint: Endpoint, result: Result) -> tuple[str, str] | None:
         """A write's effect, by its own answer: what was there before is not looked up."""
@@ -126,5 +136,5 @@ def own_fields(settings: Settings) -> Headers:
         ("Accept", "application/json"),
         ("User-Agent", "understudy-backfill"),
         ("traceparent", traceparent(None)),
-        ("Via", via(settings)),
+        ("Via", via(settings.node_name)),
     ]

@@ -47,7 +47,7 @@ class Replaying:
         key = f"{settings.node_name}/replay/{os.getpid()}"
         self._switchboard = Switchboard(self._engine, contract.endpoints, key)
         self._upstream = new_upstream(settings, LANES + 1, "replay")
-        self._errands = Errands(settings, contract, self._upstream, recorder, Purpose.REPLAY)
+        self._errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.REPLAY)
         self._lease = Lease(self._engine, "replay", key)
         self._replayer = Replayer(
             contract, self._engine, self._standby.intents, self._standby.outbox, self._standby.seal(), self._lease,

@@ -51,6 +51,11 @@ def upstream_fields(request: Request, request_id: str, traceparent: str, via: st
     return fields
 
 
+def via(node: str) -> str:
+    """How we name ourselves in Via: requests that come back with it have gone in a circle."""
+    return f"1.1 understudy-{node}"
+
+
 def has_passed(request: Request, via: str) -> bool:
     """Whether this very deployment has already handled the request: the upstream's address leads back to us."""
     return any(via in value for name, value in request.headers if name.lower() == "via")

@@ -19,14 +19,15 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.contract import Action, Contract, Endpoint
+from sidecar.errands import Errands
 from sidecar.gateway.access import Credentials, credentials
 from sidecar.gateway.circuit import State
 from sidecar.gateway.exchange import Exchange, Identity, Outcome, Request, Response
 from sidecar.gateway.headers import upstream_fields
 from sidecar.gateway.people import People
 from sidecar.gateway.switchboard import Switchboard
-from sidecar.gateway.upstream import Job, Priority, Result, Upstream
-from sidecar.gateway.validate import Unreadable, fault, plain_body
+from sidecar.gateway.upstream import Result
+from sidecar.gateway.validate import Unreadable, plain_body
 from sidecar.gateway.wire import Call
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.intents import Write
@@ -48,17 +49,14 @@ class Results:
     """One per worker; used by all its request threads."""
 
     def __init__(
-        self, contract: Contract, people: People, standby: Standby, switchboard: Switchboard, pool: Upstream,
-        via: str, max_answer: int,
-    ) -> None:  # fmt: skip
+        self, contract: Contract, people: People, standby: Standby, switchboard: Switchboard, errands: Errands, via: str
+    ) -> None:
         self._contract = contract
         self._people = people
         self._standby = standby
         self._switchboard = switchboard
-        self._pool = pool
+        self._errands = errands
         self._via = via
-        self._max_answer = max_answer
-        self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
         self._late: SimpleQueue[tuple[Exchange, Endpoint, Response, Credentials] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="results", daemon=True)
         self._thread.start()
@@ -128,17 +126,13 @@ class Results:
             self._send(into, write, Call("POST", into.template, fields, body), user)
 
     def _send(self, into: Endpoint, write: Write, call: Call, user: str) -> None:
-        def judge(result: Result) -> Result:
-            wrong = result.response and fault(into, "POST", result.response, self._max_answer)
-            if wrong:
-                result.attempt.error, result.attempt.outcome = wrong, Outcome.UNKNOWN
+        def settle(result: Result) -> None:
             try:
                 self._standby.end_write(write, result.response, result.attempt.outcome, user)
             except Exception:  # the entry stays: replay looks for it when its time has come
                 log.exception("a stored result is not settled", extra={"fields": {"event.action": "settle_failed"}})
-            return result
 
-        self._pool.submit(Job(call, self._numbers[into.id], Priority.REPLAY, judge, SimpleQueue()))
+        self._errands.submit(into, call, settle=settle)
 
     def _record(self, exchange: Exchange, endpoint: Endpoint, response: Response, user: str) -> dict[str, Any]:
         try:

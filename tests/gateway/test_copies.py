@@ -76,9 +76,11 @@ def test_a_copied_write_puts_its_record_in_doubt_until_a_look_that_began_after_i
         assert sidecar.cli("takeover", "notes.read").returncode == 0
         until(lambda: "hit" in sidecar.ask("GET", "/notes/5", HOLT)["Cache-Status"], 5, "the standby answers")
         upstream.state.notes[5]["title"] = "changed past us"
+        upstream.stop()  # nobody can look
         assert copied(sidecar, "PATCH", "/notes/5", uuid4().hex, {"title": "changed past us"}).status == 204
         answers = [sidecar.ask("GET", "/notes/5", HOLT) for _ in range(10)]  # of both workers
         assert {answer.status for answer in answers} == {503}
+        upstream.start()
         got = until(lambda: (seen := sidecar.ask("GET", "/notes/5", HOLT)).status == 200 and seen, 20, "a clean look")
         assert got.json()["title"] == "changed past us"
 

@@ -41,10 +41,15 @@ class Outcome:
     stored: Counter[str]
     wrong: list[dict[str, Any]]
     """Notes under another name or on another patient than their screening's."""
-    faults: int
-    """Writes that took effect, or not, and were answered otherwise."""
+    sent: list[str]
+    """What came of each recorded attempt at creating a note."""
     lost: list[str]
     """What the sidecar's log says of results that it could not store."""
+
+    @property
+    def faults(self) -> int:
+        """Attempts that left open what they did."""
+        return sum(outcome != "success" for outcome in self.sent)
 
     @property
     def missing(self) -> list[str]:
@@ -160,18 +165,15 @@ def _outcome(count: int, hosp: Simulator, sidecar: Sidecar) -> Outcome:
             if asked.get(found[1]) != (staff.get(note["staff_id"]), str(note["patient_id"])):
                 wrong.append(note)
     lost = [line for line in sidecar.log.read_text().splitlines() if "could not be stored" in line]
-    answered = Counter(attempt for attempt in _unclear(sidecar))
-    return Outcome(count, {ident: who for ident, (who, _) in asked.items()}, stored, wrong, answered.total(), lost)
+    return Outcome(count, {ident: who for ident, (who, _) in asked.items()}, stored, wrong, _sent(sidecar), lost)
 
 
-def _unclear(sidecar: Sidecar) -> list[str]:
-    """Attempts at creating notes that left open what they did, of replay."""
+def _sent(sidecar: Sidecar) -> list[str]:
     return [
         attempt["outcome"]
         for event in sidecar.events()
         if event["understudy"]["purpose"] == "replay" and event["http"]["request"]["method"] == "POST"
         for attempt in event["understudy"]["attempts"]
-        if attempt["outcome"] != "success"
     ]
 
 
@@ -187,7 +189,7 @@ def main() -> None:
     told = {
         "asked": seen.asked, "screened": len(seen.screened), "notes": seen.stored.total(), "missing": len(seen.missing),
         "twice": len(seen.twice), "without a screening": len(seen.strange), "wrong author or patient": len(seen.wrong),
-        "replays that were unclear": seen.faults, "seconds": round(time.monotonic() - began),
+        "attempts recorded": len(seen.sent), "of them unclear": seen.faults, "seconds": round(time.monotonic() - began),
     }  # fmt: skip
     print(json.dumps(told, indent=2), *seen.lost, sep="\n")
     sys.exit(1 if seen.missing or seen.twice or seen.strange or seen.wrong else 0)
