@@ -39,6 +39,14 @@ def url(value: str) -> str:
     return value.rstrip("/")
 
 
+def urls(value: str) -> tuple[str, ...]:
+    """Comma-separated URLs, at least one."""
+    found = tuple(url(word) for word in names(value))
+    if not found:
+        raise ValueError("http:// or https:// URLs, comma-separated")
+    return found
+
+
 def address(value: str) -> tuple[str, int]:
     """`host:port` → (host, port)."""
     host, colon, port = value.rpartition(":")
@@ -184,7 +192,9 @@ class Settings:
         "While a shared database is away: `refuse` (health checks fail, the balancer turns elsewhere), or, with one "
         "sidecar, `pass` (requests go on to the upstream where no write was waiting).",
     )
-    elasticsearch: str | None = setting(None, url, "The event store; unset: the embedded one, in DATA.")
+    elasticsearch: tuple[str, ...] | None = setting(
+        None, urls, "The event store: a node's URL, or several, comma-separated; unset: the embedded one, in DATA."
+    )
     elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
     workers: int = setting("2", count, "gunicorn workers.")
     threads: int = setting("32", count, "Request threads per worker; they outnumber calls upstream.")

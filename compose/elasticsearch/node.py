@@ -22,6 +22,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -32,6 +33,8 @@ VERSIONS: Final = ("8.19.21", "9.5.3")
 PREPARE_TIMEOUT: Final = 600.0
 START_TIMEOUT: Final = 90.0
 STOP_TIMEOUT: Final = 15.0
+TRANSPORT: Final = 9300
+"""The port of a cluster's nodes for each other, on hosts of their own."""
 
 _DESCRIPTOR: Final = """\
 description=HTTP and transport
@@ -124,17 +127,26 @@ def free_port() -> int:
 
 
 class Node:
-    """One node of a version, with its data under `home`. Keeps its port over restarts."""
+    """One node of a version, with its data under `home`. Keeps its port over restarts.
 
-    def __init__(self, version: str, home: Path, http_port: int | None = None) -> None:
+    Alone, or one of a cluster: `members` are the addresses of all its hosts, `host` is this one's own, and `within` are
+    the first words of a command that runs there.
+    """
+
+    def __init__(
+        self, version: str, home: Path, http_port: int | None = None, *,
+        host: str = "127.0.0.1", within: Sequence[str] = (), members: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.version = version
         self.home = home.absolute()
         self.port = http_port or free_port()
+        self.host = host
+        self._within, self._members = within, members
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int | None:
@@ -148,17 +160,21 @@ class Node:
         """Starts the node and waits until it answers. Raises NodeError with the end of its log when it does not."""
         if self.running:
             return
+        self.launch()
+        try:
+            self.wait(timeout)
+        except BaseException:
+            self.kill()
+            raise
+
+    def launch(self) -> None:
+        """Starts the node, and waits for nothing: the nodes of a cluster answer once they have found each other."""
         command = self._command(prepare(self.version), java_home(self.version))
         (self.home / "config").mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, cwd=self.home, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
             )
-        try:
-            self._wait(self._process, timeout)
-        except BaseException:
-            self.kill()
-            raise
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
         """Closes the node in good order; kills it when it takes too long."""
@@ -190,21 +206,40 @@ class Node:
         settings = {
             "path.home": self.home,
             "cluster.name": "understudy",
-            "node.name": "understudy-1",
-            "network.host": "127.0.0.1",
+            "node.name": self.host,
+            "network.host": self.host,
             "http.port": self.port,
-            "transport.port": 0,
-            "discovery.type": "single-node",
+            **self._discovery(),
             "cluster.routing.allocation.disk.threshold_enabled": "false",
         }
-        run = [str(java / "bin" / "java"), "-Xms256m", "-Xmx1g", "-cp", f"{ready}/classes:{ready}/jars/*", "Launcher"]
+        run = [
+            *self._within,
+            str(java / "bin" / "java"),
+            "-Xms256m",
+            "-Xmx1g",
+            "-cp",
+            f"{ready}/classes:{ready}/jars/*",
+            "Launcher",
+        ]
         return [*run, str(ready / "modules"), *(f"{key}={value}" for key, value in settings.items())]
 
-    def _wait(self, process: subprocess.Popen[bytes], timeout: float) -> None:
+    def _discovery(self) -> dict[str, object]:
+        if not self._members:
+            return {"transport.port": 0, "discovery.type": "single-node"}
+        all_of_them = ",".join(self._members)
+        return {
+            "transport.port": TRANSPORT,
+            "discovery.seed_hosts": all_of_them,
+            "cluster.initial_master_nodes": all_of_them,
+        }
+
+    def wait(self, timeout: float = START_TIMEOUT) -> None:
+        """Until a launched node answers. Raises NodeError with the end of its log when it does not."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise NodeError(f"Elasticsearch {self.version} ended with {process.returncode}: {self._said()}")
+            if self._process is None or self._process.poll() is not None:
+                status = self._process and self._process.returncode
+                raise NodeError(f"Elasticsearch {self.version} ended with {status}: {self._said()}")
             if self._answers():
                 return
             time.sleep(0.1)

@@ -5,6 +5,9 @@ printed configuration; two sidecars; HOSP; PostgreSQL with a synchronous replica
 mended. Then a sidecar is killed, PostgreSQL restarted, and at last its primary killed and the replica promoted. In the
 end all that was acknowledged must be at HOSP, once, and every answer of a sidecar must have been true. (While no
 sidecar has the database HAProxy turns to HOSP directly, as it is to: what HOSP then answers is HOSP's.)
+
+With `--events` the event store is an Elasticsearch of three nodes, each on a host of its own; a node is cut off, and
+one is killed and stays away. In the end all that each journal holds must be in the store, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from compose.elasticsearch.node import VERSIONS, Node
 from compose.hosp.server import Simulator
+from sidecar.record.stores import Filter
+from sidecar.record.stores.elastic import ElasticStore
 from tests.compose.front import Front
 from tests.consistency.checker import check
 from tests.consistency.history import History
@@ -36,6 +42,10 @@ CUTS = (
     ("one", "hosp"), ("two", "hosp"), ("one", "pg1"), ("two", "pg1"), ("clients", "one"), ("clients", "two"),
     ("one", "two"), ("clients", "hosp"), ("pg1", "pg2"),
 )  # fmt: skip
+NODES = ("es1", "es2", "es3")
+NODE_CUTS = (("one", "es1"), ("es1", "es2"), ("es1", "es3"))
+"""A sidecar from a node; then a node from each of the others in turn."""
+LOSS = "loss of an Elasticsearch node"
 CLIENTS = 4
 
 
@@ -49,13 +59,17 @@ class Site:
     primary: Server
     replica: Server
     front: Front
+    nodes: list[Node]
+
+    def store(self) -> ElasticStore:
+        return ElasticStore(*(node.url for node in self.nodes))
 
 
 @contextmanager
-def site(folder: Path) -> Iterator[Site]:
+def site(folder: Path, events: bool) -> Iterator[Site]:
     where = programs()
     assert where is not None, "PostgreSQL is not installed"
-    hosts = Hosts(*HOSTS)
+    hosts = Hosts(*HOSTS, *(NODES if events else ()))
     address = hosts.address
     with ExitStack() as stack:
         with hosts.on("hosp"):
@@ -71,6 +85,9 @@ def site(folder: Path) -> Iterator[Site]:
         stack.callback(_stopped, replica)
         primary.stop("fast")
         primary.start(synchronous_standby_names="'*'")
+        nodes = _cluster(hosts, folder) if events else []
+        for node in nodes:
+            stack.callback(node.kill)
         servers = "&".join(f"host={address[n]}:{s.port}" for n, s in (("pg1", primary), ("pg2", replica)))
         settings = {
             "database": f"postgresql+psycopg://understudy@/postgres?{servers}&target_session_attrs=read-write",
@@ -78,6 +95,8 @@ def site(folder: Path) -> Iterator[Site]:
             "late_effect": "2s", "deadline": "3s", "hedge_after": "3s", "trusted_proxies": address["clients"],
             "backfill_credentials": ":".join(hosp.users[-1]), "backfill_rate": "50",
         }  # fmt: skip
+        if nodes:
+            settings["elasticsearch"] = ",".join(node.url for node in nodes)
         one, two = (
             stack.enter_context(
                 Sidecar(hosp.url, folder / n, host=address[n], within=hosts.within(n), node=n, **settings)
@@ -87,7 +106,21 @@ def site(folder: Path) -> Iterator[Site]:
         ways = [f"{sidecar.host}:{sidecar.port}/{sidecar.control}" for sidecar in (one, two)]
         front = stack.enter_context(Front("haproxy", "inline", one, folder / "front", servers=ways))
         assert one.cli("backfill").returncode == 0
-        yield Site(hosts, hosp, (one, two), primary, replica, front)
+        yield Site(hosts, hosp, (one, two), primary, replica, front, nodes)
+
+
+def _cluster(hosts: Hosts, folder: Path) -> list[Node]:
+    """Three nodes that have found each other."""
+    members = [hosts.address[name] for name in NODES]
+    nodes = [
+        Node(VERSIONS[0], folder / name, 9200, host=hosts.address[name], within=hosts.within(name), members=members)
+        for name in NODES
+    ]
+    for node in nodes:
+        node.launch()
+    for node in nodes:
+        node.wait()
+    return nodes
 
 
 def _stopped(server: Server) -> None:
@@ -97,14 +130,16 @@ def _stopped(server: Server) -> None:
         return  # it was stopped by the play
 
 
-def play(folder: Path, cuts: Sequence[tuple[str, str]], blows: Sequence[str], seconds: float, seed: int) -> int:
+def play(
+    folder: Path, cuts: Sequence[tuple[str, str]], blows: Sequence[str], seconds: float, seed: int, events: bool
+) -> int:
     """0 when no promise was broken."""
     history, began = History(), time.monotonic()
 
     def say(line: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
 
-    with site(folder) as stage:
+    with site(folder, events) as stage:
         staff = stage.hosp.users[:CLIENTS]
         for user in staff:
             for path in ("/notes", "/patients", "/staffs", "/hospitals", "/staffs/me"):
@@ -129,7 +164,9 @@ def play(folder: Path, cuts: Sequence[tuple[str, str]], blows: Sequence[str], se
             client.join(70)
         parked = drained(stage.sidecars[0], say)
         judged = [o for o in history.operations if o.kind not in ("read", "list") or o.by]
-        violations = check(judged, final_state(stage.hosp, parked))
+        violations: list[object] = [*check(judged, final_state(stage.hosp, parked))]
+        if events:
+            violations += _lost_events(stage, say)
     history.save(folder / "history.jsonl")
     counts = Counter(f"{operation.kind} {operation.outcome}" for operation in history.operations)
     say(f"{counts.total()} operations: " + ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())))
@@ -139,6 +176,36 @@ def play(folder: Path, cuts: Sequence[tuple[str, str]], blows: Sequence[str], se
         say(str(violation))
     say(f"{len(violations)} violations, {len(parked)} parked, seed {seed}")
     return 1 if violations else 0
+
+
+def _lost_events(stage: Site, say: Callable[[str], None]) -> list[str]:
+    """What a journal holds and the store does not, or the store and no journal."""
+    recorded, store = _recorded(stage), stage.store()
+    try:
+        until(lambda: recorded <= _shipped(store), 60, "all events are in the store")
+    except AssertionError:
+        return [f"not in the store: {ident}" for ident in recorded - _shipped(store)]
+    there = _shipped(store)
+    say(f"{len(there)} events in the store, {len(recorded)} of them recorded before it was asked")
+    return [f"in no journal: {ident}" for ident in there - _recorded(stage)]
+
+
+def _recorded(stage: Site) -> set[str]:
+    return {event["event"]["id"] for sidecar in stage.sidecars for event in sidecar.events()}
+
+
+def _shipped(store: ElasticStore) -> set[str]:
+    found, cursor = set(), None
+    while True:
+        page = store.search(Filter(), 1000, cursor)
+        found |= {event["event"]["id"] for event in page.events}
+        if (cursor := page.cursor) is None:
+            return found
+
+
+def _kill_node(stage: Site) -> None:
+    """Of the first, whose copies the others have; it does not come back."""
+    stage.nodes[0].kill()
 
 
 def _kill_sidecar(stage: Site) -> None:
@@ -163,6 +230,7 @@ BLOWS: dict[str, Callable[[Site], None]] = {
     "kill -9 of a sidecar": _kill_sidecar,
     "restart of PostgreSQL": _restart_database,
     "failover of PostgreSQL": _fail_over,
+    LOSS: _kill_node,
 }
 
 
@@ -171,13 +239,19 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=6.0, help="how long each cut lasts")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--cut", action="append", choices=["-".join(cut) for cut in CUTS], help="only these")
+    parser.add_argument(
+        "--cut", action="append", choices=["-".join(cut) for cut in (*CUTS, *NODE_CUTS)], help="only these"
+    )
     parser.add_argument("--blow", action="append", choices=[*BLOWS, "none"], help="only these")
+    parser.add_argument("--events", action="store_true", help="with an Elasticsearch of three nodes")
     given = parser.parse_args(words)
-    cuts = [cut for cut in CUTS if given.cut is None or "-".join(cut) in given.cut]
+    possible = (*CUTS, *(NODE_CUTS if given.events else ()))
+    cuts = [cut for cut in possible if given.cut is None or "-".join(cut) in given.cut]
     blows = [blow for blow in BLOWS if given.blow is None or blow in given.blow]
+    if not given.events:
+        blows = [blow for blow in blows if blow != LOSS]
     folder = Path(tempfile.mkdtemp(prefix="understudy-partitions-"))
-    return play(folder, cuts, blows, given.seconds, given.seed)
+    return play(folder, cuts, blows, given.seconds, given.seed, given.events)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,23 @@ import sys
 
 import pytest
 
+from compose.elasticsearch.node import VERSIONS, prepare
 from tests.hosts import missing
 
-pytestmark = [pytest.mark.namespaces, pytest.mark.postgresql, pytest.mark.haproxy, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.namespaces, pytest.mark.postgresql, pytest.mark.haproxy, pytest.mark.elasticsearch, pytest.mark.slow,
+]  # fmt: skip
 
 
-def test_no_promise_is_broken_while_parts_are_cut_off_and_the_database_fails_over() -> None:
+@pytest.mark.timeout(240)
+def test_no_promise_is_broken_while_parts_are_cut_off_the_database_fails_over_and_a_node_is_lost() -> None:
     said = missing()
     if said and os.environ.get("UNDERSTUDY_TESTS") != "all":
         pytest.skip(said)
-    words = ["--cut", "one-pg1", "--blow", "failover of PostgreSQL", "--seconds", "3"]
+    prepare(VERSIONS[0])  # in there nothing can be fetched
+    words = ["--events", "--cut", "one-pg1", "--cut", "es1-es2", "--seconds", "3"]
+    words += ["--blow", "failover of PostgreSQL", "--blow", "loss of an Elasticsearch node"]
     command = [sys.executable, "-m", "tests.consistency.partitions", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=115, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=220, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "0 violations" in done.stdout

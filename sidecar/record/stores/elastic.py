@@ -58,17 +58,21 @@ class ElasticStore:
 
     def __init__(
         self,
-        url: str,
+        *urls: str,
         api_key: str | None = None,
-        *,
         retention: float = 365 * 86400,
         body_retention: float = 30 * 86400,
         timeout: float = 10.0,
         vault: Vault = CLEAR,
         refresh: bool = False,
     ) -> None:
-        """`refresh` makes each append visible to searches at once (tests); otherwise it takes about a second."""
-        self._client = Elasticsearch(url, api_key=api_key, request_timeout=timeout, max_retries=0, http_compress=True)
+        """`urls` are nodes of one cluster: where one does not answer the next is asked, for all that is asked here may
+        be asked twice. `refresh` makes each append visible to searches at once (tests); otherwise it takes about a
+        second."""
+        self._client = Elasticsearch(
+            list(urls), api_key=api_key, request_timeout=timeout, http_compress=True,
+            max_retries=len(urls) - 1, retry_on_timeout=True, retry_on_status=(),
+        )  # fmt: skip
         self._retention = {EXCHANGES: retention, BODIES: body_retention}
         self._refresh = refresh
         self._vault = vault

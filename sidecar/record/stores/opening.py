@@ -13,8 +13,8 @@ def open_store(settings: Settings) -> EventStore:
         from sidecar.record.stores.elastic import ElasticStore
 
         return ElasticStore(
-            settings.elasticsearch,
-            settings.elasticsearch_api_key,
+            *settings.elasticsearch,
+            api_key=settings.elasticsearch_api_key,
             retention=settings.retention,
             body_retention=settings.body_retention,
             vault=open_vault(settings),
