@@ -149,9 +149,14 @@ def _runbooks(burning: Sequence[Alert]) -> ui.Part:
             shown.append(html.P(f"There is no runbook for {name}."))
             continue
         title, _, text = rest.strip().removeprefix("# ").partition("\n")
-        step = html.P([html.Strong(f"{title}: "), first.removeprefix("First: ")])
+        step = html.P([html.Strong(f"{title}: "), *_with_commands(first.removeprefix("First: "))])
         shown += [step, html.Details([html.Summary("The runbook"), html.Pre(text.strip(), className="runbook")])]
     return ui.card("What to do first", *shown, ident="runbooks") if shown else None
+
+
+def _with_commands(text: str) -> list[ui.Part]:
+    """What is between backticks is for a terminal."""
+    return [html.Code(word) if n % 2 else word for n, word in enumerate(text.split("`"))]
 
 
 def _silences(parts: Parts, quiet: Sequence[Alert]) -> ui.Part:

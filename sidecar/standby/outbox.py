@@ -163,6 +163,7 @@ class Outbox:
         self._reader = engine.execution_options(writes=False)
         self._lock = threading.Lock()
         self._latest = Snapshot()
+        self._owned: tuple[int, frozenset[str] | None] = (-1, None)
         self._expired = False
         self._gap = 0
         self._held: dict[str, Pending] = {}
@@ -189,7 +190,7 @@ class Outbox:
         with self._lock:
             self._expired = False
             if fresh.version >= self._latest.version:
-                self._latest = fresh
+                self._latest, self._owned = fresh, (fresh.version, fresh.owned)
         return fresh
 
     def last_seen(self) -> Snapshot | None:
@@ -199,13 +200,21 @@ class Outbox:
 
     def owned(self) -> frozenset[str]:
         """The resources that were promoted; while the database is away, as when it was last asked. Raises
-        SQLAlchemyError where it never was."""
+        SQLAlchemyError where it never was.
+
+        Asked at every step of replay, when everything has just changed: for this the long outbox is not read anew.
+        """
+        at, owned = self._owned
         try:
-            return self.snapshot().owned
+            version = self._version()
+            if owned is None or at != version:
+                with self._reader.connect() as connection, connection.begin():
+                    owned = _owned(connection)
+                self._owned = version, owned
         except SQLAlchemyError:
-            if self._latest.version < 0:
+            if owned is None:
                 raise
-            return self._latest.owned
+        return owned
 
     def view(self, connection: Connection) -> Snapshot:
         """What is unsettled in the very moment that the connection's transaction shows."""
@@ -236,6 +245,7 @@ class Outbox:
     def expire(self) -> None:
         """Looks anew at the next call, whatever the number says; called every few seconds."""
         self._expired = True
+        self._owned = -1, self._owned[1]
 
     def real(self, kind: str, ident: str) -> str | None:
         """What a provisional id became, or None while nobody knows."""
@@ -296,8 +306,7 @@ class Outbox:
         for done in connection.execute(lately.where(outbox.c.settled > stamp() - RECENT)):
             recent.setdefault(done.type, []).append((done.settled_as or done.record, done.settled))
         claimed = frozenset((row.type, row.id) for row in connection.execute(select(made))) if any_sent else frozenset()
-        owned = frozenset(connection.scalars(select(owners.c.type)))
-        return Snapshot(version, _revision(connection), by_type, recent, claimed, owned)
+        return Snapshot(version, _revision(connection), by_type, recent, claimed, _owned(connection))
 
 
 def batched(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
@@ -338,6 +347,10 @@ def changed(connection: Connection) -> None:
     done = connection.execute(update(meta).where(meta.c.name == VERSION).values(value=meta.c.value + 1))
     if done.rowcount == 0:
         connection.execute(insert(meta).values(name=VERSION, value=1))
+
+
+def _owned(connection: Connection) -> frozenset[str]:
+    return frozenset(connection.scalars(select(owners.c.type)))
 
 
 def _revision(connection: Connection) -> int:
