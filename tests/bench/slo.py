@@ -37,17 +37,18 @@ COVERED: dict[str, Any] = {"answered_by": "standby", "upstream": ("failure",)}
 
 
 class Longer:
-    """A store, and the totals of hours that it does not hold."""
+    """A store, and the totals of hours that it does not hold: `events` each."""
 
-    def __init__(self, store: EventStore, before: int) -> None:
+    def __init__(self, store: EventStore, before: int, events: int) -> None:
         self._store = store
         self._before = before
+        self._events = events
 
     def count(self, where: Filter, interval: int | None = None, by: Sequence[str] = ()) -> Sequence[Bucket]:
         found = list(self._store.count(where, interval, by))
         if not by and interval == HOUR * SECOND and where.since is not None:
             hours = range(where.since, min(self._before * SECOND, where.until or 0), interval)
-            found += [Bucket(at, (), PACE * HOUR) for at in hours]
+            found += [Bucket(at, (), self._events) for at in hours]
         return found
 
 
@@ -74,7 +75,7 @@ def remember(folder: Path, like: dict[int, Cube], before: int, volumes: bool) ->
     kept.close()
     if volumes:
         with sqlite3.connect(folder / "events.db") as connection:
-            rows = ((minute * SECOND, PACE * 60) for minute in range(before - MONTH - HOUR, before, 60))
+            rows = ((start * SECOND, whole.events) for start in range(before - MONTH - HOUR, before, HOUR))
             connection.executemany("INSERT OR REPLACE INTO volumes VALUES (?, ?)", rows)
         connection.close()
 
@@ -114,7 +115,7 @@ def measure(kind: str, hours: float, rounds: int) -> dict[str, float]:
         like = dict(recent.buckets(now // HOUR * HOUR, now // HOUR * HOUR + HOUR - SETTLE))
         counting = time.perf_counter() - began
         remember(folder, like, before, kind == "embedded")
-        asked = store if kind == "embedded" else Longer(store, before)
+        asked = store if kind == "embedded" else Longer(store, before, sum(cube.events for cube in like.values()))
         firsts, nexts = [], []
         for _ in range(rounds):
             began = time.perf_counter()
