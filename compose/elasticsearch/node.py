@@ -36,6 +36,7 @@ STOP_TIMEOUT: Final = 15.0
 TRANSPORT: Final = 9300
 """The port of a cluster's nodes for each other, on hosts of their own."""
 
+_HEAP: Final = ("-Xms256m", "-Xmx1g")
 _DESCRIPTOR: Final = """\
 description=HTTP and transport
 name=transport-netty4
@@ -212,15 +213,7 @@ class Node:
             **self._discovery(),
             "cluster.routing.allocation.disk.threshold_enabled": "false",
         }
-        run = [
-            *self._within,
-            str(java / "bin" / "java"),
-            "-Xms256m",
-            "-Xmx1g",
-            "-cp",
-            f"{ready}/classes:{ready}/jars/*",
-            "Launcher",
-        ]
+        run = [*self._within, str(java / "bin" / "java"), *_HEAP, "-cp", f"{ready}/classes:{ready}/jars/*", "Launcher"]
         return [*run, str(ready / "modules"), *(f"{key}={value}" for key, value in settings.items())]
 
     def _discovery(self) -> dict[str, object]:

@@ -115,11 +115,11 @@ def traffic(upstream: Upstream, sidecar: Sidecar) -> list[dict[str, Any]]:
 
 
 def test_each_figure_equals_an_independent_count_over_the_journal(tmp_path: Path, store: dict[str, str]) -> None:
-    settings = Settings(upstream="http://127.0.0.1:1", data=tmp_path / "data", **store)  # type: ignore[arg-type]
     with (
         Upstream() as upstream,
-        Sidecar(upstream.url, settings.data, test_users="Dr Ames", deadline="300ms", **store) as sidecar,
+        Sidecar(upstream.url, tmp_path / "data", test_users="Dr Ames", deadline="300ms", **store) as sidecar,
     ):
+        settings = Settings.load(sidecar.environ)
         journal = traffic(upstream, sidecar)
 
         def counted() -> Any:
