@@ -41,17 +41,15 @@ def test_kill_9_twenty_times_under_traffic_loses_nothing_that_was_answered(upstr
 
 
 @pytest.mark.elasticsearch
-@pytest.mark.parametrize("version", VERSIONS)
-def test_elasticsearch_away_under_traffic_then_every_exchange_is_there_once(
-    version: str, upstream: Upstream, tmp_path: Path
-) -> None:
+def test_elasticsearch_away_under_traffic_then_every_exchange_is_there_once(upstream: Upstream, tmp_path: Path) -> None:
+    """The newest; tests/record/test_shipper.py has both go away under load."""
     try:
-        prepare(version)
+        prepare(VERSIONS[-1])
     except Missing as missing:
         if os.environ.get("UNDERSTUDY_TESTS") == "all":
             raise
         pytest.skip(str(missing))
-    away(upstream, tmp_path, version, OUTAGE)
+    away(upstream, tmp_path, VERSIONS[-1], OUTAGE)
 
 
 @contextmanager

@@ -72,7 +72,8 @@ def test_a_vandal_is_revoked_found_out_and_undone_under_traffic(tmp_path: Path) 
             finally:
                 stop.set()
                 staff.join(40)
-            assert sum(result.ok for result in results) >= 0.99 * len(results)
+            failed = sum(not result.ok for result in results)
+            assert failed <= max(1, 0.01 * len(results))  # a write that HOSP itself refused may be among so few
             for change in done:
                 if change["action"] == "update" and int(change["record"]) not in updated_by_staff(hosp):
                     was, now = good[int(change["record"])], hosp.hosp.data.tables["notes"][int(change["record"])]
