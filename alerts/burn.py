@@ -23,6 +23,11 @@ def burn_rate(counts: Counts | None, target: Fraction) -> Fraction | None:
     return None if share is None else (1 - share) / (1 - target)
 
 
+def written(rate: Fraction) -> str:
+    """As a person would write it: three digits, never a power of ten."""
+    return f"{float(rate):,.0f}" if rate >= 100 else f"{float(rate):.3g}"
+
+
 def budget_left(counts: Counts | None, target: Fraction) -> Fraction | None:
     """The share of the period's budget that is left, below 0 once it is overspent. ``counts`` is of one period."""
     burn = burn_rate(counts, target)

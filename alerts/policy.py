@@ -62,16 +62,11 @@ def burning(
     share = window.factor * objective.budget
     if long.bad < rule.least_bad or not burn.confident(long, share, rule.confidence):
         return None
-    reason = f"{long.bad} of {long.total} bad in {window.long} s: {_pace(float(fast))} times the budget's pace"
+    reason = f"{long.bad} of {long.total} bad in {window.long} s: {burn.written(fast)} times the budget's pace"
     severity = window.severity
     if objective.view == "hosp" and covered(objective.endpoint):
         severity, reason = "ticket", f"running on the standby; {reason}"
     return _finding(measure, window.name, severity, reason, now, fast, recent)
-
-
-def _pace(factor: float) -> str:
-    """As a person would write it, never as a power of ten."""
-    return f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
 
 
 def missing(measure: Measure, windows: Iterable[Window], rule: Rule, now: int) -> Finding | None:

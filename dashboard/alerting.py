@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
 
 from sqlalchemy import Engine, select
 
+from alerts import burn
 from alerts.lifecycle import Alert
 from alerts.loop import LEASE
 from alerts.tables import leases
@@ -56,7 +58,8 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
     if notes.get("reason"):
         found.append(("Why", notes["reason"]))
     if "burn_long" in notes and "burn_short" in notes:
-        rates = f"{float(notes['burn_long']):.3g} and {float(notes['burn_short']):.3g} times the budget's even pace"
+        long, short = (burn.written(Fraction(str(notes[name]))) for name in ("burn_long", "burn_short"))
+        rates = f"{long} and {short} times the budget's even pace"
         found.append(("Burn rate", f"{rates}, over {windows(notes.get('window', ''))}"))
     if "budget_left" in notes:
         left = float(notes["budget_left"])

@@ -29,7 +29,7 @@ from dashboard.signing import Signer
 from dashboard.tables import exports
 from dashboard.view import View
 from sidecar.record.event import nanoseconds
-from sidecar.record.stores import Event, EventStore, Filter
+from sidecar.record.stores import Event, EventStore, Filter, pages
 
 log = logging.getLogger(__name__)
 PAGE: Final = 500
@@ -164,14 +164,9 @@ class Exports:
         return digests
 
     def _pages(self, where: Filter) -> Iterator[tuple[Sequence[Event], Mapping[str, Event]]]:
-        cursor: str | None = None
-        while True:
-            page = self._store.search(where, PAGE, cursor)
+        for page in pages(self._store, where, PAGE):
             if page.events:
                 yield page.events, self._store.bodies([event["event"]["id"] for event in page.events])
-            cursor = page.cursor
-            if cursor is None:
-                return
 
     def _manifest(self, export: Export, path: Path, rows: int, said: Mapping[str, Any]) -> bytes:
         content = path.read_bytes()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import orjson
 
 from sidecar.contract import Action, Contract, Resource
 from sidecar.record.event import nanoseconds
-from sidecar.record.stores import Event, EventStore, Filter
+from sidecar.record.stores import Event, EventStore, Filter, pages
 
 PAGE: Final = 500
 DEEPEST: Final = 40
@@ -184,16 +185,12 @@ def _find(resource: Resource, answer: Any, record: str) -> Record | None:
     return next((row for row in rows if isinstance(row, dict) and str(row.get(resource.id_field)) == record), None)
 
 
-def _events(store: EventStore, where: Filter, pages: int = 1_000_000) -> Iterator[tuple[Event, Event | None]]:
-    cursor = None
-    for _ in range(pages):
-        page = store.search(where, PAGE, cursor)
+def _events(store: EventStore, where: Filter, most: int | None = None) -> Iterator[tuple[Event, Event | None]]:
+    """Each with its bodies, of at most so many pages."""
+    for page in islice(pages(store, where, PAGE), most):
         bodies = store.bodies([event["event"]["id"] for event in page.events])
         for event in page.events:
             yield event, bodies.get(event["event"]["id"])
-        cursor = page.cursor
-        if cursor is None:
-            return
 
 
 def _status(event: Event) -> int:

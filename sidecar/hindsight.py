@@ -19,7 +19,7 @@ from sidecar.gateway.habits import DAY, HOUR
 from sidecar.gateway.people import Names
 from sidecar.gateway.policies import Policy
 from sidecar.record.event import nanoseconds
-from sidecar.record.stores import Event, EventStore, Filter
+from sidecar.record.stores import Event, EventStore, Filter, pages
 
 WINDOW: Final = HOUR
 """ns of traffic that are read at a time."""
@@ -230,14 +230,7 @@ def _windows(store: EventStore, since: int, until: int) -> Iterator[list[Event]]
         since = min((bucket.start for bucket in oldest), default=until)
     while since < until:
         end = min(since + WINDOW, until)
-        events: list[Event] = []
-        cursor = None
-        while True:
-            page = store.search(Filter(since=since, until=end), PAGE, cursor)
-            events += page.events
-            cursor = page.cursor
-            if cursor is None:
-                break
+        events = [event for page in pages(store, Filter(since=since, until=end), PAGE) for event in page.events]
         events.reverse()
         yield events
         since = end

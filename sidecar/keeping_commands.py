@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from getpass import getuser
 from typing import Any, Final
@@ -22,7 +22,7 @@ from sidecar.record.journal import RecordingFailed
 from sidecar.record.retention import matches
 from sidecar.record.signing import SigningKey
 from sidecar.record.statements import BadStatement
-from sidecar.record.stores import Event, EventStore, Filter, Hold, StoreUnavailable
+from sidecar.record.stores import Event, EventStore, Filter, Hold, StoreUnavailable, pages
 from sidecar.record.stores.opening import open_store
 from sidecar.settings import Settings
 from sidecar.standby.forgetting import forget
@@ -116,7 +116,7 @@ def audit_erase(
         terms["understudy.patient.id"] = [patient]
     where = Filter(since=_time("--from", begin), until=_time("--to", end), terms=terms)
     with _store(settings) as store:
-        found = list(_search(store, where))
+        found = [event for page in pages(store, where, 500) for event in page.events]
         _refuse(store, found, events)
         if found and not yes:
             click.confirm(f"erase the bodies of {len(found)} exchanges for good?", abort=True)
@@ -175,16 +175,6 @@ def _contents(documents: Any) -> Iterator[str]:
             content = document.get("http", {}).get(side, {}).get("body", {}).get("content")
             if isinstance(content, str) and content:
                 yield content
-
-
-def _search(store: EventStore, where: Filter) -> Iterator[Mapping[str, Any]]:
-    cursor = None
-    while True:
-        page = store.search(where, 500, cursor)
-        yield from page.events
-        cursor = page.cursor
-        if cursor is None:
-            return
 
 
 def _about(hold: Hold) -> str:

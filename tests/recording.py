@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compose.elasticsearch.node import VERSIONS, Node, prepare
-from sidecar.record.stores import EventStore, Filter
+from sidecar.record.stores import EventStore, Filter, pages
 from sidecar.record.stores.elastic import ElasticStore
 from sidecar.record.stores.embedded import EmbeddedStore
 from tests.stack import Sidecar, until
@@ -28,7 +28,7 @@ from tests.upstream import HOLT, Upstream
 class Traffic:
     """Requests from four threads until it is left; `answered` are the ids of those that got a whole answer."""
 
-    def __init__(self, sidecar: Sidecar, pause: float = 0.01) -> None:
+    def __init__(self, sidecar: Sidecar, pause: float) -> None:
         self._sidecar = sidecar
         self._pause = pause
         self._stop = threading.Event()
@@ -61,14 +61,8 @@ class Traffic:
 
 def stored(store: EventStore) -> Counter[str]:
     """How often each request is in the event store."""
-    found: Counter[str] = Counter()
-    cursor = None
-    while True:
-        page = store.search(Filter(terms={"understudy.endpoint": ["GET /patients/{id}"]}), 1000, cursor)
-        found.update(event["http"]["request"]["id"] for event in page.events)
-        cursor = page.cursor
-        if cursor is None:
-            return found
+    where = Filter(terms={"understudy.endpoint": ["GET /patients/{id}"]})
+    return Counter(event["http"]["request"]["id"] for page in pages(store, where, 1000) for event in page.events)
 
 
 def as_journalled(sidecar: Sidecar, open_store: Callable[[], EventStore]) -> None:
@@ -97,7 +91,7 @@ def all_there_once(open_store: Callable[[], EventStore], answered: list[str], se
 def killed(upstream: Upstream, folder: Path, kills: int) -> str:
     """kill -9 of every process, so many times, under traffic. Figures; raises AssertionError when anything is lost."""
     with Sidecar(upstream.url, folder / "data") as sidecar:
-        with Traffic(sidecar) as traffic:
+        with Traffic(sidecar, 0) as traffic:  # no pause: a kill meets what was answered a moment ago
             for _ in range(kills):
                 time.sleep(random.uniform(0.1, 0.5))
                 sidecar.kill()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import os
 import resource
 import threading
 import urllib.parse
@@ -16,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from compose.elasticsearch.java import Missing
-from compose.elasticsearch.node import VERSIONS, prepare
+from compose.elasticsearch.node import VERSIONS
 from tests.consistency.nemesis import children
+from tests.nodes import prepared
 from tests.record.fake_elasticsearch import FakeElasticsearch
 from tests.recording import away, killed
 from tests.stack import Sidecar, until
@@ -43,13 +42,7 @@ def test_kill_9_twenty_times_under_traffic_loses_nothing_that_was_answered(upstr
 @pytest.mark.elasticsearch
 def test_elasticsearch_away_under_traffic_then_every_exchange_is_there_once(upstream: Upstream, tmp_path: Path) -> None:
     """The newest; tests/record/test_shipper.py has both go away under load."""
-    try:
-        prepare(VERSIONS[-1])
-    except Missing as missing:
-        if os.environ.get("UNDERSTUDY_TESTS") == "all":
-            raise
-        pytest.skip(str(missing))
-    away(upstream, tmp_path, VERSIONS[-1], OUTAGE)
+    away(upstream, tmp_path, prepared(VERSIONS[-1]), OUTAGE)
 
 
 @contextmanager

@@ -135,7 +135,6 @@ class Snapshot:
     recent: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """By resource: ids of records whose writes were settled lately, with the stamps."""
     claimed: frozenset[tuple[str, str]] = frozenset()
-    owned: frozenset[str] = frozenset()
 
     def is_claimed(self, kind: str, ident: str) -> bool:
         return (kind, ident) in self.claimed
@@ -190,7 +189,7 @@ class Outbox:
         with self._lock:
             self._expired = False
             if fresh.version >= self._latest.version:
-                self._latest, self._owned = fresh, (fresh.version, fresh.owned)
+                self._latest = fresh
         return fresh
 
     def last_seen(self) -> Snapshot | None:
@@ -209,7 +208,7 @@ class Outbox:
             version = self._version()
             if owned is None or at != version:
                 with self._reader.connect() as connection, connection.begin():
-                    owned = _owned(connection)
+                    owned = frozenset(connection.scalars(select(owners.c.type)))
                 self._owned = version, owned
         except SQLAlchemyError:
             if owned is None:
@@ -306,7 +305,7 @@ class Outbox:
         for done in connection.execute(lately.where(outbox.c.settled > stamp() - RECENT)):
             recent.setdefault(done.type, []).append((done.settled_as or done.record, done.settled))
         claimed = frozenset((row.type, row.id) for row in connection.execute(select(made))) if any_sent else frozenset()
-        return Snapshot(version, _revision(connection), by_type, recent, claimed, _owned(connection))
+        return Snapshot(version, _revision(connection), by_type, recent, claimed)
 
 
 def batched(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
@@ -347,10 +346,6 @@ def changed(connection: Connection) -> None:
     done = connection.execute(update(meta).where(meta.c.name == VERSION).values(value=meta.c.value + 1))
     if done.rowcount == 0:
         connection.execute(insert(meta).values(name=VERSION, value=1))
-
-
-def _owned(connection: Connection) -> frozenset[str]:
-    return frozenset(connection.scalars(select(owners.c.type)))
 
 
 def _revision(connection: Connection) -> int:

@@ -357,6 +357,7 @@ class Standby:
                 connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
             )
             rows = connection.execute(select(collections)).all()
+        self.outbox.owned()  # a request finds it in memory
         if self._shared is None:
             self.outbox.snapshot()  # so that what was last seen is never old, should the database go away
         since = self.intents.verified_since = self._verified_since

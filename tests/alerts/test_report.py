@@ -18,14 +18,14 @@ from alerts import openslo
 from alerts.commands import slo
 from alerts.counts import SECOND
 from alerts.rules import records
-from compose.elasticsearch.java import Missing
-from compose.elasticsearch.node import VERSIONS, Node, prepare
+from compose.elasticsearch.node import Node
 from compose.monitoring import Service, prometheus
 from sidecar.contract import Contract
 from sidecar.record.stores.embedded import EmbeddedStore
 from sidecar.settings import Settings
 from tests.alerts.recorded import exchange, independent, mixture
 from tests.contracts.event_store import NOON
+from tests.nodes import prepared
 from tests.stack import Sidecar, free_port, until
 from tests.upstream import AMES, HOLT, Upstream
 
@@ -85,11 +85,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
     if request.param == "embedded":
         yield {}
         return
-    try:
-        prepare(VERSIONS[0])
-    except Missing as missing:
-        pytest.skip(str(missing))
-    node = Node(VERSIONS[0], tmp_path / "elasticsearch")
+    node = Node(prepared(), tmp_path / "elasticsearch")
     node.start()
     yield {"elasticsearch": node.url}
     node.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 from compose.elasticsearch import java, node
 from compose.elasticsearch.java import Missing, java_home, maven, release
 from compose.elasticsearch.node import VERSIONS, Node, NodeError, free_port, prepare
+from tests.nodes import prepared
 
 
 def wait_until_gone(pid: int, timeout: float = 15.0) -> None:
@@ -73,12 +73,7 @@ def test_no_maven(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def ready() -> None:
-    try:
-        prepare(VERSIONS[0])
-    except Missing as missing:
-        if os.environ.get("UNDERSTUDY_TESTS") == "all":
-            raise
-        pytest.skip(str(missing))
+    prepared()
 
 
 @pytest.mark.elasticsearch

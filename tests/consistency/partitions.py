@@ -25,7 +25,7 @@ from pathlib import Path
 
 from compose.elasticsearch.node import VERSIONS, Node
 from compose.hosp.server import Simulator
-from sidecar.record.stores import Filter
+from sidecar.record.stores import Filter, pages
 from sidecar.record.stores.elastic import ElasticStore
 from tests.compose.front import Front
 from tests.consistency.checker import check
@@ -195,12 +195,7 @@ def _recorded(stage: Site) -> set[str]:
 
 
 def _shipped(store: ElasticStore) -> set[str]:
-    found, cursor = set(), None
-    while True:
-        page = store.search(Filter(), 1000, cursor)
-        found |= {event["event"]["id"] for event in page.events}
-        if (cursor := page.cursor) is None:
-            return found
+    return {event["event"]["id"] for page in pages(store, Filter(), 1000) for event in page.events}
 
 
 def _kill_node(stage: Site) -> None:
@@ -245,13 +240,15 @@ def main(words: list[str]) -> int:
     parser.add_argument("--blow", action="append", choices=[*BLOWS, "none"], help="only these")
     parser.add_argument("--events", action="store_true", help="with an Elasticsearch of three nodes")
     given = parser.parse_args(words)
-    possible = (*CUTS, *(NODE_CUTS if given.events else ()))
-    cuts = [cut for cut in possible if given.cut is None or "-".join(cut) in given.cut]
-    blows = [blow for blow in BLOWS if given.blow is None or blow in given.blow]
-    if not given.events:
-        blows = [blow for blow in blows if blow != LOSS]
+    cuts = {"-".join(cut): cut for cut in (*CUTS, *(NODE_CUTS if given.events else ()))}
+    blows = [blow for blow in BLOWS if given.events or blow != LOSS]
+    for name in (given.cut or [], given.blow or []):
+        if strange := set(name) - {*cuts, *blows, "none"}:
+            parser.error(f"{', '.join(strange)}: only with --events")
     folder = Path(tempfile.mkdtemp(prefix="understudy-partitions-"))
-    return play(folder, cuts, blows, given.seconds, given.seed, given.events)
+    chosen_cuts = [cut for name, cut in cuts.items() if given.cut is None or name in given.cut]
+    chosen_blows = [blow for blow in blows if given.blow is None or blow in given.blow]
+    return play(folder, chosen_cuts, chosen_blows, given.seconds, given.seed, given.events)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from compose.elasticsearch.node import VERSIONS, prepare
 from tests.hosts import missing
+from tests.nodes import prepared
 
 pytestmark = [
     pytest.mark.namespaces, pytest.mark.postgresql, pytest.mark.haproxy, pytest.mark.elasticsearch, pytest.mark.slow,
@@ -21,7 +21,7 @@ def test_no_promise_is_broken_while_parts_are_cut_off_the_database_fails_over_an
     said = missing()
     if said and os.environ.get("UNDERSTUDY_TESTS") != "all":
         pytest.skip(said)
-    prepare(VERSIONS[0])  # in there nothing can be fetched
+    prepared()  # in there nothing can be fetched
     words = ["--events", "--cut", "one-pg1", "--cut", "es1-es2", "--seconds", "3"]
     words += ["--blow", "failover of PostgreSQL", "--blow", "loss of an Elasticsearch node"]
     command = [sys.executable, "-m", "tests.consistency.partitions", *words]

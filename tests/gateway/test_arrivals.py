@@ -6,6 +6,7 @@ import resource
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -107,7 +108,9 @@ def one_answer(connection: socket.socket) -> bytes:
     """Head and body, which may come one after the other."""
     answer = b""
     while not answer.endswith(b'.json"}'):
-        answer += connection.recv(65536)
+        more = connection.recv(65536)
+        assert more, f"closed after {answer!r}"
+        answer += more
     return answer
 
 
@@ -144,10 +147,12 @@ def test_a_huge_head_is_refused(sidecar: Sidecar) -> None:
     assert b" 414 " in raw(sidecar.port, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: h\r\n\r\n")
 
 
-def test_bodies_that_wait_to_be_told_to_go_on_leave_half_of_the_threads(sidecar: Sidecar, upstream: Upstream) -> None:
+def test_bodies_that_wait_to_be_told_to_go_on_leave_half_of_the_threads(upstream: Upstream, tmp_path: Path) -> None:
+    """Twice as many as there are threads, and none would have to end for minutes."""
+    settings = {"workers": "2", "threads": "2", "body_timeout": "5m"}
     head = b"POST /notes HTTP/1.1\r\n" + AUTH + b"Expect: 100-continue\r\nContent-Length: 50\r\n\r\n"
-    with ExitStack() as open_ones:
-        for _ in range(3):
+    with Sidecar(upstream.url, tmp_path / "data", **settings) as sidecar, ExitStack() as open_ones:
+        for _ in range(8):
             open_ones.enter_context(connect(sidecar, head))
         served(sidecar, 2)
 

@@ -87,7 +87,8 @@ def test_a_large_body_cut_short_is_never_forwarded(sidecar: Sidecar, upstream: U
 
 def test_while_it_is_sent_it_has_no_name_and_afterwards_it_is_gone(sidecar: Sidecar, upstream: Upstream) -> None:
     upstream.fault("slow", "/patients/17/screen", seconds=1)
-    asking = threading.Thread(target=sidecar.ask, args=("POST", "/patients/17/screen", HOLT, screening()))
+    unknown = screening(SIZE + 7)  # what is remembered may be answered at once
+    asking = threading.Thread(target=sidecar.ask, args=("POST", "/patients/17/screen", HOLT, unknown))
     asking.start()
     until(lambda: spools(sidecar), what="spooled")
     asking.join()

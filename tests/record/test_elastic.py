@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,25 +10,19 @@ from typing import Any
 
 import pytest
 
-from compose.elasticsearch.java import Missing
-from compose.elasticsearch.node import VERSIONS, Node, prepare
+from compose.elasticsearch.node import VERSIONS, Node
 from sidecar.record.stores import Checkpoint, EventStore, Filter, StoreUnavailable
 from sidecar.record.stores.elastic import ElasticStore
 from tests.contracts.event_store import DAY, NOON, EventStoreContract, bodies, event, name
+from tests.nodes import prepared
 from tests.record.fake_elasticsearch import FakeElasticsearch
 
 INDICES = "understudy-*"
 
 
 def node_or_skip(version: str, home: Path) -> Node:
-    """A running node; without Java or Maven the test is skipped, unless UNDERSTUDY_TESTS=all wants every test run."""
-    try:
-        prepare(version)
-    except Missing as missing:
-        if os.environ.get("UNDERSTUDY_TESTS") == "all":
-            raise
-        pytest.skip(str(missing))
-    node = Node(version, home)
+    """A running node."""
+    node = Node(prepared(version), home)
     node.start()
     return node
 
@@ -128,6 +122,19 @@ def test_every_method_says_unavailable_when_nothing_listens() -> None:
         with pytest.raises(StoreUnavailable, match="Elasticsearch: ConnectionError"):
             ask()
     store.close()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_where_one_node_does_not_answer_the_next_is_asked(silent: bool) -> None:
+    """Nothing listens there; or somebody does, and never says a word."""
+    with FakeElasticsearch() as fake, socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        if silent:
+            other.listen()
+        store = ElasticStore(f"http://127.0.0.1:{other.getsockname()[1]}", fake.url, timeout=0.5)
+        assert [store.append([event(number)]).stored for number in range(4)] == [1, 1, 1, 1]
+        store.close()
+    assert sorted(fake.documents()) == sorted(name(number) for number in range(4))
 
 
 @pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 502, 503, 504])

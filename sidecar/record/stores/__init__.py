@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -146,3 +146,13 @@ class EventStore(Protocol):
         """The last checkpoint of every segment, by segment. A journal that ends before its checkpoint was cut."""
 
     def close(self) -> None: ...
+
+
+def pages(store: EventStore, where: Filter, size: int) -> Iterator[Page]:
+    """All that the filter holds, newest first, at most `size` events at a time. Raises StoreUnavailable."""
+    cursor = None
+    while True:
+        page = store.search(where, size, cursor)
+        yield page
+        if (cursor := page.cursor) is None:
+            return
