@@ -7,7 +7,9 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
+import random
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -28,7 +30,7 @@ WORKERS, THREADS = 2, 32
 PROBES, PAUSE = 4, 0.02
 """Users of the other endpoint, and the seconds that each pauses between requests."""
 AGAIN = 1.0
-"""Seconds after which who was refused on the endpoint that hangs asks again."""
+"""Seconds, about, after which who was refused on the endpoint that hangs asks again."""
 
 
 @dataclass
@@ -78,26 +80,32 @@ def measure(port: int, seconds: float) -> str:
     )
 
 
-@contextmanager
-def hanging(port: int, count: int) -> Iterator[None]:
-    """So many clients, each with a call to the endpoint that hangs, all the time."""
-    stop = threading.Event()
+def hang(port: int, count: int) -> None:
+    """So many clients, each with a call to the endpoint that hangs, all the time: a process of its own, which ends with
+    its parent."""
 
     def client() -> None:
-        while not stop.is_set():
+        while True:
             try:
                 ask(port, "GET", "/patients/17", HOLT, timeout=40)
             except OSError:
                 print("a hung call got no answer", file=sys.stderr)
-            stop.wait(AGAIN)
+            time.sleep(AGAIN * random.uniform(0.5, 1.5))  # people do not ask in step
 
-    threads = [threading.Thread(target=client, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
+    for _ in range(count):
+        threading.Thread(target=client, daemon=True).start()
+    sys.stdin.read()
+
+
+@contextmanager
+def hanging(port: int, count: int) -> Iterator[None]:
+    """Runs `hang` meanwhile."""
+    command = [sys.executable, "-m", "tests.bench.hung", "--hang", str(port), str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        try:
+            yield
+        finally:
+            process.communicate(timeout=40)
 
 
 def run(seconds: float) -> Iterator[str]:
@@ -126,7 +134,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--readme", type=Path, help="a file to put the table into")
+    parser.add_argument("--hang", type=int, nargs=2, metavar=("PORT", "COUNT"), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.hang:
+        hang(*given.hang)
+        return
     lines = []
     for line in run(given.seconds):
         print(line, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -12,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.gateway.arrivals import EAGER, arrived, head_ends
-from tests.stack import Sidecar, raw
+from sidecar.gateway.arrivals import BUSY, EAGER, arrived, head_ends
+from tests.stack import Sidecar, raw, until
 from tests.upstream import HOLT, Upstream, basic
 
 AUTH = b"Host: h\r\nAuthorization: " + basic("Dr Holt").encode() + b"\r\n"
@@ -123,6 +124,40 @@ def test_a_request_read_ahead_and_unfinished_holds_no_thread(sidecar: Sidecar) -
         served(sidecar)
         connections[0].sendall(whole[40:])
         assert b" 200 " in one_answer(connections[0])
+
+
+def test_requests_that_are_pipelined_are_answered_in_order(sidecar: Sidecar, upstream: Upstream) -> None:
+    numbers = range(20)
+    heads = [b"GET /patients/17?n=%d HTTP/1.1\r\n" % number + AUTH for number in numbers]
+    ends = [b"Connection: close\r\n\r\n" if number == numbers[-1] else b"\r\n" for number in numbers]
+    before = len(upstream.seen("/patients/17?"))
+    answer = raw(sidecar.port, b"".join(head + end for head, end in zip(heads, ends, strict=True)))
+    assert answer.count(b"HTTP/1.1 200 ") == len(numbers)
+    asked = [seen.target for seen in upstream.seen("/patients/17?")[before:]]
+    assert asked == [f"/patients/17?n={number}" for number in numbers]
+
+
+def test_who_asks_again_and_again_lets_others_through(upstream: Upstream, tmp_path: Path) -> None:
+    """Twice as many connections as there are threads, each with hundreds of requests sent ahead."""
+    ahead = b"".join(b"GET /patients/17?ahead=%d HTTP/1.1\r\n" % number + AUTH + b"\r\n" for number in range(400))
+    with Sidecar(upstream.url, tmp_path / "data", workers="1", threads="2") as sidecar, ExitStack() as open_ones:
+        for _ in range(4):
+            open_ones.enter_context(connect(sidecar, ahead))
+        until(lambda: upstream.seen("/patients/17?ahead"), what="at work")
+        served(sidecar, 1)
+        assert len(upstream.seen("/patients/17?ahead")) < 400
+
+
+def test_calls_that_hang_leave_the_line_to_others(upstream: Upstream, tmp_path: Path) -> None:
+    """More than are at work at once in a worker: who waits for the upstream is not counted."""
+    with Sidecar(upstream.url, tmp_path / "data", workers="1") as sidecar, ExitStack() as open_ones:
+        upstream.fault("hang", "/staffs", times=100)
+        asking = b"GET /staffs HTTP/1.1\r\n" + AUTH + b"\r\n"
+        hanging = [open_ones.enter_context(connect(sidecar, asking)) for _ in range(BUSY + 2)]
+        until(lambda: upstream.seen("/staffs"), what="hanging")
+        served(sidecar)
+        assert select.select(hanging, [], [], 0) == ([], [], [])  # none has been answered yet
+        upstream.heal()
 
 
 def test_a_head_that_trickles_is_given_up(sidecar: Sidecar) -> None:
