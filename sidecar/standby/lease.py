@@ -13,6 +13,8 @@ from sidecar.standby.store import leases
 
 TTL: Final = 5 * 10**9
 """ns for which a lease holds after it was last renewed."""
+AGAIN: Final = TTL // 5
+"""ns after which it is renewed."""
 
 
 class Lease:
@@ -23,11 +25,19 @@ class Lease:
         self._name = name
         self._holder = holder
         self._lock = threading.Lock()
+        self._renewed = 0
         self.token = 0
 
     def hold(self) -> bool:
-        """Takes or renews it. True: nobody else has it for the next TTL."""
+        """Takes or renews it. True: nobody else has it for the next TTL less AGAIN."""
         now = stamp()
+        if now - self._renewed < AGAIN:
+            return True
+        held = self._hold(now)
+        self._renewed = now if held else 0
+        return held
+
+    def _hold(self, now: int) -> bool:
         mine = (leases.c.name == self._name) & (leases.c.holder == self._holder) & (leases.c.token == self.token)
         free = (leases.c.name == self._name) & (leases.c.until < now)
         with self._lock, self._engine.begin() as connection:
@@ -59,3 +69,4 @@ class Lease:
         mine = (leases.c.name == self._name) & (leases.c.holder == self._holder) & (leases.c.token == self.token)
         with self._lock, self._engine.begin() as connection:
             connection.execute(update(leases).where(mine).values(until=0))
+            self._renewed = 0

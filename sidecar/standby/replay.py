@@ -75,8 +75,11 @@ class Replayer:
 
     def due(self) -> list[str]:
         """The resources with an entry that may be worked on now."""
+        waiting = self._outbox.snapshot().pending
+        if not waiting:
+            return []
         with self._reader.connect() as connection, connection.begin():
-            return [kind for kind in self._contract.resources if self._next(connection, kind) is not None]
+            return [kind for kind in waiting if self._next(connection, kind) is not None]
 
     def step(self, kind: str) -> bool:
         """Works on the resource's next entry. False: there is none for now."""

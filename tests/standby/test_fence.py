@@ -15,11 +15,12 @@ from sidecar.gateway.upstream import Result
 from sidecar.gateway.wire import Call, Wire
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
-from sidecar.standby.lease import Lease
+from sidecar.standby.lease import TTL, Lease
 from sidecar.standby.outbox import State, outbox
 from sidecar.standby.replay import Replayer
 from sidecar.standby.standby import Standby
 from sidecar.standby.store import leases
+from tests.stack import until
 from tests.upstream import Upstream
 
 CONTRACT = Contract.load("hosp")
@@ -93,6 +94,26 @@ def test_a_lapsed_lease_that_nobody_took_is_no_lease(leader: Leader) -> None:
     leader.meanwhile = leader.lapse
     leader.replayer.step("notes")
     assert leader.sent == []
+
+
+def test_a_lease_is_renewed_in_time_and_not_at_every_look(leader: Leader) -> None:
+    def ends() -> int:
+        with leader.engine.connect() as connection:
+            return int(connection.execute(select(leases.c.until)).scalar_one())
+
+    first = ends()
+    assert leader.lease.hold()
+    assert ends() == first
+    until(lambda: leader.lease.hold() and ends() > first, TTL / 1e9, "renewed before it ends")
+    leader.lapse()
+    assert leader.other.hold()
+    until(lambda: not leader.lease.hold(), TTL / 1e9, "known to be lost")
+
+
+def test_a_lease_that_was_given_back_is_taken_by_another_at_once(leader: Leader) -> None:
+    leader.lease.release()
+    assert leader.other.hold()
+    assert not leader.lease.hold()
 
 
 def test_the_successor_looks_no_sooner_than_a_call_that_passed_the_fence_can_last(leader: Leader) -> None:
