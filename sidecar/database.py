@@ -41,6 +41,8 @@ _NEVER_LONG: Final = {
     "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
 }
 """libpq's, in s and ms: a server that is cut off is noticed, not waited for."""
+GLANCE: Final[dict[str, Any]] = {"writes": None, "isolation_level": "AUTOCOMMIT"}
+"""Execution options of an engine that asks one question at a time: no transaction, and none of its round trips."""
 SCHEMA: Final = Schema("sidecar", MIGRATIONS / "versions")
 metadata: Final = MetaData()
 """Every table of the sidecar; the modules that own them declare them here."""
@@ -116,7 +118,10 @@ def _sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_shared(connection: Any) -> None:
     """PostgreSQL's writers queue up for one lock, as SQLite's do for the file; its readers get a snapshot."""
-    if connection.get_execution_options().get("writes", True):
+    writes = connection.get_execution_options().get("writes", True)
+    if writes is None:
+        return
+    if writes:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
     else:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -125,4 +130,5 @@ def _begin_shared(connection: Any) -> None:
 def _begin(connection: Any) -> None:
     """A transaction that may write takes its lock at once: upgrading a read lock can fail at any time."""
     writes = connection.get_execution_options().get("writes", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if writes is not None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -139,8 +139,11 @@ class Intents:
 
     def _must_wait(self, connection: Connection, write: Write, request: Request, user: str | None) -> bool:
         """Whether sending it now could overtake a write that was accepted: one that was never sent, one of the same
-        person's, or one about the same record or about one that this refers to."""
+        person's, or one about the same record or about one that this refers to. Nor is it sent where the resource has
+        just been promoted."""
         kind, record = write.kind, write.record
+        if kind in owned_types(connection):
+            return True
         if record is not None and provisional(record) and box.real_id(connection, kind, record) is not None:
             return True  # settled this very moment; when it is replayed, it has its real id
         if record is not None and self._under_way(connection, kind, record):

@@ -40,7 +40,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
-from sidecar.database import metadata
+from sidecar.database import GLANCE, metadata
 from sidecar.standby.locked import LockedText
 from sidecar.standby.overlay import PROVISIONAL, Pending, provisional
 from sidecar.standby.store import meta, owners
@@ -160,6 +160,7 @@ class Outbox:
         self._contract = contract
         self._go_on = go_on
         self._reader = engine.execution_options(writes=False)
+        self._glance = engine.execution_options(**GLANCE)
         self._lock = threading.Lock()
         self._latest = Snapshot()
         self._owned: tuple[int, frozenset[str] | None] = (-1, None)
@@ -284,7 +285,7 @@ class Outbox:
     def _version(self) -> int:
         if self._number is not None:
             return self._number.read()
-        with self._reader.connect() as connection, connection.begin():
+        with self._glance.connect() as connection:
             return _revision(connection)
 
     def _read(self, connection: Connection, version: int) -> Snapshot:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, insert, select, update
 
 from sidecar.contract import Contract, Endpoint
 from sidecar.database import create_all, open_engine
@@ -19,7 +19,7 @@ from sidecar.standby.lease import TTL, Lease
 from sidecar.standby.outbox import State, outbox
 from sidecar.standby.replay import Replayer
 from sidecar.standby.standby import Standby
-from sidecar.standby.store import leases
+from sidecar.standby.store import leases, owners, writes
 from tests.stack import until
 from tests.upstream import Upstream
 
@@ -130,6 +130,16 @@ def test_the_successor_looks_no_sooner_than_a_call_that_passed_the_fence_can_las
     leader.replayer.step("notes")
     claimed, fenced = seen
     assert fenced > claimed
+
+
+def test_a_write_that_was_decided_before_a_promotion_and_begins_after_it_is_not_sent(leader: Leader) -> None:
+    request = Request("PATCH", "/patients/17", [("Host", "x"), ("Content-Type", "application/json")], b"{}", host="x")
+    match = CONTRACT.match("PATCH", "/patients/17")
+    assert not leader.standby.begin_write(match, request, "Dr Holt").queued
+    with leader.engine.begin() as connection:
+        connection.execute(update(writes).values(ended=1))
+        connection.execute(insert(owners).values(type="patients", since=1, by="Ms Pell", reason=""))
+    assert leader.standby.begin_write(match, request, "Dr Holt").queued
 
 
 def test_the_wire_asks_when_the_connection_stands_and_sends_nothing_against_the_fence() -> None:
