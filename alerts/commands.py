@@ -125,7 +125,8 @@ def rules_(settings: Settings, out: Path | None) -> None:
         beyond = conditions.load(settings.alert_conditions or conditions.SHIPPED)
         calls = [endpoint.name for endpoint in endpoints if endpoint.action is Action.CALL]
         apart = out is not None and out.is_dir()
-        text = rules.rules(promised, by_period, Rule(), calls, () if apart else [prometheus.group(beyond)])
+        more = () if apart else [prometheus.group(beyond)]
+        text = rules.rules(promised, by_period, Rule(), calls, more, int(settings.alert_keep))
         if out is None:
             click.echo(text, nl=False)
         elif out.is_dir():

@@ -45,8 +45,10 @@ def rules(
     rule: Rule,
     calls: Sequence[str] = (),
     more: Sequence[dict[str, Any]] = (),
+    keep: int = 0,
 ) -> str:
-    """A rule file, with `more` groups behind these. `calls`: endpoints that no standby could ever answer.
+    """A rule file, with `more` groups behind these. `calls`: endpoints that no standby could ever answer. `keep`:
+    seconds for which an alert goes on after it was last seen to hold.
 
     Raises ValueError for a rule out of range.
     """
@@ -65,7 +67,9 @@ def rules(
     ]
     pace = min(groups, default=15)
     covers = {"name": "understudy-slo-standby", "interval": f"{pace}s", "rules": list(_covers(calls))}
-    alerts = {"name": "understudy-slo-alerts", "interval": f"{pace}s", "rules": list(_alerts(kept, by_period, rule))}
+    lasting = {"keep_firing_for": f"{keep}s"} if keep else {}
+    told = [alert | lasting for alert in _alerts(kept, by_period, rule)]
+    alerts = {"name": "understudy-slo-alerts", "interval": f"{pace}s", "rules": told}
     return note + str(yaml.safe_dump({"groups": [covers, *counted, alerts, *more]}, sort_keys=False, width=1000))
 
 

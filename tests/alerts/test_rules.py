@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_the_cases_pass_and_can_fail(tmp_path: Path) -> None:
     for right, wrong in (("severity: page", "severity: ticket"), ('up{job="understudy"}', 'up{job="other"}')):
         path.write_text(text.replace(right, wrong))
         assert promtool("test", "rules", cases).returncode != 0, right
+
+
+@pytest.mark.parametrize(("keep", "told"), [(300.0, {"300s"}), (1200.0, {"1200s"}), (0.0, {None})])
+def test_an_alert_goes_on_as_long_as_ours_do_after_it_was_last_seen(
+    tmp_path: Path, keep: float, told: set[str | None]
+) -> None:
+    write(tmp_path, replace(SETTINGS, alert_keep=keep))
+    groups = yaml.safe_load((tmp_path / "understudy.rules.yaml").read_text())["groups"]
+    assert {alert.get("keep_firing_for") for alert in groups[-1]["rules"]} == told
 
 
 def test_a_limit_that_is_no_bucket_is_left_out_by_name(tmp_path: Path) -> None:
