@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
@@ -59,6 +59,8 @@ class Promotion:
                 ratio = self._parity(endpoint.id)
                 if ratio is not None and ratio < self._least:
                     reasons.append(f"parity of {endpoint.id} is {ratio:.1%}, below {self._least:.0%}")
+        with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
+            reasons += _under_way(connection, kind)
         view = self._outbox.snapshot()
         for target in set(self._contract.resources[kind].references.values()):
             if target != kind and any(write.action is Action.CREATE for write in view.pending.get(target, ())):
@@ -73,6 +75,8 @@ class Promotion:
         with self._engine.begin() as connection:
             if kind in set(connection.scalars(select(owners.c.type))):
                 return []
+            if not force and (begun := _under_way(connection, kind)):
+                raise NotFit(begun)
             now = stamp()
             connection.execute(insert(owners).values(type=kind, since=time.time_ns(), by=by, reason=reason))
             self._make_certain(connection, kind, now)
@@ -148,3 +152,10 @@ class Promotion:
         current = connection.scalar(select(records.c.stamp).where(records.c.type == kind, records.c.id == row.record))
         if row.base is not None and current != now:
             knowledge.put_record(connection, RecordSeen(kind, row.record, row.base), now)
+
+
+def _under_way(connection: Connection, kind: str) -> list[str]:
+    """Writes of which the upstream may yet make a record, with an id that the standby would give to another."""
+    open_ = select(func.count()).select_from(writes).where(writes.c.type == kind, writes.c.ended.is_(None))
+    count = connection.scalar(open_)
+    return [f"{count} writes of {kind} are under way"] if count else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, select, update
@@ -17,6 +18,7 @@ from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
 from sidecar.standby.lease import TTL, Lease
 from sidecar.standby.outbox import State, outbox
+from sidecar.standby.promotion import NotFit, Promotion
 from sidecar.standby.replay import Replayer
 from sidecar.standby.standby import Standby
 from sidecar.standby.store import leases, owners, writes
@@ -140,6 +142,22 @@ def test_a_write_that_was_decided_before_a_promotion_and_begins_after_it_is_not_
         connection.execute(update(writes).values(ended=1))
         connection.execute(insert(owners).values(type="patients", since=1, by="Ms Pell", reason=""))
     assert leader.standby.begin_write(match, request, "Dr Holt").queued
+
+
+def test_nothing_is_promoted_while_the_upstream_may_yet_make_a_record(leader: Leader) -> None:
+    """Its id would be given to another record here."""
+    standby = leader.standby
+    promotion = Promotion(CONTRACT, leader.engine, standby.outbox, _all_known, lambda _endpoint: None, 0.99)
+    request = Request("POST", "/patients", [("Host", "x"), ("Content-Type", "application/json")], b"{}", host="x")
+    write = standby.begin_write(CONTRACT.match("POST", "/patients"), request, "Dr Holt")
+    with pytest.raises(NotFit, match="1 writes of patients are under way"):
+        promotion.promote("patients", "Ms Pell", "", force=False)
+    standby.end_write(write, None, Outcome.FAILURE, "Dr Holt")
+    assert promotion.promote("patients", "Ms Pell", "", force=False) == []
+
+
+def _all_known() -> dict[str, dict[str, Any]]:
+    return {"patients": {"complete": True, "verified": True, "in_doubt": 0}}
 
 
 def test_the_wire_asks_when_the_connection_stands_and_sends_nothing_against_the_fence() -> None:
