@@ -1,0 +1,434 @@
+"""Calls at real sockets: what is sent once, what twice, and what is known when there is no answer."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compose.tls import authority
+from sidecar.gateway.connect import Names
+from sidecar.gateway.exchange import Attempt, Outcome, Response
+from sidecar.gateway.spool import Spool
+from sidecar.gateway.wire import Call, Wire
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+READ = Call("GET", "/a?b=%20", [("Host", "hosp")], repeatable=True)
+WRITE = Call("POST", "/a", [("Host", "hosp")], b"{}")
+Talk = Callable[[socket.socket], None]
+
+
+class Peer:
+    """Has a talk of its own with each connection, in turn, and keeps what it heard: the bytes of each connection."""
+
+    def __init__(self, *talks: Talk, context: ssl.SSLContext | None = None) -> None:
+        self._talks = talks
+        self._context = context
+        self.heard: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def _serve(self) -> None:
+        for talk in self._talks:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(10)
+                self.heard.append(b"")
+                try:
+                    if self._context is not None:
+                        connection = self._context.wrap_socket(connection, server_side=True)
+                    talk(connection)
+                except OSError:
+                    pass  # the other side has gone
+                finally:
+                    connection.close()
+
+    def hear(self, connection: socket.socket, end: bytes = b"\r\n\r\n") -> None:
+        data = b""
+        while end not in data and (piece := connection.recv(65536)):
+            data += piece
+        self.heard[-1] += data
+
+    def says(self, *answers: bytes) -> Talk:
+        """A talk: an answer to each request, then the end."""
+
+        def talk(connection: socket.socket) -> None:
+            for answer in answers:
+                self.hear(connection)
+                connection.sendall(answer)
+
+        return talk
+
+    def __enter__(self) -> Peer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        self._thread.join(10)
+
+
+@contextmanager
+def peer(*answers: list[bytes], context: ssl.SSLContext | None = None) -> Iterator[Peer]:
+    """One connection after another; on each, these answers in turn."""
+    made = Peer(context=context)
+    made._talks = tuple(made.says(*given) for given in answers)
+    with made:
+        yield made
+
+
+@contextmanager
+def wire(base: str, **given: Any) -> Iterator[Wire]:
+    made = Wire(base, **{"connect_timeout": 1.0, "timeout": 5.0, "max_answer": 100_000, **given})
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def told(sent: tuple[Attempt, Response | None]) -> tuple[str, str | None, bytes | None]:
+    attempt, response = sent
+    return attempt.outcome.value, attempt.error, response.body if response is not None else None
+
+
+GOOD = ("success", None, b"hello")
+
+
+def test_the_bytes_are_those_of_the_call() -> None:
+    fields = [("Host", "hosp"), ("X-A", "1"), ("X-A", "2"), ("X-Empty", ""), ("X-High", "ä")]
+    with peer([ANSWER] * 4) as upstream, wire(f"http://127.0.0.1:{upstream.port}/base/") as mine:
+        assert told(mine.send(Call("GET", "/a?b=%20", fields, repeatable=True))) == GOOD
+        assert told(mine.send(Call("BREW", "/a", fields[:1], b"{}", repeatable=True))) == GOOD
+        assert told(mine.send(Call("PUT", "/", [("content-length", "0")], repeatable=True))) == GOOD
+        assert told(mine.send(Call("PATCH", "/", fields[:1], repeatable=True))) == GOOD
+    assert upstream.heard == [
+        b"GET /base/a?b=%%20 HTTP/1.1\r\nHost: hosp\r\nX-A: 1\r\nX-A: 2\r\nX-Empty: \r\nX-High: \xe4\r\n\r\n"
+        b"BREW /base/a HTTP/1.1\r\nHost: hosp\r\nContent-Length: 2\r\n\r\n{}"
+        b"PUT /base/ HTTP/1.1\r\nHost: 127.0.0.1:%d\r\ncontent-length: 0\r\n\r\n"
+        b"PATCH /base/ HTTP/1.1\r\nHost: hosp\r\nContent-Length: 0\r\n\r\n" % upstream.port
+    ]
+
+
+def test_a_connection_is_kept_and_one_that_must_not_repeat_gets_its_own() -> None:
+    with peer([ANSWER, ANSWER], [ANSWER, ANSWER]) as upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        for call in (READ, READ, WRITE, READ):
+            assert told(mine.send(call)) == GOOD
+    assert [data.count(b"GET /a") for data in upstream.heard] == [2, 1]
+    assert [data.count(b"POST /a") for data in upstream.heard] == [0, 1]
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_what_may_be_repeated_goes_out_again_where_the_kept_connection_died(reset: bool) -> None:
+    upstream = Peer()
+
+    def dies(connection: socket.socket) -> None:
+        upstream.hear(connection)
+        connection.sendall(ANSWER)
+        upstream.hear(connection)
+        if reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+    upstream._talks = dies, upstream.says(ANSWER)
+    with upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        assert told(mine.send(READ)) == GOOD
+        assert told(mine.send(READ)) == GOOD
+    assert [data.count(b"GET /a") for data in upstream.heard] == [2, 1]
+
+
+def test_nothing_goes_out_again_once_a_byte_of_the_answer_was_there() -> None:
+    with peer([ANSWER, ANSWER[:20]], [ANSWER]) as upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        assert told(mine.send(READ)) == GOOD
+        assert told(mine.send(READ)) == ("unknown", "truncated", None)
+        assert len(upstream.heard) == 1
+        assert told(mine.send(READ)) == GOOD
+
+
+@pytest.mark.parametrize("call", [READ, WRITE])
+def test_a_new_connection_that_dies_is_not_tried_again(call: Call) -> None:
+    with peer([b""], [ANSWER]) as upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        assert told(mine.send(call)) == ("unknown", "closed", None)
+        assert len(upstream.heard) == 1
+        assert told(mine.send(call)) == GOOD
+
+
+@pytest.mark.parametrize("late", [b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", b""])
+def test_what_the_upstream_says_unasked_is_nobodys_answer(late: bytes) -> None:
+    """A 408 or the end on a connection at rest: the next request goes out on another, and gets its own answer."""
+    upstream, said = Peer(), threading.Event()
+
+    def speaks(connection: socket.socket) -> None:
+        upstream.hear(connection)
+        connection.sendall(ANSWER)
+        time.sleep(0.05)
+        connection.sendall(late)
+        connection.shutdown(socket.SHUT_WR)
+        said.set()
+        upstream.hear(connection)
+
+    upstream._talks = speaks, upstream.says(ANSWER)
+    with upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        assert told(mine.send(READ)) == GOOD
+        assert said.wait(5)
+        assert told(mine.send(READ)) == GOOD
+    assert [data.count(b"GET /a") for data in upstream.heard] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (ANSWER[:-1], ("unknown", "truncated", None)),
+        (ANSWER[:10], ("unknown", "truncated", None)),
+        (b"hello there\r\n\r\n", ("unknown", "broken", None)),
+        (ANSWER.replace(b"5", b"200000") + b"x" * 200_000, ("unknown", "too_large", None)),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", GOOD),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER, GOOD),
+    ],
+)
+def test_an_answer_is_whole_or_unknown(answer: bytes, expected: tuple[str, str | None, bytes | None]) -> None:
+    with peer([answer]) as upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        assert told(mine.send(WRITE)) == expected
+
+
+def test_a_status_that_was_heard_before_the_answer_broke_off_is_told() -> None:
+    with peer([ANSWER[:-1]]) as upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        assert mine.send(WRITE)[0].status == 200
+
+
+def test_an_upstream_that_is_silent_or_stops_half_way_is_unknown_at_the_timeout() -> None:
+    for first in (b"", ANSWER[:20]):
+        upstream = Peer()
+
+        def talk(connection: socket.socket, first: bytes = first, upstream: Peer = upstream) -> None:
+            upstream.hear(connection)
+            connection.sendall(first)
+            upstream.hear(connection)
+
+        upstream._talks = (talk,)
+        with upstream, wire(f"http://127.0.0.1:{upstream.port}", timeout=0.3) as mine:
+            assert told(mine.send(READ)) == ("unknown", "timeout", None)
+
+
+def test_an_answer_before_the_whole_body_was_taken_is_the_answer() -> None:
+    refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\n\r\nhello"
+    upstream = Peer()
+
+    def refuses(connection: socket.socket) -> None:
+        upstream.hear(connection)
+        connection.sendall(refusal)
+        connection.recv(1)
+        time.sleep(0.2)
+
+    upstream._talks = refuses, upstream.says(ANSWER)
+    call = Call("POST", "/", [("Host", "hosp")], b"x" * 20_000_000)
+    with upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        attempt, response = mine.send(call)
+        assert response is not None
+        assert (attempt.outcome, response.status, response.body) == (Outcome.SUCCESS, 413, b"hello")
+        assert told(mine.send(READ)) == GOOD  # and on another connection: this one is in the middle of a body
+    assert len(upstream.heard) == 2
+
+
+def test_an_upstream_that_takes_no_more_of_a_body_is_unknown_at_the_timeout() -> None:
+    upstream, over = Peer(), threading.Event()
+    upstream._talks = (lambda connection: over.wait(10) and None,)
+    with upstream, wire(f"http://127.0.0.1:{upstream.port}", timeout=0.3) as mine:
+        assert told(mine.send(Call("POST", "/", [("Host", "hosp")], b"x" * 20_000_000))) == ("unknown", "timeout", None)
+        over.set()
+
+
+def test_a_spooled_body_goes_out_whole(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for number in range(40):
+        spool.write(bytes([number]) * 50_000)
+    spool.write(b"end")
+    upstream = Peer()
+
+    def talk(connection: socket.socket) -> None:
+        upstream.hear(connection, b"end")
+        connection.sendall(ANSWER)
+
+    upstream._talks = (talk,)
+    with upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        assert told(mine.send(Call("POST", "/", [("Host", "hosp")], spool=spool))) == GOOD
+    head, _, body = upstream.heard[0].partition(b"\r\n\r\n")
+    assert head.endswith(b"Content-Length: 2000003")
+    assert body == spool.whole()
+
+
+def test_an_exception_of_the_fence_ends_the_call_and_nothing_was_sent() -> None:
+    def fence() -> bool:
+        raise ValueError("no database")
+
+    with peer([ANSWER], [ANSWER]) as upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        with pytest.raises(ValueError, match="no database"):
+            mine.send(Call("POST", "/", [("Host", "hosp")], b"{}", fence=fence))
+        assert told(mine.send(READ)) == GOOD
+    assert upstream.heard[0] == b""
+
+
+# To the connection ---------------------------------------------------------------------------------------------------
+
+
+def test_nobody_there_is_a_failure_and_nothing_was_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with wire(f"http://127.0.0.1:{port}") as mine:
+        assert told(mine.send(READ)) == ("failure", "refused", None)
+    with wire("http://no-such-host.invalid", connect_timeout=20, timeout=30) as mine:
+        assert told(mine.send(READ)) == ("failure", "unresolved", None)
+
+
+def test_who_does_not_take_connections_is_a_failure_at_the_connect_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        crowd = [socket.socket() for _ in range(4)]
+        for one in crowd:  # fill its queue
+            one.setblocking(False)
+            one.connect_ex(address)
+        with wire(f"http://127.0.0.1:{address[1]}", connect_timeout=0.2) as mine:
+            assert told(mine.send(WRITE)) == ("failure", "connect_timeout", None)
+        for one in crowd:
+            one.close()
+
+
+def _at(*addresses: tuple[str, int]) -> list[Any]:
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+
+def test_where_one_address_fails_the_next_is_tried() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dead = listener.getsockname()
+    with peer([ANSWER]) as upstream:
+        names = Names(lambda *_, **__: _at(dead, dead, ("127.0.0.1", upstream.port)))
+        with wire("http://hosp.example", names=names) as mine:
+            assert told(mine.send(READ)) == GOOD
+
+
+def test_beside_an_address_that_is_silent_the_next_is_tried() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        silent = listener.getsockname()
+        crowd = [socket.socket() for _ in range(4)]
+        for one in crowd:
+            one.setblocking(False)
+            one.connect_ex(silent)
+        with peer([ANSWER]) as upstream:
+            names = Names(lambda *_, **__: _at(silent, ("127.0.0.1", upstream.port)))
+            with wire("http://hosp.example", connect_timeout=5, names=names) as mine:
+                assert told(mine.send(READ)) == GOOD
+        for one in crowd:
+            one.close()
+
+
+@pytest.mark.parametrize(("kept", "times"), [(60.0, 1), (0.0, 2)])
+def test_a_name_is_asked_for_anew_when_it_is_old_and_serves_on_when_it_is_not_found(kept: float, times: int) -> None:
+    asked: list[str] = []
+    with peer([ANSWER], [ANSWER]) as upstream:
+
+        def ask(host: str, *_: Any, **__: Any) -> list[Any]:
+            asked.append(host)
+            if len(asked) > 1:
+                raise socket.gaierror("no name server")
+            return _at(("127.0.0.1", upstream.port))
+
+        with wire("http://hosp.example", names=Names(ask, kept)) as mine:
+            assert told(mine.send(WRITE)) == GOOD
+            assert told(mine.send(WRITE)) == GOOD
+    assert asked == ["hosp.example"] * times
+
+
+def test_a_lookup_that_takes_too_long_holds_nobody() -> None:
+    over = threading.Event()
+    names = Names(lambda *_, **__: over.wait(10) and [])
+    with wire("http://hosp.example", connect_timeout=0.2, names=names) as mine:
+        assert told(mine.send(READ)) == ("failure", "connect_timeout", None)
+        mine.begin(READ)
+        assert mine.go_on(time.monotonic() + 0.05) is None
+        over.set()
+        sent = mine.go_on()
+        assert sent is not None
+        assert told(sent) == ("failure", "unresolved", None)
+
+
+@dataclass
+class Localhost:
+    """TLS under the name of `localhost`: the server's side, and how a client comes to trust it."""
+
+    server: ssl.SSLContext
+    trust: Callable[[], ssl.SSLContext]
+
+
+@pytest.fixture
+def localhost(tmp_path: Path) -> Localhost:
+    authority.write(tmp_path, ["localhost"])
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / "server.pem")
+    return Localhost(server, lambda: ssl.create_default_context(cafile=str(tmp_path / "ca.pem")))
+
+
+def test_https_is_spoken_with_whom_the_machine_trusts(localhost: Localhost) -> None:
+    with (
+        peer([ANSWER, ANSWER], [ANSWER], context=localhost.server) as upstream,
+        wire(f"https://localhost:{upstream.port}", trust=localhost.trust) as mine,
+    ):
+        for call in (READ, READ, WRITE):
+            assert told(mine.send(call)) == GOOD
+    assert [data.count(b" /a") for data in upstream.heard] == [2, 1]
+
+
+def test_a_long_answer_over_tls_is_read_to_its_end(localhost: Localhost) -> None:
+    long = ANSWER.replace(b"5", b"90000").replace(b"hello", b"x" * 90_000)
+    with (
+        peer([long], context=localhost.server) as upstream,
+        wire(f"https://localhost:{upstream.port}", trust=localhost.trust) as mine,
+    ):
+        assert told(mine.send(WRITE)) == ("success", None, b"x" * 90_000)
+
+
+def test_an_answer_over_tls_that_somebody_cut_off_is_not_whole(localhost: Localhost) -> None:
+    """Without a length, and without the end that TLS tells: anybody on the way can do that."""
+    upstream = Peer(context=localhost.server)
+
+    def cut(connection: socket.socket) -> None:
+        upstream.hear(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nhel")
+        connection.shutdown(socket.SHUT_RDWR)
+
+    upstream._talks = (cut,)
+    with upstream, wire(f"https://localhost:{upstream.port}", trust=localhost.trust) as mine:
+        assert told(mine.send(WRITE)) == ("unknown", "reset", None)
+
+
+def test_a_certificate_of_anybody_else_is_a_failure_and_nothing_is_sent(localhost: Localhost, tmp_path: Path) -> None:
+    with (
+        peer([ANSWER], context=localhost.server) as upstream,
+        wire(f"https://127.0.0.1:{upstream.port}", trust=localhost.trust) as mine,
+    ):
+        assert told(mine.send(WRITE)) == ("failure", "certificate", None)  # it is in another's name
+    authority.write(tmp_path / "other", ["localhost"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "other" / "server.pem")
+    with (
+        peer([ANSWER], context=context) as upstream,
+        wire(f"https://localhost:{upstream.port}", trust=localhost.trust) as mine,
+    ):
+        assert told(mine.send(WRITE)) == ("failure", "certificate", None)
+    assert upstream.heard == [b""]
+
+
+def test_who_speaks_no_tls_is_a_failure(localhost: Localhost) -> None:
+    upstream = Peer()
+    upstream._talks = (lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),)
+    with upstream, wire(f"https://localhost:{upstream.port}", trust=localhost.trust) as mine:
+        assert told(mine.send(WRITE)) == ("failure", "tls", None)
