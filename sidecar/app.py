@@ -35,6 +35,7 @@ from sidecar.gateway.results import Results
 from sidecar.gateway.rulebook import Rulebook
 from sidecar.gateway.slots import Slots
 from sidecar.gateway.switchboard import Switchboard
+from sidecar.gateway.underway import Underway
 from sidecar.gateway.upstream import Upstream
 from sidecar.gateway.wire import Wire
 from sidecar.metrics import Metrics
@@ -129,12 +130,14 @@ def create_app(settings: Settings, service: Service) -> Flask:
         process_key(settings, "gateway"),
         on_transition=lambda made: metrics.takeover(contract.endpoints[made.endpoint].name) if made.takeover else None,
     )
+    underway = Underway()
     journal = Journal(
         settings.data / "journal",
         settings.node_name,
         str(os.getpid()),
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
+        coming=underway.coming,
     )
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
@@ -157,6 +160,7 @@ def create_app(settings: Settings, service: Service) -> Flask:
         guard,
         service,
         Copies(contract, standby),
+        underway,
         results,
     )
     worker = _Worker(

@@ -23,6 +23,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from importlib import resources as package_files
 from pathlib import Path
 from typing import Any, Final
@@ -145,6 +146,11 @@ class _Node:
     param: _Node | None = None
     operations: dict[str, tuple[Endpoint, tuple[str, ...]]] = field(default_factory=dict)
 
+    @cached_property
+    def allowed(self) -> tuple[str, ...]:
+        """The methods that are answered here."""
+        return tuple(sorted({*self.operations, *(("HEAD",) if "GET" in self.operations else ()), "OPTIONS"}))
+
 
 class Contract:
     """A compiled OpenAPI document."""
@@ -205,16 +211,15 @@ class Contract:
         if found is None:
             return OUTSIDE
         node, values = found
-        allowed = tuple(sorted({*node.operations, *(("HEAD",) if "GET" in node.operations else ()), "OPTIONS"}))
         operation = node.operations.get("GET" if method == "HEAD" else method)
         if operation is None:
-            return Match(None, {}, True, allowed)
+            return Match(None, {}, True, node.allowed)
         endpoint, names = operation
         if any(
             name in endpoint.numbers and not _NUMBER.fullmatch(value) for name, value in zip(names, values, strict=True)
         ):
             return OUTSIDE
-        return Match(endpoint, dict(zip(names, values, strict=True)), True, allowed)
+        return Match(endpoint, dict(zip(names, values, strict=True)), True, node.allowed)
 
     def endpoint_for(self, resource: str, action: Action) -> Endpoint | None:
         """The endpoint that does that to the resource (the first declared, where several do)."""

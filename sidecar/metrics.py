@@ -12,7 +12,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -31,6 +30,8 @@ DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 5, 7.5, 10, 20, 30)
 DURATION: Final = "request_duration_seconds"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_LOST: Final = (OSError, ValueError)
+"""What prometheus_client raises when its file cannot grow: a request does not fail for that."""
 CIRCUIT: Final = {"closed": 0, "half_open": 1, "open": 2}
 
 Reading = Callable[[], Mapping[str, float | None] | float | None]
@@ -117,11 +118,13 @@ class Metrics:
             exchange.verdict,
             upstream.value if upstream else "not_asked",
         )
-        with _spared():
+        try:
             counters, duration = self._by_labels.get(labels) or self._bind(labels)
             for counter in counters:
                 counter.inc()
             duration.observe(exchange.duration / 1e9)
+        except _LOST as error:
+            _say_lost(error)
 
     def _bind(self, labels: tuple[str, ...]) -> tuple[list[Any], Any]:
         """What one request of these labels counts in; looked up once."""
@@ -155,8 +158,10 @@ class Metrics:
         self._count("backfill_requests", outcome.value)
 
     def _count(self, *key: str, by: int = 1) -> None:
-        with _spared():
+        try:
             self._child(*key).inc(by)
+        except _LOST as error:
+            _say_lost(error)
 
     def _child(self, *key: str) -> Any:
         """The child for (metric, *label values); two threads that race make the same one."""
@@ -185,12 +190,8 @@ class Metrics:
             return self._metrics[name]
 
 
-@contextmanager
-def _spared() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        log.error("a count was lost: %s", type(error).__name__, extra={"fields": {"event.action": "count_lost"}})
+def _say_lost(error: Exception) -> None:
+    log.error("a count was lost: %s", type(error).__name__, extra={"fields": {"event.action": "count_lost"}})
 
 
 @dataclass(frozen=True, eq=False)

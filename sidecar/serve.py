@@ -6,6 +6,7 @@ Here is what each of them runs; how they are started, changed and ended is the s
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import math
 import os
@@ -157,7 +158,11 @@ def _options(
     def post_fork(_arbiter: Any, _worker: Any) -> None:
         die_with_parent()
 
-    def post_worker_init(_worker: Any) -> None:
+    def post_worker_init(worker: Any) -> None:
+        # Each look at a setting by its name would be a search of gunicorn's; there are some per request.
+        vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
+        gc.collect()
+        gc.freeze()  # what is here now stays, and is not looked through again
         say_ready(ready)
 
     def child_exit(_arbiter: Any, worker: Any) -> None:
@@ -180,6 +185,7 @@ def _options(
         "accesslog": None,
         "logger_class": "sidecar.telemetry.GunicornLogger",
         "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
+        "pre_request": lambda _worker, _request: None,  # gunicorn's own logs each request, or looks whether it should
         "post_fork": post_fork,
         "post_worker_init": post_worker_init,
         "child_exit": child_exit,

@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any, Final
 
 from gunicorn.http import get_parser
+from gunicorn.http.body import Body, LengthReader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 HEAD_TIMEOUT: Final = 10.0
@@ -107,6 +108,11 @@ def _bare(data: bytes) -> bool:
     return data.count(b"\n") != data.count(b"\r\n")
 
 
+def _was_read(body: Body) -> bool:
+    """Whether a body whose length is known was read to its end."""
+    return isinstance(body.reader, LengthReader) and body.reader.length == 0 and not body.failed
+
+
 class Waiting:
     """A connection whose request is arriving. `until`: when a head that is not there yet is given up."""
 
@@ -160,6 +166,14 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
             return bool(kept)
         finally:
             del self._begun[conn]
+
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        """Whether the connection can be used again. Of a body that was read, nothing is to be drained."""
+        message = conn.parser.mesg
+        if keepalive and message is not None and _was_read(message.body):
+            conn.parser.mesg = None
+            return True
+        return bool(super()._keepalive_after(conn, keepalive))
 
     def _follows(self, conn: TConn, done: int) -> bool:
         """Whether the next request is here. What there is of one that is not whole is left to the poller."""

@@ -94,6 +94,8 @@ class Request:
     version: str = "HTTP/1.1"
     spool: Spool | None = None
     """A body too large for memory."""
+    _named: tuple[Headers, dict[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
+    """The first value of each field by its name in lower case, made of these headers when first asked for."""
 
     @property
     def size(self) -> int:
@@ -110,7 +112,9 @@ class Request:
 
     def header(self, name: str) -> str | None:
         """The first field of that name (lower case), or None."""
-        return first(self.headers, name)
+        if self._named is None or self._named[0] is not self.headers:
+            self._named = self.headers, {key.lower(): value for key, value in reversed(self.headers)}
+        return self._named[1].get(name)
 
 
 @dataclass(slots=True)

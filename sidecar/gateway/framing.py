@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -258,5 +259,6 @@ def within(address: str, networks: Networks) -> bool:
     return any(parsed in network for network in networks)
 
 
+@lru_cache(maxsize=512)
 def _title(name: str) -> str:
     return "-".join(part.capitalize() for part in name.split("-"))

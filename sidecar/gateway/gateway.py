@@ -9,6 +9,8 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Final
 
 from sidecar.gateway.access import TestTraffic, credentials
@@ -32,6 +34,7 @@ from sidecar.gateway.handler import Handler
 from sidecar.gateway.headers import has_passed
 from sidecar.gateway.problem import phrase, problem
 from sidecar.gateway.results import Results
+from sidecar.gateway.underway import Underway
 from sidecar.metrics import Metrics
 from sidecar.record.recorder import Recorder, RecordingFailed
 from sidecar.service import Service
@@ -42,6 +45,8 @@ StartResponse = Callable[..., Any]
 Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 ANSWER: Final = "understudy.answer"
 """Where the Flask application finds an answer of ours: what the upstream did not say, Flask says."""
+ONE_PIECE: Final = 64 * 1024
+"""Bytes of a body up to which it is sent together with its head."""
 BLINK: Final = 10_000_000
 """Nanoseconds: nobody who left within them left because of the wait."""
 
@@ -51,8 +56,9 @@ class Gateway:
 
     def __init__(
         self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics, watch: BodyWatch,
-        via: str, guard: Guard, service: Service, copies: Copies, results: Results | None = None,
+        via: str, guard: Guard, service: Service, copies: Copies, underway: Underway, results: Results | None = None,
     ) -> None:  # fmt: skip
+        self._underway = underway
         self._results = results
         self._service = service
         self._app = app
@@ -70,6 +76,7 @@ class Gateway:
         server = getattr(start_response, "__self__", None)
         now = time.time_ns()
         clock = time.monotonic_ns()
+        self._underway.begin()
         target, headers = received(environ, getattr(server, "req", None))
         ident = uuid7(now)
         method = str(environ["REQUEST_METHOD"])
@@ -103,7 +110,12 @@ class Gateway:
             environ[ANSWER] = response
             return self._app(environ, start_response)
         start_response(f"{response.status} {phrase(response.status)}", response.headers)
-        return [] if _bare(response) or exchange.request.method == "HEAD" else [response.body]
+        if _bare(response) or exchange.request.method == "HEAD":
+            return []
+        if server is None or len(response.body) > ONE_PIECE:
+            return [response.body]
+        _send_whole(server, response.body)
+        return []
 
     def _answer(self, exchange: Exchange) -> Response:
         caller = credentials(exchange.request.header("authorization"))
@@ -114,7 +126,7 @@ class Gateway:
         try:
             if is_copy(exchange.request):
                 return self._copies.take(exchange, caller.user if caller else None)
-            response = self._handler.answer(exchange)
+            response = self._handler.answer(exchange, caller)
         except Exception:
             log.exception("a request could not be handled", extra={"fields": {"event.action": "request_broke"}})
             exchange.reason = "internal"
@@ -133,6 +145,7 @@ class Gateway:
         self._metrics.request(exchange)
 
     def _record(self, exchange: Exchange, response: Response) -> Response:
+        self._underway.end()
         try:
             self._recorder.record(exchange)
         except RecordingFailed:
@@ -173,6 +186,27 @@ def _fields(exchange: Exchange, response: Response) -> Headers:
     if not _bare(response) and not any(name.lower() == "content-length" for name, _ in fields):
         fields.append(("Content-Length", str(len(response.body))))
     return fields
+
+
+def _send_whole(server: Any, body: bytes) -> None:
+    """Head and body in one piece: gunicorn's Response sends each by itself, and each wakes the client."""
+    major, minor = server.req.version
+    lines = [
+        f"HTTP/{major}.{minor} {server.status}",
+        f"Server: {server.version}",
+        f"Date: {_date(int(time.time()))}",
+        "Connection: close" if server.should_close() else "Connection: keep-alive",
+    ]
+    lines += [f"{name}: {value}" for name, value in server.headers]
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    server.headers_sent = True  # or they went out in part: nothing else may
+    server.sock.sendall(head + body)
+    server.sent = len(body)
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def _bare(response: Response) -> bool:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.gateway import problem
-from sidecar.gateway.access import Credentials, credentials
+from sidecar.gateway.access import Credentials
 from sidecar.gateway.copies import key_of
 from sidecar.gateway.crowd import Crowd
 from sidecar.gateway.exchange import AnsweredBy, Exchange, Identity, Outcome, Request, Response
@@ -100,23 +100,22 @@ class Handler:
         self._crowd = Crowd(max(1, settings.threads // 4))
         self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
 
-    def answer(self, exchange: Exchange) -> Response:
-        """The answer to a whole request; fills in the exchange."""
+    def answer(self, exchange: Exchange, caller: Credentials | None) -> Response:
+        """The answer to a whole request of this caller; fills in the exchange."""
         match = self._contract.match(exchange.request.method, exchange.request.path)
         endpoint = match.endpoint
         if exchange.request.spool is None or endpoint is None or not endpoint.action.writes:
-            return self._answer(exchange, match, exchange.request)
+            return self._answer(exchange, match, exchange.request, caller)
         if not self._large.acquire(timeout=self._settings.deadline):
             exchange.reason = "overloaded"
             return problem.problem(503, "Too many large writes at once; nothing was sent.", retry_after=5)
         try:  # the standby and the policies look into a write, and the outbox may have to keep it
             whole = replace(exchange.request, body=exchange.request.spool.whole(), spool=None)
-            return self._answer(exchange, match, whole)
+            return self._answer(exchange, match, whole, caller)
         finally:
             self._large.release()
 
-    def _answer(self, exchange: Exchange, match: Match, request: Request) -> Response:
-        caller = credentials(request.header("authorization"))
+    def _answer(self, exchange: Exchange, match: Match, request: Request, caller: Credentials | None) -> Response:
         try:
             meant = self._standby.rewritten(match, request)
         except SQLAlchemyError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,7 @@ def unauthorized(realm: str, detail: str) -> Response:
     return answer
 
 
+@cache
 def phrase(status: int) -> str:
     """The standard reason phrase, or a neutral one for a status that nobody registered."""
     try:

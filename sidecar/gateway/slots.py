@@ -40,20 +40,24 @@ class Slots:
         self._table = mmap.mmap(self._file, limit * _ROW)
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        self._scarce = False
+        """There was none the last time."""
 
     def take(self, wanted: Sequence[int], reserve: int = 0) -> tuple[int, int] | None:
         """A place for the first of the endpoints (numbers from 1) in `wanted` that may have one → (place, index).
 
         `reserve` places stay free: what is not urgent leaves room for users.
         """
-        if sum(endpoint is None for endpoint in self._held()) <= reserve:
+        if self._scarce and sum(endpoint is None for endpoint in self._held()) <= reserve:
             return None  # seen without the lock: nobody is disturbed by those who wait
         with self._lock:
             fcntl.lockf(self._file, fcntl.LOCK_EX)
             try:
-                return self._take(wanted, reserve)
+                taken = self._take(wanted, reserve)
             finally:
                 fcntl.lockf(self._file, fcntl.LOCK_UN)
+        self._scarce = taken is None
+        return taken
 
     def give(self, place: int) -> None:
         """Frees a place taken by this process, unless it took so long that another has it now."""

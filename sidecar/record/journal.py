@@ -1,9 +1,10 @@
 """The journal: the append-only, hash-chained file of exchanges, and the first place a record lands.
 
 One per worker process, opened after the fork: no lock is shared between workers. One writer thread takes all that waits
-as one batch, writes it with one write and, when durable, one fdatasync (group commit). Durable: `Ticket.wait` returns
-when the record is on disk. Async: it returns at once; a record reaches the kernel within milliseconds (what kill -9 can
-lose) and the disk within FLUSH seconds (what a power cut can lose).
+as one batch, writes it with one write and, when durable, one fdatasync (group commit), for which it waits a moment
+while more are about to come. Durable: `Ticket.wait` returns when the record is on disk. Async: it returns at once; a
+record is in the kernel within milliseconds (what kill -9 can lose) and on disk within FLUSH seconds (what a power cut
+can lose).
 
 When a batch cannot be written its tickets raise RecordingFailed, the segment is cut back to its last whole line and
 left, and the next batch tries a new segment: the journal recovers by itself. `gaps` counts such spells, `failures` the
@@ -27,6 +28,9 @@ import orjson
 
 from sidecar.record.segment import Segment, create, node_prefix
 
+GATHER: Final = 0.003
+"""Seconds for which a sync waits, at the most, for events that are about to come: one sync for all of them costs less
+than one for each. PostgreSQL's commit_delay and commit_siblings are the same."""
 FLUSH: Final = 1.0
 """Seconds within which an async journal is synced."""
 WAITING: Final = 20_000
@@ -41,9 +45,10 @@ class RecordingFailed(Exception):
 class _Batch:
     """Those who wait for one sync. A turnstile: whoever passes lets the next one pass."""
 
-    __slots__ = ("entries", "failure", "gate")
+    __slots__ = ("entries", "expected", "failure", "gate")
 
     def __init__(self) -> None:
+        self.expected = 0
         self.entries: list[tuple[Ticket, Document, Document | None]] = []
         self.failure: str | None = None
         self.gate = threading.Lock()
@@ -84,7 +89,10 @@ class Journal:
         segment_bytes: int = 64 << 20,
         on_failure: Literal["pass", "refuse"] = "pass",
         sync: Callable[[int], None] = os.fdatasync,
+        coming: Callable[[], int] = lambda: 0,
+        gather: float = GATHER,
     ) -> None:
+        """`coming`: how many more events are about to come. For these a sync waits, `gather` seconds at the most."""
         self.syncs = self.events = self.failures = self.gaps = self._unsynced = 0
         self.on_failure = on_failure
         self._directory = directory
@@ -93,7 +101,10 @@ class Journal:
         self._segment: Segment | None = None
         self._failing = self._dirty = self._closing = False
         self._batch = _Batch()
-        self._wake = threading.Condition(threading.Lock())
+        self._coming, self._gather = coming, gather
+        self._lock = threading.Lock()
+        self._bell = threading.Lock()
+        """Rung (released) for the writer: something waits for it. Only the writer takes it."""
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -104,7 +115,7 @@ class Journal:
 
     def append(self, event: Document, bodies: Document | None = None) -> Ticket:
         """Takes a record; the caller does not change it afterwards. Raises RecordingFailed when it cannot be taken."""
-        with self._wake:
+        with self._lock:
             if self._closing or len(self._batch.entries) >= WAITING:
                 self.failures += 1
                 self.gaps += not self._failing
@@ -113,7 +124,9 @@ class Journal:
             ticket = Ticket(self._batch, self._durable)
             self._batch.entries.append((ticket, event, bodies))
             if len(self._batch.entries) == 1:
-                self._wake.notify()
+                self._batch.expected = 1 + self._coming()
+            if len(self._batch.entries) in (1, self._batch.expected):
+                self._ring()
         return ticket
 
     def record(self, event: Document, bodies: Document | None, timeout: float) -> bool:
@@ -128,10 +141,15 @@ class Journal:
 
     def close(self) -> None:
         """Writes and syncs what waits, then ends the writer."""
-        with self._wake:
+        with self._lock:
             self._closing = True
-            self._wake.notify()
+            self._ring()
         self._thread.join()
+
+    def _ring(self) -> None:
+        """With the lock held."""
+        if self._bell.locked():
+            self._bell.release()
 
     def _run(self) -> None:
         synced = time.monotonic()
@@ -147,16 +165,19 @@ class Journal:
 
     def _next(self, synced: float) -> _Batch | None:
         """The next batch: what waits, or nothing but due to be flushed. None: closed, and all is written."""
-        with self._wake:
-            while not self._batch.entries:
-                if self._closing and not self._dirty:
+        gathered = None
+        while True:
+            with self._lock:
+                now, waiting = time.monotonic(), len(self._batch.entries)
+                if waiting and gathered is None:
+                    gathered = now + (self._gather if self._durable else 0.0)
+                due = gathered if gathered is not None else synced + FLUSH if self._dirty else None
+                if self._closing and not waiting and not self._dirty:
                     return None
-                due = synced + FLUSH - time.monotonic() if self._dirty else None
-                if self._closing or (due is not None and due <= 0):
-                    break
-                self._wake.wait(due)
-            batch, self._batch = self._batch, _Batch()
-            return batch
+                if self._closing or 0 < self._batch.expected <= waiting or (due is not None and due <= now):
+                    batch, self._batch = self._batch, _Batch()
+                    return batch
+            self._bell.acquire(timeout=-1 if due is None else due - now)
 
     def _write(self, batch: _Batch) -> None:
         try:

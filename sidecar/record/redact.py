@@ -58,7 +58,7 @@ class Redactor:
 
     def path(self, path: str) -> str:
         """The path. Of a target in absolute form (which is refused, and recorded) without the user and the password."""
-        return self.text(_USERINFO.sub(rf"\1{REDACTED}@", path))
+        return self.text(_USERINFO.sub(rf"\1{REDACTED}@", path) if "@" in path else path)
 
     def query(self, query: str) -> str:
         """The query byte for byte, but for the values of secret parameters."""

@@ -19,6 +19,7 @@ import pytest
 
 from sidecar.record.journal import Journal, RecordingFailed, read_segment
 from sidecar.record.verify import verify
+from tests.stack import until
 
 
 def event(number: int, **more: Any) -> dict[str, Any]:
@@ -132,6 +133,26 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
     assert len(segments(tmp_path)) > 2
     verdict = verify(segments(tmp_path))
     assert (verdict.ok, verdict.events) == (True, 800)
+
+
+def test_a_sync_waits_for_those_that_are_about_to_come_and_no_longer_than_until_they_are_there(tmp_path: Path) -> None:
+    with opened(tmp_path, coming=lambda: 3, gather=60) as journal:
+        for ticket in [journal.append(event(number)) for number in range(4)]:
+            ticket.wait(5)
+        assert (journal.syncs, journal.events) == (1, 4)
+
+
+def test_a_sync_waits_for_nobody_when_none_is_to_come_and_not_for_ever_when_they_do_not(tmp_path: Path) -> None:
+    with opened(tmp_path / "alone", gather=60) as journal:
+        journal.append(event(1)).wait(5)
+    with opened(tmp_path / "deserted", coming=lambda: 3, gather=0.05) as journal:
+        journal.append(event(1)).wait(5)
+    with opened(tmp_path / "closed", coming=lambda: 3, gather=60) as journal:
+        ticket = journal.append(event(1))
+    ticket.wait(0)
+    with opened(tmp_path / "async", durable=False, coming=lambda: 3, gather=60) as journal:
+        journal.append(event(1))
+        until(lambda: recorded(tmp_path / "async") == ["e1"], what="written without waiting")
 
 
 def test_async_does_not_wait_and_syncs_within_its_window(tmp_path: Path) -> None:
