@@ -111,8 +111,9 @@ class Wire:
             ready = self._poll.poll(max(0.0, due - now) * 1000)
             if ready or time.monotonic() >= self._due:
                 self._advance([descriptor for descriptor, _ in ready])
-        del self._steps  # lets go of the bodies
-        return self._sent
+        sent = self._sent
+        del self._steps, self._sent  # a wire at rest holds no bodies
+        return sent
 
     def _advance(self, ready: list[int] | None) -> None:
         try:

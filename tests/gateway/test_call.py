@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -127,6 +128,15 @@ def test_a_connection_is_kept_and_one_that_must_not_repeat_gets_its_own() -> Non
             assert told(mine.send(call)) == GOOD
     assert [data.count(b"GET /a") for data in upstream.heard] == [2, 1]
     assert [data.count(b"POST /a") for data in upstream.heard] == [0, 1]
+
+
+def test_a_wire_at_rest_holds_no_bodies() -> None:
+    with peer([ANSWER]) as upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        call = Call("GET", "/a", [("Host", "hosp")], b"body of its own", repeatable=True)
+        before = sys.getrefcount(call)
+        _, response = mine.send(call)
+        assert sys.getrefcount(call) == before
+        assert sys.getrefcount(response) == 2  # this name, and the question
 
 
 @pytest.mark.parametrize("reset", [False, True])
