@@ -179,11 +179,16 @@ def _has_left(connection: Any) -> bool:
 
 
 def _fields(exchange: Exchange, response: Response) -> Headers:
-    fields = [(name, value) for name, value in response.headers if name.lower() != "x-request-id"]
-    fields.append(("X-Request-Id", exchange.request_id))
-    if not any(name.lower() == "cache-status" and value.startswith("understudy") for name, value in fields):
+    fields, told, measured = [("X-Request-Id", exchange.request_id)], False, _bare(response)
+    for name, value in response.headers:
+        lower = name.lower()
+        if lower != "x-request-id":
+            fields.append((name, value))
+            told |= lower == "cache-status" and value.startswith("understudy")
+            measured |= lower == "content-length"
+    if not told:
         fields.append(("Cache-Status", f"understudy; detail={exchange.reason or 'refused'}"))
-    if not _bare(response) and not any(name.lower() == "content-length" for name, _ in fields):
+    if not measured:
         fields.append(("Content-Length", str(len(response.body))))
     return fields
 

@@ -442,7 +442,7 @@ class Handler:
 
     def _from_upstream(self, visit: Visit, response: Response) -> Response:
         visit.exchange.answered_by = AnsweredBy.UPSTREAM
-        fields = [(n, v) for n, v in answer_fields(response.headers) if n.lower() != "x-request-id"]
+        fields = answer_fields(response.headers)
         length = response.header("content-length")
         if visit.request.method == "HEAD" and length is not None:
             fields.append(("Content-Length", length))

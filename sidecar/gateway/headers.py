@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.gateway.exchange import Headers, Request, first
+from sidecar.gateway.exchange import Headers, Request
 
 HOP_BY_HOP: Final = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer")
@@ -15,16 +15,28 @@ COPY_TARGET: Final = "x-understudy-target"
 COPIED: Final = "x-understudy-copied"
 """How a balancer marks a copy with a key and its target, and the request itself that it made a copy of."""
 MARKS: Final = frozenset((COPY, COPY_TARGET, COPIED))
-_OURS: Final = frozenset(("content-length", "host", "expect", "x-request-id", "traceparent", "accept-encoding", "via"))
+_FORWARDING: Final = frozenset(("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-real-ip"))
+_NOT_UPSTREAM: Final = (
+    HOP_BY_HOP
+    | _FORWARDING
+    | MARKS
+    | frozenset(("content-length", "host", "expect", "x-request-id", "traceparent", "accept-encoding", "via"))
+)
+_NOT_BACK: Final = HOP_BY_HOP | {"content-length", "date", "server", "x-request-id"}
 _READABLE_CODINGS: Final = ("gzip", "deflate", "identity")
 
 
-def end_to_end(headers: Headers) -> Headers:
-    """Without hop-by-hop fields and those that Connection names."""
-    named = {
-        word.strip().lower() for name, value in headers if name.lower() == "connection" for word in value.split(",")
-    }
-    return [(n, v) for n, v in headers if n.lower() not in HOP_BY_HOP and n.lower() not in named]
+def _without(headers: Headers, dropped: frozenset[str]) -> Headers:
+    """Without the dropped fields, hop-by-hop ones among them, and those that Connection names."""
+    kept, named = [], set[str]()
+    for field in headers:
+        name = field[0].lower()
+        if name not in dropped:
+            kept.append(field)
+        elif name == "connection":
+            named.update(word.strip().lower() for word in field[1].split(","))
+    named -= dropped
+    return [field for field in kept if field[0].lower() not in named] if named else kept
 
 
 def upstream_fields(request: Request, request_id: str, traceparent: str, via: str) -> Headers:
@@ -32,22 +44,20 @@ def upstream_fields(request: Request, request_id: str, traceparent: str, via: st
 
     Only codings that we can read are asked for, so that every answer can be checked.
     """
-    kept = [(n, v) for n, v in end_to_end(request.headers) if n.lower() not in _OURS and not _replaced(n)]
     fields = [("Host", request.host)] if request.host else []
-    fields += kept
+    fields += _without(request.headers, _NOT_UPSTREAM)
     fields += [("X-Request-Id", request_id), ("traceparent", traceparent)]
-    coding = _codings(first(request.headers, "accept-encoding"))
+    coding = _codings(request.header("accept-encoding"))
     if coding is not None:
         fields.append(("Accept-Encoding", coding))
-    chain = [v for n, v in request.headers if n.lower() == "x-forwarded-for"]
+    chain = _all(request, "x-forwarded-for")
     if not chain or chain[-1].split(",")[-1].strip() != request.remote:
         chain.append(request.remote)
     fields.append(("X-Forwarded-For", ", ".join(chain)))
     fields.append(("X-Forwarded-Proto", request.scheme))
     if request.host:
         fields.append(("X-Forwarded-Host", request.host))
-    vias = [v for n, v in request.headers if n.lower() == "via"]
-    fields.append(("Via", ", ".join([*vias, via])))
+    fields.append(("Via", ", ".join([*_all(request, "via"), via])))
     return fields
 
 
@@ -58,17 +68,19 @@ def via(node: str) -> str:
 
 def has_passed(request: Request, via: str) -> bool:
     """Whether this very deployment has already handled the request: the upstream's address leads back to us."""
-    return any(via in value for name, value in request.headers if name.lower() == "via")
+    return any(via in value for value in _all(request, "via"))
 
 
 def answer_fields(headers: Headers) -> Headers:
-    """The upstream's fields that the client gets; framing, date and server are the server's own."""
-    return [(n, v) for n, v in end_to_end(headers) if n.lower() not in ("content-length", "date", "server")]
+    """The upstream's fields that the client gets; framing, date and server are the server's own, the id is ours."""
+    return _without(headers, _NOT_BACK)
 
 
-def _replaced(name: str) -> bool:
-    forwarding = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-real-ip")
-    return name.lower() in forwarding or name.lower() in MARKS
+def _all(request: Request, name: str) -> list[str]:
+    """The values of every field of that name (lower case)."""
+    if request.header(name) is None:
+        return []
+    return [value for key, value in request.headers if key.lower() == name]
 
 
 def _codings(accepted: str | None) -> str | None:

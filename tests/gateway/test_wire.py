@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -141,6 +144,19 @@ def test_what_comes_back_is_what_the_upstream_said(sidecar: Sidecar) -> None:
     assert got["X-Request-Id"] == "mine-1"
     assert len(got.all("date")) == len(got.all("server")) == len(got.all("content-length")) == 1
     assert sidecar.ask("GET", "/echo", {**HOLT, "X-Request-Id": "not fit"})["X-Request-Id"] != "not fit"
+
+
+def test_an_answer_leaves_in_one_piece_also_where_more_follows_on_its_connection(sidecar: Sidecar) -> None:
+    with socket.create_connection(("127.0.0.1", sidecar.port), 10) as connection:
+        for target in (b"/patients/17", b"/echo?x", b"/patients/17"):
+            connection.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n" + AUTH + b"\r\n")
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            lines = head.decode().split("\r\n")
+            fields = dict(line.split(": ", 1) for line in lines[1:])
+            assert lines[0] == "HTTP/1.1 200 OK"
+            assert (fields["Server"], fields["Connection"]) == ("understudy", "keep-alive")
+            assert parsedate_to_datetime(fields["Date"]) <= datetime.now(UTC)
+            assert len(body) == int(fields["Content-Length"]) > 0
 
 
 def test_bodies_with_length_chunked_and_expect_arrive_whole(sidecar: Sidecar, upstream: Upstream) -> None:
