@@ -123,7 +123,7 @@ def test_the_bytes_are_those_of_the_call() -> None:
 
 
 def test_a_connection_is_kept_and_one_that_must_not_repeat_gets_its_own() -> None:
-    with peer([ANSWER, ANSWER], [ANSWER, ANSWER]) as upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+    with peer([ANSWER] * 3, [ANSWER] * 2) as upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
         for call in (READ, READ, WRITE, READ):
             assert told(mine.send(call)) == GOOD
     assert [data.count(b"GET /a") for data in upstream.heard] == [2, 1]
@@ -237,8 +237,7 @@ def test_an_answer_before_the_whole_body_was_taken_is_the_answer() -> None:
     def refuses(connection: socket.socket) -> None:
         upstream.hear(connection)
         connection.sendall(refusal)
-        connection.recv(1)
-        time.sleep(0.2)
+        upstream.hear(connection, b"never")  # to the end of what comes
 
     upstream._talks = refuses, upstream.says(ANSWER)
     call = Call("POST", "/", [("Host", "hosp")], b"x" * 20_000_000)
@@ -248,6 +247,31 @@ def test_an_answer_before_the_whole_body_was_taken_is_the_answer() -> None:
         assert (attempt.outcome, response.status, response.body) == (Outcome.SUCCESS, 413, b"hello")
         assert told(mine.send(READ)) == GOOD  # and on another connection: this one is in the middle of a body
     assert len(upstream.heard) == 2
+
+
+class Halting(Spool):
+    """Stops for a while in the middle of what it gives."""
+
+    def pieces(self) -> Iterator[bytes]:
+        for piece in super().pieces():
+            yield piece
+            time.sleep(0.2)
+
+
+def test_an_answer_that_came_before_the_connection_broke_is_the_answer(tmp_path: Path) -> None:
+    upstream = Peer()
+
+    def refuses(connection: socket.socket) -> None:
+        upstream.hear(connection)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello")
+
+    upstream._talks = (refuses,)
+    spool = Halting(tmp_path)
+    spool.write(b"x" * 300_000)
+    with upstream, wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        _, response = mine.send(Call("POST", "/", [("Host", "hosp")], spool=spool))
+        assert response is not None
+        assert (response.status, response.body) == (413, b"hello")
 
 
 def test_an_upstream_that_takes_no_more_of_a_body_is_unknown_at_the_timeout() -> None:

@@ -137,7 +137,10 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
 
 def test_a_sync_waits_for_those_that_are_about_to_come_and_no_longer_than_until_they_are_there(tmp_path: Path) -> None:
     with opened(tmp_path, coming=lambda: 3, gather=60) as journal:
-        for ticket in [journal.append(event(number)) for number in range(4)]:
+        tickets = [journal.append(event(0))]
+        time.sleep(0.05)
+        tickets += [journal.append(event(number)) for number in (1, 2, 3)]
+        for ticket in tickets:
             ticket.wait(5)
         assert (journal.syncs, journal.events) == (1, 4)
 
