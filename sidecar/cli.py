@@ -1,7 +1,7 @@
 """`understudy …`: one subcommand for each thing a person does. Errors are one line, and the exit status is not zero.
 
-Commands of other packages (`demo`, `simulate`, …) join by the entry point group `understudy.commands`: nothing here
-imports them.
+Commands of other packages (`demo`, `simulate`, …), and those that need more than the control plane (`audit`), join by
+the entry point group `understudy.commands`: nothing here imports them, so that a command is there at once.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from typing import Any
 
 import click
 
-from sidecar import __version__, client, keeping_commands, proof_commands
-from sidecar.audit_commands import audit_affected, audit_undo
+from sidecar import __version__, client
 from sidecar.client import ControlError
 from sidecar.policy_commands import policy
-from sidecar.record.signing import SigningError
 from sidecar.settings import SettingError, Settings, strangers
 
 
@@ -269,20 +267,11 @@ def parity(settings: Settings) -> None:
         click.echo(f"{name:20} {ratio:>8}  {counts}")
 
 
-@understudy.group()
-def audit() -> None:
-    """The audit trail: prove it, export it, and put back what somebody did."""
-
-
 understudy.add_command(policy)
-for command in (*proof_commands.COMMANDS, *keeping_commands.COMMANDS, audit_affected, audit_undo):
-    audit.add_command(command)
 
 
 def main() -> None:
     """The command's entry point: one clear line for every error that a person can mend."""
-    from sidecar.contract import ContractError
-
     try:
         understudy(standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -292,8 +281,16 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (SettingError, ContractError, ControlError, SigningError) as error:
+    except _for_people() as error:
         click.echo(f"understudy: {error}", err=True)
         sys.exit(1)
     except BrokenPipeError:
         os._exit(141)
+
+
+def _for_people() -> tuple[type[Exception], ...]:
+    """Errors whose message is one line for a person. Looked up when there is an error."""
+    from sidecar.contract import ContractError
+    from sidecar.record.signing import SigningError
+
+    return SettingError, ControlError, ContractError, SigningError
