@@ -31,7 +31,7 @@ from sidecar.gateway.exchange import (
 from sidecar.gateway.framing import BodyWatch, Refusal, read_request, received
 from sidecar.gateway.guard import Guard
 from sidecar.gateway.handler import Handler
-from sidecar.gateway.headers import has_passed
+from sidecar.gateway.headers import has_passed, wants_close
 from sidecar.gateway.problem import phrase, problem
 from sidecar.gateway.results import Results
 from sidecar.gateway.underway import Underway
@@ -104,7 +104,7 @@ class Gateway:
         response.headers = _fields(exchange, response)
         if server is not None:
             server.version = "understudy"
-            if close or self._service.draining:
+            if close or self._service.draining or wants_close(exchange.request):
                 server.force_close()
         if exchange.answered_by is not AnsweredBy.UPSTREAM:
             environ[ANSWER] = response

@@ -71,6 +71,12 @@ def has_passed(request: Request, via: str) -> bool:
     return any(via in value for value in _all(request, "via"))
 
 
+def wants_close(request: Request) -> bool:
+    """Whether the client asks for no more on this connection (gunicorn finds `close` only where it stands alone)."""
+    named = request.header("connection")
+    return named is not None and "close" in [word.strip() for word in named.lower().split(",")]
+
+
 def answer_fields(headers: Headers) -> Headers:
     """The upstream's fields that the client gets; framing, date and server are the server's own, the id is ours."""
     return _without(headers, _NOT_BACK)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.gateway.exchange import Request
-from sidecar.gateway.headers import HOP_BY_HOP, answer_fields, has_passed, upstream_fields
+from sidecar.gateway.headers import HOP_BY_HOP, answer_fields, has_passed, upstream_fields, wants_close
 
 NAMES = st.sampled_from(
     ["Accept", "X-A", "x-a", "Connection", "Keep-Alive", "TE", "Upgrade", "Authorization", "Cookie", "Host", "Via"]
@@ -49,6 +49,12 @@ def test_only_codings_that_can_be_read_are_asked_for() -> None:
     assert "Accept-Encoding" not in dict(sent())
     assert dict(sent(("Accept-Encoding", "br, gzip;q=0.5, zstd")))["Accept-Encoding"] == "gzip;q=0.5"
     assert dict(sent(("accept-encoding", "br")))["Accept-Encoding"] == "identity"
+
+
+def test_a_client_that_closes_may_say_so_among_other_things() -> None:
+    for said, closes in (("close", True), ("X-Hop, Close", True), ("keep-alive", False), ("X-close", False)):
+        assert wants_close(Request("GET", "/", [("Connection", said)])) is closes
+    assert not wants_close(Request("GET", "/", []))
 
 
 def test_a_request_that_has_passed_here_is_known_by_any_of_its_via_fields() -> None:
