@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import yaml
 
-from sidecar.contract import Contract, ContractError
+from sidecar.contract import LOADER, Contract, ContractError
 
 
 class Mode(StrEnum):
@@ -84,7 +84,7 @@ def load(contract: Contract, name_or_path: str) -> tuple[Policy, ...]:
     if not source.is_file():
         return declared(contract, [], source.name)
     try:
-        document = yaml.safe_load(source.read_text())
+        document = yaml.load(source.read_text(), Loader=LOADER)  # nosec B506: a safe one
     except (OSError, yaml.YAMLError) as error:
         raise ContractError(f"{source.name}: {' '.join(str(error).split())}") from None
     rows = document.get("policies") if isinstance(document, dict) else None
