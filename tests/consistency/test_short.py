@@ -13,7 +13,7 @@ from tests.consistency.torture import run
 def test_no_promise_is_broken(postgresql: bool) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}, postgresql {postgresql}")
-    verdict = run(15, seed, strike_every=4, postgresql=postgresql)
+    verdict = run(11, seed, strike_every=4, postgresql=postgresql)
     assert not verdict.violations, "\n".join(verdict.lines())
     assert not verdict.parked, "\n".join(verdict.lines())
     assert sum(verdict.counts.values()) > 100

@@ -151,7 +151,7 @@ def test_who_asks_again_and_again_lets_others_through(upstream: Upstream, tmp_pa
 def test_calls_that_hang_leave_the_line_to_others(upstream: Upstream, tmp_path: Path) -> None:
     """More than are at work at once in a worker: who waits for the upstream is not counted."""
     with Sidecar(upstream.url, tmp_path / "data", workers="1") as sidecar, ExitStack() as open_ones:
-        upstream.fault("hang", "/staffs", times=100)
+        upstream.fault("slow", "/staffs", times=100, seconds=60)
         asking = b"GET /staffs HTTP/1.1\r\n" + AUTH + b"\r\n"
         hanging = [open_ones.enter_context(connect(sidecar, asking)) for _ in range(BUSY + 2)]
         until(lambda: upstream.seen("/staffs"), what="hanging")
@@ -184,7 +184,7 @@ def test_a_huge_head_is_refused(sidecar: Sidecar) -> None:
 
 def test_bodies_that_wait_to_be_told_to_go_on_leave_half_of_the_threads(upstream: Upstream, tmp_path: Path) -> None:
     """Twice as many as there are threads, and none would have to end for minutes."""
-    settings = {"workers": "2", "threads": "2", "body_timeout": "5m"}
+    settings = {"workers": "2", "threads": "2", "body_timeout": "5m", "grace": "1s"}
     head = b"POST /notes HTTP/1.1\r\n" + AUTH + b"Expect: 100-continue\r\nContent-Length: 50\r\n\r\n"
     with Sidecar(upstream.url, tmp_path / "data", **settings) as sidecar, ExitStack() as open_ones:
         for _ in range(8):

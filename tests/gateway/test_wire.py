@@ -202,7 +202,7 @@ def test_a_client_that_leaves_is_recorded(sidecar: Sidecar, upstream: Upstream) 
 
 def test_hung_calls_on_one_endpoint_leave_others_alone(sidecar: Sidecar, upstream: Upstream) -> None:
     """Twice as many hung calls as there are threads; another endpoint must go on being answered every second."""
-    upstream.fault("hang", "/hospitals", times=10_000, seconds=8)
+    upstream.fault("slow", "/hospitals", times=10_000, seconds=30)
     hung = [
         threading.Thread(target=ask, args=(sidecar.port, "GET", "/hospitals", HOLT), daemon=True) for _ in range(64)
     ]
