@@ -175,7 +175,9 @@ def setting(default: str | None, parse: Callable[[str], Any], help: str, *, secr
 class Settings:
     """All settings, parsed and validated."""
 
-    upstream: str = setting(None, url, "The API we stand beside. Required by `sidecar`.")
+    upstream: str = setting(
+        None, url, "The API we stand beside, http or https (`SSL_CERT_FILE`: whom to trust). Required by `sidecar`."
+    )
     listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
     control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
     agent_listen: tuple[str, int] | None = setting(
