@@ -38,11 +38,11 @@ MOST_HELD: Final = 64 * 1024 * 1024
 """Bytes of all that arrives in a worker; beyond it, who has waited longest makes room."""
 LINGER: Final = 2
 """Milliseconds in which a connection's next request finds the thread that answered the last one."""
-STINT: Final = 4
+STINT: Final = 6
 """Requests of one connection that a thread answers in a row while others wait for a thread."""
-BUSY: Final = 6
-"""Requests at work at once in a worker, for they share one interpreter: six at a time are answered half again as fast
-as 32 at a time. Those at work for longer than BRIEF do not count: they wait for the upstream."""
+BUSY: Final = 8
+"""Requests at work at once in a worker, for they share one interpreter: so few are answered half again as fast as 32 at
+a time. Those at work for longer than BRIEF do not count: they wait for the upstream."""
 BRIEF: Final = 0.02
 """Seconds."""
 SWEEP: Final = 0.25

@@ -189,10 +189,11 @@ class Exchange:
     @property
     def upstream_outcome(self) -> Outcome | None:
         """What the upstream gave, over all attempts: success when one was good; None when it was not asked."""
-        given = {attempt.outcome for attempt in self.attempts}
-        return next(
-            (outcome for outcome in (Outcome.SUCCESS, Outcome.UNKNOWN, Outcome.FAILURE) if outcome in given), None
-        )
+        given = [attempt.outcome for attempt in self.attempts]
+        for outcome in (Outcome.SUCCESS, Outcome.UNKNOWN, Outcome.FAILURE):
+            if outcome in given:
+                return outcome
+        return None
 
     @property
     def trace_id(self) -> str:

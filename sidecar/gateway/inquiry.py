@@ -55,6 +55,8 @@ class Inquiry:
         return [*self._ended, *(self._unended() if self.late else ())]
 
     def _unended(self) -> Iterator[Attempt]:
+        if len(self._ended) == len(self._sent):
+            return
         now = time.time_ns()
         for hedge in (False, True):
             mine = [n for n, (_, hedged) in enumerate(self._sent) if hedged is hedge]

@@ -147,6 +147,7 @@ def _forms(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((value, written, quote(value, errors="replace"), quote_plus(value, errors="replace"))))
 
 
+@lru_cache(maxsize=256)
 def _credentials(value: str) -> list[str]:
     """The secrets in an Authorization or Cookie field: the token itself, and the password of Basic."""
     scheme, _, token = value.partition(" ")
