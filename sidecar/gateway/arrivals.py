@@ -40,7 +40,7 @@ LINGER: Final = 2
 """Milliseconds in which a connection's next request finds the thread that answered the last one."""
 STINT: Final = 5
 """Requests of one connection that a thread answers in a row while others wait for a thread."""
-BUSY: Final = 7
+BUSY: Final = 6
 """Requests at work at once in a worker, for they share one interpreter: so few are answered half again as fast as 32 at
 a time. Those at work for longer than BRIEF do not count: they wait for the upstream."""
 BRIEF: Final = 0.02
