@@ -162,7 +162,7 @@ def _options(
         # Each look at a setting by its name would be a search of gunicorn's; there are some per request.
         vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
         gc.collect()
-        gc.set_threshold(10_000, 10, 10)
+        gc.set_threshold(10_000, 10, 10)  # a request leaves few cycles
         gc.freeze()  # what is here now stays, and is not looked through again
         say_ready(ready)
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from sidecar.contract import Action, Contract, Endpoint, Match
+from sidecar.contract import Action, Contract, Match
 from sidecar.gateway.exchange import Client, Request
 from sidecar.gateway.framing import within
 from sidecar.gateway.policies import Policy
@@ -129,22 +129,6 @@ def findings(contract: Contract, policies: Iterable[Policy], asked: Asked, known
         if detail is not None:
             found.append(Finding(policy.name, detail))
     return found
-
-
-def concerns(policy: Policy, endpoint: Endpoint | None) -> bool:
-    """Whether the policy can have anything against a request of this endpoint (None: of none), however it is made."""
-    if policy.kind in ("field_is_caller", "field_is_kept"):
-        action = Action.CREATE if policy.kind == "field_is_caller" else Action.UPDATE
-        return endpoint is not None and (endpoint.resource, endpoint.action) == (policy.resource, action)
-    if policy.kind in ("outside_contract", "method_not_in_contract"):
-        return endpoint is None
-    if policy.kind == "media_type_not_in_contract":
-        return endpoint is not None and bool(endpoint.accepts)
-    if policy.kind == "unknown_credential_while_down":
-        return endpoint is not None and not endpoint.public
-    if policy.kind == "bulk_reading":
-        return endpoint is not None and not endpoint.action.writes and endpoint.resource is not None
-    return True
 
 
 def untellable(policy: Policy, asked: Asked) -> bool:

@@ -29,6 +29,8 @@ from gunicorn.http import get_parser
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from sidecar.gateway.underway import BRIEF
+
 HEAD_TIMEOUT: Final = 10.0
 """Seconds within which the head of a request must be there."""
 LARGEST_HEAD: Final = 64 * 1024
@@ -43,8 +45,6 @@ STINT: Final = 5
 BUSY: Final = 6
 """Requests at work at once in a worker, for they share one interpreter: so few are answered half again as fast as 32 at
 a time. Those at work for longer than BRIEF do not count: they wait for the upstream."""
-BRIEF: Final = 0.02
-"""Seconds."""
 SWEEP: Final = 0.25
 """Seconds between looks for those that had their time."""
 _FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

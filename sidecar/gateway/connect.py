@@ -23,7 +23,8 @@ T = TypeVar("T")
 Steps = Generator[float, list[int], T]
 Address = tuple[socket.AddressFamily, Any]
 HEAD_START: Final = 0.25
-"""Seconds that one address is tried alone before the next is tried beside it (RFC 8305, 5)."""
+"""Seconds that one address is tried alone before the next is tried beside it (RFC 8305, 5), and that a name server has
+before the addresses known before are tried."""
 _UNDER_WAY: Final = (0, errno.EINPROGRESS)
 
 
@@ -47,7 +48,8 @@ class _Lookup:
 class Names:
     """The addresses of hosts. getaddrinfo cannot be told how long it may take, so a thread waits for it.
 
-    Where a name is not found any more, what was last known of it is tried: name servers fail too (RFC 8767).
+    Where a name is not found any more, or not within HEAD_START, what was last known of it is tried: name servers fail,
+    and fall silent, too (RFC 8767).
     """
 
     def __init__(self, ask: Callable[..., Any] = socket.getaddrinfo, kept: float = 60.0) -> None:
@@ -71,7 +73,8 @@ class Names:
             lookup = self._lookups.get((host, port)) or self._start(host, port)
         poll.register(lookup.over, select.POLLIN)
         try:
-            if lookup.over not in (yield until):
+            over = yield min(until, time.monotonic() + HEAD_START) if known else until
+            if not (over or known):
                 raise Unconnected("connect_timeout")
         finally:
             poll.unregister(lookup.over)

@@ -47,7 +47,7 @@ ANSWER: Final = "understudy.answer"
 """Where the Flask application finds an answer of ours: what the upstream did not say, Flask says."""
 ONE_PIECE: Final = 64 * 1024
 """Bytes of a body up to which it is sent together with its head."""
-BLINK: Final = 100_000_000
+BLINK: Final = 10_000_000
 """Nanoseconds: nobody who left within them left because of the wait."""
 
 

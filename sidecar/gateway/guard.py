@@ -9,9 +9,9 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.contract import Contract, Endpoint, Match
+from sidecar.contract import Contract, Match
 from sidecar.gateway import problem
-from sidecar.gateway.access import Asked, Credentials, Finding, concerns, findings
+from sidecar.gateway.access import Asked, Credentials, Finding, findings
 from sidecar.gateway.circuit import State
 from sidecar.gateway.exchange import AnsweredBy, Exchange, Identity, Request, Response
 from sidecar.gateway.habits import FAILED, READ, Habits
@@ -39,8 +39,6 @@ class Guard:
         self._habits = habits
         self._standby = standby
         self._switchboard = switchboard
-        self._sifted: tuple[tuple[Policy, ...], dict[str | None, tuple[Policy, ...]]] = (), {}
-        """The rulebook's active policies, and those of them that concern an endpoint, by its id."""
 
     def refusal(
         self, exchange: Exchange, match: Match, request: Request, caller: Credentials | None
@@ -52,7 +50,7 @@ class Guard:
         )  # fmt: skip
         known = _Live(self, caller)
         found: list[Finding] = []
-        for policy in self._concerning(match.endpoint):
+        for policy in self._rulebook.active:
             try:
                 found += findings(self._contract, [policy], asked, known)
             except Exception:
@@ -64,17 +62,6 @@ class Guard:
             return None
         exchange.reason = "revoked" if verdict.decider.fixed else "policy"
         return self._refuse(verdict.decider, match)
-
-    def _concerning(self, endpoint: Endpoint | None) -> tuple[Policy, ...]:
-        """The active policies that can have anything against a request of this endpoint; looked up once."""
-        active, sifted = self._sifted
-        if active is not self._rulebook.active:
-            active, sifted = self._sifted = self._rulebook.active, {}
-        key = None if endpoint is None else endpoint.id
-        found = sifted.get(key)
-        if found is None:
-            found = sifted[key] = tuple(policy for policy in active if concerns(policy, endpoint))
-        return found
 
     def _refuse(self, policy: Policy, match: Match) -> Response:
         if policy.status == 401:

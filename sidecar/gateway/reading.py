@@ -28,6 +28,7 @@ class Reading:
 
     __slots__ = (
         "_chunks",
+        "_coded",
         "_framing",
         "_head",
         "_headers",
@@ -50,6 +51,7 @@ class Reading:
         self._headers: Headers = []
         self._chunks: list[bytes] = []
         self._framing: set[str] = set()
+        self._coded = False
         self.begun = False
         """A byte of it is there."""
         self.status: int | None = None
@@ -71,6 +73,8 @@ class Reading:
                 raise Malformed(str(error)) from None
         if self._left < 0:
             raise TooLarge
+        if self._coded:
+            raise Malformed("a transfer coding that nobody asked for")
         if self.status is None and self._room < 0:
             raise Malformed("its head does not end")
 
@@ -98,6 +102,7 @@ class Reading:
         self._headers.append((text, value.strip(b" \t").decode("latin-1")))
         if (lower := text.lower()) in ("content-length", "transfer-encoding"):
             self._framing.add(lower)
+            self._coded |= lower == "transfer-encoding" and value.strip().lower() != b"chunked"
 
     def on_headers_complete(self) -> None:
         if self.complete:

@@ -91,9 +91,7 @@ class Rulebook:
         self._modes = {
             name: policy.mode if policy.fixed else said.get(name, policy.mode) for name, policy in self.policies.items()
         }
-        active = self._active()
-        if active != self.active:  # else it stays the same tuple, which others know it by
-            self.active = active
+        self.active = self._active()
 
     def _active(self) -> tuple[Policy, ...]:
         return tuple(policy for name, policy in self.policies.items() if self._modes[name] is not Mode.OFF)

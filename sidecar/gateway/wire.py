@@ -122,17 +122,17 @@ class Wire:
             self._sent = end.value
 
     def _exchange(self, call: Call, until: float) -> Steps[Sent]:
-        kept = False
+        reading, kept = None, False
         try:
             if call.repeatable and self._is_open():
                 try:
                     reading, kept = yield from self._ask(call, until)
-                    return self._attempt(Outcome.SUCCESS, reading.status), reading.response()
                 except _Lost as lost:
                     if lost.heard:
                         raise
-            yield from self._connect(until)
-            reading, kept = yield from self._ask(call, until)
+            if reading is None:
+                yield from self._connect(until)
+                reading, kept = yield from self._ask(call, until)
             return self._attempt(Outcome.SUCCESS, reading.status), reading.response()
         except Unconnected as error:
             return self._attempt(Outcome.FAILURE, None, error.word), None

@@ -395,6 +395,21 @@ def test_a_lookup_that_takes_too_long_holds_nobody() -> None:
         assert told(sent) == ("failure", "unresolved", None)
 
 
+def test_a_name_server_that_falls_silent_holds_nobody_who_knew_the_name() -> None:
+    over, asked = threading.Event(), list[str]()
+    with peer([ANSWER], [ANSWER]) as upstream:
+
+        def ask(host: str, *_: Any, **__: Any) -> list[Any]:
+            asked.append(host)
+            return _at(("127.0.0.1", upstream.port)) if len(asked) == 1 else over.wait(20) * []
+
+        with wire("http://hosp.example", names=Names(ask, 0.0)) as mine:
+            assert told(mine.send(WRITE)) == GOOD
+            assert told(mine.send(WRITE)) == GOOD
+        assert len(asked) == 2
+        over.set()
+
+
 @dataclass
 class Localhost:
     """TLS under the name of `localhost`: the server's side, and how a client comes to trust it."""

@@ -148,8 +148,10 @@ def test_a_sync_waits_for_those_that_are_about_to_come_and_no_longer_than_until_
 def test_a_sync_waits_for_nobody_when_none_is_to_come_and_not_for_ever_when_they_do_not(tmp_path: Path) -> None:
     with opened(tmp_path / "alone", gather=60) as journal:
         journal.append(event(1)).wait(5)
+        assert journal.syncs == 1
     with opened(tmp_path / "deserted", coming=lambda: 3, gather=0.05) as journal:
         journal.append(event(1)).wait(5)
+        assert journal.syncs == 1
     with opened(tmp_path / "closed", coming=lambda: 3, gather=60) as journal:
         ticket = journal.append(event(1))
     ticket.wait(0)
