@@ -6,7 +6,9 @@ decided in a transaction from what it read there is therefore right, and the rul
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +18,16 @@ from sqlalchemy.exc import TimeoutError as SATimeout
 
 from sidecar.schema import MIGRATIONS, Schema
 from sidecar.settings import Settings
+from sidecar.turns import Turns, attempt
 from sidecar.vault import VAULT, open_vault
 
 WRITERS: Final = 0x756E6465727374
 """The advisory lock of PostgreSQL's writers: any number that is ours."""
+PATIENCE: Final = 5
+"""Seconds that a transaction, and any statement, waits for others to end."""
+CONNECTIONS: Final = 32
+"""To an SQLite file, kept open by a process that needed so many at once. More are opened when they are needed: who only
+reads must not wait for those who wait to write."""
 TRY_AGAIN: Final = 0.5
 """Seconds after which a server that could not be reached is tried again."""
 _SESSION: Final = {
@@ -88,12 +96,14 @@ def is_away(error: SQLAlchemyError) -> bool:
     return isinstance(error, OperationalError | InterfaceError) and (state is None or state[:3] in ("57P", "080"))
 
 
-def open_file(path: Path) -> Engine:
-    """An engine for an SQLite file, whose folder is made if it is missing."""
+def open_file(path: Path, patience: float = PATIENCE) -> Engine:
+    """An engine for an SQLite file, whose folder is made if it is missing. `patience`: seconds that a transaction which
+    may write waits for others."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", pool_size=CONNECTIONS, max_overflow=-1)
+    turns = Turns(path.with_name(path.name + "-turn"))
     event.listen(engine, "connect", _sqlite)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", partial(_begin, turns=turns, patience=patience))
     return engine
 
 
@@ -112,7 +122,7 @@ def create_all(engine: Engine) -> None:
 
 def _sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late; see _begin
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE * 1000}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -127,8 +137,32 @@ def _begin_shared(connection: Any) -> None:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
-def _begin(connection: Any) -> None:
+def _begin(connection: Any, turns: Turns | None = None, patience: float = PATIENCE) -> None:
     """A transaction that may write takes its lock at once: upgrading a read lock can fail at any time."""
     writes = connection.get_execution_options().get("writes", True)
-    if writes is not None:
+    if writes and turns is not None:
+        _begin_in_turn(connection, turns, time.monotonic() + patience)
+    elif writes is not None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_in_turn(connection: Any, turns: Turns, until: float) -> None:
+    driver = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        with turns.turn(until):
+            if not attempt(partial(_immediate, driver), until):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails, most likely, and says so
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={PATIENCE * 1000}")
+
+
+def _immediate(driver: sqlite3.Connection) -> bool:
+    """Begins, unless another writes."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True
