@@ -10,7 +10,20 @@ import threading
 import time
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    Integer,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from sidecar.database import metadata
 
@@ -42,6 +55,12 @@ habits: Final = Table(
     Column("most", Integer, nullable=False),
 )
 """The most subjects that a user has read within an hour, by day (since the epoch)."""
+_NEWS: Final = (
+    select(deeds)
+    .where(deeds.c.id > bindparam("latest"), deeds.c.at > bindparam("since"))
+    .order_by(deeds.c.id)
+    .limit(5000)
+)
 Key = tuple[str, str]
 
 
@@ -101,8 +120,7 @@ class Habits:
                         connection.execute(update(habits).where(where).values(most=count))
         now = time.time_ns()
         with self._reader.connect() as connection, connection.begin():
-            query = select(deeds).where(deeds.c.id > self._latest, deeds.c.at > now - HOUR).order_by(deeds.c.id)
-            rows_seen = connection.execute(query.limit(5000)).all()
+            rows_seen = connection.execute(_NEWS, {"latest": self._latest, "since": now - HOUR}).all()
             days = None
             if now - self._swept > 60 * 10**9:
                 days = connection.execute(select(habits)).all()

@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import Connection, Engine, select
 
 from sidecar.contract import Contract
+from sidecar.standby import looks
 from sidecar.standby.store import KNOWN, identities, records
 
 FRESH: Final = 5.0
@@ -35,7 +36,7 @@ class People:
     def own(self, user: str) -> frozenset[str] | None:
         """The ids of the user's own record: what the upstream told them it is, else those with their name."""
         with self._reader.connect() as connection, connection.begin():
-            told = frozenset(connection.scalars(select(identities.c.id).where(identities.c.caller == user)))
+            told = frozenset(looks.own(connection, user))
             return told or self._named(connection).get(user)
 
     def everyone(self) -> Names:
@@ -47,9 +48,8 @@ class People:
     def value(self, resource: str, record: str, field: str) -> str | None:
         """What the record's field holds, if nothing about it is in doubt. None: unknown."""
         with self._reader.connect() as connection, connection.begin():
-            where = (records.c.type == resource) & (records.c.id == record) & (records.c.state == KNOWN)
-            body = connection.scalar(select(records.c.body).where(where))
-        value = None if body is None else orjson.loads(body).get(field)
+            row = looks.record(connection, resource, record)
+        value = orjson.loads(row.body).get(field) if row is not None and row.state == KNOWN else None
         return None if value is None else str(value)
 
     def _named(self, connection: Connection) -> Names:

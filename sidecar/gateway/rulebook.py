@@ -37,6 +37,8 @@ exceptions: Final = Table(
     Column("reason", Text, nullable=False),
 )
 """`detail` is that of the finding that is excepted; empty: whatever this user does."""
+_MODES: Final = select(modes.c.policy, modes.c.mode)
+_EXCEPTED: Final = select(exceptions.c.policy, exceptions.c.user, exceptions.c.detail)
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,8 @@ class Rulebook:
     def refresh(self) -> None:
         """Looks at what people have said since. Raises SQLAlchemyError."""
         with self._reader.connect() as connection, connection.begin():
-            said = {row.policy: Mode(row.mode) for row in connection.execute(select(modes.c.policy, modes.c.mode))}
-            columns = (exceptions.c.policy, exceptions.c.user, exceptions.c.detail)
-            self._excepted = frozenset((row[0], row[1], row[2]) for row in connection.execute(select(*columns)))
+            said = {row.policy: Mode(row.mode) for row in connection.execute(_MODES)}
+            self._excepted = frozenset((row[0], row[1], row[2]) for row in connection.execute(_EXCEPTED))
         self._modes = {
             name: policy.mode if policy.fixed else said.get(name, policy.mode) for name, policy in self.policies.items()
         }

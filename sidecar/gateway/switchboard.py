@@ -26,6 +26,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     delete,
     insert,
     select,
@@ -77,6 +78,9 @@ transitions: Final = Table(
     Column("reason", Text, nullable=False),
     Column("by", String(200), nullable=False),
 )
+
+_TALLIES: Final = select(tallies).where(tallies.c.second >= bindparam("since"))
+_STATES: Final = select(endpoint_states)
 
 REREAD: Final = 10
 """Seconds of tallies read anew at every tick; others were final long before."""
@@ -267,7 +271,7 @@ class Switchboard:
 
     def _load(self, connection: Connection, now: int) -> None:
         since = now // SECOND - (KEPT if self._read_all else REREAD)
-        for row in connection.execute(select(tallies).where(tallies.c.second >= since)):
+        for row in connection.execute(_TALLIES, {"since": since}):
             key = (row.process, row.endpoint, row.epoch, row.second)
             self._seen[key] = Tally(row.second, row.good, row.bad, row.refused)
         self._load_states(connection)
@@ -275,7 +279,7 @@ class Switchboard:
         self._forget(now)
 
     def _load_states(self, connection: Connection) -> None:
-        for row in connection.execute(select(endpoint_states)):
+        for row in connection.execute(_STATES):
             if row.endpoint in self._endpoints:
                 self._states[row.endpoint] = _state(row)
 

@@ -11,13 +11,16 @@ import threading
 import time
 from enum import StrEnum
 from hashlib import blake2b
+from typing import Final
 
 from sqlalchemy import Connection, Engine, delete, insert, select
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from sidecar.standby import looks
 from sidecar.standby.store import credentials, meta, revocations
 
-VERSION = "credentials_version"
+VERSION: Final = "credentials_version"
+_REVOKED: Final = select(revocations.c.user)
 
 
 class Standing(StrEnum):
@@ -128,8 +131,8 @@ class Callers:
 
     def refresh(self, connection: Connection) -> None:
         """Looks at what other processes did."""
-        self._revoked = frozenset(connection.scalars(select(revocations.c.user)))
-        version = connection.scalar(select(meta.c.value).where(meta.c.name == VERSION)) or 0
+        self._revoked = frozenset(connection.scalars(_REVOKED))
+        version = looks.number(connection, VERSION)
         if version != self._version:
             self._version = version
             self._clear()

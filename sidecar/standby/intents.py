@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from werkzeug.security import generate_password_hash
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.gateway.exchange import Headers, Outcome, Request, Response, uuid7
 from sidecar.gateway.validate import Unreadable, plain_body
-from sidecar.standby import knowledge
+from sidecar.standby import knowledge, looks
 from sidecar.standby import outbox as box
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, localised, missing
 from sidecar.standby.callers import Callers
@@ -29,11 +29,14 @@ from sidecar.standby.learn import LIMIT, RecordSeen, digest, whole_record
 from sidecar.standby.outbox import UNSETTLED, Outbox, State
 from sidecar.standby.overlay import Pending, laid_over, merged, new_record, provisional, sent_fields
 from sidecar.standby.seal import Seal
-from sidecar.standby.store import DOUBT, GONE, KNOWN, collections, credentials, owners, records, replies, writes
+from sidecar.standby.store import DOUBT, GONE, KNOWN, credentials, records, writes
 
 REFUSED: Final = Shape(422, "application/json; charset=utf-8", b'{"status":422,"error":"Unprocessable Entity"}')
 CREATED: Final = Shape(201)
 DELETED: Final = Shape(204, "")
+_INTEND: Final = insert(writes)
+_END: Final = update(writes).where(writes.c.id == bindparam("write"))
+_ENTER: Final = insert(box.outbox)
 NONE: Final = "none"
 UNKNOWN: Final = "unknown"
 
@@ -58,6 +61,8 @@ class Write:
     refused: bool = False
     """It took no effect."""
     queued: bool = False
+    begun: bool = False
+    """Its intent is on disk."""
     floor: int | None = None
     whole: bool = False
     accepted: bool = False
@@ -79,6 +84,7 @@ class Intents:
     ) -> None:  # fmt: skip
         self._contract = contract
         self._engine = engine
+        self._reader = engine.execution_options(writes=False)
         self._callers = callers
         self._outbox = outbox
         self._seal = seal
@@ -95,41 +101,56 @@ class Intents:
 
     def begin(self, match: Match, request: Request, user: str | None) -> Write:
         """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
+        write = self.plan(match, request)
+        with self._engine.begin() as connection:
+            write.queued = self._must_wait(connection, write, request, user)
+            self._look_before(connection, write)
+            if write.record is not None and write.before is not None and not write.queued:
+                knowledge.doubt_record(connection, write.kind, write.record, write.started)
+            ended, outcome = (write.started, "queued") if write.queued else (None, "open")
+            self._intend(connection, write, request, user, ended, outcome)
+        return write
+
+    def _look_before(self, connection: Connection, write: Write) -> None:
+        """What is known of what it is going to change."""
+        kind = write.kind
+        write.floor = self.floors.get(kind)
+        if write.endpoint.action is Action.CREATE:
+            write.was = NONE
+            whole = looks.collection(connection, kind)
+            write.whole = whole is not None and whole.complete and whole.stamp >= looks.since(connection, kind)
+        if write.record is not None:
+            row = looks.record(connection, kind, write.record)
+            write.before = row.state if row is not None else None
+            write.was, write.was_record = self._known(row)
+
+    def _intend(
+        self, connection: Connection, write: Write, request: Request, user: str | None, ended: int | None, outcome: str
+    ) -> None:
+        row = {
+            "id": write.id,
+            "endpoint": write.endpoint.id,
+            "type": write.kind,
+            "record": write.record,
+            "user": user,
+            "process": self._process,
+            "accepted_at": time.time_ns(),
+            "started": write.started,
+            "ended": ended,
+            "outcome": outcome,
+            "fields": knowledge.filter_fields(self._contract, write.endpoint, request.body),
+        }
+        connection.execute(_INTEND, row)
+        write.begun = True
+
+    def plan(self, match: Match, request: Request) -> Write:
+        """A write of which nothing is written down yet: it is `accept`ed, and never sent."""
         endpoint = match.endpoint
         assert endpoint is not None
         assert endpoint.resource is not None
-        kind, record = endpoint.resource, match.record_id
         secrets = endpoint.takes_secrets and any(name.encode() in request.body for name in self._contract.secrets)
-        write = Write(uuid7(time.time_ns()), match, endpoint, kind, record, secrets, stamp(), None)
-        with self._engine.begin() as connection:
-            write.queued = self._must_wait(connection, write, request, user)
-            write.floor = self.floors.get(kind)
-            if endpoint.action is Action.CREATE:
-                write.was = NONE
-                whole = connection.execute(select(collections).where(collections.c.type == kind)).one_or_none()
-                write.whole = whole is not None and whole.complete and whole.stamp >= knowledge.since(connection, kind)
-            if record is not None:
-                query = select(records).where(records.c.type == kind, records.c.id == record)
-                row_before = connection.execute(query).one_or_none()
-                write.before = row_before.state if row_before is not None else None
-                write.was, write.was_record = self._known(row_before)
-                if write.before is not None and not write.queued:
-                    knowledge.doubt_record(connection, kind, record, write.started)
-            row = {
-                "id": write.id,
-                "endpoint": endpoint.id,
-                "type": kind,
-                "record": record,
-                "user": user,
-                "process": self._process,
-                "accepted_at": time.time_ns(),
-                "started": write.started,
-                "ended": write.started if write.queued else None,
-                "outcome": "queued" if write.queued else "open",
-                "fields": knowledge.filter_fields(self._contract, endpoint, request.body),
-            }
-            connection.execute(insert(writes).values(row))
-        return write
+        ident = uuid7(time.time_ns())
+        return Write(ident, match, endpoint, endpoint.resource, match.record_id, secrets, stamp(), None, queued=True)
 
     def _known(self, row: Any) -> tuple[str, str | None]:
         """A record as it is known to be, its digest first; what is in doubt, or unverified, is unknown."""
@@ -142,11 +163,11 @@ class Intents:
         person's, or one about the same record or about one that this refers to. Nor is it sent where the resource has
         just been promoted."""
         kind, record = write.kind, write.record
-        if kind in owned_types(connection):
+        if kind in looks.owned_types(connection):
             return True
         if record is not None and provisional(record) and box.real_id(connection, kind, record) is not None:
             return True  # settled this very moment; when it is replayed, it has its real id
-        if record is not None and self._under_way(connection, kind, record):
+        if record is not None and looks.under_way(connection, kind, record):
             return True
         if box.first_pending(connection, kind) is not None:
             return True
@@ -161,11 +182,6 @@ class Intents:
         if box.dangling(connection, self._contract.resources[kind].references, fields):
             return True
         return deletes and any(box.refers(self._contract, row, kind, record) for row in entries)
-
-    def _under_way(self, connection: Connection, kind: str, record: str) -> bool:
-        query = select(func.count()).select_from(writes)
-        open_ = query.where(writes.c.type == kind, writes.c.record == record, writes.c.ended.is_(None))
-        return bool(connection.scalar(open_))
 
     # After an answer, or none -------------------------------------------------------------------------------------
 
@@ -190,7 +206,7 @@ class Intents:
                 self._unclear(connection, write, now)
                 verdict = "unknown"
             ended = now + self._late_effect if verdict == "unknown" and response is None else now
-            connection.execute(update(writes).where(writes.c.id == write.id).values(ended=ended, outcome=verdict))
+            connection.execute(_END, {"write": write.id, "ended": ended, "outcome": verdict})
             pending = verdict == "success" and box.any_unsettled(connection)
             if pending:
                 box.changed(connection)
@@ -244,9 +260,7 @@ class Intents:
 
     def _learn_shape(self, connection: Connection, endpoint: str, kind: str, response: Response) -> None:
         """The status and type of the upstream's own words; of a refusal or a deletion also its body, if it is short."""
-        known = connection.execute(
-            select(replies.c.status).where(replies.c.endpoint == endpoint, replies.c.kind == kind)
-        ).one_or_none()
+        known = looks.reply(connection, endpoint, kind)
         if known is not None and known.status == response.status:
             return
         body = b"" if kind == "good" or len(response.body) > 300 else response.body
@@ -254,6 +268,14 @@ class Intents:
         knowledge.see_reply(connection, endpoint, kind, response.status, media, body)
 
     # Acceptance ---------------------------------------------------------------------------------------------------
+
+    def refusal(self, match: Match, request: Request) -> Answer | DontKnow | None:
+        """Of a write that has not begun and must not be sent: what `accept` would say instead of taking it. None: it
+        would take it. Only looks. Raises SQLAlchemyError."""
+        write = self.plan(match, request)
+        with self._reader.connect() as connection, connection.begin():
+            seen = self._considered(connection, self._contract.resources[write.kind], write, request)
+        return seen if isinstance(seen, Answer | DontKnow) else None
 
     def accept(
         self, write: Write, request: Request, request_id: str, headers: Headers, user: str, *, sent: bool,
@@ -269,23 +291,29 @@ class Intents:
         sealed = self._seal().close(write.id, headers, request.body)
         password = self._new_password(resource, write, request)
         with self._engine.begin() as connection:
-            owned = write.kind in owned_types(connection)
+            if not write.begun:
+                self._look_before(connection, write)
+            owned = write.kind in looks.owned_types(connection)
             draft = self._draft(connection, resource, write, request, user, at, owned)
             if isinstance(draft, DontKnow):
                 return draft
             if isinstance(draft, Answer):
                 if sent:
                     return DontKnow("unclear")  # the upstream may have judged otherwise
-                self._took_no_effect(connection, write, now)
-                self._close(connection, write, now, "failure")
+                if write.begun:
+                    self._took_no_effect(connection, write, now)
+                    self._close(connection, write, now, "failure")
                 write.refused = True
                 return draft
             due = now if answered or not sent else now + (self.patience if under_way else self._late_effect)
             state = State.SENDING if under_way else State.UNCLEAR if sent else State.PENDING
             self._insert(connection, write, request, request_id, user, draft, at, due, sealed, sent,
                          State.OWNED if owned else state)  # fmt: skip
-            self._took_no_effect(connection, write, now)
-            self._close(connection, write, now, "accepted")
+            if write.begun:
+                self._took_no_effect(connection, write, now)
+                self._close(connection, write, now, "accepted")
+            else:
+                self._intend(connection, write, request, user, now, "accepted")
             if owned:
                 self._apply(connection, resource, write.endpoint.action, draft, now)
             if password is not None:
@@ -293,16 +321,30 @@ class Intents:
             if draft.action is Action.CREATE:
                 knowledge.see_created(connection, self._contract, write.kind, draft.record, user)
             shape = knowledge.shape(connection, write.endpoint.id, "good")
-            sample = self._sample(connection, resource)
-            box.changed(connection)
         self._outbox.touch()
-        return self._answer(resource, write, draft, request, shape, sample)
+        return self._answer(resource, write, draft, request, shape)
 
     def _draft(
         self, connection: Connection, resource: Resource, write: Write, request: Request, user: str, at: int,
         owned: bool,
     ) -> Pending | Answer | DontKnow:  # fmt: skip
         """The entry to be, with the record as it will be in `body`; or the upstream's refusal; or why it cannot be."""
+        action, seen = write.endpoint.action, self._considered(connection, resource, write, request)
+        if isinstance(seen, Answer | DontKnow):
+            return seen
+        fields, base = seen
+        if action is Action.CREATE:
+            ident = self._next_own(connection, write.kind) if owned else box.next_provisional(connection)
+            body = new_record(resource, fields, ident, at, self._sample(connection, resource))
+            floor = write.floor
+            return Pending(0, write.kind, action, str(ident), fields, body, user, at, False, floor, write.whole)
+        assert write.record is not None
+        return Pending(0, write.kind, action, write.record, fields, base, user, at)
+
+    def _considered(
+        self, connection: Connection, resource: Resource, write: Write, request: Request
+    ) -> tuple[dict[str, Any], dict[str, Any] | None] | Answer | DontKnow:
+        """What is sent, and the record that it would change; or the upstream's refusal; or why it cannot be taken."""
         action = write.endpoint.action
         fields = {} if action is Action.DELETE else sent_fields(resource, _json(request.body))
         if fields is None:
@@ -312,10 +354,7 @@ class Intents:
             if fields.get(name) is not None and self._is_absent(connection, kind, str(fields[name])):
                 return _refusal(knowledge.shape(connection, write.endpoint.id, "refused") or REFUSED)
         if action is Action.CREATE:
-            ident = self._next_own(connection, write.kind) if owned else box.next_provisional(connection)
-            body = new_record(resource, fields, ident, at, self._sample(connection, resource))
-            floor = write.floor
-            return Pending(0, write.kind, action, str(ident), fields, body, user, at, False, floor, write.whole)
+            return fields, None
         assert write.record is not None
         write.record = box.real_id(connection, write.kind, write.record) or write.record
         current = self._current(connection, resource, write)
@@ -325,23 +364,21 @@ class Intents:
             return missing(
                 knowledge.shape(connection, _read_id(self._contract, write.kind), "missing") or NOT_FOUND, 0.0
             )
-        base = None if isinstance(current, DontKnow) else current
-        return Pending(0, write.kind, action, write.record, fields, base, user, at)
+        return fields, None if isinstance(current, DontKnow) else current
 
     def _current(self, connection: Connection, resource: Resource, write: Write) -> dict[str, Any] | None | DontKnow:
         """The record as users see it now; None: there is none."""
         assert write.record is not None
         rows = box.about(connection, write.kind, write.record)
-        mine = [box.pending(connection, self._contract, row) for row in rows]
-        query = select(records).where(records.c.type == write.kind, records.c.id == write.record)
-        row = connection.execute(query).one_or_none()
+        mine = [box.pending(connection, self._contract, row, write.record) for row in rows]
         values = []
         made = any(entry.action is Action.CREATE for entry in mine)
         if not made:
+            row = looks.record(connection, write.kind, write.record)
             state = write.before if row is not None and not write.queued else row.state if row is not None else None
             if state == DOUBT:
                 return DontKnow("in_doubt")
-            since = 0 if self._serve_unverified else knowledge.since(connection, write.kind)
+            since = 0 if self._serve_unverified else looks.since(connection, write.kind)
             if row is not None and row.stamp < since:
                 return DontKnow("unverified")
             if state == KNOWN and row is not None and row.body is not None:
@@ -357,10 +394,9 @@ class Intents:
             return False
         if knowledge.is_private(connection, self._contract, kind) or provisional(ident):
             return False
-        query = select(records).where(records.c.type == kind, records.c.id == ident)
-        row = connection.execute(query).one_or_none()
-        whole = connection.execute(select(collections).where(collections.c.type == kind)).one_or_none()
-        since = knowledge.since(connection, kind)
+        row = looks.record(connection, kind, ident)
+        whole = looks.collection(connection, kind)
+        since = looks.since(connection, kind)
         if row is not None:
             return bool(row.state == GONE and row.stamp >= since)
         complete = whole is not None and whole.complete and whole.stamp >= since
@@ -399,8 +435,9 @@ class Intents:
             "accepted_at": at,
             "due": due,
             "token": 0,
+            "revision": box.changed(connection),
         }
-        connection.execute(insert(box.outbox).values(row))
+        connection.execute(_ENTER, row)
 
     def _apply(self, connection: Connection, resource: Resource, action: Action, draft: Pending, now: int) -> None:
         """To the standby's own records: there is no other."""
@@ -414,7 +451,7 @@ class Intents:
 
     def _close(self, connection: Connection, write: Write, now: int, outcome: str) -> None:
         write.ended = True
-        connection.execute(update(writes).where(writes.c.id == write.id).values(ended=now, outcome=outcome))
+        connection.execute(_END, {"write": write.id, "ended": now, "outcome": outcome})
 
     def _new_password(self, resource: Resource, write: Write, request: Request) -> str | None:
         """The hash of a password that the write sets. Slow, so before any lock is taken."""
@@ -436,9 +473,8 @@ class Intents:
         return None if body is None else orjson.loads(body)
 
     def _answer(
-        self, resource: Resource, write: Write, draft: Pending, request: Request, shape: Shape | None,
-        sample: dict[str, Any] | None,
-    ) -> Answer:  # fmt: skip
+        self, resource: Resource, write: Write, draft: Pending, request: Request, shape: Shape | None
+    ) -> Answer:
         """In the upstream's own shape and status, learned from past answers, else the contract's."""
         action = write.endpoint.action
         if action is Action.DELETE:
@@ -533,11 +569,6 @@ def _retry(connection: Connection, row: Any, state: State, due: int, reason: str
     pause = min(30.0, 0.5 * 2 ** min(row.attempts, 6)) if reason != "unclear" else 0.5
     box.change(connection, row.id, state=state, due=due + int(pause * 1e9), reason=reason)
     return state
-
-
-def owned_types(connection: Connection) -> frozenset[str]:
-    """The resources that the standby owns."""
-    return frozenset(connection.scalars(select(owners.c.type)))
 
 
 def record_in(resource: Resource, response: Response) -> RecordSeen | None:

@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, select, update
 
-from sidecar.contract import Action, Contract, Endpoint
-from sidecar.standby import outbox
+from sidecar.contract import Action, Contract, Endpoint, Resource
+from sidecar.standby import looks, outbox
 from sidecar.standby.answer import Shape
 from sidecar.standby.callers import bump
 from sidecar.standby.learn import ListSeen, RecordMissing, RecordSeen
@@ -25,8 +25,6 @@ from sidecar.standby.store import (
     KNOWN,
     collections,
     identities,
-    meta,
-    owners,
     records,
     replies,
     sightings,
@@ -34,7 +32,8 @@ from sidecar.standby.store import (
     writes,
 )
 
-VERIFIED_SINCE: Final = "verified_since"
+_SET: Final = update(records).where(records.c.type == bindparam("kind"), records.c.id == bindparam("ident"))
+_ADD: Final = insert(records)
 
 
 def clean(connection: Connection, kind: str, record: str | None, t0: int, *, but: str = "") -> bool:
@@ -42,12 +41,7 @@ def clean(connection: Connection, kind: str, record: str | None, t0: int, *, but
 
     A create cannot touch a record that is there; who asks about one that may not be there asks about all.
     """
-    query = select(func.count()).where(
-        writes.c.type == kind, writes.c.id != but, or_(writes.c.ended.is_(None), writes.c.ended > t0)
-    )
-    if record is not None:
-        query = query.where(writes.c.record == record)
-    return connection.scalar(query) == 0
+    return not looks.written_since(connection, kind, record, t0, but)
 
 
 def put_record(connection: Connection, seen: RecordSeen, stamp: int, state: str = KNOWN) -> None:
@@ -86,7 +80,7 @@ def doubt_referrers(connection: Connection, contract: Contract, kind: str, recor
 def see_record(connection: Connection, contract: Contract, seen: RecordSeen, caller: str | None, t0: int) -> None:
     """A read showed the record."""
     _sight(connection, contract, seen.type, [seen.id], caller)
-    row = _row(connection, seen.type, seen.id)
+    row = looks.record(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, seen.id, t0):
         return
     put_record(connection, seen, t0)
@@ -94,12 +88,12 @@ def see_record(connection: Connection, contract: Contract, seen: RecordSeen, cal
 
 def see_missing(connection: Connection, contract: Contract, seen: RecordMissing, t0: int) -> bool:
     """A read said there is none. Returns True when that shows that the resource is not the same for everyone."""
-    row = _row(connection, seen.type, seen.id)
+    row = looks.record(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, None, t0):
         return False
     if seen.id in outbox.deleting(connection, seen.type):
         return False  # the outbox's own doing, perhaps; it will find out
-    if row is not None and row.state == KNOWN and row.stamp >= since(connection, seen.type):
+    if row is not None and row.state == KNOWN and row.stamp >= looks.since(connection, seen.type):
         doubt_record(connection, seen.type, seen.id, t0)
         return _tighten(connection, contract, seen.type)
     if not is_private(connection, contract, seen.type):
@@ -124,7 +118,7 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
         return False
     listed = {record.id for record in seen.records} | outbox.deleting(connection, seen.type)
     unlisted = [row for row in known.values() if row.id not in listed and row.state != GONE and row.stamp <= t0]
-    verified = since(connection, seen.type)  # what changed in a gap tells nothing of who may see what
+    verified = looks.since(connection, seen.type)  # what changed in a gap tells nothing of who may see what
     if any(row.state == KNOWN and row.stamp >= verified for row in unlisted):
         for row in unlisted:
             doubt_record(connection, seen.type, row.id, t0)
@@ -149,31 +143,26 @@ def see_reply(connection: Connection, endpoint: str, kind: str, status: int, con
     connection.execute(insert(replies).values(endpoint=endpoint, kind=kind, **row))
 
 
-def reply(connection: Connection, endpoint: str, kind: str) -> Any:
-    """The upstream's own words (store.replies), or None."""
-    query = select(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind)
-    return connection.execute(query).one_or_none()
-
-
 def shape(connection: Connection, endpoint: str, kind: str) -> Shape | None:
     """How the upstream was seen to answer."""
-    row = reply(connection, endpoint, kind)
+    row = looks.reply(connection, endpoint, kind)
     return None if row is None else Shape(row.status, row.content_type, row.body)
 
 
 def is_private(connection: Connection, contract: Contract, kind: str) -> bool:
     """Whether callers may see different records: by the contract, or by what the upstream was seen to do."""
-    if contract.resources[kind].visibility == "caller":
-        return True
-    return bool(connection.scalar(select(collections.c.private).where(collections.c.type == kind)))
+    return private(contract.resources[kind], looks.collection(connection, kind))
+
+
+def private(resource: Resource, whole: Any) -> bool:
+    """The same, by the resource's row of `collections`."""
+    return resource.visibility == "caller" or (whole is not None and bool(whole.private))
 
 
 def unsettled(connection: Connection, kind: str, *, membership: bool, filters: Sequence[tuple[str, str]] = ()) -> bool:
     """Whether writes are under way or unclear: any, or only those that add records that the filters let through."""
-    query = select(writes.c.fields).where(writes.c.type == kind, writes.c.outcome.in_(("open", "unknown")))
-    if membership:
-        query = query.where(writes.c.record.is_(None))
-    sent = [None if fields is None else orjson.loads(fields) for fields in connection.scalars(query)]
+    found = looks.unclear(connection, kind, creates=membership)
+    sent = [None if fields is None else orjson.loads(fields) for fields in found]
     return any(fields is None or all(fields.get(name) == value for name, value in filters) for fields in sent)
 
 
@@ -242,13 +231,6 @@ def expire(connection: Connection, now: int, upstream_timeout: int, late_effect:
     connection.execute(delete(writes).where(settled))
 
 
-def since(connection: Connection, kind: str) -> int:
-    """The stamp before which what is known of the resource is unverified. What the standby owns is always verified."""
-    if connection.scalar(select(func.count()).select_from(owners).where(owners.c.type == kind)):
-        return 0
-    return connection.scalar(select(meta.c.value).where(meta.c.name == VERIFIED_SINCE)) or 0
-
-
 def highest(connection: Connection) -> dict[str, int]:
     """By resource, the highest number among the ids that are known."""
     found: dict[str, int] = {}
@@ -263,16 +245,11 @@ def changed(connection: Connection, kind: str, stamp: int) -> None:
     bump(connection, f"changed:{kind}", stamp)
 
 
-def _row(connection: Connection, kind: str, record: str) -> Any:
-    return connection.execute(select(records).where(records.c.type == kind, records.c.id == record)).one_or_none()
-
-
 def _set(connection: Connection, kind: str, record: str, values: Mapping[str, Any]) -> None:
     values = {**values, "observed": time.time_ns()} if values["state"] != DOUBT else dict(values)
-    where = and_(records.c.type == kind, records.c.id == record)
-    if connection.execute(update(records).where(where).values(**values)).rowcount == 0:
+    if connection.execute(_SET, {**values, "kind": kind, "ident": record}).rowcount == 0:
         row = {"body": None, "observed": time.time_ns(), **values}
-        connection.execute(insert(records).values(type=kind, id=record, **row))
+        connection.execute(_ADD, {"type": kind, "id": record, **row})
 
 
 def _collection(connection: Connection, kind: str, values: Mapping[str, Any]) -> None:
@@ -329,5 +306,5 @@ def latest_stamp(engine: Engine) -> int:
     columns = (records.c.stamp, collections.c.stamp, writes.c.started, writes.c.ended)  # all in the past but `ended`
     with engine.execution_options(writes=False).connect() as connection, connection.begin():
         stamps = [connection.scalar(select(func.max(column))) or 0 for column in columns]
-        since = connection.scalar(select(meta.c.value).where(meta.c.name == VERIFIED_SINCE)) or 0
-    return max(*stamps, since)
+        verified = looks.number(connection, looks.VERIFIED_SINCE)
+    return max(*stamps, verified)

@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Engine, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.gateway.exchange import Request
-from sidecar.standby import knowledge
+from sidecar.standby import knowledge, looks
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, accepts_json, item, listing, missing
 from sidecar.standby.learn import list_filters
 from sidecar.standby.outbox import Snapshot, real_id
 from sidecar.standby.overlay import Pending, about, laid_over, provisional
-from sidecar.standby.store import DOUBT, GONE, KNOWN, collections, identities, meta, records, replies, sightings, views
+from sidecar.standby.store import DOUBT, GONE, KNOWN, records, replies, sightings, views
 
 
 class Library:
@@ -44,8 +44,8 @@ class Library:
             return self._list(connection, endpoint, resource, request, user, view)
         record = match.record_id
         if endpoint.own:
-            record = connection.scalar(select(identities.c.id).where(identities.c.caller == user))
-            record = record or self._by_name(connection, resource, user)
+            told = looks.own(connection, user)
+            record = told[0] if told else self._by_name(connection, resource, user)
             if record is None:
                 return DontKnow("unknown_caller")
         if request.query or record is None:
@@ -60,12 +60,8 @@ class Library:
 
     def _by_name(self, connection: Connection, resource: Resource, user: str) -> str | None:
         """The one record with the caller's user name, when all are known; the contract says which field that is."""
-        whole = connection.scalar(select(collections.c.complete).where(collections.c.type == resource.name))
-        if (
-            resource.username_field is None
-            or not whole
-            or knowledge.is_private(connection, self._contract, resource.name)
-        ):
+        whole = looks.collection(connection, resource.name)
+        if resource.username_field is None or whole is None or not whole.complete or knowledge.private(resource, whole):
             return None
         rows = connection.execute(select(records).where(records.c.type == resource.name, records.c.state != GONE)).all()
         named = [row for row in rows if row.body and orjson.loads(row.body).get(resource.username_field) == user]
@@ -73,7 +69,7 @@ class Library:
         return named[0].id if len(named) == 1 and not doubtful else None
 
     def _page(self, connection: Connection, endpoint: Endpoint) -> Answer | DontKnow:
-        row = knowledge.reply(connection, endpoint.id, "page")
+        row = looks.reply(connection, endpoint.id, "page")
         if row is None:
             return DontKnow("never_seen")
         return Answer(row.status, [("Content-Type", row.content_type)], row.body, _age(row.observed))
@@ -98,15 +94,13 @@ class Library:
             )
             if pending:
                 return self._pending_item(connection, endpoint, resource, record, request, user, view, pending)
-        private = knowledge.is_private(connection, self._contract, resource.name)
+        whole = looks.collection(connection, resource.name)
+        private = knowledge.private(resource, whole)
         if private and not endpoint.own and not _sighted(connection, user, resource.name, record):
             return DontKnow("never_shown")
-        row = connection.execute(
-            select(records).where(records.c.type == resource.name, records.c.id == record)
-        ).one_or_none()
-        whole = connection.execute(select(collections).where(collections.c.type == resource.name)).one_or_none()
+        row = looks.record(connection, resource.name, record)
         stamp = max(row.stamp if row else 0, whole.stamp if whole and whole.complete else 0)
-        verified = stamp >= knowledge.since(connection, resource.name)
+        verified = stamp >= looks.since(connection, resource.name)
         if not verified and not self._serve_unverified:
             return DontKnow("unverified")
         if row is not None and row.state == DOUBT:
@@ -131,7 +125,8 @@ class Library:
         filters = list_filters(endpoint.filters, request.query)
         if filters is None or not resource.list_matches_read:
             return DontKnow("unknown_query")
-        if knowledge.is_private(connection, self._contract, resource.name):
+        whole = looks.collection(connection, resource.name)
+        if knowledge.private(resource, whole):
             return self._view(connection, endpoint, resource, filters, request, user, view)
         pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
         named = [(resource.references[n], v) for n, v in pairs if n in resource.references and provisional(v)]
@@ -140,10 +135,9 @@ class Library:
         if named:
             # What the upstream has never heard of, nothing there refers to.
             return self._listing(connection, endpoint, resource, [], filters, request, time.time_ns(), True, view)
-        whole = connection.execute(select(collections).where(collections.c.type == resource.name)).one_or_none()
         if whole is None or not whole.complete:
             return DontKnow("incomplete")
-        verified = whole.stamp >= knowledge.since(connection, resource.name)
+        verified = whole.stamp >= looks.since(connection, resource.name)
         if not verified and not self._serve_unverified:
             return DontKnow("unverified")
         if knowledge.unsettled(connection, resource.name, membership=True, filters=pairs):
@@ -165,10 +159,10 @@ class Library:
         view = connection.execute(select(views).where(where)).one_or_none()
         if view is None:
             return DontKnow("never_shown")
-        changed = connection.scalar(select(meta.c.value).where(meta.c.name == f"changed:{resource.name}")) or 0
+        changed = looks.number(connection, f"changed:{resource.name}")
         if view.stamp < changed or knowledge.unsettled(connection, resource.name, membership=False):
             return DontKnow("changed_since")
-        verified = view.stamp >= knowledge.since(connection, resource.name)
+        verified = view.stamp >= looks.since(connection, resource.name)
         if not verified and not self._serve_unverified:
             return DontKnow("unverified")
         ids = orjson.loads(view.ids)
@@ -211,12 +205,10 @@ class Library:
             return DontKnow("never_shown")
         observed, unverified = time.time_ns(), False
         if not made:
-            row = connection.execute(
-                select(records).where(records.c.type == resource.name, records.c.id == record)
-            ).one_or_none()
+            row = looks.record(connection, resource.name, record)
             if row is None or row.state == DOUBT:
                 return DontKnow("in_doubt")
-            unverified = row.stamp < knowledge.since(connection, resource.name)
+            unverified = row.stamp < looks.since(connection, resource.name)
             if unverified and not self._serve_unverified:
                 return DontKnow("unverified")
             base, observed = [orjson.loads(row.body)] if row.state == KNOWN else [], row.observed

@@ -10,11 +10,10 @@ from __future__ import annotations
 import mmap
 import os
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,9 +29,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -41,9 +42,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
 from sidecar.database import GLANCE, metadata
+from sidecar.standby import looks
 from sidecar.standby.locked import LockedText
 from sidecar.standby.overlay import PROVISIONAL, Pending, provisional
-from sidecar.standby.store import meta, owners
+from sidecar.standby.store import meta
 
 outbox: Final = Table(
     "outbox",
@@ -75,9 +77,11 @@ outbox: Final = Table(
     Column("settled_as", String(100)),
     Column("settled", BigInteger, index=True),
     Column("by", Text),
+    Column("revision", BigInteger, nullable=False, index=True, server_default="0"),
 )
 """`record`: the id by which the user knows the record; of a create, its provisional one. `fields`: JSON that was sent,
-less secrets. `body`: the record as answered. `base`: the record before. `due` and `settled` are stamps."""
+less secrets. `body`: the record as answered. `base`: the record before. `due` and `settled` are stamps. `revision`: of
+the last change (see `changed`)."""
 
 OPEN: Final = tuple(column for column in outbox.c if column is not outbox.c.sealed)
 """All but the sealed request."""
@@ -88,6 +92,7 @@ aliases: Final = Table(
     Column("type", String(100), primary_key=True),
     Column("id", String(100), primary_key=True),
     Column("real", String(100), nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True, server_default="0"),
 )
 """Provisional ids and what became of them: for ever."""
 
@@ -121,6 +126,28 @@ class State(StrEnum):
 
 
 UNSETTLED: Final = (State.PENDING, State.SENDING, State.UNCLEAR, State.PARKED)
+_STATES: Final = outbox.c.state.in_(bindparam("states", expanding=True))
+_IN_STATES: Final = select(*OPEN).where(_STATES).order_by(outbox.c.seq)
+_ANY: Final = select(outbox.c.seq).where(_STATES).limit(1)
+_NAMES: Final = select(aliases.c.id).where(aliases.c.type == bindparam("kind"), aliases.c.real == bindparam("ident"))
+_ABOUT: Final = _IN_STATES.where(
+    outbox.c.type == bindparam("kind"), or_(outbox.c.record == bindparam("ident"), outbox.c.record.in_(_NAMES))
+)
+_REAL: Final = select(aliases.c.real).where(aliases.c.type == bindparam("kind"), aliases.c.id == bindparam("ident"))
+_NEWS: Final = select(*OPEN).where(outbox.c.revision > bindparam("since")).order_by(outbox.c.seq)
+_ALIASED: Final = select(aliases.c.type, aliases.c.id).where(aliases.c.revision > bindparam("since"))
+_BY_ID: Final = select(*OPEN).where(outbox.c.id.in_(bindparam("ids", expanding=True)))
+_SETTLED: Final = select(outbox.c.type, outbox.c.record, outbox.c.settled_as, outbox.c.settled).where(
+    outbox.c.settled > bindparam("since")
+)
+_COUNT: Final = update(meta).where(meta.c.name == bindparam("counted")).values(value=meta.c.value + 1)
+_CHANGE: Final = update(outbox).where(outbox.c.id == bindparam("entry"))
+_FIRST_PENDING: Final = (
+    select(*OPEN)
+    .where(outbox.c.type == bindparam("kind"), outbox.c.state == State.PENDING)
+    .order_by(outbox.c.seq)
+    .limit(1)
+)
 
 
 @dataclass(frozen=True)
@@ -135,6 +162,10 @@ class Snapshot:
     recent: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """By resource: ids of records whose writes were settled lately, with the stamps."""
     claimed: frozenset[tuple[str, str]] = frozenset()
+    entries: Mapping[str, Pending] = field(default_factory=dict, repr=False)
+    """All that is pending, by the entry's id, in order."""
+    naming: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict, repr=False)
+    """By resource and provisional id, the entries that name it: they change when it becomes a real one."""
 
     def is_claimed(self, kind: str, ident: str) -> bool:
         return (kind, ident) in self.claimed
@@ -166,7 +197,6 @@ class Outbox:
         self._owned: tuple[int, frozenset[str] | None] = (-1, None)
         self._expired = False
         self._gap = 0
-        self._held: dict[str, Pending] = {}
         self._number = _Number(shared) if shared is not None else None
         self._real = lru_cache(65536)(self._find_real)
 
@@ -182,7 +212,7 @@ class Outbox:
             return latest
         try:
             with self._reader.connect() as connection, connection.begin():
-                fresh = self._read(connection, version)
+                fresh = self._read(connection, version, Snapshot() if self._expired else latest)
         except SQLAlchemyError:
             if unchanged:
                 return latest  # whoever died before telling of a change did not answer anybody either
@@ -209,7 +239,7 @@ class Outbox:
             version = self._version()
             if owned is None or at != version:
                 with self._reader.connect() as connection, connection.begin():
-                    owned = frozenset(connection.scalars(select(owners.c.type)))
+                    owned = looks.owned_types(connection)
                 self._owned = version, owned
         except SQLAlchemyError:
             if owned is None:
@@ -219,7 +249,7 @@ class Outbox:
     def view(self, connection: Connection) -> Snapshot:
         """What is unsettled in the very moment that the connection's transaction shows."""
         latest = self.snapshot()
-        return latest if latest.revision == _revision(connection) else self._read(connection, -1)
+        return latest if latest.revision == looks.number(connection, VERSION) else self._read(connection, -1, latest)
 
     def touch(self) -> None:
         """After a change was committed, and before anybody is told of it."""
@@ -243,7 +273,7 @@ class Outbox:
         return self._number.gap if self._number is not None else self._gap
 
     def expire(self) -> None:
-        """Looks anew at the next call, whatever the number says; called every few seconds."""
+        """Looks at everything anew at the next call, whatever the number says; called every few seconds."""
         self._expired = True
         self._owned = -1, self._owned[1]
 
@@ -269,51 +299,114 @@ class Outbox:
             named.add((held.type, held.record))
         return named
 
-    def _outdated(self, connection: Connection) -> set[str]:
-        """The entries we hold that name a provisional id which has become real since. Few questions, however many."""
-        named: dict[str, list[tuple[str, str]]] = {}
-        for ident, held in self._held.items():
-            for kind, provisional_id in self._named(held):
-                named.setdefault(provisional_id, []).append((kind, ident))
-        found: set[str] = set()
-        for ids in batched(named, 500):
-            query = select(aliases.c.type, aliases.c.id).where(aliases.c.id.in_(ids))
-            for row in connection.execute(query):
-                found |= {ident for kind, ident in named[row.id] if kind == row.type}
-        return found
-
     def _version(self) -> int:
         if self._number is not None:
             return self._number.read()
         with self._glance.connect() as connection:
-            return _revision(connection)
+            return looks.number(connection, VERSION)
 
-    def _read(self, connection: Connection, version: int) -> Snapshot:
-        by_type: dict[str, list[Pending]] = {}
-        kept, any_sent, outdated = {}, False, self._outdated(connection)
-        light = select(outbox.c.id, outbox.c.type, outbox.c.sent).where(outbox.c.state.in_(UNSETTLED))
-        for row in connection.execute(light.order_by(outbox.c.seq)):
-            any_sent = any_sent or row.sent
-            held = self._held.get(row.id)
-            if held is None or held.sent != row.sent or row.id in outdated:
-                whole = connection.execute(select(*OPEN).where(outbox.c.id == row.id)).one()
-                held = pending(connection, self._contract, whole)
-            kept[row.id] = held
-            by_type.setdefault(row.type, []).append(held)
-        self._held = kept
-        recent: dict[str, list[tuple[str, int]]] = {}
-        lately = select(outbox.c.type, outbox.c.record, outbox.c.settled_as, outbox.c.settled)
-        for done in connection.execute(lately.where(outbox.c.settled > stamp() - RECENT)):
-            recent.setdefault(done.type, []).append((done.settled_as or done.record, done.settled))
-        claimed = frozenset((row.type, row.id) for row in connection.execute(select(made))) if any_sent else frozenset()
-        return Snapshot(version, _revision(connection), by_type, recent, claimed)
+    def _read(self, connection: Connection, version: int, base: Snapshot) -> Snapshot:
+        """What is unsettled in the connection's transaction: what was seen before, and what has changed since."""
+        revision = looks.number(connection, VERSION)
+        if base.revision == revision:
+            return replace(base, version=version, recent=_lately(base.recent))
+        if not 0 <= base.revision < revision:  # nothing was seen, or what is later than this transaction
+            base = Snapshot()
+        look = _Look(self._contract, connection, base)
+        taken = connection.execute(select(made)).all() if look.sent else ()
+        claimed = frozenset((row.type, row.id) for row in taken)
+        return Snapshot(version, revision, look.pending(), look.recent(), claimed, look.entries, look.naming)
 
 
-def batched(items: Iterable[str], size: int) -> Iterator[tuple[str, ...]]:
-    """In tuples of at most so many (itertools.batched, of Python 3.12)."""
-    source = iter(items)
-    while batch := tuple(islice(source, size)):
-        yield batch
+class _Look:
+    """One look at the outbox, beginning with an earlier one: what has not changed since is not read again."""
+
+    def __init__(self, contract: Contract, connection: Connection, base: Snapshot) -> None:
+        self._contract = contract
+        self._connection = connection
+        self._base = base
+        self.entries = dict(base.entries)
+        self.naming = dict(base.naming)
+        self._changed: set[str] = set()
+        """The resources whose entries did."""
+        self._disordered = False
+        first = base.revision < 0
+        news = unsettled(connection) if first else connection.execute(_NEWS, {"since": base.revision}).all()
+        for row in news:
+            self._take(row)
+        if not first:
+            self._resolve()
+        if self._disordered:
+            self.entries = dict(sorted(self.entries.items(), key=lambda item: item[1].seq))
+        lately = stamp() - RECENT
+        settled = connection.execute(_SETTLED, {"since": lately}).all() if first else news
+        self._settled = [row for row in settled if row.settled is not None and row.settled > lately]
+
+    @property
+    def sent(self) -> bool:
+        """Whether any entry may have taken effect."""
+        return any(entry.sent for entry in self.entries.values())
+
+    def pending(self) -> dict[str, Sequence[Pending]]:
+        """By resource."""
+        found: dict[str, Sequence[Pending]] = {}
+        for kind, held in self._base.pending.items():
+            if kind not in self._changed:
+                found[kind] = held
+        for kind in self._changed:
+            mine = [entry for entry in self.entries.values() if entry.type == kind]
+            if mine:
+                found[kind] = mine
+        return found
+
+    def recent(self) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """By resource, what was settled lately."""
+        found = _lately(self._base.recent)
+        for row in self._settled:
+            found.setdefault(row.type, []).append((row.settled_as or row.record, row.settled))
+        return found
+
+    def _take(self, row: Any) -> None:
+        """A row as it is now."""
+        before = self.entries.get(row.id)
+        if before is not None:
+            self._changed.add(before.type)
+            for name in self._named(before):
+                self.naming[name] -= {row.id}
+                if not self.naming[name]:
+                    del self.naming[name]
+        if row.state not in UNSETTLED:
+            self.entries.pop(row.id, None)
+            return
+        self._changed.add(row.type)
+        last = next(reversed(self.entries.values()), None)
+        self._disordered |= before is None and last is not None and last.seq > row.seq
+        entry = self.entries[row.id] = pending(self._connection, self._contract, row)
+        for name in self._named(entry):
+            self.naming[name] = self.naming.get(name, frozenset()) | {row.id}
+
+    def _resolve(self) -> None:
+        """Reads those again that name a provisional id which has become real since."""
+        became = self._connection.execute(_ALIASED, {"since": self._base.revision}).all()
+        outdated = {ident for row in became for ident in self.naming.get((row.type, row.id), ())}
+        if outdated:
+            for row in self._connection.execute(_BY_ID, {"ids": tuple(outdated)}).all():
+                self._take(row)
+
+    def _named(self, entry: Pending) -> set[tuple[str, str]]:
+        """The (type, provisional id) that it names, which may become real."""
+        references = self._contract.resources[entry.type].references
+        named = {(kind, str(entry.fields[n])) for n, kind in references.items() if provisional(entry.fields.get(n))}
+        if entry.action is not Action.CREATE and provisional(entry.record):
+            named.add((entry.type, entry.record))
+        return named
+
+
+def _lately(recent: Mapping[str, Sequence[tuple[str, int]]]) -> dict[str, list[tuple[str, int]]]:
+    """Without what was settled too long ago to matter."""
+    since = stamp() - RECENT
+    kept = {kind: [each for each in settled if each[1] > since] for kind, settled in recent.items()}
+    return {kind: settled for kind, settled in kept.items() if settled}
 
 
 class _Number:
@@ -342,15 +435,12 @@ class _Number:
         self._map[:8] = max(self.read() + 1, stamp()).to_bytes(8, "little")
 
 
-def changed(connection: Connection) -> None:
-    """Part of every change: counts it, for readers of the same moment and for other nodes."""
-    done = connection.execute(update(meta).where(meta.c.name == VERSION).values(value=meta.c.value + 1))
-    if done.rowcount == 0:
+def changed(connection: Connection) -> int:
+    """Part of every change: counts it, for readers of the same moment and for other nodes. Its number is the revision
+    of all that it changes, so that others find what is new to them."""
+    if connection.execute(_COUNT, {"counted": VERSION}).rowcount == 0:
         connection.execute(insert(meta).values(name=VERSION, value=1))
-
-
-def _revision(connection: Connection) -> int:
-    return connection.scalar(select(meta.c.value).where(meta.c.name == VERSION)) or 0
+    return looks.number(connection, VERSION)
 
 
 def next_provisional(connection: Connection) -> int:
@@ -363,25 +453,22 @@ def next_provisional(connection: Connection) -> int:
 
 def unsettled(connection: Connection, states: Iterable[str] = UNSETTLED) -> Sequence[Any]:
     """The entries in these states, in order, without their sealed requests."""
-    return connection.execute(select(*OPEN).where(outbox.c.state.in_(tuple(states))).order_by(outbox.c.seq)).all()
+    return connection.execute(_IN_STATES, {"states": tuple(states)}).all()
 
 
 def any_unsettled(connection: Connection) -> bool:
     """Whether there is an entry that is not settled."""
-    return connection.scalar(select(outbox.c.seq).where(outbox.c.state.in_(UNSETTLED)).limit(1)) is not None
+    return connection.scalar(_ANY, {"states": UNSETTLED}) is not None
 
 
 def first_pending(connection: Connection, kind: str) -> Any:
     """The resource's oldest entry of which nothing was sent, or None."""
-    mine = (outbox.c.type == kind) & (outbox.c.state == State.PENDING)
-    return connection.execute(select(*OPEN).where(mine).order_by(outbox.c.seq).limit(1)).one_or_none()
+    return connection.execute(_FIRST_PENDING, {"kind": kind}).one_or_none()
 
 
 def about(connection: Connection, kind: str, record: str) -> Sequence[Any]:
     """The unsettled entries about one record, by any id that it has had, in order."""
-    names = connection.scalars(select(aliases.c.id).where(aliases.c.type == kind, aliases.c.real == record)).all()
-    mine = (outbox.c.type == kind) & outbox.c.record.in_([record, *names]) & outbox.c.state.in_(UNSETTLED)
-    return connection.execute(select(*OPEN).where(mine).order_by(outbox.c.seq)).all()
+    return connection.execute(_ABOUT, {"kind": kind, "ident": record, "states": UNSETTLED}).all()
 
 
 def deleting(connection: Connection, kind: str) -> set[str]:
@@ -409,14 +496,13 @@ def prune(connection: Connection, now: int) -> None:
 
 def change(connection: Connection, ident: str, **values: Any) -> None:
     """Changes an entry."""
-    connection.execute(update(outbox).where(outbox.c.id == ident).values(**values))
-    changed(connection)
+    connection.execute(_CHANGE, {**values, "revision": changed(connection), "entry": ident})
 
 
 def alias(connection: Connection, kind: str, ident: str, real: str) -> None:
     """The provisional id means this record from now on."""
     if real_id(connection, kind, ident) is None and ident != real:
-        connection.execute(insert(aliases).values(type=kind, id=ident, real=real))
+        connection.execute(insert(aliases).values(type=kind, id=ident, real=real, revision=changed(connection)))
 
 
 def claim(connection: Connection, kind: str, ident: str) -> None:
@@ -433,15 +519,18 @@ def is_claimed(connection: Connection, kind: str, ident: str) -> bool:
 
 def real_id(connection: Connection, kind: str, ident: str) -> str | None:
     """What a provisional id became."""
-    query = select(aliases.c.real).where(aliases.c.type == kind, aliases.c.id == ident)
-    found = connection.scalar(query)
+    found = connection.scalar(_REAL, {"kind": kind, "ident": ident})
     return None if found is None else str(found)
 
 
-def pending(connection: Connection, contract: Contract, row: Any) -> Pending:
-    """An entry as it is laid over answers, its provisional references resolved where they can be."""
+def pending(connection: Connection, contract: Contract, row: Any, record: str | None = None) -> Pending:
+    """An entry as it is laid over answers, its provisional references resolved where they can be. `record`: the id of
+    the record that it changes, where that is known."""
     references = contract.resources[row.type].references
-    record = real_id(connection, row.type, row.record) or row.record if row.action != Action.CREATE else row.record
+    if row.action == Action.CREATE:
+        record = row.record
+    elif record is None:
+        record = real_id(connection, row.type, row.record) or row.record
     body = None if row.body is None or row.action != Action.CREATE else orjson.loads(row.body)
     return Pending(
         row.seq,

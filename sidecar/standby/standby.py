@@ -25,7 +25,7 @@ from sidecar.contract import Action, Contract, Match
 from sidecar.database import is_away
 from sidecar.gateway.exchange import Headers, Outcome, Request, Response
 from sidecar.settings import Settings
-from sidecar.standby import calls, knowledge
+from sidecar.standby import calls, knowledge, looks
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.callers import Callers, Standing, bump
 from sidecar.standby.intents import Intents, Write
@@ -44,7 +44,7 @@ from sidecar.standby.parity import Parity
 from sidecar.standby.passing import Passing
 from sidecar.standby.rewrite import Rewritten, rewritten
 from sidecar.standby.seal import Seal, SealError
-from sidecar.standby.store import DOUBT, KNOWN, collections, meta, records
+from sidecar.standby.store import DOUBT, KNOWN, collections, records
 
 log = logging.getLogger(__name__)
 AGAIN: Final = 10**9
@@ -93,6 +93,20 @@ class Standby:
         self._generation += 1
         return self.intents.begin(match, request, user)
 
+    def refusal(self, match: Match, request: Request) -> Answer | DontKnow | None:
+        """Of a write that has not begun and must not be sent: what is said instead of taking it. None: it will be
+        taken, most likely: `accept` it, and see."""
+        if match.endpoint is not None and match.endpoint.resource in self._ready:
+            return None
+        try:
+            return self.intents.refusal(match, request)
+        except SQLAlchemyError:
+            return None  # whoever accepts it finds out
+
+    def plan(self, match: Match, request: Request) -> Write:
+        """A write that must not be sent: nothing of it is kept before it is `accept`ed."""
+        return self.intents.plan(match, request)
+
     def passed(self, key: str, match: Match, request: Request, user: str | None) -> None:
         """A copy tells of a write that went past us to the upstream: what it may have changed is in doubt."""
         self._generation += 1
@@ -112,6 +126,8 @@ class Standby:
         with write.lock:
             if write.accepted:
                 self.intents.late(write, response, outcome)
+            elif not write.begun:
+                write.refused = True
             elif not write.ended:
                 write.ended = True
                 self.intents.end(write, response, outcome, user)
@@ -353,9 +369,7 @@ class Standby:
             self._keep_gap(self.outbox.gap())
         with self._reader.connect() as connection, connection.begin():
             self._callers.refresh(connection)
-            self._verified_since = (
-                connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
-            )
+            self._verified_since = looks.number(connection, looks.VERIFIED_SINCE)
             rows = connection.execute(select(collections)).all()
         self.outbox.owned()  # a request finds it in memory
         if self._shared is None:
@@ -395,13 +409,13 @@ class Standby:
 
     def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
-            bump(connection, knowledge.VERIFIED_SINCE, at)
+            bump(connection, looks.VERIFIED_SINCE, at)
         self._verified_since = self.intents.verified_since = at
 
     def completeness(self) -> dict[str, dict[str, Any]]:
         """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""
         with self._reader.connect() as connection, connection.begin():
-            since = connection.scalar(select(meta.c.value).where(meta.c.name == knowledge.VERIFIED_SINCE)) or 0
+            since = looks.number(connection, looks.VERIFIED_SINCE)
             lists = {row.type: row for row in connection.execute(select(collections))}
             query = select(records.c.type, records.c.state, func.count().label("n")).group_by(
                 records.c.type, records.c.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from sqlalchemy import Connection, create_engine, insert, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from sidecar.clock import stamp
 from sidecar.contract import Contract
 from sidecar.database import create_all, open_file
 from sidecar.standby import outbox as box
 from sidecar.standby.callers import Callers, Standing
-from sidecar.standby.outbox import CLAIMS, KEPT, Outbox, State
+from sidecar.standby.outbox import CLAIMS, KEPT, Outbox, Snapshot, State
 
 HOUR = 3600 * 10**9
 
@@ -32,7 +34,7 @@ def entry(connection: Connection, ident: str, state: State, at: int, *, sent: bo
     blank: dict[str, Any] = {
         "endpoint": "notes.create", "type": "notes", "action": "create", "record": ident, "user": "Dr Holt",
         "method": "POST", "target": "/notes", "request_id": "r", "fields": "{}", "whole": False, "attempts": 0,
-        "due": 0, "token": 0,
+        "due": 0, "token": 0, "revision": box.changed(connection),
     }  # fmt: skip
     connection.execute(
         insert(box.outbox).values(id=ident, state=state, accepted_at=at, sent=sent, **{**blank, **given})
@@ -90,6 +92,72 @@ def test_a_look_shows_what_provisional_ids_have_become_since(tmp_path: Path) -> 
     assert after == [("7", {}), ("2000000003", {"patient_id": 8}), ("2000000002", {})]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_read_of_changes_alone_is_what_reading_everything_shows(tmp_path: Path, seed: int) -> None:
+    engine, chance = open_file(tmp_path / "understudy.db"), random.Random(seed)
+    create_all(engine)
+    contract, shared = Contract.load("hosp"), tmp_path / "outbox.version"
+    often, seldom = (Outbox(contract, engine, shared) for _ in range(2))
+    seen = [False] * 5
+    for step in range(150):
+        with engine.begin() as connection:
+            for _ in range(chance.randrange(1, 4)):
+                upset(connection, chance, step)
+        often.touch()
+        whole = Outbox(contract, engine, shared).snapshot()
+        assert told(often.snapshot()) == told(whole)
+        if chance.random() < 0.1:
+            seldom.expire() if chance.random() < 0.3 else None
+            assert told(seldom.snapshot()) == told(whole)
+        seen = [before or bool(now) for before, now in zip(seen, told(whole)[1:], strict=True)]
+    assert all(seen)
+
+
+def upset(connection: Connection, chance: random.Random, step: int) -> None:
+    """Some change that sidecars make to the outbox."""
+    ids = connection.scalars(select(box.outbox.c.id).where(box.outbox.c.settled.is_(None))).all()
+    kind = chance.choice(["notes", "patients"])
+    some = str(2000000000 + chance.randrange(40))
+    what = chance.choices(range(5), (5, 1, 2, 3, 1))[0] if ids else 0
+    if what == 0:
+        action = chance.choice(["create", "update", "delete"])
+        fields = f'{{"patient_id": {some}}}' if chance.random() < 0.5 else "{}"
+        entry(connection, f"{step}-{chance.random()}", State.PENDING, step, type=kind, action=action, record=some,
+              fields=fields, sent=chance.random() < 0.2)  # fmt: skip
+    elif what == 1:
+        box.alias(connection, kind, some, str(chance.randrange(100)))
+    elif what == 2:
+        box.change(connection, chance.choice(ids), state=State.SETTLED, settled=stamp(), settled_as="7")
+    elif what == 3:
+        box.change(connection, chance.choice(ids), state=chance.choice(list(State)), sent=chance.random() < 0.5)
+    else:
+        box.claim(connection, kind, str(chance.randrange(100)))
+        box.changed(connection)
+
+
+def told(snapshot: Snapshot) -> tuple[object, ...]:
+    recent = {kind: sorted(set(settled)) for kind, settled in snapshot.recent.items()}
+    entries = list(snapshot.entries.items())
+    return snapshot.revision, snapshot.pending, recent, snapshot.claimed, entries, snapshot.naming
+
+
+def test_a_transaction_of_before_sees_the_outbox_of_before(tmp_path: Path) -> None:
+    engine = open_file(tmp_path / "understudy.db")
+    create_all(engine)
+    outbox = Outbox(Contract.load("hosp"), engine, tmp_path / "outbox.version")
+    with engine.begin() as connection:
+        entry(connection, "a", State.PENDING, 1)
+    with engine.execution_options(writes=False).connect() as before, before.begin():
+        assert outbox.view(before).entries.keys() == {"a"}
+        with engine.begin() as connection:
+            entry(connection, "b", State.PENDING, 2)
+            box.change(connection, "a", state=State.SETTLED, settled=stamp(), settled_as="7")
+        outbox.touch()
+        assert outbox.snapshot().entries.keys() == {"b"}
+        assert outbox.view(before).entries.keys() == {"a"}
+        assert outbox.view(before).recent == {}
+
+
 def test_without_the_database_only_what_cannot_have_changed_is_known(tmp_path: Path) -> None:
     """Else an accepted write would be missing from answers, and others would be sent past it."""
     engine = open_file(tmp_path / "understudy.db")
@@ -101,7 +169,7 @@ def test_without_the_database_only_what_cannot_have_changed_is_known(tmp_path: P
     known = outbox.snapshot()
     assert [write.record for write in known.pending["notes"]] == ["2000000001"]
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE outbox RENAME TO away"))
+        connection.execute(text("ALTER TABLE standby_meta RENAME TO away"))
     outbox.expire()
     assert outbox.snapshot() is known
     outbox.touch()
@@ -109,7 +177,7 @@ def test_without_the_database_only_what_cannot_have_changed_is_known(tmp_path: P
         outbox.snapshot()
     assert outbox.owned() == frozenset()
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE away RENAME TO outbox"))
+        connection.execute(text("ALTER TABLE away RENAME TO standby_meta"))
     assert outbox.snapshot().pending.keys() == {"notes"}
 
 
