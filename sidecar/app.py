@@ -21,6 +21,7 @@ from sidecar.contract import Contract
 from sidecar.control import Sources, create_control
 from sidecar.database import SCHEMA, create_all, open_engine
 from sidecar.errands import Errands
+from sidecar.gateway.asking import Asking
 from sidecar.gateway.copies import Copies
 from sidecar.gateway.exchange import Purpose
 from sidecar.gateway.framing import BodyWatch
@@ -144,7 +145,8 @@ def create_app(settings: Settings, service: Service) -> Flask:
     watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
     guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)
-    handler = Handler(settings, contract, upstream, standby, switchboard, metrics, name, guard)
+    asking = Asking(settings, contract, upstream, standby, switchboard, metrics, name, underway)
+    handler = Handler(settings, contract, asking, standby, switchboard, name, guard)
     results = None
     if settings.store_results == "on":
         errands = Errands(settings.max_answer, contract, upstream, recorder, Purpose.REPLAY)

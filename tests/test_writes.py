@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +50,12 @@ def outbox(sidecar: Sidecar) -> dict[str, Any]:
 
 def drained(sidecar: Sidecar, seconds: float = 30) -> None:
     until(lambda: not outbox(sidecar)["pending"], seconds, f"drained: {outbox(sidecar)['entries']}")
+
+
+def intents(sidecar: Sidecar) -> int:
+    """How many writes have ever begun, by what the database still knows."""
+    with sqlite3.connect(sidecar.data / "understudy.db") as connection:
+        return int(connection.execute("SELECT count(*) FROM writes").fetchone()[0])
 
 
 def there(upstream: Upstream) -> list[str]:
@@ -273,6 +281,43 @@ def test_an_operator_takes_writes_over_and_hands_them_back(sidecar: Sidecar, ups
     assert "Taken" in there(upstream)
     assert note(sidecar, "Theirs").json()["id"] < 2_000_000_000
     assert [row["title"] for _, row in sorted(upstream.state.notes.items())][-1] == "Theirs"
+
+
+def test_what_the_outbox_would_not_take_leaves_no_trace(sidecar: Sidecar, upstream: Upstream) -> None:
+    assert sidecar.cli("takeover", "notes.update").returncode == 0
+    assert sidecar.cli("takeover", "staffs.update").returncode == 0
+    time.sleep(1)
+    begun = intents(sidecar)
+    gone = sidecar.ask("PATCH", "/notes/999", HOLT, {"title": "x"})
+    assert (gone.status, gone["Cache-Status"]) == (404, "understudy; hit; ttl=0")
+    unknown = sidecar.ask("PATCH", "/staffs/3", HOLT, {"name": "x"})
+    assert (unknown.status, unknown.json()["reason"]) == (503, "takeover")
+    stranger = sidecar.ask("PATCH", "/notes/5", {"Authorization": basic("Dr Holt", "guess")}, {"title": "x"})
+    assert stranger.status == 401
+    assert intents(sidecar) == begun
+    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "Late round"}).status == 200
+    assert intents(sidecar) == begun + 1
+    assert there(upstream) == ["Round"]
+
+
+def test_one_write_too_many_at_an_endpoint_that_hangs_is_taken_and_not_sent(upstream: Upstream, tmp_path: Path) -> None:
+    with Sidecar(upstream.url, tmp_path / "data", workers="1", threads="4") as sidecar:
+        for path in ("/notes", "/patients"):
+            assert sidecar.ask("GET", path, HOLT).status == 200
+        until(lambda: sidecar.plane("GET", "/ready/patients.list").status == 200, what="patients.list")
+        upstream.fault("hang", "/patients/", times=100, seconds=20)
+        first = threading.Thread(target=sidecar.ask, args=("PATCH", "/patients/17", HOLT, {"name": "Max"}))
+        first.start()
+        until(lambda: upstream.seen("/patients/17"), what="hung")
+        time.sleep(0.2)
+        taken = sidecar.ask("PATCH", "/patients/18", {**HOLT, "X-Request-Id": "second"}, {"name": "Mo"})
+        assert (taken.status, taken.json()["name"]) == (200, "Mo")
+        assert taken["Cache-Status"] == "understudy; hit; ttl=0; detail=outbox"
+        told = sidecar.events(request_id="second")[0]["understudy"]
+        assert (told["reason"], told.get("attempts", [])) == ("overloaded", [])
+        upstream.heal()
+        first.join(20)
+        until(lambda: upstream.state.patients[18]["name"] == "Mo", what="sent from the outbox")
 
 
 def test_the_same_images_have_the_same_result(sidecar: Sidecar, upstream: Upstream) -> None:

@@ -11,6 +11,8 @@ from typing import Final
 
 STALLED: Final = 0.1
 """Seconds without any result after which a crowded endpoint counts as hung."""
+PATIENCE: Final = STALLED / 2
+"""Seconds for which one too many waits for a sign of life of an endpoint that hangs."""
 
 
 class Crowd:
@@ -21,6 +23,8 @@ class Crowd:
         self._lock = threading.Lock()
         self._waiting: dict[str, int] = defaultdict(int)
         self._progress: dict[str, float] = {}
+        self._signs: dict[str, threading.Event] = {}
+        """Set by the next result, for those who wait for one."""
 
     @contextmanager
     def waiting(self, endpoint: str) -> Iterator[bool]:
@@ -39,6 +43,13 @@ class Crowd:
     def progressed(self, endpoint: str) -> None:
         """The upstream gave some result for the endpoint."""
         self._progress[endpoint] = time.monotonic()
+        sign = self._signs.pop(endpoint, None)
+        if sign is not None:
+            sign.set()
+
+    def moves(self, endpoint: str) -> bool:
+        """Whether results come; waits for one, for PATIENCE at most, where none has come for a while."""
+        return not self.stalled(endpoint) or self._signs.setdefault(endpoint, threading.Event()).wait(PATIENCE)
 
     def stalled(self, endpoint: str) -> bool:
         """Whether nothing has come back for a while."""

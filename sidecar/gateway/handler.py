@@ -10,10 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,22 +20,18 @@ from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.gateway import problem
 from sidecar.gateway.access import Credentials
+from sidecar.gateway.asking import Asking
 from sidecar.gateway.copies import key_of
-from sidecar.gateway.crowd import Crowd
 from sidecar.gateway.exchange import AnsweredBy, Exchange, Identity, Outcome, Request, Response
 from sidecar.gateway.guard import Guard
 from sidecar.gateway.headers import answer_fields, upstream_fields
-from sidecar.gateway.inquiry import Inquiry
 from sidecar.gateway.switchboard import Switchboard
 from sidecar.gateway.takeover import Decision, Who
-from sidecar.gateway.upstream import Job, Priority, Result, RetryBudget, Upstream
-from sidecar.gateway.validate import fault
-from sidecar.gateway.wire import Call
-from sidecar.metrics import Metrics
+from sidecar.gateway.upstream import Priority, Result
+from sidecar.gateway.visit import Visit
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.callers import Standing
-from sidecar.standby.intents import Write
 from sidecar.standby.standby import Standby
 
 log = logging.getLogger(__name__)
@@ -48,57 +42,23 @@ OWNED: Final = "promoted"
 LARGE: Final = 2
 """Writes whose bodies were spooled and that a worker handles, in memory, at once."""
 UNSETTLED: Final = "unsettled"
-REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
-
-
-@dataclass
-class Visit:
-    """One exchange on its way, with what the steps need to know of it."""
-
-    exchange: Exchange
-    match: Match
-    request: Request
-    """With provisional ids of settled records replaced."""
-    caller: Credentials | None
-    until: float
-    """When the standby is asked, of time.monotonic()."""
-    write: Write | None = None
-    crowded: bool = False
-    unsettled: bool = False
-    """It names a record that only the outbox has: the upstream cannot be asked."""
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        return self.match.endpoint
-
-    @property
-    def endpoint_resource(self) -> str | None:
-        return self.endpoint.resource if self.endpoint is not None else None
-
-    @property
-    def user(self) -> str | None:
-        return self.caller.user if self.caller else None
 
 
 class Handler:
     """Answers requests. One per worker; used by all its request threads."""
 
     def __init__(
-        self, settings: Settings, contract: Contract, pool: Upstream, standby: Standby, switchboard: Switchboard,
-        metrics: Metrics, via: str, guard: Guard,
+        self, settings: Settings, contract: Contract, asking: Asking, standby: Standby, switchboard: Switchboard,
+        via: str, guard: Guard,
     ) -> None:  # fmt: skip
         self._guard = guard
         self._settings = settings
         self._contract = contract
-        self._pool = pool
+        self._asking = asking
         self._standby = standby
         self._switchboard = switchboard
-        self._metrics = metrics
         self._via = via
         self._large = threading.BoundedSemaphore(LARGE)
-        self._budget = RetryBudget(settings.retry_budget)
-        self._crowd = Crowd(max(1, settings.threads // 4))
-        self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
 
     def answer(self, exchange: Exchange, caller: Credentials | None) -> Response:
         """The answer to a whole request of this caller; fills in the exchange."""
@@ -145,39 +105,43 @@ class Handler:
             return Decision(Who.NOBODY if writes else Who.STANDBY, OWNED)
         if visit.unsettled and not writes:
             return Decision(Who.STANDBY, UNSETTLED)
-        return self._switchboard.decide(endpoint.id, self._key(visit), writes)
+        return self._switchboard.decide(endpoint.id, visit.user or visit.request.remote, writes)
 
     # A read, or a call that depends on its input alone -------------------------------------------------------------
 
     def _read(self, visit: Visit, decision: Decision) -> Response:
         """The upstream's answer in time; else what the standby truly knows; else the upstream's late one; else 503."""
-        if decision.who is Who.STANDBY:
+        asked = decision.who is Who.STANDBY
+        if asked:
             alone = decision.reason in (OPERATOR, OWNED, UNSETTLED)
             known = self._known(visit, last=alone)
             if known is not None:
                 return known
             if alone:
                 return self._unavailable(visit, "taken_over", "The standby serves this endpoint, and does not know.")
-        with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
-            return self._read_upstream(visit)
+        with self._asking.room(visit, probe=decision.who is Who.PROBE) as room:
+            if room:
+                return self._read_upstream(visit)
+        known = self._refusal(visit) if asked else self._known(visit)
+        return known or self._unavailable(visit, "overloaded", "The upstream does not answer those who ask already.")
 
     def _read_upstream(self, visit: Visit) -> Response:
-        self._budget.earn()
+        self._asking.earn()
         began = stamp()
         likely = visit.endpoint is not None and self._standby.likely(visit.match)
-        inquiry = self._ask(visit, Priority.USER if likely else Priority.ONLY_UPSTREAM)
-        result = inquiry.wait(visit.until, self._stalled(visit))
+        inquiry = self._asking.ask(visit, Priority.USER if likely else Priority.ONLY_UPSTREAM)
+        result = inquiry.wait(visit.until, self._asking.stalled(visit))
         if result is None:
-            self._observe_late(visit, inquiry)
+            self._asking.late(visit, inquiry)
         if not _good(result):
             known = self._known(visit, last=result is not None)
             if known is not None:
                 inquiry.give_up()
                 visit.exchange.attempts = list(inquiry.attempts)
                 return known
-        if result is None and not (visit.crowded and self._crowd.stalled(visit.exchange.endpoint_id)):
+        if result is None and not self._asking.hangs(visit):
             longest = visit.until - self._settings.deadline + self._settings.upstream_timeout
-            result = inquiry.wait(longest, self._stalled(visit))
+            result = inquiry.wait(longest, self._asking.stalled(visit))
         inquiry.give_up()
         visit.exchange.attempts = list(inquiry.attempts)
         if result is not None and _good(result) and result.response is not None:
@@ -252,31 +216,60 @@ class Handler:
     def _change(self, visit: Visit, decision: Decision) -> Response:
         """Sends a write once, after its intent is on disk; the outbox takes what cannot be sent now."""
         copied = key_of(visit.request.headers)
-        try:
-            if copied is not None:
-                self._standby.withdrawn(copied)
+        if copied is not None:
+            self._keep(lambda: self._standby.withdrawn(copied))
+        if decision.who is Who.NOBODY:
+            return self._take(visit, decision.reason)
+        with self._asking.room(visit, probe=decision.who is Who.PROBE) as room:
+            if room:
+                return self._send(visit)
+        return self._take(visit, "overloaded")
+
+    def _send(self, visit: Visit) -> Response:
+        def begin() -> None:
             visit.write = self._standby.begin_write(visit.match, visit.request, visit.user)
+
+        self._keep(begin)
+        if visit.write is not None and visit.write.queued:
+            return self._take(visit, "queued")
+        if visit.write is None and (visit.unsettled or self._standby.is_waiting(visit.endpoint_resource)):
+            return self._unavailable(visit, "database", "The write could not be kept, and was not sent.")
+        return self._once(visit)
+
+    def _keep(self, write_down: Callable[[], None]) -> None:
+        """Where what a write may change cannot be written down, all that is known is unverified."""
+        try:
+            write_down()
         except Exception:
             log.exception(
                 "the intent of a write could not be kept", extra={"fields": {"event.action": "intent_failed"}}
             )
             self._standby.mark_gap("an intent could not be kept")
-        if visit.write is not None and (decision.who is Who.NOBODY or visit.write.queued):
-            return self._take(visit, decision.reason or "queued")
-        waiting = visit.write is None and (visit.unsettled or self._standby.is_waiting(visit.endpoint_resource))
-        if decision.who is Who.NOBODY or waiting:
-            return self._unavailable(visit, "database", "The write could not be kept, and was not sent.")
-        with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
-            return self._once(visit)
 
     def _take(self, visit: Visit, reason: str) -> Response:
         """A write that must not be sent now: the outbox takes it, or it is refused and nothing has happened."""
+        if visit.write is None:
+            refused = self._verify(visit) or self._foreseen(visit, reason)
+            if refused is not None:
+                return refused
+            visit.write = self._standby.plan(visit.match, visit.request)
         visit.exchange.reason = reason
         refusal = self._verify(visit)
         accepted = None if refusal is not None else self._accept(visit, sent=False)
         if accepted is None:
-            self._never_sent(visit)
-        return accepted or refusal or self._unavailable(visit, reason, "The write was not taken; nothing was sent.")
+            self._asking.never_sent(visit)
+        return accepted or refusal or self._not_taken(visit, reason)
+
+    def _foreseen(self, visit: Visit, reason: str) -> Response | None:
+        """The answer to a write that the outbox would not take: it need not even begin. None: it would."""
+        seen = self._standby.refusal(visit.match, visit.request)
+        if seen is None:
+            return None
+        visit.exchange.reason = reason
+        return self._taken(visit, seen) if isinstance(seen, Answer) else self._not_taken(visit, reason)
+
+    def _not_taken(self, visit: Visit, reason: str) -> Response:
+        return self._unavailable(visit, reason, "The write was not taken; nothing was sent.")
 
     def _accept(self, visit: Visit, *, sent: bool, answered: bool = False, under_way: bool = False) -> Response | None:
         """The standby's answer to a write that the outbox takes, or None. The caller has been verified."""
@@ -288,9 +281,11 @@ class Handler:
             visit.write, visit.request, exchange.request_id, fields, visit.caller.user, visit.caller.password,
             sent=sent, answered=answered, under_way=under_way,
         )  # fmt: skip
-        if not isinstance(answer, Answer):
-            return None
-        exchange.answered_by = AnsweredBy.STANDBY
+        return self._taken(visit, answer) if isinstance(answer, Answer) else None
+
+    def _taken(self, visit: Visit, answer: Answer) -> Response:
+        """What the standby says to a write: the upstream's refusal, or that it is done."""
+        visit.exchange.answered_by = AnsweredBy.STANDBY
         detail = "hit; ttl=0; detail=outbox" if answer.status < 400 else "hit; ttl=0"
         return Response(answer.status, [*answer.headers, ("Cache-Status", f"understudy; {detail}")], answer.body)
 
@@ -302,7 +297,9 @@ class Handler:
 
     def _pass(self, visit: Visit) -> Response:
         """What the contract does not know goes through as it is; it may have changed anything."""
-        with self._crowd.waiting(visit.exchange.endpoint_id) as visit.crowded:
+        with self._asking.room(visit) as room:
+            if not room:
+                return self._unavailable(visit, "overloaded", "The upstream does not answer; nothing was sent.")
             answer = self._once(visit)
         if visit.request.method not in ("GET", "HEAD", "OPTIONS") and visit.endpoint is None and answer.status < 400:
             self._standby.mark_gap("a write outside the contract")
@@ -311,28 +308,28 @@ class Handler:
     def _once(self, visit: Visit) -> Response:
         """Asks the upstream a single time; at the deadline the outbox takes a write, all else waits on."""
         exchange = visit.exchange
-        self._budget.earn()
-        inquiry = self._ask(visit, Priority.ONLY_UPSTREAM, repeatable=False)
+        self._asking.earn()
+        inquiry = self._asking.ask(visit, Priority.ONLY_UPSTREAM, repeatable=False)
         longest = visit.until - self._settings.deadline + self._settings.upstream_timeout
-        result = inquiry.wait(longest if visit.write is None else visit.until, self._stalled(visit))
+        result = inquiry.wait(longest if visit.write is None else visit.until, self._asking.stalled(visit))
         if result is None and self._is_known(visit):
             unsent = inquiry.give_up()
             accepted = self._accept(visit, sent=not unsent, under_way=not unsent)
             if accepted is not None:
-                self._observe_late(visit, inquiry)
+                self._asking.late(visit, inquiry)
                 exchange.reason = "deadline"
                 exchange.attempts = list(inquiry.attempts)
                 return accepted
             if unsent:
-                inquiry = self._ask(visit, Priority.ONLY_UPSTREAM, repeatable=False)
+                inquiry = self._asking.ask(visit, Priority.ONLY_UPSTREAM, repeatable=False)
         if result is None and visit.write is not None:
-            result = inquiry.wait(longest, self._stalled(visit))
+            result = inquiry.wait(longest, self._asking.stalled(visit))
         if result is None:
-            self._observe_late(visit, inquiry)
+            self._asking.late(visit, inquiry)
             unsent = inquiry.give_up()
             exchange.attempts = list(inquiry.attempts)
             if unsent:
-                self._never_sent(visit)
+                self._asking.never_sent(visit)
                 return self._unavailable(visit, "overloaded", "The upstream is busy; nothing was sent.")
             return self._gateway_timeout(visit)
         exchange.attempts = list(inquiry.attempts)
@@ -357,86 +354,6 @@ class Handler:
     def _gateway_timeout(self, visit: Visit) -> Response:
         visit.exchange.reason = "timeout"
         return problem.problem(504, "The upstream did not answer; the request may have taken effect.")
-
-    # Asking -------------------------------------------------------------------------------------------------------
-
-    def _ask(self, visit: Visit, priority: Priority, *, repeatable: bool = True) -> Inquiry:
-        exchange = visit.exchange
-        fields = upstream_fields(visit.request, exchange.request_id, exchange.traceparent, self._via)
-        asked = visit.request
-        call = Call(asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool)
-        number = self._numbers[exchange.endpoint_id]
-        holder: list[weakref.ref[Inquiry]] = []
-
-        def judge(result: Result) -> Result:
-            asking = holder[0]() if holder else None
-            return self._judge(visit, result, bool(holder) and (asking is None or asking.late))
-
-        def job(inbox: SimpleQueue[Result | None], hedge: bool) -> Job:
-            return Job(call, number, priority, judge, inbox, hedge)
-
-        inquiry = Inquiry(self._pool, job, self._budget, repeatable=repeatable, hedge_after=self._settings.hedge_after)
-        holder.append(weakref.ref(inquiry))  # no cycle: a body goes with its last user, not with the next collection
-        return inquiry
-
-    def _judge(self, visit: Visit, result: Result, late: bool) -> Result:
-        """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
-        attempt, exchange = result.attempt, visit.exchange
-        if result.response is not None:
-            wrong = fault(visit.endpoint, visit.request.method, result.response, self._settings.max_answer)
-            if wrong is not None:
-                attempt.error = wrong
-                repeatable = visit.endpoint is not None and visit.endpoint.repeatable
-                attempt.outcome = Outcome.FAILURE if repeatable else Outcome.UNKNOWN
-        elif visit.endpoint is not None and visit.endpoint.repeatable:
-            attempt.outcome = Outcome.FAILURE
-        ok = attempt.outcome is Outcome.SUCCESS
-        self._crowd.progressed(exchange.endpoint_id)
-        self._metrics.attempt(exchange.endpoint, attempt.outcome, exchange.client)
-        if visit.endpoint is not None and not late:
-            self._switchboard.observe(visit.endpoint.id, ok, attempt.error in REFUSED)
-        try:
-            self._learn(visit, result)
-        except Exception:
-            log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
-            self._standby.mark_gap("learning failed")
-        return result
-
-    def _learn(self, visit: Visit, result: Result) -> None:
-        endpoint, response, outcome = visit.endpoint, result.response, result.attempt.outcome
-        if visit.write is not None:
-            self._settle(visit, response, outcome)
-        elif endpoint is not None and response is not None and outcome is Outcome.SUCCESS:
-            self._standby.learn(visit.match, visit.request, response, visit.user, result.began, result.ended)
-        if visit.caller is None or endpoint is None or endpoint.public or response is None:
-            return
-        if response.status == 401:
-            self._standby.rejected(visit.caller.user, visit.caller.password)
-        elif outcome is Outcome.SUCCESS and response.status < 400:
-            visit.exchange.identity = Identity.VERIFIED
-            self._standby.accepted(visit.caller.user, visit.caller.password)
-
-    def _never_sent(self, visit: Visit) -> None:
-        """Settles a write of which nothing was sent; what cannot be written down now expires by itself."""
-        try:
-            self._settle(visit, None, Outcome.FAILURE)
-        except SQLAlchemyError:
-            log.exception("a write could not be settled", extra={"fields": {"event.action": "database_failed"}})
-
-    def _settle(self, visit: Visit, response: Response | None, outcome: Outcome) -> None:
-        if visit.write is not None:
-            self._standby.end_write(visit.write, response, outcome, visit.user)
-
-    def _observe_late(self, visit: Visit, inquiry: Inquiry) -> None:
-        inquiry.late = True
-        if visit.endpoint is not None:
-            self._switchboard.observe(visit.endpoint.id, False, False)
-
-    def _stalled(self, visit: Visit) -> Callable[[], bool] | None:
-        return (lambda: self._crowd.stalled(visit.exchange.endpoint_id)) if visit.crowded else None
-
-    def _key(self, visit: Visit) -> str:
-        return visit.user or visit.request.remote
 
     # Answers ------------------------------------------------------------------------------------------------------
 

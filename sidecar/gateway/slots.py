@@ -4,7 +4,8 @@ A table in a shared file, one row a place: who took it, for which endpoint, and 
 file lock, which the kernel releases when its holder dies. The upstream does not notice that a caller was killed and
 works on, so nobody's death frees a place: it is free when it is given back, or when no call can last that long. The
 file outlives restarts for the same reason. An endpoint may hold at most twice what it leaves free (dynamic thresholds,
-Choudhury and Hahne 1998): however many of its calls hang, other endpoints find places.
+Choudhury and Hahne 1998), and the last place goes only to one that has none: however many calls of one or two endpoints
+hang, others find places.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,23 @@ _PLACE: Final = struct.Struct("<IIQ")
 """The taker's pid, the endpoint's number, and when: nanoseconds of the machine's monotonic clock."""
 _ROW: Final = _PLACE.size
 _FREE: Final = b"\0" * _ROW
+
+
+_Asked = tuple[tuple[int, ...], int]
+"""The endpoints, and the places that were to stay free."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Vain:
+    """What was asked for in vain of a table, until one of its places is free because its time is over."""
+
+    table: bytes
+    until: int
+    asked: frozenset[_Asked]
+
+    def stands(self, table: bytes) -> bool:
+        """Whether it would be in vain again."""
+        return table == self.table and time.monotonic_ns() < self.until
 
 
 class Slots:
@@ -40,24 +59,26 @@ class Slots:
         self._table = mmap.mmap(self._file, limit * _ROW)
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._scarce = False
-        """There was none the last time."""
+        self._vain = _Vain(b"", 0, frozenset())
 
     def take(self, wanted: Sequence[int], reserve: int = 0) -> tuple[int, int] | None:
         """A place for the first of the endpoints (numbers from 1) in `wanted` that may have one → (place, index).
 
         `reserve` places stay free: what is not urgent leaves room for users.
         """
-        if self._scarce and sum(endpoint is None for endpoint in self._held()) <= reserve:
-            return None  # seen without the lock: nobody is disturbed by those who wait
+        asked = (tuple(wanted), reserve)
+        vain = self._vain
+        if asked in vain.asked and vain.stands(self._table[:]):
+            return None  # without the lock: nobody is disturbed by those who wait
         with self._lock:
             fcntl.lockf(self._file, fcntl.LOCK_EX)
             try:
                 taken = self._take(wanted, reserve)
+                if taken is None:
+                    self._note(asked)
+                return taken
             finally:
                 fcntl.lockf(self._file, fcntl.LOCK_UN)
-        self._scarce = taken is None
-        return taken
 
     def give(self, place: int) -> None:
         """Frees a place taken by this process, unless it took so long that another has it now."""
@@ -79,11 +100,20 @@ class Slots:
         if len(free) <= reserve:
             return None
         for index, endpoint in enumerate(wanted):
-            if held.count(endpoint) < ALPHA * len(free):
+            count = held.count(endpoint)
+            if count == 0 or (count < ALPHA * len(free) and len(free) > 1):
                 row = _PLACE.pack(self._pid, endpoint, time.monotonic_ns())
                 self._table[free[0] * _ROW : (free[0] + 1) * _ROW] = self._mine[free[0]] = row
                 return free[0], index
         return None
+
+    def _note(self, asked: _Asked) -> None:
+        table = self._table[:]
+        before = self._vain.asked if self._vain.stands(table) else frozenset()
+        now = time.monotonic_ns()
+        ends = [taken + self._longest for _pid, endpoint, taken in _PLACE.iter_unpack(table) if endpoint]
+        until = min((end for end in ends if end > now), default=now)
+        self._vain = _Vain(table, until, before | {asked})
 
     def _held(self) -> list[int | None]:
         """The endpoint that each place is for, or None where it is free."""
@@ -91,5 +121,5 @@ class Slots:
         # a time to come is of before the machine's last start
         return [
             endpoint if endpoint and 0 <= now - taken < self._longest else None
-            for _pid, endpoint, taken in _PLACE.iter_unpack(self._table[: self.limit * _ROW])
+            for _pid, endpoint, taken in _PLACE.iter_unpack(self._table[:])
         ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 BRIEF: Final = 0.02
@@ -25,6 +26,16 @@ class Underway:
     def end(self) -> None:
         """It has come to the point where the request is recorded."""
         self._since.pop(threading.get_ident(), None)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While this thread waits for something that takes long."""
+        began = self._since.pop(threading.get_ident(), None)
+        try:
+            yield
+        finally:
+            if began is not None:
+                self._since[threading.get_ident()] = began
 
     def coming(self) -> int:
         """How many are likely to be recorded soon."""

@@ -223,7 +223,8 @@ class Upstream:
         jobs = self._jobs.heads()
         for users in (True, False):
             group = [job for job in jobs if (job.priority <= Priority.USER) is users]
-            taken = self._slots.take([job.endpoint for job in group], 0 if users else self._slots.limit // 2)
+            reserve = 0 if users else self._slots.limit // 2
+            taken = self._slots.take([job.endpoint for job in group], reserve) if group else None
             if taken is not None:
                 job = group[taken[1]]
                 job.state, job.place = "started", taken[0]

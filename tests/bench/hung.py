@@ -80,14 +80,15 @@ def measure(port: int, seconds: float) -> str:
     )
 
 
-def hang(port: int, count: int) -> None:
+def hang(port: int, count: int, method: str) -> None:
     """So many clients, each with a call to the endpoint that hangs, all the time: a process of its own, which ends with
     its parent."""
 
     def client() -> None:
         while True:
+            body = None if method == "GET" else {"name": "Rex"}
             try:
-                ask(port, "GET", "/patients/17", HOLT, timeout=40)
+                ask(port, method, f"/patients/{random.randrange(10**6)}", HOLT, body, timeout=40)
             except OSError:
                 print("a hung call got no answer", file=sys.stderr)
             time.sleep(AGAIN * random.uniform(0.5, 1.5))  # people do not ask in step
@@ -98,9 +99,9 @@ def hang(port: int, count: int) -> None:
 
 
 @contextmanager
-def hanging(port: int, count: int) -> Iterator[None]:
+def hanging(port: int, count: int, method: str) -> Iterator[None]:
     """Runs `hang` meanwhile."""
-    command = [sys.executable, "-m", "tests.bench.hung", "--hang", str(port), str(count)]
+    command = [sys.executable, "-m", "tests.bench.hung", "--hang", str(port), str(count), method]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         try:
             yield
@@ -124,20 +125,22 @@ def run(seconds: float) -> Iterator[str]:
         yield "| meanwhile | answers | p50 ms | p99 ms | longest without an answer, s | not answered well |"
         yield "|---|---|---|---|---|---|"
         yield f"| nothing hangs | {measure(sidecar.port, seconds)} |"
-        with hanging(sidecar.port, hung):
-            yield f"| {hung} calls hang on `GET /patients/{{id}}`: their first second | {measure(sidecar.port, 1)} |"
-            yield f"| … and from then on | {measure(sidecar.port, seconds)} |"
-        yield f"| nothing hangs any more | {measure(sidecar.port, seconds)} |"
+        for method in ("GET", "PATCH"):
+            with hanging(sidecar.port, hung, method):
+                first = measure(sidecar.port, 1)
+                yield f"| {hung} calls hang on `{method} /patients/{{id}}`: their first second | {first} |"
+                yield f"| … and from then on | {measure(sidecar.port, seconds)} |"
+            yield f"| nothing hangs any more | {measure(sidecar.port, seconds)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--readme", type=Path, help="a file to put the table into")
-    parser.add_argument("--hang", type=int, nargs=2, metavar=("PORT", "COUNT"), help=argparse.SUPPRESS)
+    parser.add_argument("--hang", nargs=3, metavar=("PORT", "COUNT", "METHOD"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.hang:
-        hang(*given.hang)
+        hang(int(given.hang[0]), int(given.hang[1]), given.hang[2])
         return
     lines = []
     for line in run(given.seconds):

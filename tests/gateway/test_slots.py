@@ -37,3 +37,6 @@ def test_an_endpoint_holds_at_most_twice_what_it_leaves_free(tmp_path: Path) -> 
     assert sum(each is not None for each in taken) == 6
     assert slots.take([1, 2], reserve=2) is None
     assert slots.take([1, 2]) == (6, 1)
+    assert slots.take([1, 2]) is None  # the last is for one that has none
+    assert slots.take([1, 2, 3]) == (7, 2)
+    assert slots.take([4]) is None

@@ -32,7 +32,12 @@ def test_those_of_other_threads_come_until_they_end_or_take_long() -> None:
     assert underway.coming() == 0
     underway.begin()
     assert underway.coming() == 1
+    with underway.waiting():
+        assert underway.coming() == 0
+    assert underway.coming() == 1
     underway.end()
+    with underway.waiting():
+        pass
     underway.end()  # once more does no harm
     assert underway.coming() == 0
     leave.set()

@@ -1,0 +1,147 @@
+"""Asking the upstream on behalf of a request: when there is room, how, and what is learned from what it says."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from sidecar.contract import Contract
+from sidecar.gateway.crowd import Crowd
+from sidecar.gateway.exchange import Identity, Outcome, Response
+from sidecar.gateway.headers import upstream_fields
+from sidecar.gateway.inquiry import Inquiry
+from sidecar.gateway.switchboard import Switchboard
+from sidecar.gateway.underway import Underway
+from sidecar.gateway.upstream import Job, Priority, Result, RetryBudget, Upstream
+from sidecar.gateway.validate import fault
+from sidecar.gateway.visit import Visit
+from sidecar.gateway.wire import Call
+from sidecar.metrics import Metrics
+from sidecar.settings import Settings
+from sidecar.standby.standby import Standby
+
+log = logging.getLogger(__name__)
+REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
+
+
+class Asking:
+    """One per worker; used by all its request threads."""
+
+    def __init__(
+        self, settings: Settings, contract: Contract, pool: Upstream, standby: Standby, switchboard: Switchboard,
+        metrics: Metrics, via: str, underway: Underway,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._pool = pool
+        self._standby = standby
+        self._switchboard = switchboard
+        self._metrics = metrics
+        self._via = via
+        self._underway = underway
+        self._budget = RetryBudget(settings.retry_budget)
+        self._crowd = Crowd(max(1, settings.threads // 4))
+        self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
+
+    @contextmanager
+    def room(self, visit: Visit, *, probe: bool = False) -> Iterator[bool]:
+        """While its thread waits for the upstream; gives whether that may be asked: its endpoint has room, or results
+        come."""
+        with self._crowd.waiting(visit.exchange.endpoint_id) as crowded:
+            visit.crowded = crowded and not probe
+            yield not visit.crowded or self._moves(visit)
+
+    def _moves(self, visit: Visit) -> bool:
+        with self._underway.waiting():
+            return self._crowd.moves(visit.exchange.endpoint_id)
+
+    def earn(self) -> None:
+        """A user's request: it adds to what repeated calls may be spent on."""
+        self._budget.earn()
+
+    def ask(self, visit: Visit, priority: Priority, *, repeatable: bool = True) -> Inquiry:
+        """Begins to."""
+        exchange = visit.exchange
+        fields = upstream_fields(visit.request, exchange.request_id, exchange.traceparent, self._via)
+        asked = visit.request
+        call = Call(asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool)
+        number = self._numbers[exchange.endpoint_id]
+        holder: list[weakref.ref[Inquiry]] = []
+
+        def judge(result: Result) -> Result:
+            asking = holder[0]() if holder else None
+            return self._judge(visit, result, bool(holder) and (asking is None or asking.late))
+
+        def job(inbox: SimpleQueue[Result | None], hedge: bool) -> Job:
+            return Job(call, number, priority, judge, inbox, hedge)
+
+        inquiry = Inquiry(self._pool, job, self._budget, repeatable=repeatable, hedge_after=self._settings.hedge_after)
+        holder.append(weakref.ref(inquiry))  # no cycle: a body goes with its last user, not with the next collection
+        return inquiry
+
+    def _judge(self, visit: Visit, result: Result, late: bool) -> Result:
+        """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
+        attempt, exchange = result.attempt, visit.exchange
+        if result.response is not None:
+            wrong = fault(visit.endpoint, visit.request.method, result.response, self._settings.max_answer)
+            if wrong is not None:
+                attempt.error = wrong
+                repeatable = visit.endpoint is not None and visit.endpoint.repeatable
+                attempt.outcome = Outcome.FAILURE if repeatable else Outcome.UNKNOWN
+        elif visit.endpoint is not None and visit.endpoint.repeatable:
+            attempt.outcome = Outcome.FAILURE
+        ok = attempt.outcome is Outcome.SUCCESS
+        self._crowd.progressed(exchange.endpoint_id)
+        self._metrics.attempt(exchange.endpoint, attempt.outcome, exchange.client)
+        if visit.endpoint is not None and not late:
+            self._switchboard.observe(visit.endpoint.id, ok, attempt.error in REFUSED)
+        try:
+            self._learn(visit, result)
+        except Exception:
+            log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
+            self._standby.mark_gap("learning failed")
+        return result
+
+    def _learn(self, visit: Visit, result: Result) -> None:
+        endpoint, response, outcome = visit.endpoint, result.response, result.attempt.outcome
+        if visit.write is not None:
+            self._settle(visit, response, outcome)
+        elif endpoint is not None and response is not None and outcome is Outcome.SUCCESS:
+            self._standby.learn(visit.match, visit.request, response, visit.user, result.began, result.ended)
+        if visit.caller is None or endpoint is None or endpoint.public or response is None:
+            return
+        if response.status == 401:
+            self._standby.rejected(visit.caller.user, visit.caller.password)
+        elif outcome is Outcome.SUCCESS and response.status < 400:
+            visit.exchange.identity = Identity.VERIFIED
+            self._standby.accepted(visit.caller.user, visit.caller.password)
+
+    def never_sent(self, visit: Visit) -> None:
+        """Settles a write of which nothing was sent; what cannot be written down now expires by itself."""
+        try:
+            self._settle(visit, None, Outcome.FAILURE)
+        except SQLAlchemyError:
+            log.exception("a write could not be settled", extra={"fields": {"event.action": "database_failed"}})
+
+    def _settle(self, visit: Visit, response: Response | None, outcome: Outcome) -> None:
+        if visit.write is not None:
+            self._standby.end_write(visit.write, response, outcome, visit.user)
+
+    def late(self, visit: Visit, inquiry: Inquiry) -> None:
+        """The user is not kept waiting for it any longer: the upstream has failed."""
+        inquiry.late = True
+        if visit.endpoint is not None:
+            self._switchboard.observe(visit.endpoint.id, False, False)
+
+    def stalled(self, visit: Visit) -> Callable[[], bool] | None:
+        """What tells one too many to give up."""
+        return (lambda: self._crowd.stalled(visit.exchange.endpoint_id)) if visit.crowded else None
+
+    def hangs(self, visit: Visit) -> bool:
+        """Whether it is one too many, and nothing has come back for a while."""
+        return visit.crowded and self._crowd.stalled(visit.exchange.endpoint_id)

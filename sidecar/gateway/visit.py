@@ -1,0 +1,40 @@
+"""A request on its way through the steps of the request path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.contract import Endpoint, Match
+from sidecar.gateway.access import Credentials
+from sidecar.gateway.exchange import Exchange, Request
+from sidecar.standby.intents import Write
+
+
+@dataclass
+class Visit:
+    """One exchange on its way, with what the steps need to know of it."""
+
+    exchange: Exchange
+    match: Match
+    request: Request
+    """With provisional ids of settled records replaced."""
+    caller: Credentials | None
+    until: float
+    """When the standby is asked, of time.monotonic()."""
+    write: Write | None = None
+    crowded: bool = False
+    """It is one too many, should the endpoint hang. A probe never is: there is one at a time, and it must find out."""
+    unsettled: bool = False
+    """It names a record that only the outbox has: the upstream cannot be asked."""
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        return self.match.endpoint
+
+    @property
+    def endpoint_resource(self) -> str | None:
+        return self.endpoint.resource if self.endpoint is not None else None
+
+    @property
+    def user(self) -> str | None:
+        return self.caller.user if self.caller else None
