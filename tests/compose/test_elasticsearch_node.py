@@ -114,7 +114,6 @@ class TestNode:
     def test_a_port_that_is_taken_is_said(self, tmp_path: Path) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
-            taken.listen()
             with pytest.raises(NodeError, match=r"(?s)ended with 1: .*(Address already in use|BindHttpException)"):
                 Node(VERSIONS[0], tmp_path, taken.getsockname()[1]).start()
 
