@@ -26,17 +26,18 @@ RESPITE: Final = 0.001
 
 
 class Turns:
-    """One per engine. `path`: a file of its own, made if it is missing."""
+    """One per engine. `path`: a file of its own, made with the first turn."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        weakref.finalize(self, os.close, self._file)
+        self._path = path
+        self._file = -1
         self._line = _Line()
         self._ended = 0.0
 
     @contextmanager
     def turn(self, until: float) -> Iterator[bool]:
-        """Waits in line, and keeps others there; gives whether the turn has come by `until` (of time.monotonic())."""
+        """Waits in line, and keeps others there; gives whether the turn has come by `until` (of time.monotonic()). It
+        has not where the file cannot be had."""
         with self._line.turn(until) as first:
             mine = first and self._ours(until)
             try:
@@ -48,10 +49,20 @@ class Turns:
 
     def _ours(self, until: float) -> bool:
         """Whether this process's turn has come."""
+        if self._file < 0 and not self._open():
+            return False
         respite = self._ended + RESPITE - time.monotonic()
         if respite > 0:
             time.sleep(respite)
         return attempt(self._take, until, RESPITE)
+
+    def _open(self) -> bool:
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:  # no space, no more files: SQLite will say so, if it matters
+            return False
+        weakref.finalize(self, os.close, self._file)
+        return True
 
     def _take(self) -> bool:
         try:

@@ -94,6 +94,15 @@ def test_who_waits_in_vain_leaves_the_line(tmp_path: Path) -> None:
         assert mine
 
 
+def test_without_its_file_there_is_no_line_and_all_the_same_one_writes(tmp_path: Path) -> None:
+    engine = open_file(tmp_path / "file.db")
+    (tmp_path / "file.db-turn").mkdir()
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE t (a INTEGER)"))
+    with Turns(tmp_path / "file.db-turn").turn(time.monotonic() + 10) as mine:
+        assert not mine
+
+
 def test_who_is_killed_in_turn_holds_up_nobody(tmp_path: Path) -> None:
     path = tmp_path / "turn"
     script = (
