@@ -43,8 +43,8 @@ class Turns:
             try:
                 yield mine
             finally:
-                self._ended = time.monotonic()
                 if mine:
+                    self._ended = time.monotonic()
                     fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _ours(self, until: float) -> bool:

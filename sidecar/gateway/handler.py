@@ -248,13 +248,11 @@ class Handler:
 
     def _take(self, visit: Visit, reason: str) -> Response:
         """A write that must not be sent now: the outbox takes it, or it is refused and nothing has happened."""
-        if visit.write is None:
-            refused = self._verify(visit) or self._foreseen(visit, reason)
-            if refused is not None:
-                return refused
-            visit.write = self._standby.plan(visit.match, visit.request)
         visit.exchange.reason = reason
         refusal = self._verify(visit)
+        if refusal is None and visit.write is None:
+            refusal = self._foreseen(visit, reason)
+            visit.write = self._standby.plan(visit.match, visit.request)
         accepted = None if refusal is not None else self._accept(visit, sent=False)
         if accepted is None:
             self._asking.never_sent(visit)
@@ -265,7 +263,6 @@ class Handler:
         seen = self._standby.refusal(visit.match, visit.request)
         if seen is None:
             return None
-        visit.exchange.reason = reason
         return self._taken(visit, seen) if isinstance(seen, Answer) else self._not_taken(visit, reason)
 
     def _not_taken(self, visit: Visit, reason: str) -> Response:

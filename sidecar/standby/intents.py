@@ -72,7 +72,7 @@ class Write:
     @property
     def change(self) -> tuple[str, str] | None:
         """The record before and after, by what is known by now; None: nothing was changed."""
-        return None if self.refused else (self.was, self.became)
+        return (self.was, self.became) if self.begun and not self.refused else None
 
 
 class Intents:

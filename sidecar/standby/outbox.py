@@ -291,14 +291,6 @@ class Outbox:
             raise LookupError(ident)  # not remembered: it may be settled later
         return found
 
-    def _named(self, held: Pending) -> set[tuple[str, str]]:
-        """The (type, provisional id) that it names, which may become real."""
-        references = self._contract.resources[held.type].references
-        named = {(kind, str(held.fields[n])) for n, kind in references.items() if provisional(held.fields.get(n))}
-        if held.action is not Action.CREATE and provisional(held.record):
-            named.add((held.type, held.record))
-        return named
-
     def _version(self) -> int:
         if self._number is not None:
             return self._number.read()

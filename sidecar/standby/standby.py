@@ -126,9 +126,7 @@ class Standby:
         with write.lock:
             if write.accepted:
                 self.intents.late(write, response, outcome)
-            elif not write.begun:
-                write.refused = True
-            elif not write.ended:
+            elif write.begun and not write.ended:
                 write.ended = True
                 self.intents.end(write, response, outcome, user)
 
