@@ -19,7 +19,7 @@ import click
 
 from compose.aws import apply, balancer
 from compose.aws.guard import Guard
-from compose.door import MODES, Door, Mode, bound, describe
+from compose.balancer import MODES, Door, Mode, bound, describe
 from compose.haproxy import config as haproxy_config
 from compose.haproxy import runtime
 from compose.nginx import config as nginx_config

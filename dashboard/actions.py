@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from alerts.lifecycle import NotPossible, State
-from dashboard import alerting, when
-from dashboard.parts import Parts, Visit
-from dashboard.when import DAY, SECOND
-from sidecar.client import ControlError, segment
+from alerts.lifecycle.lifecycle import NotPossible, State
+from dashboard.context import Parts, Visit
+from dashboard.data import alert_titles
+from dashboard.ui import time_format
+from sidecar.control.client import ControlError, segment
 from sidecar.settings import duration
+from sidecar.timeunits import DAY, SECOND
 
 SHORTEST: Final = 3
 LONGEST: Final = 500
@@ -81,7 +82,7 @@ def _alert(parts: Parts, key: str) -> str:
         found = parts.alerts.find(key)
     except LookupError:
         return key
-    return f"{found.severity}: {alerting.title(parts.promised, found.name, found.labels)}"
+    return f"{found.severity}: {alert_titles.title(parts.promised, found.name, found.labels)}"
 
 
 def _acknowledge(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
@@ -102,7 +103,7 @@ def _acknowledge_all(parts: Parts, who: Visit, _what: str, reason: str, _extra: 
 def _silence(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
     until = _end(parts, extra)
     parts.alerts.silence(what, _by(who), reason, until)
-    return f"silent until {when.day_and_time(until, parts.zone)} {when.zone_name(until, parts.zone)}"
+    return f"silent until {time_format.day_and_time(until, parts.zone)} {time_format.zone_name(until, parts.zone)}"
 
 
 def _unsilence(parts: Parts, who: Visit, what: str, _reason: str, _extra: str) -> str:
@@ -121,7 +122,7 @@ def _end(parts: Parts, text: str) -> int:
         until = now + int(duration(text.strip()) * SECOND)
     except ValueError:
         try:
-            until = when.parse(text, parts.zone)
+            until = time_format.parse(text, parts.zone)
         except ValueError:
             raise NotDone(f"until: expected 30m, 4h, 2d or a time such as 2026-11-25 08:00; found {text!r}") from None
     if not now < until <= now + SILENT:

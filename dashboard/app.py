@@ -15,30 +15,31 @@ from zoneinfo import ZoneInfo
 from dash import Dash, Input, Output, dcc, html
 from flask import Flask, g, has_request_context
 
-from alerts.state import Alerts
-from alerts.tables import open_alerts
-from dashboard import tables
-from dashboard.access import Role, Users
-from dashboard.counted import Counted
-from dashboard.entrance import PATHS, Entrance
-from dashboard.exports import Exports
-from dashboard.guard import Callbacks, Guard
-from dashboard.held import held
+from alerts.lifecycle.store import Alerts
+from alerts.lifecycle.tables import open_alerts
+from dashboard.auth.authorization import Callbacks, Guard
+from dashboard.auth.routes import PATHS, Entrance
+from dashboard.auth.sessions import Sessions
+from dashboard.auth.users import Role, Users
+from dashboard.context import Parts, Visit, visit
+from dashboard.data import tables
+from dashboard.data.access_log import Trail
+from dashboard.data.event_queries import Queries
+from dashboard.data.export_verification import held
+from dashboard.data.exports import Exports
+from dashboard.data.objectives import Promised
+from dashboard.data.slo_figures import Counted
 from dashboard.page import Page
-from dashboard.pages import PAGES, doing
-from dashboard.parts import Parts, Visit, visit
-from dashboard.promised import Promised
-from dashboard.queries import Queries
-from dashboard.sessions import Sessions
-from dashboard.trail import Trail
-from dashboard.ui import BAD, failed, notice
-from dashboard.view import ViewError
-from dashboard.when import SECOND
-from sidecar.client import ControlError
+from dashboard.pages import PAGES
+from dashboard.ui.components import BAD, failed, notice
+from dashboard.ui.filters import ViewError
+from dashboard.widgets import action_dialog
 from sidecar.contract import Contract
-from sidecar.database import open_engine
-from sidecar.record.stores import EventStore, StoreUnavailable
+from sidecar.control.client import ControlError
+from sidecar.events.store import EventStore, StoreUnavailable
 from sidecar.settings import Settings
+from sidecar.storage.database import open_engine
+from sidecar.timeunits import SECOND
 
 log = logging.getLogger(__name__)
 _SHELL: Final = """<!DOCTYPE html>
@@ -101,7 +102,7 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
     )
     callbacks = Callbacks(app)
     _layout(app, callbacks, parts)
-    doing.wire(callbacks, parts)
+    action_dialog.wire(callbacks, parts)
     for page in PAGES:
         if page.wire is not None:
             page.wire(callbacks, parts)
@@ -110,7 +111,7 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
     oidc = bool(settings.oidc_issuer)
     Entrance(parts, oidc).install(server)
     if oidc:
-        from dashboard.oidc import SignIn
+        from dashboard.auth.oidc import SignIn
 
         SignIn(parts).install(server)
     server.extensions["understudy"] = (parts, callbacks)
@@ -120,15 +121,14 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
 
 
 def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
-    from sidecar.background import known_checkpoints
-    from sidecar.record.stores.opening import open_store
+    from sidecar.events.store.factory import kept_checkpoints, open_store
 
     engine = open_engine(settings)
     tables.create_all(engine)
     store: EventStore = open_store(settings)
     users = Users(engine, clock)
     zone = ZoneInfo(settings.timezone)
-    journal = held(settings.data / "journal", lambda: known_checkpoints(settings))
+    journal = held(settings, lambda: kept_checkpoints(settings))
     contract, alerts_engine = Contract.load(settings.contract), open_alerts(settings)
     promised = Promised.load(settings, contract)
     counted = Counted(store, promised, promised.kept, lambda: clock() / SECOND)
@@ -170,7 +170,7 @@ def _layout(app: Dash, callbacks: Callbacks, parts: Parts) -> None:
                 html.A("Skip to the content", href="#page", className="skip"),
                 html.Header(_top(visit()), className="top"),
                 html.Div(id="connection", role="status", **{"aria-live": "polite"}),
-                *doing.frame(),
+                *action_dialog.frame(),
                 html.Main(html.P("Loading …", className="loading", role="status"), id="page", tabIndex="-1"),
             ]
         )

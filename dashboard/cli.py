@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from dashboard import tables
-from dashboard.access import AccessError, Role, Users
-from dashboard.trail import Trail
-from sidecar.database import open_engine
+from dashboard.auth.users import AccessError, Role, Users
+from dashboard.data import tables
+from dashboard.data.access_log import Trail
 from sidecar.settings import Settings
+from sidecar.storage.database import open_engine
 
 ROLES = click.Choice([str(role) for role in Role])
 
@@ -23,8 +23,8 @@ ROLES = click.Choice([str(role) for role in Role])
 def dashboard(context: click.Context) -> None:
     """Serve the dashboard at DASHBOARD_LISTEN, or manage who may sign in."""
     if context.invoked_subcommand is None:
-        from alerts.commands import promises
-        from dashboard.serve import run
+        from alerts.cli import promises
+        from dashboard.server import run
 
         promises(context.obj)  # a wrong file is told here, in one line, not by each worker
         sys.exit(run(context.obj))
@@ -117,7 +117,7 @@ def role_(settings: Settings, name: str, role: str) -> None:
 @click.pass_obj
 def verify(settings: Settings, file: Path, manifest: Path, public_key: str | None) -> None:
     """Prove that an exported FILE is as it was when MANIFEST was signed."""
-    from dashboard.signing import Signer, check
+    from dashboard.data.export_signature import Signer, check
 
     key = settings.data / "export.key"
     why = check(file, manifest, public_key or (Signer(key).public() if key.exists() else None))

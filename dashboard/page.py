@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dashboard.access import Role
-from dashboard.guard import Callbacks
-from dashboard.parts import Parts, Visit
-from dashboard.ui import Part
+from dashboard.auth.authorization import Callbacks
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
+from dashboard.ui.components import Part
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Wires the parts together: the only place that knows them all.
 
-`create_app` is what each gunicorn worker of the gateway runs, `create_control_app` the control plane's worker.
+`create_gateway_app` is what each gunicorn worker of the gateway runs, `create_control_app` the control plane's worker.
 """
 
 from __future__ import annotations
@@ -16,48 +16,49 @@ from flask import Flask, request
 from flask import Response as FlaskResponse
 from sqlalchemy import Engine
 
-from sidecar import agent, clock
+from sidecar import clock
+from sidecar.access.activity import Habits
+from sidecar.access.enforcement import Guard
+from sidecar.access.identities import People
+from sidecar.access.policies import load as load_policies
+from sidecar.access.policy_store import Rulebook
+from sidecar.background.main import Background
 from sidecar.contract import Contract
-from sidecar.control import Sources, create_control
-from sidecar.database import SCHEMA, create_all, open_engine
-from sidecar.errands import Errands
+from sidecar.control.app import Sources, create_control
+from sidecar.control.policies import PolicyPlane
+from sidecar.control.traffic import ServedPlane
+from sidecar.events.recorder import Recorder
+from sidecar.events.store.factory import open_store
+from sidecar.exchange import Purpose
 from sidecar.gateway.asking import Asking
-from sidecar.gateway.copies import Copies
-from sidecar.gateway.exchange import Purpose
 from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
-from sidecar.gateway.guard import Guard
-from sidecar.gateway.habits import Habits
 from sidecar.gateway.handler import Handler
-from sidecar.gateway.headers import via
-from sidecar.gateway.people import People
-from sidecar.gateway.policies import load as load_policies
-from sidecar.gateway.results import Results
-from sidecar.gateway.rulebook import Rulebook
-from sidecar.gateway.slots import Slots
-from sidecar.gateway.switchboard import Switchboard
-from sidecar.gateway.underway import Underway
-from sidecar.gateway.upstream import Upstream
-from sidecar.gateway.wire import Wire
-from sidecar.metrics import Metrics
-from sidecar.policy_plane import PolicyPlane
-from sidecar.proof_commands import PUBLIC_KEY
-from sidecar.record.journal import Journal
-from sidecar.record.recorder import Recorder
-from sidecar.record.signing import SigningKey, write_public
-from sidecar.record.stores.opening import open_store
-from sidecar.served import ServedPlane
-from sidecar.service import Service
+from sidecar.gateway.mirror import Copies
+from sidecar.gateway.stored_results import Results
+from sidecar.http.headers import via
+from sidecar.journal.keys import SigningKey, write_public
+from sidecar.journal.paths import PUBLIC_KEY
+from sidecar.journal.writer import Journal
+from sidecar.server import agent_check
+from sidecar.server.phase import Service
+from sidecar.server.underway import Underway
 from sidecar.settings import Settings
-from sidecar.standby.desk import Desk
 from sidecar.standby.knowledge import latest_stamp
-from sidecar.standby.lockup import lock_up
+from sidecar.standby.observations import digest_in
+from sidecar.standby.outbox.review import Desk
+from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
-from sidecar.standby.seal import Seal
+from sidecar.standby.rekey import lock_up
 from sidecar.standby.standby import Standby
-from sidecar.status import ask_for_backfill, told
-from sidecar.telemetry import setup_sentry
-from sidecar.vault import open_vault
+from sidecar.storage.database import SCHEMA, create_all, open_engine
+from sidecar.storage.encryption import open_vault
+from sidecar.storage.status_files import ask_for_backfill, told
+from sidecar.takeover.coordinator import Switchboard
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.sentry import setup_sentry
+from sidecar.upstream.internal_client import Errands
+from sidecar.upstream.scheduler import Upstream, new_upstream
 
 log = logging.getLogger(__name__)
 TICK: Final = 0.25
@@ -97,26 +98,11 @@ def note_absence(settings: Settings) -> None:
         engine.dispose()
 
 
-def new_upstream(settings: Settings, threads: int, name: str) -> Upstream:
-    """A pool that shares the node's places with every other one."""
-
-    def wire() -> Wire:
-        return Wire(
-            settings.require_upstream(),
-            connect_timeout=settings.connect_timeout,
-            timeout=settings.upstream_timeout,
-            max_answer=settings.max_answer,
-        )
-
-    longest = settings.upstream_timeout + settings.connect_timeout
-    return Upstream(Slots(settings.data / "places", settings.upstream_concurrency, longest), wire, threads, name)
-
-
 def process_key(settings: Settings, role: str) -> str:
     return f"{settings.node_name}/{role}/{os.getpid()}"
 
 
-def create_app(settings: Settings, service: Service) -> Flask:
+def create_gateway_app(settings: Settings, service: Service) -> Flask:
     """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not."""
     setup_sentry(settings)
     app, name = _Answers("sidecar", static_folder=None), via(settings.node_name)
@@ -149,7 +135,7 @@ def create_app(settings: Settings, service: Service) -> Flask:
     handler = Handler(settings, contract, asking, standby, switchboard, name, guard)
     results = None
     if settings.store_results == "on":
-        errands = Errands(settings.max_answer, contract, upstream, recorder, Purpose.REPLAY)
+        errands = Errands(settings.max_answer, contract, upstream, recorder, Purpose.REPLAY, digest_in)
         results = Results(contract, people, standby, switchboard, errands, name)
     app.wsgi_app = Gateway(  # type: ignore[method-assign]
         app.wsgi_app,
@@ -280,7 +266,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
     if settings.agent_listen is not None:
-        agent.start(settings.agent_listen, standby.ready, lambda: service.draining)
+        agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
     return app
 
 
@@ -299,3 +285,8 @@ def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> Non
         except Exception:
             log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
         time.sleep(TICK)
+
+
+def create_background(settings: Settings) -> Background:
+    """The background work: one process beside the workers."""
+    return Background(settings)

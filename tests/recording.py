@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compose.elasticsearch.node import VERSIONS, Node, prepare
-from sidecar.record.stores import EventStore, Filter, pages
-from sidecar.record.stores.elastic import ElasticStore
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store import EventStore, Filter, pages
+from sidecar.events.store.elasticsearch import ElasticStore
+from sidecar.events.store.sqlite import EmbeddedStore
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream
 

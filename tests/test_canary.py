@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from compose.hosp.server import Simulator
-from sidecar.canary import LOOKS, PATIENCE, Look, Served, Verdict, judge, walk
+from sidecar.takeover.canary import LOOKS, PATIENCE, Look, Served, Verdict, judge, walk
 from tests.stack import Sidecar, ask, until
 from tests.upstream import basic
 

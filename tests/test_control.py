@@ -13,17 +13,17 @@ import pytest
 from sqlalchemy import insert
 from werkzeug.serving import make_server
 
-from sidecar.client import Control, ControlError
 from sidecar.contract import Contract
-from sidecar.control import Sources, create_control
-from sidecar.database import create_all, open_engine
-from sidecar.gateway.switchboard import Switchboard
-from sidecar.gateway.takeover import Mode
+from sidecar.control.app import Sources, create_control
+from sidecar.control.client import Control, ControlError
 from sidecar.settings import Settings
-from sidecar.standby.desk import Desk
-from sidecar.standby.outbox import Outbox
-from sidecar.standby.outbox import outbox as entries
+from sidecar.standby.outbox.entries import Outbox
+from sidecar.standby.outbox.entries import outbox as entries
+from sidecar.standby.outbox.review import Desk
 from sidecar.standby.promotion import Promotion
+from sidecar.storage.database import create_all, open_engine
+from sidecar.takeover.coordinator import Switchboard
+from sidecar.takeover.routing import Mode
 
 TOKEN = "t0ken"
 

@@ -17,9 +17,9 @@ from schemathesis import openapi
 from schemathesis.checks import load_all_checks, not_a_server_error
 
 from sidecar.app import create_control_app
-from sidecar.database import create_all, open_engine
-from sidecar.service import Service
-from sidecar.settings import Settings
+from sidecar.server.phase import Service
+from sidecar.settings import load_settings
+from sidecar.storage.database import create_all, open_engine
 from tests.stack import TOKEN, Sidecar, raw
 from tests.upstream import HOLT, Upstream
 
@@ -47,7 +47,7 @@ def test_the_description_is_valid_and_has_every_route(tmp_path: Path, monkeypatc
     environ = {"UNDERSTUDY_UPSTREAM": "http://127.0.0.1:1", "UNDERSTUDY_DATA": str(tmp_path / "data")}
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    configured = Settings.load(environ)
+    configured = load_settings(environ)
     engine = open_engine(configured)
     create_all(engine)
     engine.dispose()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.metrics import SharedState
+from sidecar.telemetry.metrics import SharedState
 from tests.load import Load
 from tests.stack import Sidecar, ask, until
 from tests.upstream import HOLT, Upstream
@@ -19,8 +19,9 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from types import SimpleNamespace
-from sidecar.metrics import Metrics, SharedState, forget, prepare, serve_metrics
-from sidecar.gateway.exchange import AnsweredBy, Client, Exchange, Outcome, Purpose, Request, Response
+from sidecar.telemetry.metrics import Metrics, SharedState, forget, prepare, serve_metrics
+from sidecar.exchange import AnsweredBy, Client, Exchange, Outcome, Purpose
+from sidecar.http.messages import Request, Response
 prepare(Path(sys.argv[1]))
 
 def work():
@@ -106,7 +107,7 @@ def test_a_gauge_that_is_not_declared_is_refused() -> None:
 
 
 def test_importing_does_not_choose_how_prometheus_counts() -> None:
-    code = "import sys, sidecar.metrics, sidecar.control; sys.exit('prometheus_client' in sys.modules)"
+    code = "import sys, sidecar.telemetry.metrics, sidecar.control.app; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=Path.cwd()).returncode == 0
 
 

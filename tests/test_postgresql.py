@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, select
 
-from sidecar.standby.store import leases
+from sidecar.storage.lease import leases
 from tests.postgres import Server, cluster, programs
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream

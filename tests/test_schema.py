@@ -19,11 +19,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
 import sidecar.app  # noqa: F401 - declares every table
-from alerts import tables as alerts
-from dashboard import tables as dashboard
-from sidecar import database
-from sidecar.schema import Schema, SchemaError
+from alerts.lifecycle import tables as alerts
+from dashboard.data import tables as dashboard
 from sidecar.settings import Settings
+from sidecar.storage import database
+from sidecar.storage.migrate import Schema, SchemaError
 from tests.postgres import cluster, programs
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream
@@ -64,7 +64,7 @@ def test_migrations_lead_to_the_tables_that_are_declared(fresh: Settings) -> Non
     engine = database.open_engine(fresh)
     for schema, metadata in PACKAGES.values():
         schema.upgrade(engine)
-        assert differences(engine, metadata) == [], f'python -m sidecar.schema new {schema.name} "what changes"'
+        assert differences(engine, metadata) == [], f'python -m sidecar.storage.migrations.new {schema.name} "what changes"'
     engine.dispose()
 
 
@@ -123,7 +123,7 @@ def the_write_that_waited_is_sent(data: Path, **settings: str) -> None:
 
 def test_of_several_that_start_at_once_one_migrates(fresh: Settings) -> None:
     code = (
-        "import sys; from pathlib import Path; from sidecar import app; from sidecar.database import *\n"
+        "import sys; from pathlib import Path; from sidecar import app; from sidecar.storage.database import *\n"
         "from sidecar.settings import Settings\n"
         "create_all(open_engine(Settings(data=Path(sys.argv[1]), database=sys.argv[2] or None)))"
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.settings import SettingError, Settings, strangers, table
+from sidecar.settings import SettingError, load_settings, strangers
+from sidecar.settings.declarations import table
 
 
 def test_readme_has_the_settings_as_they_are() -> None:
@@ -30,21 +31,21 @@ def test_readme_has_the_settings_as_they_are() -> None:
 )
 def test_a_value_that_does_not_fit_is_named(name: str, value: str, expected: str) -> None:
     with pytest.raises(SettingError) as caught:
-        Settings.load({f"UNDERSTUDY_{name}": value})
+        load_settings({f"UNDERSTUDY_{name}": value})
     assert f"UNDERSTUDY_{name}" in str(caught.value)
     assert expected in str(caught.value)
 
 
 def test_a_secret_is_never_repeated() -> None:
     with pytest.raises(SettingError) as caught:
-        Settings.load({"UNDERSTUDY_BACKFILL_CREDENTIALS": "hunter2"})
+        load_settings({"UNDERSTUDY_BACKFILL_CREDENTIALS": "hunter2"})
     assert "hunter2" not in str(caught.value)
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     config = tmp_path / "u.toml"
     config.write_text('deadline = "1s"\nUNDERSTUDY_WORKERS = 3\n')
-    settings = Settings.load({"UNDERSTUDY_DEADLINE": "4s"}, config)
+    settings = load_settings({"UNDERSTUDY_DEADLINE": "4s"}, config)
     assert (settings.deadline, settings.workers) == (4.0, 3)
 
 
@@ -52,7 +53,7 @@ def test_misspelt_names_are_noticed(tmp_path: Path) -> None:
     config = tmp_path / "u.toml"
     config.write_text('dedline = "1s"\n')
     with pytest.raises(SettingError, match="did you mean UNDERSTUDY_DEADLINE"):
-        Settings.load({}, config)
+        load_settings({}, config)
     assert strangers({"UNDERSTUDY_DEDLINE": "1s", "UNDERSTUDY_TESTS": "all"}) == [
         "UNDERSTUDY_DEDLINE: no such setting (did you mean UNDERSTUDY_DEADLINE?)"
     ]

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.telemetry import GunicornLogger, JsonFormatter, before_send, event, scrub, strip_query
+from sidecar.telemetry.logging import GunicornLogger, JsonFormatter, event, scrub, strip_query
+from sidecar.telemetry.sentry import before_send
 
 SECRETS = ("s3cret-password", "YW5uOnMzY3JldA", "sess10n-cookie", "qu3ry-value", "b0dy-text", "us3r-data")
 SECRETS += ("l0cal-value",)

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sidecar.cli import understudy
-from sidecar.record.signing import SigningError
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.journal.keys import SigningError
 from tests.stack import Sidecar, until
 from tests.upstream import AMES, HOLT, Upstream
 

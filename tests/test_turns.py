@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from sidecar.database import open_file
-from sidecar.turns import Turns
+from sidecar.storage.database import open_file
+from sidecar.storage.write_lock import Turns
 from tests.stack import until
 
 PROCESSES, THREADS, TIMES = 3, 8, 15

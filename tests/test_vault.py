@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from sidecar.database import create_all, open_engine
-from sidecar.record.stores import Filter
-from sidecar.record.stores.opening import open_store
+from sidecar.events.store import Filter
+from sidecar.events.store.factory import open_store
 from sidecar.settings import SettingError, Settings
-from sidecar.standby.lockup import lock_up
-from sidecar.standby.store import DOUBT, KNOWN, calls, owners, records
-from sidecar.vault import Locked, Vault, open_vault
+from sidecar.standby.rekey import lock_up
+from sidecar.standby.tables import DOUBT, KNOWN, calls, owners, records
+from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.encryption import Locked, Vault, open_vault
 from tests.postgres import cluster
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from compose.aws.balancer import SIDECARS, TLS_POLICY, UPSTREAM, Json, conditions, forward, groups, ordered
-from compose.door import Door, Route, routes
+from compose.balancer import Door, Route, routes
 from sidecar.contract import Contract
 from sidecar.settings import Settings
 

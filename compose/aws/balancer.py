@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from compose.door import Door, Route
+from compose.balancer import Door, Route
 
 SIDECARS: Final = "sidecars"
 UPSTREAM: Final = "upstream"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from compose.door import Door, Route, Sidecar
+from compose.balancer import Door, Route, Sidecar
 from compose.tls.https import CHALLENGES, Https
 
 DIRECT: Final = "direct"

@@ -50,7 +50,7 @@ class Simulator:
         host: str = "127.0.0.1",
     ) -> None:  # fmt: skip
         """`host`: where it listens; its control does so on the same address."""
-        from compose.hosp.control import control_server
+        from compose.hosp.control_server import control_server
 
         self.hosp = Hosp(generate(seed))
         self.counts: Counter[str] = Counter()
@@ -166,7 +166,7 @@ class Simulator:
     def _vandals(self) -> None:
         while not self._closing.wait(1):
             if self._dice.random() < self.profile.vandals:
-                from compose.hosp.control import vandalise
+                from compose.hosp.control_server import vandalise
 
                 vandalise(self.door or self.url, self.users[-1], self._dice)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from compose.door import Door
+from compose.balancer import Door
 from compose.tls.https import CHALLENGES, Https
 
 _FILE: Final = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dashboard.page import Page
-from dashboard.pages import account, alerts, audit, endpoints, looks, overview, patient, person, standby, users
+from dashboard.pages import access_log, account, alerts, audit, endpoints, overview, patient, person, standby, users
 
 PAGES: Final[tuple[Page, ...]] = (
     overview.PAGE,
@@ -16,7 +16,7 @@ PAGES: Final[tuple[Page, ...]] = (
     endpoints.LATENCY,
     person.PAGE,
     patient.PAGE,
-    looks.PAGE,
+    access_log.PAGE,
     users.PAGE,
     account.PAGE,
 )

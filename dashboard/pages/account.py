@@ -6,28 +6,28 @@ from typing import Any, Final
 
 from dash import Input, Output, State, dcc, html, no_update
 
-from dashboard import ui, when
-from dashboard.access import AccessError, Role
-from dashboard.guard import CSRF, Callbacks
+from dashboard.auth.authorization import CSRF, Callbacks
+from dashboard.auth.sessions import Locked
+from dashboard.auth.users import AccessError, Role
+from dashboard.context import Parts, Visit, visit
 from dashboard.page import Page
-from dashboard.parts import Parts, Visit, visit
-from dashboard.sessions import Locked
+from dashboard.ui import components, time_format
 
 
-def draw(parts: Parts, asked: Visit) -> ui.Part:
+def draw(parts: Parts, asked: Visit) -> components.Part:
     rows = []
     now = parts.clock()
     for session in parts.sessions.of(asked.who.user):
         here = " (this one)" if session.id == asked.who.id else ""
-        began = when.day_and_time(session.created_at, parts.zone)
-        rows.append((began + here, when.ago(session.seen_at, now), session.address, session.agent))
-    columns = [f"signed in, {when.zone_name(now, parts.zone)}", "last used", "from", "browser"]
+        began = time_format.day_and_time(session.created_at, parts.zone)
+        rows.append((began + here, time_format.ago(session.seen_at, now), session.address, session.agent))
+    columns = [f"signed in, {time_format.zone_name(now, parts.zone)}", "last used", "from", "browser"]
     return [
         html.H1("Your account"),
         html.P(f"{asked.who.user}, {asked.who.role}."),
-        ui.card(
+        components.card(
             "Where you are signed in",
-            ui.table("Your sessions", columns, rows),
+            components.table("Your sessions", columns, rows),
             html.Div(
                 [
                     _form("/logout", "Sign out", asked, "sign-out"),
@@ -46,13 +46,13 @@ def _form(action: str, label: str, asked: Visit, ident: str) -> html.Form:
     return html.Form([token, html.Button(label, type="submit", id=ident)], method="post", action=action)
 
 
-def _password() -> ui.Part:
-    return ui.card(
+def _password() -> components.Part:
+    return components.card(
         "New password",
         html.Form(
             [
-                ui.field("p-old", "Old password", "", type="password", autoComplete="current-password"),
-                ui.field(
+                components.field("p-old", "Old password", "", type="password", autoComplete="current-password"),
+                components.field(
                     "p-new", "New password", "", "at least 12 characters", type="password", autoComplete="new-password"
                 ),
                 html.Button("Change it", id="p-change", type="button", className="primary"),
@@ -80,15 +80,15 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         try:
             right = parts.sessions.proves(asked.who.user, old or "", asked.address)
         except Locked as locked:
-            return ui.notice(ui.BAD, "Not changed", str(locked))
+            return components.notice(components.BAD, "Not changed", str(locked))
         if not right:
-            return ui.notice(ui.BAD, "Not changed", "The old password is wrong.")
+            return components.notice(components.BAD, "Not changed", "The old password is wrong.")
         try:
             parts.users.set_password(asked.who.user, new or "")
         except AccessError as error:
-            return ui.notice(ui.BAD, "Not changed", str(error))
+            return components.notice(components.BAD, "Not changed", str(error))
         parts.trail.note(asked.who, asked.address, "user-password", "their own")
-        return ui.notice(ui.GOOD, "Changed", html.A("Sign in again", href="/login"))
+        return components.notice(components.GOOD, "Changed", html.A("Sign in again", href="/login"))
 
 
 PAGE: Final = Page("/account", "Your account", Role.AUDITOR, draw, wire, in_menu=False)

@@ -10,33 +10,34 @@ from typing import Any, Final
 
 from dash import html
 
-from alerts import message
-from alerts.lifecycle import BURNING, Alert, State
-from dashboard import alerting, live, ui, when
-from dashboard.access import Role
-from dashboard.guard import Callbacks
+from alerts.delivery import message
+from alerts.lifecycle.lifecycle import BURNING, Alert, State
+from dashboard.auth.authorization import Callbacks
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
+from dashboard.data import alert_titles
 from dashboard.page import Page
-from dashboard.pages import doing, replaying
-from dashboard.parts import Parts, Visit
+from dashboard.ui import components, refresh, time_format
+from dashboard.widgets import action_dialog, backtest_card
 
 RENEWED: Final = 5
 SHOWN: Final = 50
 """Lines of history, without what was only noticed and never fired, and of the delivery log."""
 _ORDER: Final = {State.FIRING: 0, State.ACKNOWLEDGED: 1, State.SILENCED: 2}
 _STATES: Final = {
-    "firing": (ui.BAD, "fires"),
-    "acknowledged": (ui.WARN, "acknowledged"),
-    "silenced": (ui.WARN, "silenced"),
-    "resolved": (ui.GOOD, "is over"),
-    "changed": (ui.UNKNOWN, "its silence was changed"),
+    "firing": (components.BAD, "fires"),
+    "acknowledged": (components.WARN, "acknowledged"),
+    "silenced": (components.WARN, "silenced"),
+    "resolved": (components.GOOD, "is over"),
+    "changed": (components.UNKNOWN, "its silence was changed"),
 }
 
 
-def draw(parts: Parts, asked: Visit) -> ui.Part:
-    return [html.H1("Alerts"), *live.frame("alerts", drawn(parts, asked), RENEWED), replaying.card()]
+def draw(parts: Parts, asked: Visit) -> components.Part:
+    return [html.H1("Alerts"), *refresh.frame("alerts", drawn(parts, asked), RENEWED), backtest_card.card()]
 
 
-def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
+def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
     """Raises SQLAlchemyError."""
     now = parts.clock()
     known = parts.alerts.all()
@@ -44,16 +45,18 @@ def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
     deliveries = parts.alerts.deliveries(SHOWN)
     burning = sorted((each for each in known if each.state in BURNING), key=_rank)
     quiet = [each for each in known if each.state not in BURNING and each.silenced_until > now]
-    evaluator = alerting.evaluator(parts.alerts_engine)
+    evaluator = alert_titles.evaluator(parts.alerts_engine)
     return {
         "summary": _summary(burning, evaluator),
         "undelivered": _undelivered(deliveries),
         "burning": _burning(parts, burning, now),
         "runbooks": _runbooks(burning),
-        "silences": ui.card("Silenced, not firing now", _silences(parts, quiet), ident="silences") if quiet else None,
-        "history": ui.card("History", _history(parts, history, known, now), ident="history"),
-        "deliveries": ui.card("What was told to whom", _deliveries(parts, deliveries, now), ident="deliveries"),
-        "as of": ui.as_of(now, parts.zone, RENEWED),
+        "silences": components.card("Silenced, not firing now", _silences(parts, quiet), ident="silences")
+        if quiet
+        else None,
+        "history": components.card("History", _history(parts, history, known, now), ident="history"),
+        "deliveries": components.card("What was told to whom", _deliveries(parts, deliveries, now), ident="deliveries"),
+        "as of": components.as_of(now, parts.zone, RENEWED),
     }
 
 
@@ -61,50 +64,56 @@ def _rank(alert: Alert) -> tuple[int, bool, int]:
     return _ORDER[alert.state], alert.severity != "page", -alert.fired_at
 
 
-def _summary(burning: Sequence[Alert], evaluator: alerting.Evaluator) -> ui.Part:
+def _summary(burning: Sequence[Alert], evaluator: alert_titles.Evaluator) -> components.Part:
     """The page's answer. Only a living evaluator makes quiet good."""
     firing = [each for each in burning if each.state is State.FIRING]
     pages = sum(each.severity == "page" for each in firing)
     tickets = len(firing) - pages
     others = len(burning) - len(firing)
     rest = f"{others} more {'is' if others == 1 else 'are'} acknowledged or silenced." if others else ""
-    said = " and ".join(ui.many(count, word) for count, word in ((pages, "page"), (tickets, "ticket")) if count)
+    said = " and ".join(components.many(count, word) for count, word in ((pages, "page"), (tickets, "ticket")) if count)
     if not evaluator.alive:
         was = f"It was {evaluator.holder} last. " if evaluator.holder else ""
         kept = f" When last evaluated, {said} fired." if firing else ""
         why = f"{was}Start “understudy alerts”: until then nothing new is noticed and nobody is told.{kept}"
-        return ui.notice(ui.BAD, "Nobody evaluates the objectives now", why)
+        return components.notice(components.BAD, "Nobody evaluates the objectives now", why)
     if firing:
         verb = "fires" if len(firing) == 1 else "fire"
-        return ui.notice(ui.BAD if pages else ui.WARN, f"{said} {verb}", rest or "Nobody has acknowledged that yet.")
+        return components.notice(
+            components.BAD if pages else components.WARN, f"{said} {verb}", rest or "Nobody has acknowledged that yet."
+        )
     if burning:
-        return ui.notice(ui.WARN, "Nothing is unanswered", rest.replace(" more", ""))
-    return ui.notice(ui.GOOD, "Nothing fires", f"Evaluated by {evaluator.holder}.")
+        return components.notice(components.WARN, "Nothing is unanswered", rest.replace(" more", ""))
+    return components.notice(components.GOOD, "Nothing fires", f"Evaluated by {evaluator.holder}.")
 
 
-def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> ui.Part:
+def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> components.Part:
     waiting = [each for each in deliveries if each["state"] == "waiting" and each["tries"]]
     refused = [each for each in deliveries if each["state"] == "refused"]
     if not waiting and not refused:
         return None
     counts = ((len(waiting), "not yet"), (len(refused), "never"))
-    said = ", ".join(f"{ui.many(count, 'message')} {how}" for count, how in counts if count)
-    return ui.notice(ui.WARN, f"Not all were taken: {said}", "See “What was told to whom” for what receivers said.")
+    said = ", ".join(f"{components.many(count, 'message')} {how}" for count, how in counts if count)
+    return components.notice(
+        components.WARN, f"Not all were taken: {said}", "See “What was told to whom” for what receivers said."
+    )
 
 
-def _burning(parts: Parts, burning: Sequence[Alert], now: int) -> ui.Part:
+def _burning(parts: Parts, burning: Sequence[Alert], now: int) -> components.Part:
     if not burning:
         return None
     firing = sum(alert.state is State.FIRING for alert in burning)
-    everything = html.Div(doing.button("acknowledge-all", ""), className="buttons") if firing > 1 else None
+    everything = html.Div(action_dialog.button("acknowledge-all", ""), className="buttons") if firing > 1 else None
     paged = [alert.labels for alert in burning if alert.severity == "page"]
     less = [each for each in burning if _is_less(parts, each, paged)]
     whole = [each for each in burning if each not in less]
     shown = [_alert(parts, each, now) for each in whole or less]
     if whole and less:
-        summary = html.Summary(f"and {ui.many(len(less), 'alert')} of single endpoints, or tickets beside a page")
+        summary = html.Summary(
+            f"and {components.many(len(less), 'alert')} of single endpoints, or tickets beside a page"
+        )
         shown.append(html.Details([summary, *(_alert(parts, each, now) for each in less)], className="more"))
-    return ui.card("What fires", everything, *shown, ident="burning")
+    return components.card("What fires", everything, *shown, ident="burning")
 
 
 def _is_less(parts: Parts, alert: Alert, paged: Sequence[Mapping[str, str]]) -> bool:
@@ -112,22 +121,22 @@ def _is_less(parts: Parts, alert: Alert, paged: Sequence[Mapping[str, str]]) -> 
     return parts.promised.single(alert.labels.get("slo", "")) or (alert.severity != "page" and alert.labels in paged)
 
 
-def _alert(parts: Parts, alert: Alert, now: int) -> ui.Part:
+def _alert(parts: Parts, alert: Alert, now: int) -> components.Part:
     """A line with its buttons; what stands behind it unfolds."""
-    called = alerting.title(parts.promised, alert.name, alert.labels)
+    called = alert_titles.title(parts.promised, alert.name, alert.labels)
     state, words = _STATES[alert.state]
-    state = ui.WARN if alert.severity != "page" and state == ui.BAD else state
+    state = components.WARN if alert.severity != "page" and state == components.BAD else state
     heading = html.H3([html.Span(alert.severity, className=f"tag {alert.severity}"), " ", called])
-    since = f" since {_time(parts, alert.fired_at, now)}, {when.ago(alert.fired_at, now)}"
-    said = [html.P([ui.mark(state, words), since])]
+    since = f" since {_time(parts, alert.fired_at, now)}, {time_format.ago(alert.fired_at, now)}"
+    said = [html.P([components.mark(state, words), since])]
     if alert.state is State.ACKNOWLEDGED:
         said.append(html.P(f"Acknowledged {_said(alert.acknowledged_by, alert.reason)}"))
     if alert.silenced_until > now:
         said.append(html.P(f"Silent until {_silent(parts, alert)}"))
-    facts = alerting.facts(alert)
+    facts = alert_titles.facts(alert)
     more = html.Dl([part for name, value in facts for part in (html.Dt(name), html.Dd(value))])
-    buttons = [doing.button("acknowledge", alert.key, called)] if alert.state is State.FIRING else []
-    buttons.append(doing.button("unsilence" if alert.silenced_until > now else "silence", alert.key, called))
+    buttons = [action_dialog.button("acknowledge", alert.key, called)] if alert.state is State.FIRING else []
+    buttons.append(action_dialog.button("unsilence" if alert.silenced_until > now else "silence", alert.key, called))
     return html.Article(
         [
             html.Div([heading, *said], className="alert-says"),
@@ -139,9 +148,9 @@ def _alert(parts: Parts, alert: Alert, now: int) -> ui.Part:
     )
 
 
-def _runbooks(burning: Sequence[Alert]) -> ui.Part:
+def _runbooks(burning: Sequence[Alert]) -> components.Part:
     """The first step for each kind of alert that fires, and then the whole runbook; without one, that is said."""
-    shown: list[ui.Part] = []
+    shown: list[components.Part] = []
     for name in dict.fromkeys(alert.name for alert in burning):
         try:
             first, _, rest = (message.RUNBOOKS / f"{name}.md").read_text().partition("\n")
@@ -151,20 +160,22 @@ def _runbooks(burning: Sequence[Alert]) -> ui.Part:
         title, _, text = rest.strip().removeprefix("# ").partition("\n")
         step = html.P([html.Strong(f"{title}: "), *_with_commands(first.removeprefix("First: "))])
         shown += [step, html.Details([html.Summary("The runbook"), html.Pre(text.strip(), className="runbook")])]
-    return ui.card("What to do first", *shown, ident="runbooks") if shown else None
+    return components.card("What to do first", *shown, ident="runbooks") if shown else None
 
 
-def _with_commands(text: str) -> list[ui.Part]:
+def _with_commands(text: str) -> list[components.Part]:
     """What is between backticks is for a terminal."""
     return [html.Code(word) if n % 2 else word for n, word in enumerate(text.split("`"))]
 
 
-def _silences(parts: Parts, quiet: Sequence[Alert]) -> ui.Part:
+def _silences(parts: Parts, quiet: Sequence[Alert]) -> components.Part:
     rows = []
     for alert in quiet:
-        called = alerting.title(parts.promised, alert.name, alert.labels)
-        rows.append((called, alert.severity, _silent(parts, alert), doing.button("unsilence", alert.key, called)))
-    return ui.table("Silenced alerts that do not fire", ["alert", "severity", "silent until", "action"], rows)
+        called = alert_titles.title(parts.promised, alert.name, alert.labels)
+        rows.append(
+            (called, alert.severity, _silent(parts, alert), action_dialog.button("unsilence", alert.key, called))
+        )
+    return components.table("Silenced alerts that do not fire", ["alert", "severity", "silent until", "action"], rows)
 
 
 def _silent(parts: Parts, alert: Alert) -> str:
@@ -176,48 +187,60 @@ def _said(by: str, reason: str) -> str:
     return f"by {by}: {reason}" if reason else f"by {by}"
 
 
-def _history(parts: Parts, history: Sequence[Mapping[str, Any]], known: Sequence[Alert], now: int) -> ui.Part:
+def _history(parts: Parts, history: Sequence[Mapping[str, Any]], known: Sequence[Alert], now: int) -> components.Part:
     if not history:
-        return ui.empty("No alert ever fired", "As soon as one does, it is listed here and stays.")
+        return components.empty("No alert ever fired", "As soon as one does, it is listed here and stays.")
     labels = {alert.key: alert.labels for alert in known}
     rows = []
     for line in history:
-        state, words = _STATES.get(str(line["state"]), (ui.UNKNOWN, str(line["state"])))
-        called = alerting.title(parts.promised, line["name"], labels.get(line["key"], {}))
+        state, words = _STATES.get(str(line["state"]), (components.UNKNOWN, str(line["state"])))
+        called = alert_titles.title(parts.promised, line["name"], labels.get(line["key"], {}))
         by = _said(line["by"], line["reason"]) if line["by"] else ""
-        rows.append((when.day_and_time(line["at"], parts.zone), ui.sign(state, words), line["severity"], called, by))
-    zone = when.zone_name(now, parts.zone)
-    more = html.P(f"The latest {SHOWN}. “understudy alerts history” has more.") if len(history) == SHOWN else None
-    return html.Div([ui.table("History of alerts", [f"time, {zone}", "what", "severity", "alert", "by"], rows), more])
-
-
-def _deliveries(parts: Parts, deliveries: Sequence[Mapping[str, Any]], now: int) -> ui.Part:
-    if not deliveries:
-        return ui.empty("Nobody was told of anything", "Receivers are settings of “understudy alerts”: ALERT_WEBHOOK.")
-    rows = []
-    for each in deliveries:
-        state, words = alerting.told(each, now)
         rows.append(
             (
-                when.day_and_time(each["made_at"], parts.zone),
+                time_format.day_and_time(line["at"], parts.zone),
+                components.sign(state, words),
+                line["severity"],
+                called,
+                by,
+            )
+        )
+    zone = time_format.zone_name(now, parts.zone)
+    more = html.P(f"The latest {SHOWN}. “understudy alerts history” has more.") if len(history) == SHOWN else None
+    return html.Div(
+        [components.table("History of alerts", [f"time, {zone}", "what", "severity", "alert", "by"], rows), more]
+    )
+
+
+def _deliveries(parts: Parts, deliveries: Sequence[Mapping[str, Any]], now: int) -> components.Part:
+    if not deliveries:
+        return components.empty(
+            "Nobody was told of anything", "Receivers are settings of “understudy alerts”: ALERT_WEBHOOK."
+        )
+    rows = []
+    for each in deliveries:
+        state, words = alert_titles.told(each, now)
+        rows.append(
+            (
+                time_format.day_and_time(each["made_at"], parts.zone),
                 each["channel"],
-                alerting.told_of(parts.promised, each["content"]),
-                ui.sign(state, words),
+                alert_titles.told_of(parts.promised, each["content"]),
+                components.sign(state, words),
                 each["tries"],
                 each["said"] or "",
             )
         )
-    columns = [f"time, {when.zone_name(now, parts.zone)}", "to", "of", "outcome", "tries", "the receiver said"]
-    return ui.table("Messages and what became of them", columns, rows, (4,))
+    columns = [f"time, {time_format.zone_name(now, parts.zone)}", "to", "of", "outcome", "tries", "the receiver said"]
+    return components.table("Messages and what became of them", columns, rows, (4,))
 
 
 def _time(parts: Parts, at: int, now: int) -> str:
-    return f"{when.day_and_time(at, parts.zone)} {when.zone_name(now, parts.zone)}"
+    return f"{time_format.day_and_time(at, parts.zone)} {time_format.zone_name(now, parts.zone)}"
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
-    live.wire(callbacks, parts, Role.OPERATOR, "alerts", "/alerts", drawn)
-    replaying.wire(callbacks, parts)
+    refresh.wire(callbacks, parts, Role.OPERATOR, "alerts", "/alerts", drawn)
+    backtest_card.wire(callbacks, parts)
 
 
 PAGE: Final = Page("/alerts", "Alerts", Role.OPERATOR, draw, wire)

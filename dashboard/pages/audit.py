@@ -9,30 +9,33 @@ from typing import Any, Final
 
 from dash import Input, Output, State, html, no_update
 
-from dashboard import findings, ui, when
-from dashboard.access import Role
-from dashboard.guard import Callbacks
+from dashboard.auth.authorization import Callbacks
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
+from dashboard.data import findings
 from dashboard.page import Page
-from dashboard.pages import exporting, rows
-from dashboard.parts import Parts, Visit
-from dashboard.shield import guarded
-from dashboard.view import ACTIONS, ANSWERERS, OUTCOMES, PERIODS, View
+from dashboard.ui import components, time_format
+from dashboard.ui.error_notices import guarded
+from dashboard.ui.filters import ACTIONS, ANSWERERS, OUTCOMES, PERIODS, View
+from dashboard.widgets import event_list, export_card
 
 FIELDS: Final = (
     "period", "start", "end", "person", "patient", "action", "resource", "outcome", "answered", "address", "text"
 )  # fmt: skip
 
 
-def draw(parts: Parts, asked: Visit) -> ui.Part:
+def draw(parts: Parts, asked: Visit) -> components.Part:
     view = View.parse(asked.query)
     where = view.filter(parts.clock(), parts.zone)
     parts.trail.look(asked.who, asked.address, "look", "the audit: " + ", ".join(view.words()))
-    found = parts.queries.rows(where, rows.PAGE, view.after)
+    found = parts.queries.rows(where, event_list.PAGE, view.after)
     return [
         html.H1("Who did what"),
-        ui.card("Findings", html.Div(_waiting("Looking for what is unusual …"), id="findings"), ident="findings-card"),
-        ui.card("Filter", _form(parts, view), ident="filter"),
-        ui.card(
+        components.card(
+            "Findings", html.Div(_waiting("Looking for what is unusual …"), id="findings"), ident="findings-card"
+        ),
+        components.card("Filter", _form(parts, view), ident="filter"),
+        components.card(
             "Events",
             html.Div(
                 [
@@ -40,12 +43,12 @@ def draw(parts: Parts, asked: Visit) -> ui.Part:
                     html.P(_waiting("Counting …"), id="audit-count", role="status"),
                 ]
             ),
-            rows.listed(parts, found, view),
-            rows.pager("/audit", view, found),
+            event_list.listed(parts, found, view),
+            event_list.pager("/audit", view, found),
             ident="events",
         ),
-        exporting.card(parts, asked, view),
-        html.P(ui.link("Who looked at the audit, and what was done in the dashboard", "/audit/looks")),
+        export_card.card(parts, asked, view),
+        html.P(components.link("Who looked at the audit, and what was done in the dashboard", "/audit/looks")),
     ]
 
 
@@ -53,48 +56,50 @@ def _waiting(words: str) -> html.Span:
     return html.Span(words, className="loading")
 
 
-def _form(parts: Parts, view: View) -> ui.Part:
+def _form(parts: Parts, view: View) -> components.Part:
     now = parts.clock()
-    zone = when.zone_name(now, parts.zone)
+    zone = time_format.zone_name(now, parts.zone)
     people = html.Datalist(id="people")
     between = html.Div(
         [
-            ui.field("f-start", f"From ({zone})", view.start, type="datetime-local", step="1"),
-            ui.field("f-end", f"To ({zone})", view.end, type="datetime-local", step="1"),
+            components.field("f-start", f"From ({zone})", view.start, type="datetime-local", step="1"),
+            components.field("f-end", f"To ({zone})", view.end, type="datetime-local", step="1"),
         ],
         className="pair",
     )
     kinds = [("", "any"), *((name, name) for name in parts.contract.resources)]
     return html.Form(
         [
-            ui.choice("f-period", "When", list(PERIODS.items()), view.period),
+            components.choice("f-period", "When", list(PERIODS.items()), view.period),
             between,
             html.Div(
                 [
-                    ui.field("f-person", "Person", view.person, list="people", autoComplete="off", maxLength=200),
-                    ui.field("f-patient", "Patient number", view.patient, inputMode="numeric", maxLength=40),
-                    ui.field("f-address", "Address", view.address, "IP address", maxLength=60),
-                    ui.field("f-text", "Words", view.text, "in path, query, name or browser", maxLength=200),
+                    components.field(
+                        "f-person", "Person", view.person, list="people", autoComplete="off", maxLength=200
+                    ),
+                    components.field("f-patient", "Patient number", view.patient, inputMode="numeric", maxLength=40),
+                    components.field("f-address", "Address", view.address, "IP address", maxLength=60),
+                    components.field("f-text", "Words", view.text, "in path, query, name or browser", maxLength=200),
                 ],
                 className="fields",
             ),
             people,
-            ui.choice("f-action", "Did what", list(ACTIONS.items()), view.action),
-            ui.choice(
+            components.choice("f-action", "Did what", list(ACTIONS.items()), view.action),
+            components.choice(
                 "f-outcome", "How it ended", [(key, words) for key, (words, _) in OUTCOMES.items()], view.outcome
             ),
             html.Details(
                 [
                     html.Summary("More"),
-                    ui.choice("f-resource", "To what", kinds, view.resource),
-                    ui.choice("f-answered", "Answered by", list(ANSWERERS.items()), view.answered),
+                    components.choice("f-resource", "To what", kinds, view.resource),
+                    components.choice("f-answered", "Answered by", list(ANSWERERS.items()), view.answered),
                 ],
                 open=bool(view.resource or view.answered),
             ),
             html.Div(
                 [
                     html.Button("Show", id="f-apply", type="button", className="primary"),
-                    ui.link("Clear", "/audit", className="button"),
+                    components.link("Clear", "/audit", className="button"),
                 ],
                 className="buttons",
             ),
@@ -103,27 +108,27 @@ def _form(parts: Parts, view: View) -> ui.Part:
     )
 
 
-def found(parts: Parts, view: View) -> ui.Part:
+def found(parts: Parts, view: View) -> components.Part:
     made = findings.find(parts.queries, parts.contract, view, parts.clock(), parts.zone)
     part = f" Notes were read in the newest {made.read:,} of {made.writes:,} writes." if made.read < made.writes else ""
     if not made.findings:
-        return ui.empty(f"Nothing unusual: {PERIODS[view.period]}", part)
+        return components.empty(f"Nothing unusual: {PERIODS[view.period]}", part)
     items = []
     for each in made.findings[:12]:
-        state = ui.BAD if each.weight >= 3 else ui.WARN
-        said = [html.Strong(each.kind), ": ", ui.link(each.said, f"/audit?{each.view.query()}")]
-        items.append(html.Li([ui.mark(state), *said]))
+        state = components.BAD if each.weight >= 3 else components.WARN
+        said = [html.Strong(each.kind), ": ", components.link(each.said, f"/audit?{each.view.query()}")]
+        items.append(html.Li([components.mark(state), *said]))
     rest = len(made.findings) - 12
     more = html.P(f"and {rest} more of less weight") if rest > 0 else None
     return html.Div([html.Ul(items, className="findings"), more, html.P(part, className="quiet") if part else None])
 
 
-def counted(parts: Parts, view: View) -> ui.Part:
+def counted(parts: Parts, view: View) -> components.Part:
     now = parts.clock()
     total = parts.queries.total(view.filter(now, parts.zone))
     fixed = f"/audit?{view.fixed(now, parts.zone).query(after='')}"
-    link = ui.link("a link that always shows this", fixed, id="permalink")
-    return [html.Strong(f"{ui.number(total)} event{'s' if total != 1 else ''}"), ". ", link]
+    link = components.link("a link that always shows this", fixed, id="permalink")
+    return [html.Strong(f"{components.number(total)} event{'s' if total != 1 else ''}"), ". ", link]
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
@@ -157,9 +162,9 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
 
     @callbacks.on(Role.AUDITOR, Output("people", "children"), Input("people", "id"))
     def people(_: str) -> Any:
-        return guarded(lambda: [html.Option(value=name) for name in rows.people(parts)])
+        return guarded(lambda: [html.Option(value=name) for name in event_list.people(parts)])
 
-    exporting.wire(callbacks, parts)
+    export_card.wire(callbacks, parts)
 
 
 PAGE: Final = Page("/audit", "Audit", Role.AUDITOR, draw, wire)

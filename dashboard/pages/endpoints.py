@@ -6,36 +6,36 @@ from typing import Any, Final
 
 from dash import html
 
-from dashboard import figures, live, ui, when
-from dashboard.access import Role
-from dashboard.guard import Callbacks
+from dashboard.auth.authorization import Callbacks
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
+from dashboard.data.event_queries import PEOPLE, Traffic, bucket_for
 from dashboard.page import Page
-from dashboard.pages import doing
-from dashboard.parts import Parts, Visit
-from dashboard.queries import PEOPLE, Traffic, bucket_for
-from dashboard.view import PERIODS, View
-from dashboard.when import DAY
-from sidecar.client import ControlError
-from sidecar.record.stores import Filter
+from dashboard.ui import charts, components, refresh, time_format
+from dashboard.ui.filters import PERIODS, View
+from dashboard.widgets import action_dialog
+from sidecar.control.client import ControlError
+from sidecar.events.store import Filter
+from sidecar.timeunits import DAY
 
 SHOWN: Final = ("1h", "24h", "7d", "30d")
-_CIRCUITS: Final = {"closed": ui.GOOD, "open": ui.BAD, "half_open": ui.WARN}
+_CIRCUITS: Final = {"closed": components.GOOD, "open": components.BAD, "half_open": components.WARN}
 
 
-def draw(parts: Parts, asked: Visit) -> ui.Part:
+def draw(parts: Parts, asked: Visit) -> components.Part:
     view = View.parse(asked.query)
     periods = [
-        ui.link(PERIODS[key], f"/endpoints?period={key}", className="here" if view.period == key else "")
+        components.link(PERIODS[key], f"/endpoints?period={key}", className="here" if view.period == key else "")
         for key in SHOWN
     ]
     return [
         html.H1("Endpoints"),
         html.Nav(periods, className="tabs", **{"aria-label": "Period"}),
-        *live.frame("endpoints", drawn(parts, asked), 5),
+        *refresh.frame("endpoints", drawn(parts, asked), 5),
     ]
 
 
-def drawn(parts: Parts, asked: Visit) -> live.Drawn:
+def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     view = View.parse(asked.query)
     now = parts.clock()
     where = view.filter(now, parts.zone)
@@ -45,7 +45,7 @@ def drawn(parts: Parts, asked: Visit) -> live.Drawn:
         lost = None
     except ControlError as error:
         states = [{"id": each.id, "name": each.name} for each in parts.contract.endpoints.values()]
-        lost = ui.failed("The sidecar's control plane does not answer: who answers is not known", str(error))
+        lost = components.failed("The sidecar's control plane does not answer: who answers is not known", str(error))
     seen = [state for state in states if state["name"] in traffic or state.get("mode", "auto") != "auto"]
     rest = [state for state in states if state not in seen]
     seen.sort(key=lambda state: -traffic.get(state["name"], Traffic("")).total)
@@ -55,25 +55,25 @@ def drawn(parts: Parts, asked: Visit) -> live.Drawn:
         **{state["id"]: _card(state, traffic.get(state["name"], Traffic(state["name"]))) for state in seen},
         **{state["id"]: None for state in rest},
         "rest": _rest(rest),
-        "outside": html.P(f"{ui.number(outside.total)} requests outside the contract.") if outside else None,
-        "as of": ui.as_of(now, parts.zone, 5),
+        "outside": html.P(f"{components.number(outside.total)} requests outside the contract.") if outside else None,
+        "as of": components.as_of(now, parts.zone, 5),
     }
 
 
-def _card(state: dict[str, Any], traffic: Traffic) -> ui.Part:
+def _card(state: dict[str, Any], traffic: Traffic) -> components.Part:
     ident = state["id"]
     verbs = ("takeover", "handback", "route") if "mode" in state else ()
-    buttons = html.Div([doing.button(verb, ident) for verb in verbs], className="buttons") if verbs else None
+    buttons = html.Div([action_dialog.button(verb, ident) for verb in verbs], className="buttons") if verbs else None
     facts = html.Div(_facts(state, traffic), className="facts")
-    return ui.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind="endpoint")
+    return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind="endpoint")
 
 
-def _facts(state: dict[str, Any], traffic: Traffic) -> ui.Part:
+def _facts(state: dict[str, Any], traffic: Traffic) -> components.Part:
     answered = traffic.total - traffic.failed - traffic.uncertain
     ratio = answered / traffic.total if traffic.total else None
-    unsure = f", {ui.number(traffic.uncertain)} without certainty" if traffic.uncertain else ""
-    facts: list[tuple[str, ui.Part]] = [
-        ("Traffic", f"{ui.many(traffic.total, 'request')}, {ui.percent(ratio)} answered{unsure}"),
+    unsure = f", {components.number(traffic.uncertain)} without certainty" if traffic.uncertain else ""
+    facts: list[tuple[str, components.Part]] = [
+        ("Traffic", f"{components.many(traffic.total, 'request')}, {components.percent(ratio)} answered{unsure}"),
         ("HOSP itself", _upstream(traffic)),
         ("Failures by kind", _kinds(traffic)),
         ("Time to answer", html.Span([_times(traffic), _latency(state["id"])])),
@@ -81,8 +81,12 @@ def _facts(state: dict[str, Any], traffic: Traffic) -> ui.Part:
     if "mode" in state:
         share = f", {state['percent']:g}% of callers routed to the standby" if state.get("percent") else ""
         by = f" (by {state['changed_by']}: {state['reason']})" if state.get("changed_by") else ""
-        circuit = ui.mark(_CIRCUITS.get(state["circuit"], ui.UNKNOWN), state["circuit"].replace("_", "-"))
-        ready = ui.mark(ui.GOOD if state["ready"] else ui.WARN, state["ready_reason"] or "ready")
+        circuit = components.mark(
+            _CIRCUITS.get(state["circuit"], components.UNKNOWN), state["circuit"].replace("_", "-")
+        )
+        ready = components.mark(
+            components.GOOD if state["ready"] else components.WARN, state["ready_reason"] or "ready"
+        )
         facts += [
             ("Who answers", f"{_answerer(state['answered_by'])}{share}; {_mode(state['mode'])}{by}"),
             ("Circuit", html.Span([circuit, f" {state['circuit_reason'] or ''}"])),
@@ -94,12 +98,12 @@ def _facts(state: dict[str, Any], traffic: Traffic) -> ui.Part:
 
 
 def _times(traffic: Traffic) -> str:
-    times = {percent: when.took(value) for percent, value in traffic.percentiles.items()}
+    times = {percent: time_format.took(value) for percent, value in traffic.percentiles.items()}
     return f"50%: {times[50.0]}, 95%: {times[95.0]}, 99%: {times[99.0]}" if times else "no data"
 
 
 def _latency(ident: str) -> html.Span:
-    return html.Span([" · ", ui.link("over time", f"/endpoints/latency?{View(text=ident).query()}")])
+    return html.Span([" · ", components.link("over time", f"/endpoints/latency?{View(text=ident).query()}")])
 
 
 def _upstream(traffic: Traffic) -> str:
@@ -108,8 +112,8 @@ def _upstream(traffic: Traffic) -> str:
     if not asked:
         return "was not asked"
     bad = traffic.upstream["failure"]
-    unclear = f", {ui.number(traffic.upstream['unknown'])} unclear" if traffic.upstream["unknown"] else ""
-    return f"{ui.number(bad)} of {ui.number(asked)} failed{unclear}"
+    unclear = f", {components.number(traffic.upstream['unknown'])} unclear" if traffic.upstream["unknown"] else ""
+    return f"{components.number(bad)} of {components.number(asked)} failed{unclear}"
 
 
 _REASONS: Final = {
@@ -135,7 +139,7 @@ def _kinds(traffic: Traffic) -> str:
 
 
 def _of(ratio: float | None, good: str, none: str) -> str:
-    return none if ratio is None else f"{ui.percent(ratio)} {good}"
+    return none if ratio is None else f"{components.percent(ratio)} {good}"
 
 
 def _answerer(name: str) -> str:
@@ -146,7 +150,7 @@ def _mode(mode: str) -> str:
     return {"auto": "decided by its circuit", "standby": "taken over", "upstream": "held at HOSP"}.get(mode, mode)
 
 
-def _rest(states: list[dict[str, Any]]) -> ui.Part:
+def _rest(states: list[dict[str, Any]]) -> components.Part:
     if not states:
         return None
     rows = []
@@ -154,46 +158,52 @@ def _rest(states: list[dict[str, Any]]) -> ui.Part:
         known = "mode" in state
         who = _answerer(state["answered_by"]) if known else "not known"
         ready = (
-            ui.mark(ui.GOOD if state.get("ready") else ui.WARN, state.get("ready_reason") or "ready") if known else "–"
+            components.mark(
+                components.GOOD if state.get("ready") else components.WARN, state.get("ready_reason") or "ready"
+            )
+            if known
+            else "–"
         )
-        rows.append((state["name"], who, ready, doing.button("takeover", state["id"]) if known else "–"))
-    shown = ui.table("Endpoints without traffic", ["endpoint", "who answers", "could the standby?", "action"], rows)
-    return ui.card(
+        rows.append((state["name"], who, ready, action_dialog.button("takeover", state["id"]) if known else "–"))
+    shown = components.table(
+        "Endpoints without traffic", ["endpoint", "who answers", "could the standby?", "action"], rows
+    )
+    return components.card(
         "Without traffic in this period", html.Details([html.Summary(f"{len(rows)} endpoints"), shown]), ident="idle"
     )
 
 
-def latency(parts: Parts, asked: Visit) -> ui.Part:
+def latency(parts: Parts, asked: Visit) -> components.Part:
     """One endpoint's percentiles over the last day."""
     ident = View.parse(asked.query).text
     endpoint = parts.contract.endpoints.get(ident)
     if endpoint is None:
-        return [html.H1("Latency"), ui.notice(ui.BAD, "There is no such endpoint", ident)]
+        return [html.H1("Latency"), components.notice(components.BAD, "There is no such endpoint", ident)]
     now = parts.clock()
     where = Filter(since=now - DAY, terms={**PEOPLE, "understudy.endpoint": [endpoint.name]})
     interval = bucket_for(DAY, 60)
     times = parts.queries.percentiles(where, interval)
-    drawn = ui.empty("No requests in the last 24 hours")
+    drawn = components.empty("No requests in the last 24 hours")
     if times:
         worst = max(found.get(99.0, 0) for _, found in times)
-        says = f"99% of requests were answered within {when.took(worst)} even in the slowest half hour."
+        says = f"99% of requests were answered within {time_format.took(worst)} even in the slowest half hour."
         rows = [
-            (when.day_and_time(at, parts.zone), *(when.took(found[p]) for p in (50.0, 95.0, 99.0)))
+            (time_format.day_and_time(at, parts.zone), *(time_format.took(found[p]) for p in (50.0, 95.0, 99.0)))
             for at, found in times
         ]
-        zone = when.zone_name(now, parts.zone)
-        table = ui.table("Percentiles", [f"from, {zone}", "50%", "95%", "99%"], rows, (1, 2, 3))
-        drawn = ui.graph("latency-graph", figures.latencies(times, parts.zone), says, table)
+        zone = time_format.zone_name(now, parts.zone)
+        table = components.table("Percentiles", [f"from, {zone}", "50%", "95%", "99%"], rows, (1, 2, 3))
+        drawn = components.graph("latency-graph", charts.latencies(times, parts.zone), says, table)
     return [
         html.H1(f"Latency of {endpoint.name}"),
         html.P("Last 24 hours, requests of people."),
-        ui.card("Time to answer", drawn, ident="latency"),
-        html.P(ui.link("To all endpoints", "/endpoints")),
+        components.card("Time to answer", drawn, ident="latency"),
+        html.P(components.link("To all endpoints", "/endpoints")),
     ]
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
-    live.wire(callbacks, parts, Role.OPERATOR, "endpoints", "/endpoints", drawn)
+    refresh.wire(callbacks, parts, Role.OPERATOR, "endpoints", "/endpoints", drawn)
 
 
 PAGE: Final = Page("/endpoints", "Endpoints", Role.OPERATOR, draw, wire)

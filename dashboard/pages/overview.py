@@ -7,21 +7,22 @@ from typing import Any, Final
 from dash import Input, Output, html
 from sqlalchemy.exc import SQLAlchemyError
 
-from alerts import burn
-from alerts.counts import Tally
-from dashboard import alerting, figures, live, moments, ui, when
-from dashboard.access import Role
-from dashboard.counted import Slice
-from dashboard.guard import Callbacks
-from dashboard.moments import Group, Moment
+from alerts.counting.counts import Tally
+from alerts.objectives import burn_rate
+from dashboard.auth.authorization import Callbacks
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
+from dashboard.data import alert_titles, timeline
+from dashboard.data.event_queries import bucket_for
+from dashboard.data.slo_figures import Slice
+from dashboard.data.timeline import Group, Moment
 from dashboard.page import Page
-from dashboard.pages import objectives
-from dashboard.parts import Parts, Visit
-from dashboard.queries import bucket_for
-from dashboard.shield import guarded
-from dashboard.view import PERIODS, View
-from dashboard.when import SECOND
-from sidecar.client import ControlError
+from dashboard.ui import charts, components, refresh, time_format
+from dashboard.ui.error_notices import guarded
+from dashboard.ui.filters import PERIODS, View
+from dashboard.widgets import objectives_card
+from sidecar.control.client import ControlError
+from sidecar.timeunits import SECOND
 
 NOW: Final = 300
 """Seconds: what "now" is."""
@@ -33,14 +34,16 @@ SHOWN: Final = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
 LISTED: Final = 25
 
 
-def draw(parts: Parts, asked: Visit) -> ui.Part:
+def draw(parts: Parts, asked: Visit) -> components.Part:
     period = _period(asked)
-    periods = [ui.link(PERIODS[key], f"/?period={key}", className="here" if period == key else "") for key in SHOWN]
+    periods = [
+        components.link(PERIODS[key], f"/?period={key}", className="here" if period == key else "") for key in SHOWN
+    ]
     first = drawn(parts, asked) if parts.counted.ready else _counting()
     return [
         html.H1("Are users being served?"),
         html.Nav(periods, className="tabs", **{"aria-label": "Period"}),
-        *live.frame("overview", first, RENEWED),
+        *refresh.frame("overview", first, RENEWED),
     ]
 
 
@@ -52,13 +55,13 @@ def _period(asked: Visit) -> str:
 PARTS: Final = ("answer", "missing", "versus", "traffic", "timeline", "objectives", "as of")
 
 
-def _counting() -> live.Drawn:
+def _counting() -> refresh.Drawn:
     """Before everything was counted once, after a start: the rest follows by itself."""
     words = html.P("Counting the requests of the last 30 days …", className="loading", role="status", id="o-counting")
     return {**dict.fromkeys(PARTS), "answer": words}
 
 
-def drawn(parts: Parts, asked: Visit) -> live.Drawn:
+def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     period, now = _period(asked), parts.clock()
     seconds = SHOWN[period]
     interval = bucket_for(seconds * SECOND)
@@ -69,30 +72,35 @@ def drawn(parts: Parts, asked: Visit) -> live.Drawn:
         "answer": _answer(recent, whole, PERIODS[period]),
         "missing": missing,
         "versus": _versus(parts, seconds),
-        "traffic": ui.card(
+        "traffic": components.card(
             f"Traffic, {PERIODS[period]}", *_traffic(parts, slices, interval, happened, now), ident="traffic"
         ),
-        "timeline": ui.card("What happened", _timeline(parts, happened, now), ident="timeline"),
-        "objectives": objectives.card(parts),
-        "as of": ui.as_of(now, parts.zone, RENEWED),
+        "timeline": components.card("What happened", _timeline(parts, happened, now), ident="timeline"),
+        "objectives": objectives_card.card(parts),
+        "as of": components.as_of(now, parts.zone, RENEWED),
     }
 
 
-def _answer(recent: Slice, whole: Slice, period: str) -> ui.Part:
+def _answer(recent: Slice, whole: Slice, period: str) -> components.Part:
     """The question's answer, in a sentence."""
-    over = f"{ui.percent(whole.ratio)} of {ui.number(whole.total)} requests were answered in the {period}."
+    over = (
+        f"{components.percent(whole.ratio)} of {components.number(whole.total)} requests were answered in the {period}."
+    )
     if recent.ratio is None:
         words = "No requests in the last 5 minutes: nobody is being served, or nobody asks."
-        return ui.notice(ui.UNKNOWN, words, over if whole.total else "Nothing was recorded in the period either.")
-    share = f"{ui.percent(recent.ratio)} of {ui.number(recent.total)} requests in the last 5 minutes were answered."
+        return components.notice(
+            components.UNKNOWN, words, over if whole.total else "Nothing was recorded in the period either."
+        )
+    whole_number, part = components.number(recent.total), components.percent(recent.ratio)
+    share = f"{part} of {whole_number} requests in the last 5 minutes were answered."
     if recent.ratio < FLOOR:
-        return ui.notice(ui.BAD, "No, not all of them.", f"{share} {over}")
+        return components.notice(components.BAD, "No, not all of them.", f"{share} {over}")
     if recent.standby > recent.upstream:
-        return ui.notice(ui.WARN, "Yes, mostly by the standby.", f"{share} {over}")
-    return ui.notice(ui.GOOD, "Yes.", f"{share} {over}")
+        return components.notice(components.WARN, "Yes, mostly by the standby.", f"{share} {over}")
+    return components.notice(components.GOOD, "Yes.", f"{share} {over}")
 
 
-def _versus(parts: Parts, seconds: int) -> ui.Part:
+def _versus(parts: Parts, seconds: int) -> components.Part:
     """HOSP gave 95.9%, users got 99.99%: two views of the first promise, kept apart."""
     both = parts.promised.headline
     tallies = dict(zip((each.objective.view for each in both), parts.counted.over(both, seconds), strict=True))
@@ -100,29 +108,31 @@ def _versus(parts: Parts, seconds: int) -> ui.Part:
     shown = [
         _got("HOSP gave", hosp, "asked of it failed") if hosp else None,
         _got("Users got", users, "failed") if users else None,
-        ui.tile("The standby saved", ui.number(users.saved), "that HOSP failed or was not asked") if users else None,
+        components.tile("The standby saved", components.number(users.saved), "that HOSP failed or was not asked")
+        if users
+        else None,
         _speed(parts, seconds),
     ]
     return html.Div([html.Dl(shown, className="tiles versus"), _uncounted(users, hosp)])
 
 
-def _got(label: str, tally: Tally, what: str) -> ui.Part:
-    share = burn.sli(tally.counts)
+def _got(label: str, tally: Tally, what: str) -> components.Part:
+    share = burn_rate.sli(tally.counts)
     if share is None:
-        return ui.tile(label, "no data", "no request was asked")
-    detail = f"{ui.number(tally.counts.bad)} of {ui.number(tally.total)} requests {what}"
-    return ui.tile(label, ui.percent(float(share)), detail)
+        return components.tile(label, "no data", "no request was asked")
+    detail = f"{components.number(tally.counts.bad)} of {components.number(tally.total)} requests {what}"
+    return components.tile(label, components.percent(float(share)), detail)
 
 
-def _speed(parts: Parts, seconds: int) -> ui.Part:
+def _speed(parts: Parts, seconds: int) -> components.Part:
     percentiles = parts.queries.durations(seconds, parts.clock())
     if not percentiles:
-        return ui.tile("Time to answer", "no data")
-    slowest = f"half are faster; 99% within {when.took(percentiles[99.0])}"
-    return ui.tile("Time to answer", when.took(percentiles[50.0]), slowest)
+        return components.tile("Time to answer", "no data")
+    slowest = f"half are faster; 99% within {time_format.took(percentiles[99.0])}"
+    return components.tile("Time to answer", time_format.took(percentiles[50.0]), slowest)
 
 
-def _uncounted(users: Tally | None, hosp: Tally | None) -> ui.Part:
+def _uncounted(users: Tally | None, hosp: Tally | None) -> components.Part:
     """What neither figure counts, so that nobody wonders."""
     users, hosp = users or Tally(), hosp or Tally()
     left_out = (
@@ -130,74 +140,81 @@ def _uncounted(users: Tally | None, hosp: Tally | None) -> ui.Part:
         (users.test, "of tests"),
         (users.outside_contract, "outside the contract"),
     )
-    said = [f"{ui.number(count)} {what}" for count, what in left_out if count]
-    words = f"HOSP was not asked {ui.number(hosp.not_asked)} times. " if hosp.not_asked else ""
+    said = [f"{components.number(count)} {what}" for count, what in left_out if count]
+    words = f"HOSP was not asked {components.number(hosp.not_asked)} times. " if hosp.not_asked else ""
     words += f"Not counted: {', '.join(said)}." if said else ""
     return html.P(words, className="quiet small") if words else None
 
 
-def _traffic(parts: Parts, slices: list[Slice], interval: int, happened: list[Moment], now: int) -> list[ui.Part]:
+def _traffic(
+    parts: Parts, slices: list[Slice], interval: int, happened: list[Moment], now: int
+) -> list[components.Part]:
     whole = _sum(slices)
     if not whole.total:
-        return [ui.empty("No requests in this period", "As soon as the sidecar records one, it is shown here.")]
-    unsure = f", {ui.number(whole.uncertain)} ended without certainty" if whole.uncertain else ""
+        return [components.empty("No requests in this period", "As soon as the sidecar records one, it is shown here.")]
+    unsure = f", {components.number(whole.uncertain)} ended without certainty" if whole.uncertain else ""
     says = (
-        f"{ui.number(whole.upstream)} requests answered by HOSP, {ui.number(whole.standby)} by the standby, "
-        f"{ui.number(whole.failed)} failed{unsure}."
+        f"{components.number(whole.upstream)} requests answered by HOSP, "
+        f"{components.number(whole.standby)} by the standby, "
+        f"{components.number(whole.failed)} failed{unsure}."
     )
     rows = [
         (
-            when.day_and_time(part.start, parts.zone),
-            *(ui.number(n) for n in (part.upstream, part.standby, part.failed, part.uncertain)),
+            time_format.day_and_time(part.start, parts.zone),
+            *(components.number(n) for n in (part.upstream, part.standby, part.failed, part.uncertain)),
         )
         for part in _coarser(slices, 24)
     ]
-    start = f"from, {when.zone_name(slices[-1].start, parts.zone)}"
+    start = f"from, {time_format.zone_name(slices[-1].start, parts.zone)}"
     columns = [start, "HOSP", "standby", "failed", "uncertain"]
-    shown = ui.table("Requests by who answered", columns, rows, (1, 2, 3, 4))
-    return [ui.graph("traffic-graph", figures.traffic(slices, interval, parts.zone, happened, now), says, shown)]
+    shown = components.table("Requests by who answered", columns, rows, (1, 2, 3, 4))
+    return [components.graph("traffic-graph", charts.traffic(slices, interval, parts.zone, happened, now), says, shown)]
 
 
-def _happened(parts: Parts, since: int) -> tuple[list[Moment], ui.Part]:
+def _happened(parts: Parts, since: int) -> tuple[list[Moment], components.Part]:
     """Takeovers, alerts and marks that reach into the period; and a word for what could not be asked."""
     found: list[Moment] = []
     missing = []
     try:
         plane = parts.plane()
-        found += moments.marks(plane.get("/marks")) + moments.takeovers(plane.get("/transitions"))
+        found += timeline.marks(plane.get("/marks")) + timeline.takeovers(plane.get("/transitions"))
     except ControlError as error:
         missing.append(
-            ui.notice(
-                ui.WARN, "The sidecar's control plane does not answer: takeovers and marks are missing", str(error)
+            components.notice(
+                components.WARN,
+                "The sidecar's control plane does not answer: takeovers and marks are missing",
+                str(error),
             )
         )
     try:
         labels = {alert.key: alert.labels for alert in parts.alerts.all()}
         history = parts.alerts.history(1000)
-        found += moments.alerts(
-            history, lambda line: alerting.title(parts.promised, line["name"], labels.get(line["key"], {}))
+        found += timeline.alerts(
+            history, lambda line: alert_titles.title(parts.promised, line["name"], labels.get(line["key"], {}))
         )
     except SQLAlchemyError as error:
         missing.append(
-            ui.notice(ui.WARN, "The alerts' database does not answer: alerts are missing", type(error).__name__)
+            components.notice(
+                components.WARN, "The alerts' database does not answer: alerts are missing", type(error).__name__
+            )
         )
     return [each for each in found if each.until is None or each.until >= since], missing or None
 
 
-def _timeline(parts: Parts, happened: list[Moment], now: int) -> ui.Part:
+def _timeline(parts: Parts, happened: list[Moment], now: int) -> components.Part:
     if not happened:
-        return ui.empty("Nothing in this period", "Takeovers, alerts and marks are listed here.")
-    groups = moments.grouped(happened)
+        return components.empty("Nothing in this period", "Takeovers, alerts and marks are listed here.")
+    groups = timeline.grouped(happened)
     items = [html.Li(_group(parts, group, now)) for group in groups[:LISTED]]
     more = html.P(f"and {len(groups) - LISTED} before these") if len(groups) > LISTED else None
     return html.Div([html.Ul(items, className="timeline"), more])
 
 
-def _group(parts: Parts, group: Group, now: int) -> list[ui.Part]:
+def _group(parts: Parts, group: Group, now: int) -> list[components.Part]:
     first, others = group.first, group.others
     kind = "page" if first.grave else first.kind if first.kind != "alert" else first.said
     lasted = "" if first.kind == "mark" else _lasted(first, now)
-    stamp = html.Time(f"{when.day_and_time(first.at, parts.zone)}{lasted}")
+    stamp = html.Time(f"{time_format.day_and_time(first.at, parts.zone)}{lasted}")
     tag = html.Span(kind, className=f"tag {kind}")
     if not others:
         return [tag, html.Span(str(first) if first.kind != "alert" else first.what), stamp]
@@ -208,8 +225,8 @@ def _group(parts: Parts, group: Group, now: int) -> list[ui.Part]:
 
 def _lasted(moment: Moment, now: int) -> str:
     if moment.until is None:
-        return f", for {when.took(max(0, now - moment.at))} so far"
-    return f", for {when.took(max(0, moment.until - moment.at))}"
+        return f", for {time_format.took(max(0, now - moment.at))} so far"
+    return f", for {time_format.took(max(0, moment.until - moment.at))}"
 
 
 def _coarser(slices: list[Slice], most: int) -> list[Slice]:
@@ -226,7 +243,7 @@ def _sum(slices: list[Slice]) -> Slice:
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
-    live.wire(callbacks, parts, Role.AUDITOR, "overview", "/", drawn)
+    refresh.wire(callbacks, parts, Role.AUDITOR, "overview", "/", drawn)
 
     @callbacks.on(
         Role.AUDITOR,

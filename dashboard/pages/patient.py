@@ -8,36 +8,43 @@ from typing import Final
 
 from dash import html
 
-from dashboard import ui, when
-from dashboard.access import Role
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
 from dashboard.page import Page
-from dashboard.pages import periods, rows
-from dashboard.parts import Parts, Visit
-from dashboard.view import View, ViewError
-from dashboard.when import DAY
-from sidecar.record.stores import Filter
+from dashboard.ui import components, time_format
+from dashboard.ui.filters import View, ViewError
+from dashboard.widgets import event_list, period_tabs
+from sidecar.events.store import Filter
+from sidecar.timeunits import DAY
 
 LOOKED: Final = ("read", "list")
 CHANGED: Final = ("create", "update", "delete")
 
 
-def draw(parts: Parts, asked: Visit) -> ui.Part:
+def draw(parts: Parts, asked: Visit) -> components.Part:
     view = View.parse(asked.query)
     if not view.patient:
         raise ViewError("patient: expected a patient's number; found nothing")
     where = view.filter(parts.clock(), parts.zone)
     parts.trail.look(asked.who, asked.address, "look", "a patient's page: " + ", ".join(view.words()))
-    found = parts.queries.rows(where, rows.PAGE, view.after)
+    found = parts.queries.rows(where, event_list.PAGE, view.after)
     return [
         html.H1(f"Patient {view.patient}"),
-        periods.tabs("/audit/patient", view),
-        ui.card("Everyone who was here", _people(parts, view, where), _lists(parts, where), ident="people-here"),
-        ui.card("Events", rows.listed(parts, found, view), rows.pager("/audit/patient", view, found), ident="events"),
-        html.P(ui.link("Filter and export these events", f"/audit?{view.query(after='')}", className="button")),
+        period_tabs.tabs("/audit/patient", view),
+        components.card(
+            "Everyone who was here", _people(parts, view, where), _lists(parts, where), ident="people-here"
+        ),
+        components.card(
+            "Events",
+            event_list.listed(parts, found, view),
+            event_list.pager("/audit/patient", view, found),
+            ident="events",
+        ),
+        html.P(components.link("Filter and export these events", f"/audit?{view.query(after='')}", className="button")),
     ]
 
 
-def _people(parts: Parts, view: View, where: Filter) -> ui.Part:
+def _people(parts: Parts, view: View, where: Filter) -> components.Part:
     looked: defaultdict[str, int] = defaultdict(int)
     changed: defaultdict[str, int] = defaultdict(int)
     other: defaultdict[str, int] = defaultdict(int)
@@ -48,18 +55,18 @@ def _people(parts: Parts, view: View, where: Filter) -> ui.Part:
         kind[name] += bucket.count
         last[name] = max(last.get(name, 0), bucket.start)
     if not last:
-        return ui.empty("Nobody, in this period")
+        return components.empty("Nobody, in this period")
     rows_ = []
     for name in sorted(last, key=lambda each: (-last[each], each)):
-        person = ui.link(name, f"/audit/person?{replace(view, person=name, patient='', after='').query()}")
-        day = f"{when.local(last[name], parts.zone):%a %-d %b %Y}"
-        counts = (ui.number(kind[name]) for kind in (looked, changed, other))
+        person = components.link(name, f"/audit/person?{replace(view, person=name, patient='', after='').query()}")
+        day = f"{time_format.local(last[name], parts.zone):%a %-d %b %Y}"
+        counts = (components.number(kind[name]) for kind in (looked, changed, other))
         rows_.append((person if name else "Somebody who did not sign in", *counts, day))
     columns = ["person", "looked", "changed", "screened or other", "last on (UTC day)"]
-    return ui.table(f"Everyone at Patient {view.patient}", columns, rows_, (1, 2, 3))
+    return components.table(f"Everyone at Patient {view.patient}", columns, rows_, (1, 2, 3))
 
 
-def _lists(parts: Parts, where: Filter) -> ui.Part:
+def _lists(parts: Parts, where: Filter) -> components.Part:
     """Whole lists show every patient, and are not tied to one."""
     wide = Filter(since=where.since, until=where.until, terms={"event.action": ["list"]})
     kinds = [

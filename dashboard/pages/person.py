@@ -6,15 +6,15 @@ from typing import Final
 
 from dash import html
 
-from dashboard import ui
-from dashboard.access import Role
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
 from dashboard.page import Page
-from dashboard.pages import periods, rows
-from dashboard.parts import Parts, Visit
-from dashboard.view import ACTIONS, View, ViewError
+from dashboard.ui import components
+from dashboard.ui.filters import ACTIONS, View, ViewError
+from dashboard.widgets import event_list, period_tabs
 
 
-def draw(parts: Parts, asked: Visit) -> ui.Part:
+def draw(parts: Parts, asked: Visit) -> components.Part:
     view = View.parse(asked.query)
     if not view.person:
         raise ViewError("person: expected a name; found nothing")
@@ -23,33 +23,43 @@ def draw(parts: Parts, asked: Visit) -> ui.Part:
     actions = parts.queries.by(where, "event.action")
     patients = [(key, count) for (key,), count in parts.queries.by(where, "understudy.patient.id") if key]
     addresses = [(key, count) for (key,), count in parts.queries.by(where, "source.ip") if key]
-    found = parts.queries.rows(where, rows.PAGE, view.after)
+    found = parts.queries.rows(where, event_list.PAGE, view.after)
     return [
         html.H1(view.person),
-        periods.tabs("/audit/person", view),
-        ui.tiles(ui.tile(ACTIONS.get(key, key), ui.number(count), "requests") for (key,), count in actions),
-        ui.card(
+        period_tabs.tabs("/audit/person", view),
+        components.tiles(
+            components.tile(ACTIONS.get(key, key), components.number(count), "requests") for (key,), count in actions
+        ),
+        components.card(
             "Patients",
-            ui.table(
+            components.table(
                 "Patients and requests",
                 ["patient", "requests"],
-                [(ui.link(f"Patient {key}", _patient(view, key)), ui.number(count)) for key, count in patients[:25]],
+                [
+                    (components.link(f"Patient {key}", _patient(view, key)), components.number(count))
+                    for key, count in patients[:25]
+                ],
                 (1,),
             )
             if patients
-            else ui.empty("No patient in this period"),
+            else components.empty("No patient in this period"),
             html.P(f"and {len(patients) - 25} more patients") if len(patients) > 25 else None,
             ident="patients",
         ),
-        ui.card(
+        components.card(
             "Addresses",
             html.Ul([html.Li(f"{key}: {count:,} requests") for key, count in addresses[:10]])
             if addresses
-            else ui.empty("No address in this period"),
+            else components.empty("No address in this period"),
             ident="addresses",
         ),
-        ui.card("Events", rows.listed(parts, found, view), rows.pager("/audit/person", view, found), ident="events"),
-        html.P(ui.link("Filter and export these events", f"/audit?{view.query(after='')}", className="button")),
+        components.card(
+            "Events",
+            event_list.listed(parts, found, view),
+            event_list.pager("/audit/person", view, found),
+            ident="events",
+        ),
+        html.P(components.link("Filter and export these events", f"/audit?{view.query(after='')}", className="button")),
     ]
 
 

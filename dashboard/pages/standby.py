@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from dash import html
 
-from dashboard import live, ui, when
-from dashboard.access import Role
-from dashboard.guard import Callbacks
+from dashboard.auth.authorization import Callbacks
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
 from dashboard.page import Page
-from dashboard.pages import doing
-from dashboard.parts import Parts, Visit
-from dashboard.sentences import singular
+from dashboard.ui import components, refresh, time_format
+from dashboard.ui.sentences import singular
+from dashboard.widgets import action_dialog
 
 _ACTIONS: Final = {"create": "add", "update": "change", "delete": "delete"}
 _STATES: Final = {
@@ -27,14 +27,14 @@ _STATES: Final = {
 }
 
 
-def draw(parts: Parts, asked: Visit) -> ui.Part:
+def draw(parts: Parts, asked: Visit) -> components.Part:
     return [
         html.H1("Standby"),
-        *live.frame("standby", drawn(parts, asked), 5),
+        *refresh.frame("standby", drawn(parts, asked), 5),
     ]
 
 
-def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
+def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
     """Raises ControlError."""
     plane, now = parts.plane(), parts.clock()
     outbox, resources = plane.get("/outbox"), plane.get("/resources")
@@ -43,41 +43,48 @@ def drawn(parts: Parts, _asked: Visit) -> live.Drawn:
     waiting = [entry for entry in outbox["entries"] if entry["state"] != "parked"]
     return {
         "summary": _summary(outbox, len(parked)),
-        "parked": ui.card(
+        "parked": components.card(
             "Writes that need a decision",
-            *([_parked(parts, entry, now) for entry in parked] or [ui.empty("None", "No write is parked.")]),
+            *([_parked(parts, entry, now) for entry in parked] or [components.empty("None", "No write is parked.")]),
             ident="parked",
         ),
-        "outbox": ui.card("Writes on their way to HOSP", _waiting(parts, waiting, now), ident="outbox"),
-        "resources": ui.card(
+        "outbox": components.card("Writes on their way to HOSP", _waiting(parts, waiting, now), ident="outbox"),
+        "resources": components.card(
             "Resources",
             html.Div([_resource(name, row) for name, row in resources.items()], className="resources"),
             ident="resources",
         ),
-        "parity": ui.card("Parity", _parity(parts, parity, now), ident="parity"),
-        "as of": ui.as_of(now, parts.zone, 5),
+        "parity": components.card("Parity", _parity(parts, parity, now), ident="parity"),
+        "as of": components.as_of(now, parts.zone, 5),
     }
 
 
-def _summary(outbox: dict[str, Any], parked: int) -> ui.Part:
+def _summary(outbox: dict[str, Any], parked: int) -> components.Part:
     if parked:
-        return ui.notice(
-            ui.BAD, f"{parked} write{'s need' if parked > 1 else ' needs'} a decision", "Nobody else will make it."
+        return components.notice(
+            components.BAD,
+            f"{parked} write{'s need' if parked > 1 else ' needs'} a decision",
+            "Nobody else will make it.",
         )
     if outbox["pending"]:
-        return ui.notice(ui.WARN, f"{outbox['pending']} writes wait to reach HOSP", "They are sent by themselves.")
-    return ui.notice(ui.GOOD, "Nothing waits", "Every write that was accepted has reached HOSP.")
+        return components.notice(
+            components.WARN, f"{outbox['pending']} writes wait to reach HOSP", "They are sent by themselves."
+        )
+    return components.notice(components.GOOD, "Nothing waits", "Every write that was accepted has reached HOSP.")
 
 
-def _parked(parts: Parts, entry: dict[str, Any], now: int) -> ui.Part:
+def _parked(parts: Parts, entry: dict[str, Any], now: int) -> components.Part:
     what = (
         f"{_ACTIONS.get(entry['action'], entry['action'])} the {singular(entry['resource'])} {entry['record_id'] or ''}"
     )
     facts = [
         ("Who", entry["user"] or "nobody"),
-        ("When", f"{when.day_and_time(entry['created_at'], parts.zone)} {when.zone_name(now, parts.zone)}"),
+        (
+            "When",
+            f"{time_format.day_and_time(entry['created_at'], parts.zone)} {time_format.zone_name(now, parts.zone)}",
+        ),
         ("Why it is parked", entry["reason"] or "not said"),
-        ("Tried", ui.many(entry["attempts"], "time")),
+        ("Tried", components.many(entry["attempts"], "time")),
         ("What it says", html.Pre(json.dumps(entry["payload"], indent=2, ensure_ascii=False))),
     ]
     if entry.get("proposal"):
@@ -86,30 +93,33 @@ def _parked(parts: Parts, entry: dict[str, Any], now: int) -> ui.Part:
         [
             html.H3(f"{entry['user'] or 'Somebody'} wanted to {what}".rstrip()),
             html.Dl([part for name, value in facts for part in (html.Dt(name), html.Dd(value))]),
-            html.Div([doing.button("retry", entry["id"]), doing.button("discard", entry["id"])], className="buttons"),
+            html.Div(
+                [action_dialog.button("retry", entry["id"]), action_dialog.button("discard", entry["id"])],
+                className="buttons",
+            ),
         ],
         className="parked",
     )
 
 
-def _waiting(parts: Parts, entries: list[dict[str, Any]], now: int) -> ui.Part:
+def _waiting(parts: Parts, entries: list[dict[str, Any]], now: int) -> components.Part:
     if not entries:
-        return ui.empty("None", "No write waits for HOSP.")
+        return components.empty("None", "No write waits for HOSP.")
     rows = [
         (
             " ".join((_ACTIONS.get(entry["action"], ""), singular(entry["resource"]), entry["record_id"] or "")),
             entry["user"],
             _STATES.get(entry["state"], entry["state"]),
-            when.ago(entry["created_at"], now),
+            time_format.ago(entry["created_at"], now),
             entry["attempts"],
             entry["reason"] or "",
         )
         for entry in entries[:100]
     ]
-    return ui.table("Writes on their way", ["write", "person", "state", "accepted", "tries", "why"], rows, (4,))
+    return components.table("Writes on their way", ["write", "person", "state", "accepted", "tries", "why"], rows, (4,))
 
 
-def _resource(name: str, row: dict[str, Any]) -> ui.Part:
+def _resource(name: str, row: dict[str, Any]) -> components.Part:
     checks = [
         (row["complete"], "its whole collection is known", "its collection is not known as a whole"),
         (
@@ -120,8 +130,11 @@ def _resource(name: str, row: dict[str, Any]) -> ui.Part:
         (not row["in_doubt"], "no record is in doubt", f"{row['in_doubt']} records are in doubt"),
         (not row["parked"], "no write is parked", f"{row['parked']} writes are parked"),
     ]
-    items = [html.Li(ui.mark(ui.GOOD if ok else ui.WARN, good if ok else bad)) for ok, good, bad in checks]
-    items += [html.Li(ui.mark(ui.BAD, doubt)) for doubt in row["doubts"]]
+    items = [
+        html.Li(components.mark(components.GOOD if ok else components.WARN, good if ok else bad))
+        for ok, good, bad in checks
+    ]
+    items += [html.Li(components.mark(components.BAD, doubt)) for doubt in row["doubts"]]
     owned = row["owner"] == "standby"
     promoted = row.get("promoted") or {}
     who = (
@@ -129,33 +142,37 @@ def _resource(name: str, row: dict[str, Any]) -> ui.Part:
         if owned
         else "HOSP owns it"
     )
-    certain = "not known as a whole" if row["ratio"] is None else f"{ui.percent(row['ratio'])} certain"
-    waits = f"{ui.many(row['pending'], 'write')} {'waits' if row['pending'] == 1 else 'wait'}"
-    known = f"{ui.many(row['known'], 'record')} known, {certain}; {waits}"
+    certain = "not known as a whole" if row["ratio"] is None else f"{components.percent(row['ratio'])} certain"
+    waits = f"{components.many(row['pending'], 'write')} {'waits' if row['pending'] == 1 else 'wait'}"
+    known = f"{components.many(row['known'], 'record')} known, {certain}; {waits}"
     return html.Article(
         [
             html.H3(name),
             html.P(f"{who}. {known}."),
             html.Details([html.Summary("Checklist for promotion"), html.Ul(items, className="checks")]),
-            html.Div(doing.button("demote" if owned else "promote", name), className="buttons"),
+            html.Div(action_dialog.button("demote" if owned else "promote", name), className="buttons"),
         ],
         className="resource",
     )
 
 
-def _parity(parts: Parts, parity: dict[str, Any], now: int) -> ui.Part:
+def _parity(parts: Parts, parity: dict[str, Any], now: int) -> components.Part:
     rows, samples = [], []
     for name, row in parity.items():
         if row.get("equal") or row.get("different") or row.get("unknown"):
-            counts = (ui.number(row.get(word, 0)) for word in ("equal", "different", "unknown"))
-            rows.append((name, ui.percent(row["ratio"]), *counts))
+            counts = (components.number(row.get(word, 0)) for word in ("equal", "different", "unknown"))
+            rows.append((name, components.percent(row["ratio"]), *counts))
         for sample in row.get("samples", []):
             lines = [html.Li(line) for line in sample["said"]]
-            stamp = f"{name}, {when.day_and_time(sample['at'], parts.zone)} {when.zone_name(now, parts.zone)}"
+            stamp = (
+                f"{name}, {time_format.day_and_time(sample['at'], parts.zone)} {time_format.zone_name(now, parts.zone)}"
+            )
             samples.append(html.Li([stamp, html.Ul(lines)]))
     columns = ["endpoint", "equal of compared", "equal", "different", "standby did not know"]
     shown = (
-        ui.table("Parity, last 24 hours", columns, rows, (1, 2, 3, 4)) if rows else ui.empty("Nothing was compared yet")
+        components.table("Parity, last 24 hours", columns, rows, (1, 2, 3, 4))
+        if rows
+        else components.empty("Nothing was compared yet")
     )
     found = html.Ul(samples) if samples else html.P("No difference was sampled.", className="quiet")
     explained = html.P(
@@ -165,13 +182,13 @@ def _parity(parts: Parts, parity: dict[str, Any], now: int) -> ui.Part:
         [
             shown,
             html.Details([html.Summary(f"{len(samples)} sampled differences"), explained, found]),
-            html.Div(doing.button("backfill", ""), className="buttons"),
+            html.Div(action_dialog.button("backfill", ""), className="buttons"),
         ]
     )
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
-    live.wire(callbacks, parts, Role.OPERATOR, "standby", "/standby", drawn)
+    refresh.wire(callbacks, parts, Role.OPERATOR, "standby", "/standby", drawn)
 
 
 PAGE: Final = Page("/standby", "Standby", Role.OPERATOR, draw, wire)

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from dash import Input, Output, State, ctx, html, no_update
 
-from dashboard import ui, when
-from dashboard.access import AccessError, Role
-from dashboard.guard import Callbacks
+from dashboard.auth.authorization import Callbacks
+from dashboard.auth.users import AccessError, Role
+from dashboard.context import Parts, Visit, visit
 from dashboard.page import Page
-from dashboard.parts import Parts, Visit, visit
+from dashboard.ui import components, time_format
 
 ACTIONS: Final = {
     "role": "Change the role",
@@ -20,30 +20,30 @@ ACTIONS: Final = {
 }
 
 
-def draw(parts: Parts, asked: Visit) -> ui.Part:
+def draw(parts: Parts, asked: Visit) -> components.Part:
     roles = [(str(role), str(role)) for role in Role]
     names = [html.Option(value=user.name) for user in parts.users.all()]
     return [
         html.H1("Users of the dashboard"),
         html.Div(id="u-said", role="status"),
-        ui.card("Who may sign in", html.Div(listed(parts), id="u-list"), ident="u-all"),
-        ui.card(
+        components.card("Who may sign in", html.Div(listed(parts), id="u-list"), ident="u-all"),
+        components.card(
             "Add a user",
-            ui.field("u-name", "Name", "", maxLength=100, autoComplete="off"),
-            ui.field(
+            components.field("u-name", "Name", "", maxLength=100, autoComplete="off"),
+            components.field(
                 "u-password", "Password", "", "at least 12 characters", type="password", autoComplete="new-password"
             ),
-            ui.choice("u-role", "Role", roles, "auditor"),
+            components.choice("u-role", "Role", roles, "auditor"),
             html.Button("Add", id="u-add", type="button", className="primary"),
             ident="u-new",
         ),
-        ui.card(
+        components.card(
             "Change a user",
             html.Datalist(names, id="u-names"),
-            ui.field("c-name", "Name", "", list="u-names", autoComplete="off"),
-            ui.choice("c-action", "What", list(ACTIONS.items()), "role"),
-            ui.choice("c-role", "New role", roles, "auditor"),
-            ui.field(
+            components.field("c-name", "Name", "", list="u-names", autoComplete="off"),
+            components.choice("c-action", "What", list(ACTIONS.items()), "role"),
+            components.choice("c-role", "New role", roles, "auditor"),
+            components.field(
                 "c-password",
                 "New password",
                 "",
@@ -57,18 +57,18 @@ def draw(parts: Parts, asked: Visit) -> ui.Part:
     ]
 
 
-def listed(parts: Parts) -> ui.Part:
+def listed(parts: Parts) -> components.Part:
     rows = [
         (
             user.name,
             str(user.role),
             "password" if user.local else "OpenID Connect",
-            when.day_and_time(user.created_at, parts.zone),
+            time_format.day_and_time(user.created_at, parts.zone),
         )
         for user in parts.users.all()
     ]
-    zone = when.zone_name(parts.clock(), parts.zone)
-    return ui.table("Users", ["name", "role", "signs in by", f"since, {zone}"], rows)
+    zone = time_format.zone_name(parts.clock(), parts.zone)
+    return components.table("Users", ["name", "role", "signs in by", f"since, {zone}"], rows)
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
@@ -97,8 +97,8 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
             else:
                 said = _change(parts, asked, other, action, new_role, new_password)
         except (AccessError, ValueError) as error:
-            return ui.notice(ui.BAD, "Not done", str(error)), no_update, no_update, no_update
-        return ui.notice(ui.GOOD, said), listed(parts), "", ""
+            return components.notice(components.BAD, "Not done", str(error)), no_update, no_update, no_update
+        return components.notice(components.GOOD, said), listed(parts), "", ""
 
 
 def _add_user(parts: Parts, asked: Visit, name: str, password: str, role: str) -> str:

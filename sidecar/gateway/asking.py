@@ -12,19 +12,20 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.contract import Contract
+from sidecar.exchange import Identity, Outcome
 from sidecar.gateway.crowd import Crowd
-from sidecar.gateway.exchange import Identity, Outcome, Response
-from sidecar.gateway.headers import upstream_fields
 from sidecar.gateway.inquiry import Inquiry
-from sidecar.gateway.switchboard import Switchboard
-from sidecar.gateway.underway import Underway
-from sidecar.gateway.upstream import Job, Priority, Result, RetryBudget, Upstream
-from sidecar.gateway.validate import fault
 from sidecar.gateway.visit import Visit
-from sidecar.gateway.wire import Call
-from sidecar.metrics import Metrics
+from sidecar.http.headers import upstream_fields
+from sidecar.http.messages import Response
+from sidecar.server.underway import Underway
 from sidecar.settings import Settings
 from sidecar.standby.standby import Standby
+from sidecar.takeover.coordinator import Switchboard
+from sidecar.telemetry.metrics import Metrics
+from sidecar.upstream.connection import Call
+from sidecar.upstream.scheduler import Job, Priority, Result, RetryBudget, Upstream
+from sidecar.upstream.validation import response_fault
 
 log = logging.getLogger(__name__)
 REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
@@ -88,7 +89,7 @@ class Asking:
         """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
         attempt, exchange = result.attempt, visit.exchange
         if result.response is not None:
-            wrong = fault(visit.endpoint, visit.request.method, result.response, self._settings.max_answer)
+            wrong = response_fault(visit.endpoint, visit.request.method, result.response, self._settings.max_answer)
             if wrong is not None:
                 attempt.error = wrong
                 repeatable = visit.endpoint is not None and visit.endpoint.repeatable

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sidecar.gateway.exchange import Headers, Request, first
-from sidecar.gateway.headers import MARKS
-from sidecar.gateway.spool import IN_MEMORY, PIECE, Spool
-from sidecar.settings import Networks
+from sidecar.http.headers import MARKS
+from sidecar.http.messages import Headers, Request, first
+from sidecar.http.spooled_body import IN_MEMORY, PIECE, Spool
+from sidecar.settings import Networks, is_address, within
 
 _HOST: Final = re.compile(
     r"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?", re.ASCII
@@ -224,7 +224,7 @@ def _heed_proxies(request: Request, trusted: Networks) -> None:
         return
     chain = [part.strip() for n, v in request.headers if n.lower() == "x-forwarded-for" for part in v.split(",")]
     for hop in reversed(chain):
-        if not _is_address(hop):
+        if not is_address(hop):
             break
         request.remote = hop
         if not within(hop, trusted):
@@ -241,22 +241,6 @@ def _forwarding(name: str) -> bool:
     return (
         name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip") or name.lower() in MARKS
     )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def within(address: str, networks: Networks) -> bool:
-    """Whether the address lies in one of the networks."""
-    if not networks or not _is_address(address):
-        return False
-    parsed = ipaddress.ip_address(address)
-    return any(parsed in network for network in networks)
 
 
 @lru_cache(maxsize=512)

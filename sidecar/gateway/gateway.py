@@ -13,32 +13,23 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Final
 
-from sidecar.gateway.access import TestTraffic, credentials
-from sidecar.gateway.copies import Copies, is_copy
-from sidecar.gateway.exchange import (
-    AnsweredBy,
-    Exchange,
-    Headers,
-    Outcome,
-    Purpose,
-    Request,
-    Response,
-    first,
-    request_id,
-    traceparent,
-    uuid7,
-)
+from sidecar.access.enforcement import Guard
+from sidecar.access.test_traffic import TestTraffic
+from sidecar.events.recorder import Recorder, RecordingFailed
+from sidecar.exchange import AnsweredBy, Exchange, Outcome, Purpose
 from sidecar.gateway.framing import BodyWatch, Refusal, read_request, received
-from sidecar.gateway.guard import Guard
 from sidecar.gateway.handler import Handler
-from sidecar.gateway.headers import has_passed, wants_close
-from sidecar.gateway.problem import phrase, problem
-from sidecar.gateway.results import Results
-from sidecar.gateway.underway import Underway
-from sidecar.metrics import Metrics
-from sidecar.record.recorder import Recorder, RecordingFailed
-from sidecar.service import Service
+from sidecar.gateway.mirror import Copies, is_copy
+from sidecar.gateway.stored_results import Results
+from sidecar.http.credentials import parse_authorization
+from sidecar.http.headers import has_passed, wants_close
+from sidecar.http.identifiers import request_id, traceparent, uuid7
+from sidecar.http.messages import Headers, Request, Response, first
+from sidecar.http.problem import phrase, problem
+from sidecar.server.phase import Service
+from sidecar.server.underway import Underway
 from sidecar.settings import Settings
+from sidecar.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 StartResponse = Callable[..., Any]
@@ -118,7 +109,7 @@ class Gateway:
         return []
 
     def _answer(self, exchange: Exchange) -> Response:
-        caller = credentials(exchange.request.header("authorization"))
+        caller = parse_authorization(exchange.request.header("authorization"))
         exchange.client = self._tests.client(exchange.request, caller.user if caller else None)
         if has_passed(exchange.request, self._via):
             exchange.reason = "loop"

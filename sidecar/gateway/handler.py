@@ -16,23 +16,24 @@ from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from sidecar.access.enforcement import Guard
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
-from sidecar.gateway import problem
-from sidecar.gateway.access import Credentials
+from sidecar.exchange import AnsweredBy, Exchange, Identity, Outcome
 from sidecar.gateway.asking import Asking
-from sidecar.gateway.copies import key_of
-from sidecar.gateway.exchange import AnsweredBy, Exchange, Identity, Outcome, Request, Response
-from sidecar.gateway.guard import Guard
-from sidecar.gateway.headers import answer_fields, upstream_fields
-from sidecar.gateway.switchboard import Switchboard
-from sidecar.gateway.takeover import Decision, Who
-from sidecar.gateway.upstream import Priority, Result
+from sidecar.gateway.mirror import key_of
 from sidecar.gateway.visit import Visit
+from sidecar.http import problem
+from sidecar.http.credentials import Credentials
+from sidecar.http.headers import answer_fields, upstream_fields
+from sidecar.http.messages import Request, Response
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.callers import Standing
+from sidecar.standby.known_callers import Standing
 from sidecar.standby.standby import Standby
+from sidecar.takeover.coordinator import Switchboard
+from sidecar.takeover.routing import Decision, Who
+from sidecar.upstream.scheduler import Priority, Result
 
 log = logging.getLogger(__name__)
 OPERATOR: Final = "takeover"

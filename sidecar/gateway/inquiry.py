@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from sidecar.exchange import Attempt, Outcome
 from sidecar.gateway.crowd import STALLED
-from sidecar.gateway.exchange import Attempt, Outcome
-from sidecar.gateway.upstream import Job, Result, RetryBudget, Upstream
+from sidecar.upstream.scheduler import Job, Result, RetryBudget, Upstream
 
 MAX_ATTEMPTS: Final = 4
 LATE: Final = "late"

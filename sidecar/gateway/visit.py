@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sidecar.contract import Endpoint, Match
-from sidecar.gateway.access import Credentials
-from sidecar.gateway.exchange import Exchange, Request
-from sidecar.standby.intents import Write
+from sidecar.exchange import Exchange
+from sidecar.http.credentials import Credentials
+from sidecar.http.messages import Request
+from sidecar.standby.writes.intents import Write
 
 
 @dataclass

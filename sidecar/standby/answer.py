@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from sidecar.contract import Resource
-from sidecar.gateway.exchange import Headers, Request
+from sidecar.http.messages import Headers, Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from sidecar.contract import Action, Contract, Endpoint
-from sidecar.gateway.exchange import Request, Response
+from sidecar.http.messages import Request, Response
 from sidecar.standby.standby import Standby
 
 Ask = Callable[[str, str], "tuple[Response, int, int] | None"]

@@ -15,11 +15,12 @@ import orjson
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, select, update
 
 from sidecar.contract import Action, Contract, Endpoint, Resource
-from sidecar.standby import looks, outbox
+from sidecar.standby import queries
 from sidecar.standby.answer import Shape
-from sidecar.standby.callers import bump
-from sidecar.standby.learn import ListSeen, RecordMissing, RecordSeen
-from sidecar.standby.store import (
+from sidecar.standby.known_callers import bump
+from sidecar.standby.observations import ListSeen, RecordMissing, RecordSeen
+from sidecar.standby.outbox import entries
+from sidecar.standby.tables import (
     DOUBT,
     GONE,
     KNOWN,
@@ -41,7 +42,7 @@ def clean(connection: Connection, kind: str, record: str | None, t0: int, *, but
 
     A create cannot touch a record that is there; who asks about one that may not be there asks about all.
     """
-    return not looks.written_since(connection, kind, record, t0, but)
+    return not queries.written_since(connection, kind, record, t0, but)
 
 
 def put_record(connection: Connection, seen: RecordSeen, stamp: int, state: str = KNOWN) -> None:
@@ -80,7 +81,7 @@ def doubt_referrers(connection: Connection, contract: Contract, kind: str, recor
 def see_record(connection: Connection, contract: Contract, seen: RecordSeen, caller: str | None, t0: int) -> None:
     """A read showed the record."""
     _sight(connection, contract, seen.type, [seen.id], caller)
-    row = looks.record(connection, seen.type, seen.id)
+    row = queries.record(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, seen.id, t0):
         return
     put_record(connection, seen, t0)
@@ -88,12 +89,12 @@ def see_record(connection: Connection, contract: Contract, seen: RecordSeen, cal
 
 def see_missing(connection: Connection, contract: Contract, seen: RecordMissing, t0: int) -> bool:
     """A read said there is none. Returns True when that shows that the resource is not the same for everyone."""
-    row = looks.record(connection, seen.type, seen.id)
+    row = queries.record(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, None, t0):
         return False
-    if seen.id in outbox.deleting(connection, seen.type):
+    if seen.id in entries.deleting(connection, seen.type):
         return False  # the outbox's own doing, perhaps; it will find out
-    if row is not None and row.state == KNOWN and row.stamp >= looks.since(connection, seen.type):
+    if row is not None and row.state == KNOWN and row.stamp >= queries.since(connection, seen.type):
         doubt_record(connection, seen.type, seen.id, t0)
         return _tighten(connection, contract, seen.type)
     if not is_private(connection, contract, seen.type):
@@ -116,9 +117,9 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
         return False
     if seen.filters:
         return False
-    listed = {record.id for record in seen.records} | outbox.deleting(connection, seen.type)
+    listed = {record.id for record in seen.records} | entries.deleting(connection, seen.type)
     unlisted = [row for row in known.values() if row.id not in listed and row.state != GONE and row.stamp <= t0]
-    verified = looks.since(connection, seen.type)  # what changed in a gap tells nothing of who may see what
+    verified = queries.since(connection, seen.type)  # what changed in a gap tells nothing of who may see what
     if any(row.state == KNOWN and row.stamp >= verified for row in unlisted):
         for row in unlisted:
             doubt_record(connection, seen.type, row.id, t0)
@@ -145,13 +146,13 @@ def see_reply(connection: Connection, endpoint: str, kind: str, status: int, con
 
 def shape(connection: Connection, endpoint: str, kind: str) -> Shape | None:
     """How the upstream was seen to answer."""
-    row = looks.reply(connection, endpoint, kind)
+    row = queries.reply(connection, endpoint, kind)
     return None if row is None else Shape(row.status, row.content_type, row.body)
 
 
 def is_private(connection: Connection, contract: Contract, kind: str) -> bool:
     """Whether callers may see different records: by the contract, or by what the upstream was seen to do."""
-    return private(contract.resources[kind], looks.collection(connection, kind))
+    return private(contract.resources[kind], queries.collection(connection, kind))
 
 
 def private(resource: Resource, whole: Any) -> bool:
@@ -161,7 +162,7 @@ def private(resource: Resource, whole: Any) -> bool:
 
 def unsettled(connection: Connection, kind: str, *, membership: bool, filters: Sequence[tuple[str, str]] = ()) -> bool:
     """Whether writes are under way or unclear: any, or only those that add records that the filters let through."""
-    found = looks.unclear(connection, kind, creates=membership)
+    found = queries.unclear(connection, kind, creates=membership)
     sent = [None if fields is None else orjson.loads(fields) for fields in found]
     return any(fields is None or all(fields.get(name) == value for name, value in filters) for fields in sent)
 
@@ -306,5 +307,5 @@ def latest_stamp(engine: Engine) -> int:
     columns = (records.c.stamp, collections.c.stamp, writes.c.started, writes.c.ended)  # all in the past but `ended`
     with engine.execution_options(writes=False).connect() as connection, connection.begin():
         stamps = [connection.scalar(select(func.max(column))) or 0 for column in columns]
-        verified = looks.number(connection, looks.VERIFIED_SINCE)
+        verified = queries.number(connection, queries.VERIFIED_SINCE)
     return max(*stamps, verified)

@@ -9,12 +9,12 @@ import orjson
 from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, Text, delete, func, insert, select, update
 
 from sidecar.contract import Resource
-from sidecar.database import metadata
-from sidecar.gateway.exchange import Response
-from sidecar.gateway.validate import Unreadable, plain_body
+from sidecar.http.content import Unreadable, decode_body
+from sidecar.http.messages import Response
 from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.difference import differences
-from sidecar.standby.learn import LIMIT, without_origin
+from sidecar.standby.diff import differences
+from sidecar.standby.observations import LIMIT, without_origin
+from sidecar.storage.database import metadata
 
 HOUR: Final = 3600
 WINDOW: Final = 24
@@ -108,7 +108,7 @@ def compare(ours: Answer | DontKnow, theirs: Response, resource: Resource) -> st
     if ours.status != 200:
         return "equal"
     try:
-        left, right = orjson.loads(ours.body), orjson.loads(plain_body(theirs, LIMIT))
+        left, right = orjson.loads(ours.body), orjson.loads(decode_body(theirs, LIMIT))
     except (orjson.JSONDecodeError, Unreadable):
         return "different"
     return "equal" if _normal(left, resource) == _normal(right, resource) else "different"
@@ -119,7 +119,7 @@ def _masked(ours: Answer, theirs: Response, resource: Resource) -> list[str]:
     if ours.status != theirs.status:
         return [f"the answer: {ours.status} here, {theirs.status} at the upstream"]
     try:
-        left, right = orjson.loads(ours.body), orjson.loads(plain_body(theirs, LIMIT))
+        left, right = orjson.loads(ours.body), orjson.loads(decode_body(theirs, LIMIT))
     except (orjson.JSONDecodeError, Unreadable):
         return ["the upstream's answer could not be read"]
     return differences(_normal(left, resource), _normal(right, resource))

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
 from sidecar.standby import knowledge
-from sidecar.standby import outbox as box
-from sidecar.standby.learn import RecordSeen
-from sidecar.standby.outbox import UNSETTLED, Outbox, State
-from sidecar.standby.overlay import merged
-from sidecar.standby.store import DOUBT, GONE, KNOWN, collections, owners, records, writes
+from sidecar.standby.observations import RecordSeen
+from sidecar.standby.outbox import entries as box
+from sidecar.standby.outbox.entries import UNSETTLED, Outbox, State
+from sidecar.standby.outbox.overlay import merged
+from sidecar.standby.tables import DOUBT, GONE, KNOWN, collections, owners, records, writes
 
 
 class NotFit(RuntimeError):

@@ -22,32 +22,27 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Match
-from sidecar.database import is_away
-from sidecar.gateway.exchange import Headers, Outcome, Request, Response
+from sidecar.exchange import Outcome
+from sidecar.http.messages import Headers, Request, Response
 from sidecar.settings import Settings
-from sidecar.standby import calls, knowledge, looks
+from sidecar.standby import knowledge, pure_calls, queries
 from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.callers import Callers, Standing, bump
-from sidecar.standby.intents import Intents, Write
-from sidecar.standby.learn import (
-    ListSeen,
-    OwnSeen,
-    RecordMissing,
-    RecordSeen,
-    ReplySeen,
-    observations,
-)
-from sidecar.standby.library import Library
-from sidecar.standby.outbox import Outbox, Snapshot
-from sidecar.standby.over import Newer, over_answer
+from sidecar.standby.known_callers import Callers, Standing, bump
+from sidecar.standby.mirrored_writes import Passing
+from sidecar.standby.observations import ListSeen, OwnSeen, RecordMissing, RecordSeen, ReplySeen, observations
+from sidecar.standby.outbox.entries import Outbox, Snapshot
+from sidecar.standby.outbox.overlay_response import Newer, over_answer
+from sidecar.standby.outbox.rewrite import Rewritten, rewritten
+from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.parity import Parity
-from sidecar.standby.passing import Passing
-from sidecar.standby.rewrite import Rewritten, rewritten
-from sidecar.standby.seal import Seal, SealError
-from sidecar.standby.store import DOUBT, KNOWN, collections, records
+from sidecar.standby.reader import Library
+from sidecar.standby.tables import DOUBT, KNOWN, collections, records
+from sidecar.standby.writes.intents import Intents, Write
+from sidecar.storage.database import is_away
+from sidecar.timeunits import SECOND
 
 log = logging.getLogger(__name__)
-AGAIN: Final = 10**9
+AGAIN: Final = SECOND
 """ns in which the same answer to the same question is learned from once."""
 RECENT: Final = 4096
 QUEUE: Final = 2000
@@ -209,8 +204,8 @@ class Standby:
         self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
     ) -> None:
         endpoint = match.endpoint
-        if calls.is_pure_call(match):
-            calls.remember(self._engine, match, request, response)
+        if pure_calls.is_pure_call(match):
+            pure_calls.remember(self._engine, match, request, response)
             return
         seen = observations(self._contract, match, request, response)
         if endpoint is None or not seen:
@@ -264,8 +259,8 @@ class Standby:
         try:
             with self._reader.connect() as connection, connection.begin():
                 view = self.outbox.view(connection)
-                if calls.is_pure_call(match):
-                    return calls.recall(connection, match, request) or DontKnow("never_asked")
+                if pure_calls.is_pure_call(match):
+                    return pure_calls.recall(connection, match, request) or DontKnow("never_asked")
                 return self._library.answer(connection, match, request, user, view)
         except SQLAlchemyError:
             log.exception("the standby's database failed", extra={"fields": {"event.action": "database_failed"}})
@@ -367,7 +362,7 @@ class Standby:
             self._keep_gap(self.outbox.gap())
         with self._reader.connect() as connection, connection.begin():
             self._callers.refresh(connection)
-            self._verified_since = looks.number(connection, looks.VERIFIED_SINCE)
+            self._verified_since = queries.number(connection, queries.VERIFIED_SINCE)
             rows = connection.execute(select(collections)).all()
         self.outbox.owned()  # a request finds it in memory
         if self._shared is None:
@@ -407,13 +402,13 @@ class Standby:
 
     def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
-            bump(connection, looks.VERIFIED_SINCE, at)
+            bump(connection, queries.VERIFIED_SINCE, at)
         self._verified_since = self.intents.verified_since = at
 
     def completeness(self) -> dict[str, dict[str, Any]]:
         """Per resource: known, in_doubt, complete, verified, and ratio (0 to 1, or None: nobody can say)."""
         with self._reader.connect() as connection, connection.begin():
-            since = looks.number(connection, looks.VERIFIED_SINCE)
+            since = queries.number(connection, queries.VERIFIED_SINCE)
             lists = {row.type: row for row in connection.execute(select(collections))}
             query = select(records.c.type, records.c.state, func.count().label("n")).group_by(
                 records.c.type, records.c.state

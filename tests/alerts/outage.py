@@ -22,11 +22,12 @@ from typing import Any
 
 import click
 
-from alerts.lifecycle import SECOND, Kind
-from alerts.queue import Told
-from alerts.state import Alerts
-from alerts.tables import open_alerts
+from alerts.delivery.queue import Told
+from alerts.lifecycle.lifecycle import Kind
+from alerts.lifecycle.store import Alerts
+from alerts.lifecycle.tables import open_alerts
 from sidecar.settings import Settings
+from sidecar.timeunits import SECOND
 from tests.stack import until
 
 SCREENING = "POST /patients/{id}/screen"

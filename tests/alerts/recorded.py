@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from alerts.openslo import Promise
+from alerts.objectives.openslo import Promise
 from tests.contracts.event_store import event, name
 
 SCREEN = "POST /patients/{id}/screen"

@@ -10,9 +10,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-from alerts.counts import SECOND, Cell, Cube
-from alerts.kept import Kept
-from sidecar.record.stores.embedded import EmbeddedStore
+from alerts.counting.block_store import Kept
+from alerts.counting.counts import Cell, Cube
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.timeunits import SECOND
 
 SCREEN: Final = "POST /patients/{id}/screen"
 BUCKET, BLOCK, DAY = 15, 3600, 86400

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts import burn, windows
-from alerts.model import Counts, Finding, Objective, View
-from alerts.policy import Measure, Rule, findings
+from alerts.objectives import burn_rate, windows
+from alerts.objectives.model import Counts, Finding, Objective, View
+from alerts.rules.burn_rules import Measure, Rule, findings
 
 MONTH = 30 * 86400
 LEVELS = windows.load(windows.SHIPPED, MONTH)
@@ -28,14 +28,14 @@ def steady(rate: Fraction, per_second: Fraction) -> dict[int, Counts | None]:
 
 
 def test_no_request_is_unknown_and_not_good() -> None:
-    assert burn.sli(None) is burn.sli(Counts(0, 0)) is burn.burn_rate(Counts(0, 0), NINES) is None
+    assert burn_rate.sli(None) is burn_rate.sli(Counts(0, 0)) is burn_rate.burn_rate(Counts(0, 0), NINES) is None
 
 
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(1, 99))
 def test_the_exact_chance_falls_with_each_failure_and_starts_at_one(total: int, bad: int, percent: int) -> None:
     share = Fraction(percent, 100)
-    assert burn.chance_of(0, total, share) == 1
-    assert burn.chance_of(bad + 1, total, share) <= burn.chance_of(bad, total, share)
+    assert burn_rate.chance_of(0, total, share) == 1
+    assert burn_rate.chance_of(bad + 1, total, share) <= burn_rate.chance_of(bad, total, share)
 
 
 @st.composite
@@ -53,35 +53,37 @@ def test_the_bounds_for_many_requests_never_say_yes_where_the_exact_chance_says_
 ) -> None:
     """Which is what Prometheus' rules rest on: they have Chernoff's bound alone."""
     bad, total, share = case
-    chance = burn.chance_of(bad, total, share) if share < 1 else Fraction(1)
+    chance = burn_rate.chance_of(bad, total, share) if share < 1 else Fraction(1)
     if share < 1:
-        assert chance <= burn.tail(bad, total, share)
+        assert chance <= burn_rate.tail(bad, total, share)
         if bad > total * share:
-            assert burn.tail(bad, total, share) <= chance * Fraction(3, 2), "and it is close, however few there are"
+            assert burn_rate.tail(bad, total, share) <= chance * Fraction(3, 2), (
+                "and it is close, however few there are"
+            )
     for confidence in (NINES, Fraction(98, 100)):
-        if burn.surely(bad, total, float(share), float(confidence)):
+        if burn_rate.surely(bad, total, float(share), float(confidence)):
             assert chance <= 1 - confidence
-        if burn.confident(Counts(total - bad, total), share, confidence, exact_below=0):
-            assert burn.confident(Counts(total - bad, total), share, confidence, exact_below=10_000)
+        if burn_rate.confident(Counts(total - bad, total), share, confidence, exact_below=0):
+            assert burn_rate.confident(Counts(total - bad, total), share, confidence, exact_below=10_000)
 
 
 @settings(deadline=None)
 @given(failing(60))
 def test_more_failures_are_never_less_sure(case: tuple[int, int, Fraction]) -> None:
     bad, total, share = case
-    if bad < total and burn.confident(Counts(total - bad, total), share, NINES):
-        assert burn.confident(Counts(total - bad - 1, total), share, NINES)
+    if bad < total and burn_rate.confident(Counts(total - bad, total), share, NINES):
+        assert burn_rate.confident(Counts(total - bad - 1, total), share, NINES)
 
 
 @given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(1, 10**6))
 def test_budgets_are_exact_and_agree_with_each_other(total: int, bad: int, parts: int) -> None:
     counts, target = Counts(total - min(bad, total), total), 1 - Fraction(1, parts + 1)
-    rate, left = burn.burn_rate(counts, target), burn.budget_left(counts, target)
+    rate, left = burn_rate.burn_rate(counts, target), burn_rate.budget_left(counts, target)
     assert rate is not None
     assert left is not None
     assert rate * (1 - target) == Fraction(counts.bad, total)
     assert left == 1 - rate
-    ends = burn.exhausted_in(left, rate, MONTH)
+    ends = burn_rate.exhausted_in(left, rate, MONTH)
     if left > 0 and rate:
         assert ends is not None
         assert rate * ends / MONTH == left, "at this pace the rest goes in just this time"
@@ -94,21 +96,21 @@ def test_windows_scale_with_the_period(seconds: int, days: int) -> None:
     period = days * 86400
     if Fraction(seconds) * period / MONTH < 1:
         with pytest.raises(ValueError, match=f"window of {seconds} s"):
-            burn.scaled(seconds, period, MONTH)
+            burn_rate.scaled(seconds, period, MONTH)
     else:
-        assert abs(burn.scaled(seconds, period, MONTH) - Fraction(seconds) * period / MONTH) <= Fraction(1, 2)
+        assert abs(burn_rate.scaled(seconds, period, MONTH) - Fraction(seconds) * period / MONTH) <= Fraction(1, 2)
 
 
 def test_at_fifty_a_second_a_total_outage_is_sure_at_525_seconds() -> None:
     """525 s of failures in the last hour: above 14.4% with 98%, and not with 99%."""
     counts, share = Counts((3600 - 525) * 50, 3600 * 50), Fraction(144, 1000)
-    assert burn.confident(counts, share, Rule().confidence)
-    assert not burn.confident(counts, share, NINES)
+    assert burn_rate.confident(counts, share, Rule().confidence)
+    assert not burn_rate.confident(counts, share, NINES)
 
 
 def test_the_workbooks_burn_rates_use_up_the_budget_in_its_times() -> None:
     """Burn rate 1 takes 30 days, 2 takes 15, 10 takes 3, and 1,000 takes 43 minutes."""
-    took = {rate: burn.exhausted_in(Fraction(1), Fraction(rate), MONTH) for rate in (1, 2, 10, 1000)}
+    took = {rate: burn_rate.exhausted_in(Fraction(1), Fraction(rate), MONTH) for rate in (1, 2, 10, 1000)}
     assert took == {1: MONTH, 2: 15 * 86400, 10: 3 * 86400, 1000: 43 * 60 + 12}
 
 
@@ -132,8 +134,8 @@ def test_the_workbooks_low_traffic_service_where_one_failure_is_a_burn_of_1000()
     pace and uses 13.9% of the month's budget. The workbook's text says a burn rate of 1,000 there, which is a slip:
     1,000 times is all ten failing. We say nothing of one failure."""
     target, hour = Fraction(999, 1000), Counts(9, 10)
-    assert burn.burn_rate(hour, target) == 100
-    assert burn.burn_rate(Counts(0, 10), target) == 1000
+    assert burn_rate.burn_rate(hour, target) == 100
+    assert burn_rate.burn_rate(Counts(0, 10), target) == 1000
     assert round(float(100 * Fraction(1, 10 * 720) / (1 - target)), 1) == 13.9
     objective = Objective("slow", "answered", target, MONTH, "users")
     spans = {s: Counts(s // 360 - 1, s // 360) if s >= 360 else Counts(0, 1) for s in steady(Fraction(0), Fraction(1))}

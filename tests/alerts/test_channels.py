@@ -17,15 +17,17 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine
 
-from alerts import conditions, message
-from alerts.alert_commands import alerts
-from alerts.lifecycle import SECOND, Condition
-from alerts.loop import stuck
-from alerts.notify import Alertmanager, Channel, Email, PagerDuty, Sentry, Slack, Webhook, configured, routes
-from alerts.queue import Queue, Route, Told
-from alerts.state import Alerts
-from alerts.tables import open_alerts
-from sidecar.settings import SettingError, Settings
+from alerts.channels import Alertmanager, Channel, Email, PagerDuty, Sentry, Slack, Webhook, configured, routes
+from alerts.delivery import message
+from alerts.delivery.queue import Queue, Route, Told
+from alerts.evaluator import stuck
+from alerts.evaluator_cli import alerts
+from alerts.lifecycle.lifecycle import Condition
+from alerts.lifecycle.store import Alerts
+from alerts.lifecycle.tables import open_alerts
+from alerts.rules import conditions
+from sidecar.settings import SettingError, Settings, load_settings
+from sidecar.timeunits import SECOND
 from tests.alerts.mail import USER, Mailbox, mailbox
 from tests.alerts.receivers import BROKEN, CLOSED, receiver
 from tests.stack import free_port, until
@@ -251,7 +253,7 @@ def test_secrets_are_in_no_log_and_in_no_record(
 
 
 def test_settings_name_channels_and_errors_name_the_setting() -> None:
-    given = Settings.load(
+    given = load_settings(
         {
             "UNDERSTUDY_ALERT_WEBHOOK": "http://a/", "UNDERSTUDY_ALERT_EMAIL_TO": "a@b.c, d@e.f",
             "UNDERSTUDY_ALERT_EMAIL_FROM": "u@b.c", "UNDERSTUDY_ALERT_SMTP": "mail:587",
@@ -275,7 +277,7 @@ def test_settings_name_channels_and_errors_name_the_setting() -> None:
         ),
     ):  # fmt: skip
         with pytest.raises(SettingError, match=f"UNDERSTUDY_{culprit}: ") as error:
-            configured(Settings.load({f"UNDERSTUDY_{name}": value for name, value in wrong.items()}), DASHBOARD)
+            configured(load_settings({f"UNDERSTUDY_{name}": value for name, value in wrong.items()}), DASHBOARD)
         assert "secret" not in str(error.value)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from alerts import conditions
-from alerts.conditions import Rule, Seen, holding, prometheus
-from alerts.conditions.memory import Memory
-from alerts.conditions.metrics import Metrics, parse
-from alerts.lifecycle import SECOND
+from alerts.prometheus import conditions as prometheus
+from alerts.rules import conditions
+from alerts.rules.conditions import Rule, Seen, holding
+from alerts.rules.conditions.memory import Memory
+from alerts.rules.conditions.metrics import Metrics, parse
+from sidecar.timeunits import SECOND
 
 RULES = conditions.load()
 NOW = 1_764_000_000

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alerts.context import Context, changed, covered, failing, kinds
-from alerts.cover import Cover
-from alerts.lifecycle import SECOND, Condition
-from sidecar.client import ControlError
-from sidecar.record.stores import Bucket, EventStore, Filter, StoreUnavailable
-from sidecar.record.stores.embedded import EmbeddedStore
+from alerts.delivery.context import Context, changed, covered, failing, kinds
+from alerts.lifecycle.lifecycle import Condition
+from alerts.rules.coverage import Cover
+from sidecar.control.client import ControlError
+from sidecar.events.store import Bucket, EventStore, Filter, StoreUnavailable
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.timeunits import SECOND
 from tests.alerts.recorded import SCREEN, exchange
 
 NOW = 1_764_000_000

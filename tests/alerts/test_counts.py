@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from alerts import openslo
-from alerts.counts import SECOND, ask, limits_of, tally
-from alerts.evaluate import Evaluation, conditions, levels
-from alerts.policy import Rule
-from alerts.rollups import MONTH, Rollups
+from alerts.counting.counts import ask, limits_of, tally
+from alerts.counting.rollups import MONTH, Rollups
+from alerts.objectives import openslo
+from alerts.rules.burn_rules import Rule
+from alerts.rules.evaluation import Evaluation, conditions, levels
 from sidecar.contract import Contract
-from sidecar.record.event import nanoseconds
-from sidecar.record.stores import EventStore, Filter, StoreUnavailable
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store import EventStore, Filter, StoreUnavailable
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.timeunits import SECOND, parse_rfc3339
 from tests.alerts.recorded import exchange, independent, mixture
 from tests.contracts.event_store import NOON
 
@@ -104,7 +104,7 @@ def test_rollups_equal_the_events_as_time_goes_on(store: EventStore) -> None:
 
 
 def _seconds(event: dict) -> int:
-    return nanoseconds(event["@timestamp"]) // SECOND
+    return parse_rfc3339(event["@timestamp"]) // SECOND
 
 
 def total(rollups: Rollups, now: int, span: int) -> int | None:

@@ -17,18 +17,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, delete
 
-from alerts.deliver import Deliverer
-from alerts.grouping import ALONE, Grouping
-from alerts.lifecycle import SECOND, Condition
-from alerts.loop import Evaluator, Pace, stuck
-from alerts.notify import Slack, Webhook
-from alerts.openslo import locate
-from alerts.queue import Queue, Route, Told
-from alerts.state import Alerts
-from alerts.tables import SCHEMA, alerts, deliveries, messages, open_alerts
-from sidecar.database import open_file
-from sidecar.record.stores.embedded import EmbeddedStore
+from alerts.channels import Slack, Webhook
+from alerts.delivery.deliverer import Deliverer
+from alerts.delivery.grouping import ALONE, Grouping
+from alerts.delivery.queue import Queue, Route, Told
+from alerts.evaluator import Evaluator, Pace, stuck
+from alerts.lifecycle.lifecycle import Condition
+from alerts.lifecycle.store import Alerts
+from alerts.lifecycle.tables import SCHEMA, alerts, deliveries, messages, open_alerts
+from alerts.objectives.openslo import locate
+from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
+from sidecar.storage.database import open_file
+from sidecar.timeunits import SECOND
 from tests.alerts.receivers import CLOSED, Receiver, heart, receiver
 from tests.alerts.recorded import exchange
 from tests.postgres import cluster

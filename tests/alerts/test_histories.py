@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from alerts.commands import slo
+from alerts.cli import slo
 from sidecar.settings import Settings
 from tests.alerts.simulated import DAY, NOON, History, ordinary
 

@@ -8,18 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.lifecycle import (
-    SECOND,
-    Alert,
-    Condition,
-    Kind,
-    NotPossible,
-    State,
-    acknowledge,
-    silence,
-    step,
-    unsilence,
-)
+from alerts.lifecycle.lifecycle import Alert, Condition, Kind, NotPossible, State, acknowledge, silence, step, unsilence
+from sidecar.timeunits import SECOND
 
 BURN = Condition(name="ErrorBudgetBurn", severity="page", source="events", labels={"slo": "hosp"})
 REPEAT = 100 * SECOND

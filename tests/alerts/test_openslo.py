@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alerts import openslo
+from alerts.objectives import openslo
 from sidecar.contract import Contract
 
 ENDPOINTS = [endpoint.name for endpoint in Contract.load("hosp").endpoints.values()]

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from alerts import openslo
-from alerts.commands import slo
-from alerts.counts import SECOND
-from alerts.rules import records
+from alerts.cli import slo
+from alerts.objectives import openslo
+from alerts.prometheus.rules import records
 from compose.elasticsearch.node import Node
 from compose.monitoring import Service, prometheus
 from sidecar.contract import Contract
-from sidecar.record.stores.embedded import EmbeddedStore
-from sidecar.settings import Settings
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.settings import Settings, load_settings
+from sidecar.timeunits import SECOND
 from tests.alerts.recorded import exchange, independent, mixture
 from tests.contracts.event_store import NOON
 from tests.nodes import prepared
@@ -115,7 +115,7 @@ def test_each_figure_equals_an_independent_count_over_the_journal(tmp_path: Path
         Upstream() as upstream,
         Sidecar(upstream.url, tmp_path / "data", test_users="Dr Ames", deadline="300ms", **store) as sidecar,
     ):
-        settings = Settings.load(sidecar.environ)
+        settings = load_settings(sidecar.environ)
         journal = traffic(upstream, sidecar)
 
         def counted() -> Any:

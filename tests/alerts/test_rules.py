@@ -11,8 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from alerts import openslo
-from alerts.commands import slo
+from alerts.cli import slo
+from alerts.objectives import openslo
 from sidecar.settings import Settings
 
 SETTINGS = Settings(upstream="http://127.0.0.1:1")

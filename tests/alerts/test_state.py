@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine
 
-from alerts.lifecycle import SECOND, Condition, Kind, Notice, State
-from alerts.state import Alerts, Superseded
-from alerts.tables import open_alerts
+from alerts.lifecycle.lifecycle import Condition, Kind, Notice, State
+from alerts.lifecycle.store import Alerts, Superseded
+from alerts.lifecycle.tables import open_alerts
 from sidecar.settings import Settings
+from sidecar.timeunits import SECOND
 
 BURN = Condition(name="ErrorBudgetBurn", severity="page", source="events", labels={"slo": "hosp"}, notes={"what": "x"})
 

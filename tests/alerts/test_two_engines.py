@@ -20,13 +20,14 @@ from typing import Any
 
 import pytest
 
-from alerts import openslo, rules
-from alerts.counts import SECOND
-from alerts.evaluate import Evaluation, levels
-from alerts.policy import Rule
+from alerts.objectives import openslo
+from alerts.prometheus import rules
+from alerts.rules.burn_rules import Rule
+from alerts.rules.evaluation import Evaluation, levels
 from compose.monitoring import alertmanager, prometheus
 from sidecar.contract import Action, Contract
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.timeunits import SECOND
 from tests.alerts.recorded import exchange
 from tests.stack import free_port, until
 

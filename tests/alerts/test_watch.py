@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from alerts import conditions
-from alerts.evaluate import Evaluation, levels
-from alerts.lifecycle import SECOND, State
-from alerts.openslo import load
-from alerts.policy import Rule
-from alerts.readings import failed_sign_ins
-from alerts.state import Alerts
-from alerts.tables import open_alerts
-from alerts.watch import Watch
-from sidecar.client import Control
+from alerts.control_plane import failed_sign_ins
+from alerts.lifecycle.lifecycle import State
+from alerts.lifecycle.store import Alerts
+from alerts.lifecycle.tables import open_alerts
+from alerts.objectives.openslo import load
+from alerts.rules import conditions
+from alerts.rules.burn_rules import Rule
+from alerts.rules.cycle import Watch
+from alerts.rules.evaluation import Evaluation, levels
 from sidecar.contract import Contract
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.control.client import Control
+from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
+from sidecar.timeunits import SECOND
 from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream, basic
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from sidecar.record.stores import EventStore
+from sidecar.events.store import EventStore
 from tests.dashboard import seed
 from tests.dashboard.serving import Dashboard, alone, chromium, context, enter
 
@@ -45,7 +45,7 @@ FILTERS: dict[str, Callable[[Page], Any]] = {
 
 @contextmanager
 def embedded(home: Path) -> Iterator[tuple[EventStore, dict[str, str]]]:
-    from sidecar.record.stores.embedded import EmbeddedStore
+    from sidecar.events.store.sqlite import EmbeddedStore
 
     store = EmbeddedStore(home / "data" / "events.db")
     store.install()
@@ -56,7 +56,7 @@ def embedded(home: Path) -> Iterator[tuple[EventStore, dict[str, str]]]:
 @contextmanager
 def elasticsearch(home: Path) -> Iterator[tuple[EventStore, dict[str, str]]]:
     from compose.elasticsearch.node import VERSIONS, Node, prepare
-    from sidecar.record.stores.elastic import ElasticStore
+    from sidecar.events.store.elasticsearch import ElasticStore
 
     prepare(VERSIONS[0])
     node = Node(VERSIONS[0], home / "elasticsearch")

@@ -28,11 +28,11 @@ from sqlalchemy import insert
 
 from compose.hosp.server import Simulator
 from sidecar.clock import stamp
-from sidecar.database import open_engine
-from sidecar.record.stores import Filter
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store import Filter
+from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
-from sidecar.standby.store import records
+from sidecar.standby.tables import records
+from sidecar.storage.database import open_engine
 from tests.bench.plots import draw
 from tests.bench.throughput import resident
 from tests.bench.wrk import ANSWER, nginx, wrk

@@ -17,15 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alerts import openslo
-from alerts.counts import SECOND, Cube, limits_of
-from alerts.evaluate import Evaluation, levels
-from alerts.kept import Kept
-from alerts.policy import Rule
-from alerts.rollups import MONTH, SETTLE, Rollups
+from alerts.counting.block_store import Kept
+from alerts.counting.counts import Cube, limits_of
+from alerts.counting.rollups import MONTH, SETTLE, Rollups
+from alerts.objectives import openslo
+from alerts.rules.burn_rules import Rule
+from alerts.rules.evaluation import Evaluation, levels
 from sidecar.contract import Contract
-from sidecar.record.stores import Bucket, EventStore, Filter
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store import Bucket, EventStore, Filter
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.timeunits import SECOND
 from tests.alerts.recorded import exchange
 
 PACE, HOUR, BATCH = 50, 3600, 5000
@@ -89,7 +90,7 @@ def opened(kind: str, folder: Path) -> Iterator[EventStore]:
         store.close()
         return
     from compose.elasticsearch.node import VERSIONS, Node, prepare
-    from sidecar.record.stores.elastic import ElasticStore
+    from sidecar.events.store.elasticsearch import ElasticStore
 
     prepare(VERSIONS[0])
     node = Node(VERSIONS[0], folder / "elasticsearch")

@@ -15,13 +15,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sidecar.gateway.exchange import AnsweredBy, Attempt, Exchange, Outcome, Request, Response, traceparent, uuid7
-from sidecar.record.event import to_event
-from sidecar.record.segment import create
-from sidecar.record.signer import Signer
-from sidecar.record.signing import SigningKey, raw_public
-from sidecar.record.statements import Statements
-from sidecar.record.verify import Verdict, verify
+from sidecar.events.document import to_event
+from sidecar.exchange import AnsweredBy, Attempt, Exchange, Outcome
+from sidecar.http.identifiers import traceparent, uuid7
+from sidecar.http.messages import Request, Response
+from sidecar.journal.keys import SigningKey, raw_public
+from sidecar.journal.segment import create
+from sidecar.journal.signer import Signer
+from sidecar.journal.statements import Statements
+from sidecar.journal.verify import Verdict, verify
 
 SEGMENT = 64 << 20
 

@@ -13,11 +13,11 @@ from moto import mock_aws
 from compose.aws import apply, balancer
 from compose.aws.apply import ApplyFailed, Balancer, Place
 from compose.aws.guard import Guard
-from compose.door import Door, routes
+from compose.balancer import Door, routes
 from compose.lb import lb
 from sidecar.cli import understudy
 from sidecar.contract import Contract
-from sidecar.settings import Settings
+from sidecar.settings import load_settings
 from tests.compose.test_door import described
 
 ROUTES = {route.id: route for route in routes(Contract.load("hosp"))}
@@ -121,7 +121,7 @@ def test_the_command_applies(aws: tuple[Any, Place]) -> None:
     elb, place = aws
     words = ["aws", "--apply", "door", "--vpc", place.vpc, "--sidecar", "10.0.0.10:8080/8081"]
     words += [word for subnet in place.subnets for word in ("--subnet", subnet)]
-    settings = Settings.load({"UNDERSTUDY_UPSTREAM": "http://10.0.9.9", "UNDERSTUDY_BYPASS_AFTER": "0s"})
+    settings = load_settings({"UNDERSTUDY_UPSTREAM": "http://10.0.9.9", "UNDERSTUDY_BYPASS_AFTER": "0s"})
     done = CliRunner().invoke(lb, words, obj=settings)
     assert done.exit_code == 0, done.output
     assert shares(elb, "notes.create") == weighed(100)[:1]  # without a certificate there is no HTTPS

@@ -19,7 +19,7 @@ from compose_spec import PyCompose
 
 from compose.health import healthy
 from compose.make_secrets import make
-from sidecar.settings import PREFIX, Settings, strangers
+from sidecar.settings import PREFIX, load_settings, strangers
 from tests.upstream import Upstream
 
 FOLDER = Path(__file__).parents[2] / "compose"
@@ -106,7 +106,7 @@ def test_secrets_are_made_once_and_are_good_settings(tmp_path: Path) -> None:
         "UNDERSTUDY_CONTROL_TOKEN_FILE": str(folder / "control_token"),
         "UNDERSTUDY_DATABASE_FILE": str(folder / "database_url"),
     }
-    settings = Settings.load(files)
+    settings = load_settings(files)
     assert settings.control_token == first["control_token"].decode()
     assert first["database_password"].decode() in str(settings.database)
     assert len(first["seal_key"]) == 32

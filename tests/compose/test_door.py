@@ -6,27 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from compose import door
+from compose import balancer
 from compose.haproxy import config as haproxy_config
 from compose.nginx import config as nginx_config
 from sidecar.contract import Contract
-from sidecar.settings import Settings
+from sidecar.settings import load_settings
 from tests.compose.front import play
 
 
-def described(mode: door.Mode = "inline", upstream: str = "http://hosp.example", *sidecars: str) -> door.Door:
-    settings = Settings.load({"UNDERSTUDY_UPSTREAM": upstream})
-    return door.describe(settings, Contract.load("hosp"), mode, "[::]:80", sidecars)
+def described(mode: balancer.Mode = "inline", upstream: str = "http://hosp.example", *sidecars: str) -> balancer.Door:
+    settings = load_settings({"UNDERSTUDY_UPSTREAM": upstream})
+    return balancer.describe(settings, Contract.load("hosp"), mode, "[::]:80", sidecars)
 
 
 @pytest.mark.parametrize("word", ["nowhere", "10.0.0.1:8080", "10.0.0.1:8080/x", "10.0.0.1:8080/70000", "a b:1/2"])
 def test_a_sidecar_that_does_not_fit_is_named(word: str) -> None:
-    with pytest.raises(door.DoorError):
+    with pytest.raises(balancer.DoorError):
         described("inline", "http://hosp.example", word)
 
 
 def test_an_upstream_with_a_path_is_refused() -> None:
-    with pytest.raises(door.DoorError, match="/base"):
+    with pytest.raises(balancer.DoorError, match="/base"):
         described("inline", "http://hosp.example/base")
 
 

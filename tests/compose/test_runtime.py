@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from compose.haproxy.runtime import Runtime, RuntimeFailed, divided, renew
-from sidecar.agent import answer
+from sidecar.server.agent_check import answer
 from tests.compose.front import Front
 from tests.stack import Sidecar, ask, free_port, until
 from tests.upstream import HOLT, Upstream

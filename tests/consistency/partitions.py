@@ -25,8 +25,8 @@ from pathlib import Path
 
 from compose.elasticsearch.node import VERSIONS, Node
 from compose.hosp.server import Simulator
-from sidecar.record.stores import Filter, pages
-from sidecar.record.stores.elastic import ElasticStore
+from sidecar.events.store import Filter, pages
+from sidecar.events.store.elasticsearch import ElasticStore
 from tests.compose.front import Front
 from tests.consistency.checker import check
 from tests.consistency.history import History

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.record.stores import Checkpoint, EventStore, Filter, Hold
+from sidecar.events.store import Checkpoint, EventStore, Filter, Hold
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alerts.lifecycle import SECOND, Condition
-from alerts.queue import Queue, Told
-from alerts.state import Alerts
-from alerts.tables import open_alerts
-from sidecar.record.stores import EventStore
+from alerts.delivery.queue import Queue, Told
+from alerts.lifecycle.lifecycle import Condition
+from alerts.lifecycle.store import Alerts
+from alerts.lifecycle.tables import open_alerts
+from sidecar.events.store import EventStore
 from sidecar.settings import Settings
+from sidecar.timeunits import SECOND
 from tests.dashboard import seed
 from tests.stack import until
 

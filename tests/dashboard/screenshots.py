@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store.sqlite import EmbeddedStore
 from tests.dashboard import alarms, seed
 from tests.dashboard.serving import PHONE, WIDE, Dashboard, chromium, context, enter, go
 from tests.stack import Sidecar, until

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sidecar.record.event import timestamp
-from sidecar.record.stores import EventStore, Filter
+from sidecar.events.store import EventStore, Filter
+from sidecar.timeunits import to_rfc3339
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
@@ -39,7 +39,7 @@ def event(at: int, dice: random.Random, **given: Any) -> tuple[dict[str, Any], d
     duration = int(min(dice.lognormvariate(0, 1) * 0.25, 2.5 + dice.random() * 0.501) * SECOND)
     user = given.get("user", dice.choice(PEOPLE))
     document: dict[str, Any] = {
-        "@timestamp": timestamp(at),
+        "@timestamp": to_rfc3339(at),
         "event": {
             "id": ident,
             "kind": "event",
@@ -48,8 +48,8 @@ def event(at: int, dice: random.Random, **given: Any) -> tuple[dict[str, Any], d
             "action": action,
             "outcome": outcome,
             "duration": duration,
-            "start": timestamp(at),
-            "end": timestamp(at + duration),
+            "start": to_rfc3339(at),
+            "end": to_rfc3339(at + duration),
             "sequence": 1,
             "hash": hashlib.sha256(ident.encode()).hexdigest(),
         },
@@ -66,7 +66,7 @@ def event(at: int, dice: random.Random, **given: Any) -> tuple[dict[str, Any], d
             "endpoint": endpoint,
             "endpoint_id": f"{kind}.{action}",
             "answered_by": answered,
-            "attempts": [{"start": timestamp(at), "duration": duration, "outcome": "success", "status": 200}],
+            "attempts": [{"start": to_rfc3339(at), "duration": duration, "outcome": "success", "status": 200}],
             "circuit": "closed",
             "verdict": given.get("verdict", "allow"),
             "findings": [],

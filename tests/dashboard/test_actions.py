@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from alerts.lifecycle import State
-from dashboard import tables
-from dashboard.access import Role
+from alerts.lifecycle.lifecycle import State
 from dashboard.actions import NotDone, perform
 from dashboard.app import wire
-from dashboard.parts import Parts, Visit
-from dashboard.sessions import Session
+from dashboard.auth.sessions import Session
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
+from dashboard.data import tables
 from sidecar.settings import Settings
 from tests.dashboard.alarms import burning
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from compose.receiver import receiver
-from sidecar.record.stores.embedded import EmbeddedStore
+from compose.demo_webhook import receiver
+from sidecar.events.store.sqlite import EmbeddedStore
 from tests.dashboard import alarms, seed
 from tests.dashboard.serving import PHONE, Dashboard, chromium, context, enter, go
 from tests.stack import Sidecar, until

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from dashboard import alerting, moments, ui
-from dashboard.counted import Counted, Rate
-from dashboard.moments import Moment
-from dashboard.pages import objectives
-from dashboard.promised import Busy, Promised
+from dashboard.data import alert_titles, timeline
+from dashboard.data.objectives import Busy, Promised
+from dashboard.data.slo_figures import Counted, Rate
+from dashboard.data.timeline import Moment
+from dashboard.ui import components
+from dashboard.widgets import objectives_card
 from sidecar.contract import Contract
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
 from tests.alerts.recorded import independent, mixture
 from tests.dashboard.alarms import Clock
@@ -82,7 +83,7 @@ def test_what_nobody_asked_is_unknown_and_not_good(store: EmbeddedStore, promise
     for standing in counted.standings(promised.headline):
         assert (standing.share, standing.left, standing.burn_down) == (None, None, [])
         assert {rate.exceeded for rate in standing.rates} == {None}
-        assert objectives.budget(standing.left)[0] == ui.UNKNOWN
+        assert objectives_card.budget(standing.left)[0] == components.UNKNOWN
     assert counted.recent(300).ratio is None
 
 
@@ -118,7 +119,7 @@ def test_takeovers_have_their_ends() -> None:
         change(20, "notes.list", "half_open", "closed"),
         change(30, "patients.read", "auto", "standby", by="Sam", reason="slow"),
     ]
-    assert moments.takeovers(reversed(made)) == [
+    assert timeline.takeovers(reversed(made)) == [
         Moment(10, "takeover", "notes.list", "the standby took over: 5 of 8 failed", 20),
         Moment(30, "takeover", "patients.read", "the standby took over, by Sam: slow"),
     ]
@@ -132,7 +133,7 @@ def test_alerts_have_their_ends() -> None:
         line(1, 10, "a", "pending"), line(2, 10, "a", "firing"), line(3, 11, "b", "silenced", "ticket"),
         line(4, 15, "a", "acknowledged"), line(5, 20, "a", "resolved"), line(6, 30, "a", "firing"),
     ]  # fmt: skip
-    found = moments.alerts(reversed(made), lambda each: str(each["key"]))
+    found = timeline.alerts(reversed(made), lambda each: str(each["key"]))
     assert sorted((each.what, each.at, each.until, each.grave) for each in found) == [
         ("a", 10, 20, True), ("a", 30, None, True), ("b", 11, None, False)
     ]  # fmt: skip
@@ -142,10 +143,10 @@ def test_what_begins_together_is_told_together() -> None:
     def took(at: int, what: str) -> Moment:
         return Moment(at * SECOND, "takeover", what, "the standby took over", at * SECOND + 1)
 
-    marks = moments.marks(
+    marks = timeline.marks(
         [{"at": 5 * SECOND, "text": "release", "by": "Sam"}, {"at": 6, "text": "release", "by": "Sam"}]
     )
-    groups = moments.grouped([took(5, "a"), took(60, "b"), took(900, "c"), *marks])
+    groups = timeline.grouped([took(5, "a"), took(60, "b"), took(900, "c"), *marks])
     assert [[str(each.what) for each in (group.first, *group.others)] for group in groups] == [
         ["c"], ["b", "a"], [""], [""]
     ]  # fmt: skip
@@ -153,11 +154,11 @@ def test_what_begins_together_is_told_together() -> None:
 
 def test_an_alert_is_called_by_its_promise(promised: Promised) -> None:
     labels = {"slo": "screening", "view": "users", "endpoint": "POST /patients/{id}/screen"}
-    assert alerting.title(promised, "ErrorBudgetBurn", labels) == (
+    assert alert_titles.title(promised, "ErrorBudgetBurn", labels) == (
         "Screenings are answered successfully, POST /patients/{id}/screen: what users get"
     )
-    assert alerting.title(promised, "OutboxGrowing", {"resource": "notes"}) == "Outbox growing: notes"
-    assert alerting.windows("21600s-1800s") == "6 h and 30 min"
+    assert alert_titles.title(promised, "OutboxGrowing", {"resource": "notes"}) == "Outbox growing: notes"
+    assert alert_titles.windows("21600s-1800s") == "6 h and 30 min"
     clock = Clock(7)
     waiting = {"state": "waiting", "tries": 2, "due_at": 9 * SECOND}
-    assert alerting.told(waiting, clock()) == (ui.WARN, "not taken yet; again in 8 s")
+    assert alert_titles.told(waiting, clock()) == (components.WARN, "not taken yet; again in 8 s")

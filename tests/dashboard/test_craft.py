@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store.sqlite import EmbeddedStore
 from tests.dashboard import seed
 from tests.dashboard.serving import PHONE, WIDE, Dashboard, alone, chromium, context, enter, go
 

@@ -10,15 +10,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dashboard import tables
-from dashboard.exports import Export, Exports
-from dashboard.held import held
-from dashboard.signing import Signer, check
-from dashboard.view import View
-from sidecar.database import open_engine
-from sidecar.record.journal import Journal
-from sidecar.record.stores.embedded import EmbeddedStore
+from dashboard.data import tables
+from dashboard.data.export_signature import Signer, check
+from dashboard.data.export_verification import held
+from dashboard.data.exports import Export, Exports
+from dashboard.ui.filters import View
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.journal.writer import Journal
 from sidecar.settings import Settings
+from sidecar.storage.database import open_engine
 from tests.dashboard import seed
 from tests.stack import until
 

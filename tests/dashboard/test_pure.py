@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard import ui, when
-from dashboard.exports import plain
-from dashboard.sentences import sentence, singular
-from dashboard.sessions import FREE_TRIES, SECOND, pause
-from dashboard.view import View, ViewError
+from dashboard.auth.sessions import FREE_TRIES, pause
+from dashboard.data.exports import plain
+from dashboard.ui import components, time_format
+from dashboard.ui.filters import View, ViewError
+from dashboard.ui.sentences import sentence, singular
 from sidecar.contract import Contract
-from sidecar.gateway.exchange import Exchange, Request, Response
-from sidecar.record.subject import subject
+from sidecar.events.subject import subject
+from sidecar.exchange import Exchange
+from sidecar.http.messages import Request, Response
+from sidecar.timeunits import DAY, HOUR, SECOND
 from tests.dashboard import seed
 
 LONDON, UTC = ZoneInfo("Europe/London"), ZoneInfo("UTC")
@@ -109,23 +111,23 @@ def test_a_filter_that_cannot_be_is_named(query: str, culprit: str) -> None:
 
 
 def test_yesterday_is_the_local_day_before() -> None:
-    since, until = View(period="yesterday").range(when.parse("2026-10-26 12:00", LONDON), LONDON)
+    since, until = View(period="yesterday").range(time_format.parse("2026-10-26 12:00", LONDON), LONDON)
     assert until is not None
     assert since is not None
-    assert (until - since) // when.HOUR == 25, "clocks went back on the 25th"
-    assert when.day_and_time(since, LONDON) == "Sun 25 Oct 2026, 00:00:00"
+    assert (until - since) // HOUR == 25, "clocks went back on the 25th"
+    assert time_format.day_and_time(since, LONDON) == "Sun 25 Oct 2026, 00:00:00"
 
 
 def test_a_fixed_view_goes_on_showing_the_same() -> None:
     fixed = View(period="24h", person="Dr Holt").fixed(NOON, LONDON)
-    assert fixed.filter(NOON + 5 * when.DAY, LONDON) == fixed.filter(NOON, LONDON)
-    assert fixed.filter(NOON, UTC).since == NOON - when.DAY
+    assert fixed.filter(NOON + 5 * DAY, LONDON) == fixed.filter(NOON, LONDON)
+    assert fixed.filter(NOON, UTC).since == NOON - DAY
 
 
 def test_times_say_their_zone() -> None:
-    assert when.zone_name(NOON, UTC) == "UTC"
-    assert when.zone_name(NOON, LONDON) == "GMT (UTC+00:00)"
-    assert when.zone_name(NOON - 120 * when.DAY, LONDON) == "BST (UTC+01:00)"
+    assert time_format.zone_name(NOON, UTC) == "UTC"
+    assert time_format.zone_name(NOON, LONDON) == "GMT (UTC+00:00)"
+    assert time_format.zone_name(NOON - 120 * DAY, LONDON) == "BST (UTC+01:00)"
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"])
@@ -138,7 +140,7 @@ def test_other_cells_stay() -> None:
 
 
 def test_a_ratio_is_never_rounded_up_to_all() -> None:
-    assert [ui.percent(ratio) for ratio in (None, 1.0, 0.999_99, 0.9999, 0.0)] == [
+    assert [components.percent(ratio) for ratio in (None, 1.0, 0.999_99, 0.9999, 0.0)] == [
         "no data", "100.00%", "> 99.99%", "99.99%", "0.00%"
     ]  # fmt: skip
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.gateway.arrivals import BUSY, EAGER, arrived, head_ends
+from sidecar.server.arrivals import BUSY, EAGER, arrived, head_ends
 from tests.stack import Sidecar, raw, until
 from tests.upstream import HOLT, Upstream, basic
 

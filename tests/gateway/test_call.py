@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from compose.tls import authority
-from sidecar.gateway.connect import Names
-from sidecar.gateway.exchange import Attempt, Outcome, Response
-from sidecar.gateway.spool import Spool
-from sidecar.gateway.wire import Call, Wire
+from sidecar.exchange import Attempt, Outcome
+from sidecar.http.messages import Response
+from sidecar.http.spooled_body import Spool
+from sidecar.upstream.connection import Call, Wire
+from sidecar.upstream.dialer import Names
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 READ = Call("GET", "/a?b=%20", [("Host", "hosp")], repeatable=True)

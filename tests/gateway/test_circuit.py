@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.gateway.circuit import (
-    FIRST_BACKOFF,
-    LAST_BACKOFF,
-    SECOND,
-    Circuit,
-    State,
-    Tally,
-    evaluate,
-    merge,
-    probe_now,
-)
+from sidecar.takeover.circuit import FIRST_BACKOFF, LAST_BACKOFF, Circuit, State, Tally, evaluate, merge, probe_now
+from sidecar.timeunits import SECOND
 
 NOW = 1_000_000
 CLOSED = Circuit()

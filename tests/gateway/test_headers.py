@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.gateway.exchange import Request
-from sidecar.gateway.headers import HOP_BY_HOP, answer_fields, has_passed, upstream_fields, wants_close
+from sidecar.http.headers import HOP_BY_HOP, answer_fields, has_passed, upstream_fields, wants_close
+from sidecar.http.messages import Request
 
 NAMES = st.sampled_from(
     ["Accept", "X-A", "x-a", "Connection", "Keep-Alive", "TE", "Upgrade", "Authorization", "Cookie", "Host", "Via"]

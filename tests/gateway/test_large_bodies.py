@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.gateway.spool import IN_MEMORY, Spool
+from sidecar.http.spooled_body import IN_MEMORY, Spool
 from tests.bench.uploads import digesting, measure
 from tests.consistency.nemesis import children
 from tests.stack import Sidecar, raw, until

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.gateway.reading import LARGEST_HEAD, Malformed, Reading, TooLarge
+from sidecar.upstream.response_parser import LARGEST_HEAD, Malformed, Reading, TooLarge
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"

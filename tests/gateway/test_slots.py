@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from sidecar.gateway.slots import Slots
+from sidecar.upstream.concurrency import Slots
 
 
 def test_a_killed_process_leaves_its_places_taken_until_its_calls_must_have_ended(tmp_path: Path) -> None:

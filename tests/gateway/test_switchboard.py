@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from sidecar.database import create_all, open_engine
-from sidecar.gateway.circuit import SECOND, State
-from sidecar.gateway.switchboard import Switchboard, Transition, UnknownEndpoint, tallies
-from sidecar.gateway.takeover import Mode, Who
 from sidecar.settings import Settings
+from sidecar.storage.database import create_all, open_engine
+from sidecar.takeover.circuit import State
+from sidecar.takeover.coordinator import Switchboard, Transition, UnknownEndpoint, tallies
+from sidecar.takeover.routing import Mode, Who
+from sidecar.timeunits import SECOND
 
 ENDPOINTS = ("notes.read", "notes.create", "patients.list")
 
@@ -235,8 +236,8 @@ def test_old_tallies_are_forgotten(pair: tuple[Switchboard, Switchboard], engine
 WORKER = """
 import sys, time
 from pathlib import Path
-from sidecar.database import open_engine
-from sidecar.gateway.switchboard import Switchboard
+from sidecar.storage.database import open_engine
+from sidecar.takeover.coordinator import Switchboard
 from sidecar.settings import Settings
 
 made = []

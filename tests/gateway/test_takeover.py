@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.gateway.circuit import Circuit, State
-from sidecar.gateway.takeover import EndpointState, Mode, Who, chosen, decide
+from sidecar.takeover.circuit import Circuit, State
+from sidecar.takeover.routing import EndpointState, Mode, Who, chosen, decide
 
 OPEN, HALF = Circuit(State.OPEN), Circuit(State.HALF_OPEN)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from sidecar.gateway.underway import BRIEF, Underway
+from sidecar.server.underway import BRIEF, Underway
 
 
 def test_those_of_other_threads_come_until_they_end_or_take_long() -> None:

@@ -10,10 +10,11 @@ from queue import SimpleQueue
 
 import pytest
 
-from sidecar.gateway.exchange import Attempt, Outcome, Response
-from sidecar.gateway.slots import Slots
-from sidecar.gateway.upstream import Job, Priority, Result, Upstream
-from sidecar.gateway.wire import Call, Wire
+from sidecar.exchange import Attempt, Outcome
+from sidecar.http.messages import Response
+from sidecar.upstream.concurrency import Slots
+from sidecar.upstream.connection import Call, Wire
+from sidecar.upstream.scheduler import Job, Priority, Result, Upstream
 from tests.stack import until
 from tests.upstream import HOLT
 from tests.upstream import Upstream as Server

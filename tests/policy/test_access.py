@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
+from sidecar.access.policies import Mode, declared, load
+from sidecar.access.rules import Asked, findings
 from sidecar.contract import Contract, ContractError
-from sidecar.gateway.access import Asked, findings
-from sidecar.gateway.policies import Mode, declared, load
 
 HOSP = Contract.load("hosp")
 POLICIES = load(HOSP, "hosp")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from compose.elasticsearch.node import VERSIONS, Node
-from sidecar.record.stores import Checkpoint, EventStore, Filter, StoreUnavailable
-from sidecar.record.stores.elastic import ElasticStore
+from sidecar.events.store import Checkpoint, EventStore, Filter, StoreUnavailable
+from sidecar.events.store.elasticsearch import ElasticStore
 from tests.contracts.event_store import DAY, NOON, EventStoreContract, bodies, event, name
 from tests.nodes import prepared
 from tests.record.fake_elasticsearch import FakeElasticsearch

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.record.stores import EventStore, Filter, StoreUnavailable
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store import EventStore, Filter, StoreUnavailable
+from sidecar.events.store.sqlite import EmbeddedStore
 from tests.contracts.event_store import HOUR, NOON, EventStoreContract, event, everything, name
 
 
@@ -32,7 +32,7 @@ class TestEmbedded(EventStoreContract):
 WRITER = """
 import sys
 from pathlib import Path
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.store.sqlite import EmbeddedStore
 from tests.contracts.event_store import NOON, event
 store = EmbeddedStore(Path(sys.argv[1]))
 for batch in range(20):

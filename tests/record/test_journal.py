@@ -17,8 +17,8 @@ from typing import Any
 import orjson
 import pytest
 
-from sidecar.record.journal import Journal, RecordingFailed, read_segment
-from sidecar.record.verify import verify
+from sidecar.journal.verify import verify
+from sidecar.journal.writer import Journal, RecordingFailed, read_segment
 from tests.stack import until
 
 
@@ -226,7 +226,7 @@ def test_what_is_no_json_fails_alone(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_hangs_does_not_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.record.journal.WAITING", 5)
+    monkeypatch.setattr("sidecar.journal.writer.WAITING", 5)
     disk = Disk()
     disk.free.clear()
     with opened(tmp_path, sync=disk.sync) as journal:
@@ -258,7 +258,7 @@ def test_pass_goes_on_and_refuse_raises(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from sidecar.record.journal import Journal, RecordingFailed
+from sidecar.journal.writer import Journal, RecordingFailed
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 journal = Journal(Path(sys.argv[1]), "node", 1)
 def event(number, size): return {"event": {"id": f"e{number}"}, "filling": "x" * size}
@@ -291,7 +291,7 @@ def test_a_full_disk_is_told_leaves_no_torn_line_and_is_recovered_from(tmp_path:
 UNDER_LOAD = """
 import itertools, sys, threading
 from pathlib import Path
-from sidecar.record.journal import Journal
+from sidecar.journal.writer import Journal
 journal, lock, numbers = Journal(Path(sys.argv[1]), "node", 1), threading.Lock(), itertools.count()
 def work():
     while True:

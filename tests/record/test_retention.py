@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.record.erasure import erase, holding
-from sidecar.record.event import nanoseconds
-from sidecar.record.journal import read_segment
-from sidecar.record.retention import free_bodies, matches
-from sidecar.record.shipper import Shipper
-from sidecar.record.stores import Hold
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.retention import free_bodies, matches
+from sidecar.events.shipper import Shipper
+from sidecar.events.store import Hold
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.journal.erasure import erase, holding
+from sidecar.journal.writer import read_segment
+from sidecar.timeunits import parse_rfc3339
 from tests.record.test_signer import Signed
 from tests.record.test_verify import lines
 
-NOW = nanoseconds("2026-03-10T12:00:00Z")
+NOW = parse_rfc3339("2026-03-10T12:00:00Z")
 DAY = 86_400.0
 
 

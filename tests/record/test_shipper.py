@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from sidecar.record.journal import Journal, read_segment
-from sidecar.record.shipper import LONGEST_WAIT, Report, Shipper
-from sidecar.record.stores import Appended, Checkpoint, Event, EventStore, Filter, StoreUnavailable
-from sidecar.record.stores.elastic import ElasticStore
-from sidecar.record.stores.embedded import EmbeddedStore
+from sidecar.events.shipper import LONGEST_WAIT, Report, Shipper
+from sidecar.events.store import Appended, Checkpoint, Event, EventStore, Filter, StoreUnavailable
+from sidecar.events.store.elasticsearch import ElasticStore
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.journal.writer import Journal, read_segment
 from tests.contracts.event_store import NOON, bodies, event, everything, name
 from tests.record.fake_elasticsearch import FakeElasticsearch
 from tests.record.test_elastic import node_or_skip
@@ -138,8 +138,8 @@ class TestExactlyOnce:
     def test_kill_9_at_any_moment(self, tmp_path: Path, fake: FakeElasticsearch) -> None:
         write(tmp_path, range(3000))
         program = (
-            "import sys, threading; from pathlib import Path; from sidecar.record.shipper import Shipper;"
-            "from sidecar.record.stores.elastic import ElasticStore; d = Path(sys.argv[1]);"
+            "import sys, threading; from pathlib import Path; from sidecar.events.shipper import Shipper;"
+            "from sidecar.events.store.elasticsearch import ElasticStore; d = Path(sys.argv[1]);"
             "s = Shipper(d / 'journal', ElasticStore(sys.argv[2]), d / 'shipped.json', d / 'dead-letter');"
             "s.run(threading.Event())"
         )

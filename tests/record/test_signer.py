@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.record.export import export
-from sidecar.record.segment import chained, first_previous
-from sidecar.record.signer import Signer
-from sidecar.record.signing import SigningError, SigningKey, raw_public
-from sidecar.record.statements import BadStatement, Statements, rotate
-from sidecar.record.verify import Verdict, verify
+from sidecar.journal.export import export
+from sidecar.journal.keys import SigningError, SigningKey, raw_public
+from sidecar.journal.segment import chained, first_previous
+from sidecar.journal.signer import Signer
+from sidecar.journal.statements import BadStatement, Statements, rotate
+from sidecar.journal.verify import Verdict, verify
 from tests.record.test_verify import found, journal, lines
 from tests.stack import until
 
@@ -285,7 +285,7 @@ def _export_once(factory: pytest.TempPathFactory) -> tuple[Signed, Path, bytes]:
 def test_parts_of_a_large_file_are_judged_as_one(
     signed: Signed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sidecar.record.verify.PART", 700)
+    monkeypatch.setattr("sidecar.journal.verify.PART", 700)
     one = signed.exported(tmp_path / "export.jsonl")
     verdict = verify([one], trusted=signed.public, processes=2)
     assert (verdict.ok, verdict.events) == (True, 12)

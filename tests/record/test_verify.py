@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.record.export import export
-from sidecar.record.segment import create
-from sidecar.record.signing import SigningKey
-from sidecar.record.statements import Statements
-from sidecar.record.verify import Verdict, verify
+from sidecar.journal.export import export
+from sidecar.journal.keys import SigningKey
+from sidecar.journal.segment import create
+from sidecar.journal.statements import Statements
+from sidecar.journal.verify import Verdict, verify
 
 CONTENT = '{"id":7,"title":"Limps","note":"é"}'
 

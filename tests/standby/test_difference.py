@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import Resource
-from sidecar.database import create_all, open_engine
-from sidecar.gateway.exchange import Response
+from sidecar.http.messages import Response
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
-from sidecar.standby.difference import differences
+from sidecar.standby.diff import differences
 from sidecar.standby.parity import SAMPLES, Parity
+from sidecar.storage.database import create_all, open_engine
 
 
 @pytest.mark.parametrize(

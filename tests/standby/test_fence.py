@@ -10,18 +10,19 @@ import pytest
 from sqlalchemy import Engine, insert, select, update
 
 from sidecar.contract import Contract, Endpoint
-from sidecar.database import create_all, open_engine
-from sidecar.gateway.exchange import Attempt, Outcome, Request, Response
-from sidecar.gateway.upstream import Result
-from sidecar.gateway.wire import Call, Wire
+from sidecar.exchange import Attempt, Outcome
+from sidecar.http.messages import Request, Response
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
-from sidecar.standby.lease import TTL, Lease
-from sidecar.standby.outbox import State, outbox
+from sidecar.standby.outbox.entries import State, outbox
+from sidecar.standby.outbox.replay import Replayer
 from sidecar.standby.promotion import NotFit, Promotion
-from sidecar.standby.replay import Replayer
 from sidecar.standby.standby import Standby
-from sidecar.standby.store import leases, owners, writes
+from sidecar.standby.tables import owners, writes
+from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.lease import TTL, Lease, leases
+from sidecar.upstream.connection import Call, Wire
+from sidecar.upstream.scheduler import Result
 from tests.stack import until
 from tests.upstream import Upstream
 

@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
 from sidecar.contract import Contract
-from sidecar.database import create_all, open_file
-from sidecar.standby import outbox as box
-from sidecar.standby.callers import Callers, Standing
-from sidecar.standby.outbox import CLAIMS, KEPT, Outbox, Snapshot, State
+from sidecar.standby.known_callers import Callers, Standing
+from sidecar.standby.outbox import entries as box
+from sidecar.standby.outbox.entries import CLAIMS, KEPT, Outbox, Snapshot, State
+from sidecar.storage.database import create_all, open_file
 
 HOUR = 3600 * 10**9
 

@@ -15,12 +15,13 @@ from sqlalchemy import delete
 
 from sidecar.clock import stamp
 from sidecar.contract import Contract
-from sidecar.database import create_all, metadata, open_engine
-from sidecar.gateway.exchange import Outcome, Request, Response
-from sidecar.settings import Settings
+from sidecar.exchange import Outcome
+from sidecar.http.messages import Request, Response
+from sidecar.settings import load_settings
 from sidecar.standby.answer import Answer
-from sidecar.standby.callers import Standing
+from sidecar.standby.known_callers import Standing
 from sidecar.standby.standby import Standby
+from sidecar.storage.database import create_all, metadata, open_engine
 
 HOSP = Contract.load("hosp")
 JSON = [("Content-Type", "application/json; charset=utf-8")]
@@ -38,7 +39,7 @@ class World:
     """The real upstream's notes, and a standby that hears of them."""
 
     def __init__(self, data: Path) -> None:
-        settings_ = Settings.load({"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": "0"})
+        settings_ = load_settings({"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": "0"})
         self.engine = open_engine(settings_)
         create_all(self.engine)
         self.standby = Standby(HOSP, self.engine, settings_)

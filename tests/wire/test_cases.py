@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 import yaml
 
-from compose.door import describe
+from compose.balancer import describe
 from compose.haproxy.config import render
 from sidecar.contract import Contract
-from sidecar.settings import Settings
+from sidecar.settings import load_settings
 from tests.stack import Sidecar, ask, free_port, until
 from tests.wire.strict import Strict, said
 
@@ -70,7 +70,7 @@ def door(strict: Strict, sidecar: Sidecar, tmp_path_factory: pytest.TempPathFact
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     assert program is not None
     folder, port = tmp_path_factory.mktemp("door"), free_port()
-    settings = Settings.load({**sidecar.environ, "UNDERSTUDY_SLOS": "hosp"}, None)
+    settings = load_settings({**sidecar.environ, "UNDERSTUDY_SLOS": "hosp"}, None)
     described = describe(
         settings, Contract.load("hosp"), "inline", f"127.0.0.1:{port}",
         (f"127.0.0.1:{sidecar.port}/{sidecar.control}",),

@@ -1,0 +1,55 @@
+"""PagerDuty's Events API v2 (developer.pagerduty.com/docs/events-api-v2/trigger-events).
+
+A group is one incident: its `dedup_key` stays the same, so that repeats join it and the end of all resolves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from alerts.channels.http import post
+from alerts.delivery.message import annotated, at, headline, labels, over, severity
+from alerts.delivery.queue import Delivery, Told
+
+SEVERITIES: Final = {"page": "critical", "ticket": "warning"}
+LONGEST: Final = 1024
+"""Characters of a summary that PagerDuty takes."""
+DETAILED: Final = 20
+"""Alerts told in detail: PagerDuty takes 512 KB at the most."""
+
+
+class PagerDuty:
+    """`key` is the integration's routing key, a secret. `source`: where the trouble is seen."""
+
+    name = "pagerduty"
+
+    def __init__(self, key: str, url: str, dashboard: str, source: str) -> None:
+        self._key = key
+        self._url = url
+        self._dashboard = dashboard
+        self._source = source
+
+    def send(self, delivery: Delivery) -> tuple[Told, str]:
+        event = payload(delivery.content, delivery.line, self._key, self._dashboard, self._source)
+        return post(self._url, orjson.dumps(event), {"Content-Type": "application/json"})
+
+
+def payload(content: Mapping[str, Any], line: str, key: str, dashboard: str, source: str) -> dict[str, Any]:
+    resolved = content["status"] == "resolved"
+    event = {"routing_key": key, "event_action": "resolve" if resolved else "trigger", "dedup_key": line}
+    if resolved:
+        return event
+    alerts = [alert for alert in content["alerts"] if not over(alert)]
+    details = [{"labels": labels(alert), "annotations": annotated(alert, dashboard)} for alert in alerts[:DETAILED]]
+    return event | {
+        "payload": {
+            "summary": headline(content)[:LONGEST], "source": source, "severity": SEVERITIES[severity(content)],
+            "timestamp": at(min(alert["fired_at"] for alert in alerts)), "component": "hosp",
+            "group": "understudy", "class": alerts[0]["name"],
+            "custom_details": {"firing": len(alerts), "alerts": details},
+        },
+        "client": "Understudy", "client_url": dashboard, "links": [{"href": dashboard, "text": "Dashboard"}],
+    }  # fmt: skip

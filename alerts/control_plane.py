@@ -1,0 +1,59 @@
+"""What is asked for alerts beyond the counts of requests: the control plane, and failed sign-ins in the event store.
+
+None is unknown: it could not be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alerts.rules.conditions import Seen
+from alerts.rules.conditions.metrics import Metrics, parse
+from sidecar.control.client import Control, ControlError
+from sidecar.events.store import EventStore, Filter, StoreUnavailable
+from sidecar.timeunits import SECOND
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One look around."""
+
+    endpoints: Sequence[Row] | None
+    seen: Seen
+
+
+def look(control: Control, store: EventStore, now: int, metrics: Collection[str], spans: Collection[int]) -> Readings:
+    """`now` in Unix seconds; `metrics` by name; `spans`: over how many seconds failed sign-ins are counted."""
+    endpoints, measured = _plane(control, metrics)
+    return Readings(endpoints, Seen(measured, failed_sign_ins(store, now, spans)))
+
+
+def _plane(control: Control, wanted: Collection[str]) -> tuple[Sequence[Row] | None, Metrics | None]:
+    """Endpoints and metrics. One that gives no answer at all is asked once: waiting again would delay what burns."""
+    endpoints: Sequence[Row] | None = None
+    try:
+        endpoints = list(control.get("/endpoints"))
+    except ControlError as error:
+        if not error.status:
+            return None, None
+    try:
+        return endpoints, parse(control.text("/metrics"), wanted)
+    except (ControlError, ValueError):
+        return endpoints, None
+
+
+def failed_sign_ins(store: EventStore, now: int, spans: Collection[int]) -> dict[int, Mapping[str, int] | None]:
+    """Users' 401s by the name that was given ("": none), over each span."""
+    found: dict[int, Mapping[str, int] | None] = {}
+    terms = {"understudy.purpose": ["user"], "understudy.client": ["user"], "http.response.status_code": ["401"]}
+    for span in spans:
+        where = Filter(since=(now - span) * SECOND, until=(now + 1) * SECOND, terms=terms)
+        try:
+            found[span] = {bucket.group[0]: bucket.count for bucket in store.count(where, None, ("user.name",))}
+        except StoreUnavailable:
+            found[span] = None
+    return found

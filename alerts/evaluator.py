@@ -1,0 +1,171 @@
+"""`understudy alerts`: evaluates, keeps, tells. One of any number does it at a time, by lease; another takes over
+within seconds of its death, from what the database holds.
+
+Threads: one renews the lease, one for each channel delivers (alerts/deliver.py), the main one evaluates.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import urllib3
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from alerts.channels import Channel
+from alerts.channels.http import TIMEOUT
+from alerts.delivery.deliverer import Deliverer
+from alerts.delivery.grouping import Grouping
+from alerts.delivery.queue import Queue, Route
+from alerts.lifecycle.lifecycle import Alert, Condition, Notice
+from alerts.lifecycle.store import Alerts, Superseded
+from sidecar.storage.lease import Lease
+from sidecar.telemetry.logging import event
+from sidecar.timeunits import SECOND
+
+log = logging.getLogger(__name__)
+LEASE: Final = "alerts"
+RENEW: Final = 1.5
+"""Seconds between renewals; the lease holds for 5."""
+STUCK: Final = 300 * SECOND
+"""ns for which a channel may not take what it is told before that is an alert of its own, by the others."""
+KEPT: Final = 90 * 86400 * SECOND
+"""ns for which it is kept what was told to whom."""
+PATIENCE: Final = 15.0
+"""Seconds that threads are waited for at the end."""
+
+Look = Callable[[int], tuple[list[Condition], frozenset[str]]]
+"""At Unix seconds: the conditions that hold, and the sources that could not be asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """`every`, seconds between evaluations. `repeat`, ns until what fires is told again. `keep`: ns that an alert goes
+    on after it was last seen. `grouping`: what is told in one message."""
+
+    every: float
+    repeat: int
+    keep: Callable[[Alert], int]
+    grouping: Grouping
+
+
+class Evaluator:
+    """`heartbeat`: a URL, asked after each evaluation in which every source answered, while somebody can be told."""
+
+    def __init__(
+        self, engine: Engine, look: Look, channels: Sequence[Channel], routes: dict[str, Route], pace: Pace,
+        heartbeat: str | None,
+    ) -> None:  # fmt: skip
+        self._look = look
+        self._pace = pace
+        self._heartbeat = heartbeat
+        self._state = Alerts(engine)
+        self._queue = Queue(engine, routes)
+        self._channels = len(routes)
+        self.lease = Lease(engine, LEASE, f"{socket.gethostname()}-{os.getpid()}")
+        self._tidied = 0
+        self._mine = threading.Event()
+        self._stop = threading.Event()
+        self._deliverer = Deliverer(
+            self._queue, self._state, channels, lambda: self._mine.is_set() and not self._stop.is_set()
+        )
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
+        threads = [renewing, *self._deliverer.threads(self._stop)]
+        for thread in threads:
+            thread.start()
+        while not self._stop.is_set():
+            if self._mine.wait(RENEW):
+                self.evaluate()
+                self._stop.wait(self._pace.every)
+        deadline = time.monotonic() + PATIENCE
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self.lease.release()
+
+    def _renew(self) -> None:
+        while not self._stop.is_set():
+            try:
+                held = self.lease.hold()
+            except SQLAlchemyError:
+                log.exception("the lease cannot be renewed", extra={"fields": {"event.action": "lease_failed"}})
+                held = False
+            if held != self._mine.is_set():
+                event(log, logging.INFO, "evaluator_changed", "evaluating" if held else "another evaluator evaluates")
+            (self._mine.set if held else self._mine.clear)()
+            self._stop.wait(RENEW)
+
+    def evaluate(self) -> None:
+        """Once, where this process has the lease."""
+        began = time.monotonic()
+        try:
+            holding, unknown = self._look(int(time.time()))
+            silent = stuck(self._queue.waiting(), time.time_ns())
+            notices = self._state.apply(
+                holding + silent, unknown=unknown, repeat=self._pace.repeat, enqueue=self._queue.enqueue,
+                fence=self.lease.still_mine, keep=self._pace.keep, group=self._pace.grouping.key,
+            )  # fmt: skip
+        except Superseded:
+            event(log, logging.WARNING, "evaluation_superseded", "another evaluator has the lease: nothing changed")
+            return
+        except Exception:
+            log.exception("an evaluation failed", extra={"fields": {"event.action": "evaluation_failed"}})
+            return
+        for notice in notices:
+            _log(notice)
+        event(log, logging.DEBUG, "evaluated", "evaluated", seconds=round(time.monotonic() - began, 3))
+        self._tidy()
+        if not unknown and (not silent or len(silent) < self._channels):
+            self._beat()
+
+    def _tidy(self) -> None:
+        """Once a day."""
+        now = time.time_ns()
+        if now - self._tidied < 86400 * SECOND:
+            return
+        self._tidied = now
+        try:
+            self._queue.forget(now - KEPT)
+        except SQLAlchemyError:
+            log.exception("old deliveries cannot be dropped", extra={"fields": {"event.action": "tidying_failed"}})
+
+    def _beat(self) -> None:
+        """Tells the dead man's switch that we live and see; its silence is somebody else's page."""
+        if self._heartbeat is None:
+            return
+        try:
+            urllib3.request("GET", self._heartbeat, retries=False, timeout=TIMEOUT)
+        except urllib3.exceptions.HTTPError as error:
+            event(log, logging.WARNING, "heartbeat_failed", f"the heartbeat was not taken: {type(error).__name__}")
+
+
+def stuck(waiting: dict[str, int], now: int) -> list[Condition]:
+    """An alert for each channel that takes nothing any more; the others tell of it."""
+    return [
+        Condition(
+            name="ChannelStuck", severity="page", source="queue", labels={"channel": channel},
+            notes={"reason": f"{channel} has not taken an alert for {(now - since) // SECOND} s"},
+        )
+        for channel, since in sorted(waiting.items())
+        if now - since > STUCK
+    ]  # fmt: skip
+
+
+def _log(notice: Notice) -> None:
+    alert = notice.alert
+    event(
+        log, logging.WARNING, f"alert_{notice.kind}", f"{alert.severity} {alert.name}: {notice.kind}",
+        alert__key=alert.key, alert__labels=dict(alert.labels), alert__reason=alert.notes.get("reason", ""),
+    )  # fmt: skip

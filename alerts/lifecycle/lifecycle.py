@@ -1,0 +1,202 @@
+"""How an alert lives: pending, firing, acknowledged, silenced, resolved. Pure: no clock, no database.
+
+What was not seen is not gone: while a source cannot be asked, its alerts neither start nor resolve.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    FIRING = "firing"
+    ACKNOWLEDGED = "acknowledged"
+    SILENCED = "silenced"
+    RESOLVED = "resolved"
+
+
+class Kind(StrEnum):
+    """Why something is sent."""
+
+    FIRING = "firing"
+    REPEAT = "repeat"
+    RESOLVED = "resolved"
+
+
+BURNING: Final = frozenset({State.FIRING, State.ACKNOWLEDGED, State.SILENCED})
+"""States in which the condition holds and held long enough."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What holds now and ought to alert. `labels` name it and never hold a value that changes; `notes` may."""
+
+    name: str
+    severity: str
+    source: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    hold: int = 0
+    """ns for which it must hold before it fires."""
+
+    @property
+    def key(self) -> str:
+        """Stable over restarts: the same name, severity and labels have the same key."""
+        said = json.dumps([self.name, self.severity, sorted(self.labels.items())])
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alert:
+    """One alert. Times in ns since the epoch; 0: never. `episode` counts how often it has fired.
+
+    `since`: while pending when it was first seen, from then on when it was last seen.
+    """
+
+    key: str
+    name: str
+    severity: str
+    source: str
+    labels: Mapping[str, str]
+    notes: Mapping[str, str]
+    state: State
+    since: int
+    fired_at: int = 0
+    resolved_at: int = 0
+    sent_at: int = 0
+    told: bool = False
+    """Whether receivers were told that this episode fires."""
+    episode: int = 0
+    acknowledged_by: str = ""
+    silenced_until: int = 0
+    silenced_by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What must be told: the alert as it is now, and why."""
+
+    alert: Alert
+    kind: Kind
+
+    @property
+    def key(self) -> str:
+        """The same for every attempt to tell the same thing."""
+        again = f"-{self.alert.sent_at}" if self.kind is Kind.REPEAT else ""
+        return f"{self.alert.key}-{self.alert.episode}-{self.kind}{again}"
+
+
+def step(
+    known: Mapping[str, Alert],
+    holding: Iterable[Condition],
+    now: int,
+    *,
+    unknown: Set[str] = frozenset(),
+    repeat: int,
+    keep: Callable[[Alert], int] = lambda _: 0,
+    group: Callable[[Alert], str] = lambda alert: alert.key,
+) -> tuple[dict[str, Alert], list[Notice]]:
+    """What the alerts become at `now`, and what must be told.
+
+    `unknown`: sources that could not be asked. `repeat`: ns after which a firing alert is told again; an acknowledged
+    or silenced one is not. `keep`: ns that an alert goes on firing after it was last seen, so that it does not flap
+    (Prometheus' keep_firing_for). `group`: what is told in one message; telling one of a group tells of all that fire.
+    """
+    held = {condition.key: condition for condition in holding}
+    after: dict[str, Alert] = {}
+    notices: list[Notice] = []
+    for key in dict.fromkeys((*known, *held)):
+        alert = _next(known.get(key), held.get(key), now, unknown, keep)
+        if alert is None:
+            continue
+        kind = _due(alert, now, repeat)
+        if kind is not None:
+            alert = replace(alert, told=kind is not Kind.RESOLVED, sent_at=now)
+            notices.append(Notice(alert, kind))
+        after[key] = alert
+    spoken = {group(notice.alert) for notice in notices}
+    for key, alert in after.items():
+        if alert.told and alert.sent_at != now and group(alert) in spoken:
+            after[key] = replace(alert, sent_at=now)
+    return after, notices
+
+
+def _next(
+    alert: Alert | None, seen: Condition | None, now: int, unknown: Set[str], keep: Callable[[Alert], int]
+) -> Alert | None:
+    if seen is None:
+        if alert is None or alert.state is State.RESOLVED or alert.source in unknown:
+            return _woken(alert, now)
+        if alert.state in BURNING and now - alert.since < keep(alert):
+            return _woken(alert, now)
+        if alert.state is State.PENDING:
+            return None if not alert.episode else replace(alert, state=State.RESOLVED)
+        return replace(alert, state=State.RESOLVED, resolved_at=now, acknowledged_by="")
+    if alert is None:
+        alert = Alert(
+            key=seen.key, name=seen.name, severity=seen.severity, source=seen.source, labels=seen.labels,
+            notes=seen.notes, state=State.PENDING, since=now,
+        )  # fmt: skip
+    elif alert.state is State.RESOLVED:
+        alert = replace(alert, state=State.PENDING, since=now)
+    alert = replace(alert, notes=seen.notes)
+    if alert.state is State.PENDING and now - alert.since >= seen.hold:
+        silent = alert.silenced_until > now
+        alert = replace(
+            alert, state=State.SILENCED if silent else State.FIRING, fired_at=now, resolved_at=0, told=False,
+            episode=alert.episode + 1,
+        )  # fmt: skip
+    if alert.state in BURNING:
+        alert = replace(alert, since=now)
+    return _woken(alert, now)
+
+
+def _woken(alert: Alert | None, now: int) -> Alert | None:
+    """A silence that is over ends by itself."""
+    if alert is not None and alert.state is State.SILENCED and alert.silenced_until <= now:
+        return replace(alert, state=State.FIRING, silenced_until=0)
+    return alert
+
+
+def _due(alert: Alert, now: int, repeat: int) -> Kind | None:
+    if alert.state is State.FIRING:
+        if not alert.told:
+            return Kind.FIRING
+        return Kind.REPEAT if now - alert.sent_at >= repeat else None
+    return Kind.RESOLVED if alert.state is State.RESOLVED and alert.told else None
+
+
+class NotPossible(ValueError):
+    """What a person asked cannot be done to the alert as it is; the message says why, in one line."""
+
+
+def acknowledge(alert: Alert, by: str, reason: str) -> Alert:
+    """Someone works on it: it is not told again until it is resolved. Raises NotPossible."""
+    if alert.state is not State.FIRING:
+        raise NotPossible(f"{alert.name} is {alert.state}: only what fires can be acknowledged")
+    return replace(alert, state=State.ACKNOWLEDGED, acknowledged_by=by, reason=reason)
+
+
+def silence(alert: Alert, by: str, reason: str, until: int, now: int) -> Alert:
+    """Says nothing until `until`, also if it fires again. Raises NotPossible."""
+    if until <= now:
+        raise NotPossible("until: expected a time to come")
+    if not reason.strip():
+        raise NotPossible("reason: a silence needs one")
+    state = State.SILENCED if alert.state in BURNING else alert.state
+    return replace(alert, state=state, silenced_until=until, silenced_by=by, reason=reason)
+
+
+def unsilence(alert: Alert) -> Alert:
+    """Ends a silence. Raises NotPossible."""
+    if not alert.silenced_until:
+        raise NotPossible(f"{alert.name} is not silenced")
+    state = State.FIRING if alert.state is State.SILENCED else alert.state
+    return replace(alert, state=state, silenced_until=0, silenced_by="")

@@ -1,0 +1,126 @@
+"""The durable state of alerts and what is to be told of them: both change in one transaction, or neither does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from alerts.lifecycle.lifecycle import Alert, Condition, Notice, State, acknowledge, silence, step, unsilence
+from alerts.lifecycle.tables import alerts, deliveries, history
+
+Fence = Callable[[Connection], bool]
+Enqueue = Callable[[Connection, Sequence[Notice], int], None]
+
+
+class Superseded(Exception):
+    """Another evaluator has the lease: nothing was changed."""
+
+
+class Alerts:
+    """Safe from any process: writing transactions come one after another (sidecar/database.py)."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], int] = time.time_ns) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def all(self) -> list[Alert]:
+        """Every alert that was ever seen, the latest change first."""
+        with self._engine.execution_options(writes=False).connect() as connection:
+            found = [as_alert(row) for row in connection.execute(select(alerts)).mappings()]
+        return sorted(found, key=lambda alert: -max(alert.fired_at, alert.resolved_at, alert.since))
+
+    def find(self, key: str) -> Alert:
+        """By its key, or its beginning. Raises LookupError when none or several fit."""
+        found = [alert for alert in self.all() if alert.key.startswith(key)]
+        if len(found) != 1 or not key:
+            raise LookupError(f"{'no alert has' if not found else 'several alerts have'} the key {key!r}")
+        return found[0]
+
+    def apply(
+        self,
+        holding: Iterable[Condition],
+        *,
+        unknown: Set[str],
+        repeat: int,
+        enqueue: Enqueue,
+        fence: Fence = lambda _: True,
+        keep: Callable[[Alert], int] = lambda _: 0,
+        group: Callable[[Alert], str] = lambda alert: alert.key,
+    ) -> list[Notice]:
+        """One evaluation: see `step`. Raises Superseded when the fence says that another evaluates now."""
+        with self._engine.begin() as connection:
+            if not fence(connection):
+                raise Superseded
+            now = self._clock()
+            known = {row["key"]: as_alert(row) for row in connection.execute(select(alerts)).mappings()}
+            after, notices = step(known, holding, now, unknown=unknown, repeat=repeat, keep=keep, group=group)
+            for key in known.keys() - after.keys():
+                connection.execute(delete(alerts).where(alerts.c.key == key))
+            for key, alert in after.items():
+                before = known.get(key)
+                if before != alert:
+                    self._put(connection, before, alert, "", now)
+            enqueue(connection, notices, now)
+        return notices
+
+    def acknowledge(self, key: str, by: str, reason: str) -> Alert:
+        """Raises LookupError, NotPossible."""
+        return self._act(key, by, lambda alert, _now: acknowledge(alert, by, reason))
+
+    def silence(self, key: str, by: str, reason: str, until: int) -> Alert:
+        """Raises LookupError, NotPossible."""
+        return self._act(key, by, lambda alert, now: silence(alert, by, reason, until, now))
+
+    def unsilence(self, key: str, by: str) -> Alert:
+        """Raises LookupError, NotPossible."""
+        return self._act(key, by, lambda alert, _now: unsilence(alert))
+
+    def history(self, limit: int = 200) -> list[dict[str, Any]]:
+        """What became of alerts, the latest first."""
+        return self._rows(select(history).order_by(history.c.id.desc()).limit(limit))
+
+    def deliveries(self, limit: int = 200) -> list[dict[str, Any]]:
+        """What was told to whom, the latest first."""
+        rows = self._rows(select(deliveries).order_by(deliveries.c.id.desc()).limit(limit))
+        return [{**row, "content": json.loads(row["content"])} for row in rows]
+
+    def _rows(self, query: Any) -> list[dict[str, Any]]:
+        with self._engine.execution_options(writes=False).connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _act(self, key: str, by: str, change: Callable[[Alert, int], Alert]) -> Alert:
+        whole = self.find(key).key
+        with self._engine.begin() as connection:
+            row = connection.execute(select(alerts).where(alerts.c.key == whole)).mappings().one_or_none()
+            if row is None:
+                raise LookupError(f"no alert has the key {key!r}")
+            before, now = as_alert(row), self._clock()
+            after = change(before, now)
+            self._put(connection, before, after, by, now, always=True)
+        return after
+
+    def _put(
+        self, connection: Connection, before: Alert | None, alert: Alert, by: str, now: int, always: bool = False
+    ) -> None:
+        values = {**asdict(alert), "labels": json.dumps(dict(alert.labels)), "notes": json.dumps(dict(alert.notes))}
+        if before is None:
+            connection.execute(insert(alerts).values(values))
+        else:
+            connection.execute(update(alerts).where(alerts.c.key == alert.key).values(values))
+        if always or before is None or before.state is not alert.state:
+            said = alert.state if not always or before is None or before.state is not alert.state else "changed"
+            line = {"at": now, "key": alert.key, "name": alert.name, "severity": alert.severity, "state": str(said)}
+            connection.execute(insert(history).values(**line, by=by, reason=alert.reason if by else ""))
+
+
+def as_alert(row: Mapping[Any, Any]) -> Alert:
+    """From a row of the table, or from what a delivery keeps of one (labels and notes as mappings)."""
+    values = {str(name): value for name, value in row.items()}
+    for name in ("labels", "notes"):
+        values[name] = json.loads(row[name]) if isinstance(row[name], str) else row[name]
+    return Alert(**values | {"state": State(row["state"])})

@@ -1,0 +1,148 @@
+"""SLO files: OpenSLO v1 documents, checked, and what they promise. An error names file, document and field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, cast, get_args
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from alerts.objectives.model import Objective, View
+from sidecar.timeunits import MILLISECOND, SECOND
+
+FOLDER: Final = Path(__file__).parents[1] / "slos"
+_SCHEMA: Final = Path(__file__).parent / "openslo-v1.schema.yaml"
+_SECONDS: Final = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to be good: empty sets accept anything."""
+
+    outcome: frozenset[str]
+    answered_by: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """An objective with the requests that are good for it. `within` in nanoseconds; None: however long it took."""
+
+    objective: Objective
+    good: tuple[Condition, ...]
+    within: int | None = None
+    title: str = ""
+    each: bool = False
+    """One of a promise for each endpoint."""
+
+
+def locate(name_or_path: str) -> Path:
+    """The file of a shipped name, or the path itself."""
+    shipped = FOLDER / f"{name_or_path}.yaml"
+    return shipped if "/" not in name_or_path and shipped.is_file() else Path(name_or_path)
+
+
+def load(name_or_path: str, endpoints: Sequence[str]) -> tuple[Promise, ...]:
+    """The promises of a file, in its order; `endpoints` are the contract's names. Raises ValueError."""
+    path = locate(name_or_path)
+    try:
+        documents = [each for each in yaml.load_all(path.read_text(), _Loader) if each is not None]
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; expected a shipped name or an OpenSLO file") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    services, seen, promises = set[str](), set[str](), list[Promise]()
+    for number, document in enumerate(documents, 1):
+        name = _check(document, f"{path}: document {number}")
+        where = f"{path}: document {number} ({name})"
+        if document["kind"] == "Service":
+            services.add(name)
+            continue
+        if name in seen:
+            raise ValueError(f"{where}: metadata.name: another SLO has this name")
+        seen.add(name)
+        if document["spec"]["service"] not in services:
+            raise ValueError(f"{where}: spec.service: no Service before it is called {document['spec']['service']!r}")
+        promises += _promises(document, where, endpoints)
+    if not promises:
+        raise ValueError(f"{path}: expected at least one SLO; found none")
+    return tuple(promises)
+
+
+class _Loader(yaml.SafeLoader):
+    """Numbers stay as written: a target is a fraction, never a binary float."""
+
+
+class _Number(float):
+    """A float that knows its text."""
+
+    text: str
+
+
+def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> _Number:
+    value = _Number(yaml.SafeLoader.construct_yaml_float(loader, node))
+    value.text = str(node.value).replace("_", "")
+    return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(yaml.safe_load(_SCHEMA.read_text()))
+
+
+def _check(document: Any, where: str) -> str:
+    error = best_match(_validator().iter_errors(document))
+    if error is not None:
+        field = ".".join(str(part) for part in error.absolute_path) or "(whole)"
+        raise ValueError(f"{where}: {field}: {error.message}")
+    return str(document["metadata"]["name"])
+
+
+def _promises(document: Mapping[str, Any], where: str, endpoints: Sequence[str]) -> Iterator[Promise]:
+    name, spec = str(document["metadata"]["name"]), document["spec"]
+    ratio = spec["indicator"]["spec"]["ratioMetric"]
+    good, total = (ratio[part]["metricSource"]["spec"] for part in ("good", "total"))
+    window = spec["timeWindow"][0]["duration"]
+    period = int(window[:-1]) * _SECONDS[window[-1]]
+    within = _nanoseconds(good["within"]) if "within" in good else None
+    names = set[str]()
+    for number, objective in enumerate(spec["objectives"]):
+        target = Fraction(objective["target"].text)
+        called = objective.get("displayName") or f"{float(100 * target):g}%"
+        if called in names:
+            raise ValueError(f"{where}: spec.objectives.{number}.displayName: another objective has it: {called!r}")
+        names.add(called)
+        for endpoint in _endpoints(total, where, endpoints):
+            for view in get_args(View):
+                if view in good:
+                    promised = Objective(name, called, target, period, cast(View, view), endpoint)
+                    title = document["metadata"].get("displayName", name)
+                    yield Promise(
+                        promised, tuple(map(_condition, good[view])), within, title, bool(total.get("per_endpoint"))
+                    )
+
+
+def _endpoints(total: Mapping[str, Any], where: str, known: Sequence[str]) -> Sequence[str | None]:
+    if total.get("per_endpoint"):
+        return known
+    for endpoint in total.get("endpoints", ()):
+        if endpoint not in known:
+            field = "spec.indicator.spec.ratioMetric.total.metricSource.spec.endpoints"
+            raise ValueError(f"{where}: {field}: the contract has no endpoint {endpoint!r}")
+    return total.get("endpoints") or (None,)
+
+
+def _condition(alternative: Mapping[str, Sequence[str]]) -> Condition:
+    return Condition(frozenset(alternative.get("outcome", ())), frozenset(alternative.get("answered_by", ())))
+
+
+def _nanoseconds(text: str) -> int:
+    return int(text[:-2]) * MILLISECOND if text.endswith("ms") else int(text[:-1]) * SECOND

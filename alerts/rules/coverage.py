@@ -1,0 +1,31 @@
+"""Whether the standby answers users where HOSP fails. Pure: it remembers what it was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from alerts.control_plane import Row
+
+
+class Cover:
+    """A write whose outcome is open makes an endpoint unready for seconds, and that is no reason to wake anybody: what
+    was ready within the last `keep` seconds is covered. Where nothing is known for longer than that nothing is."""
+
+    def __init__(self, coverable: Collection[str], keep: float) -> None:
+        """`coverable`: the names of the endpoints that the standby could ever answer."""
+        self._coverable = tuple(coverable)
+        self._keep = keep
+        self._ready: dict[str, int] = {}
+
+    def seen(self, endpoints: Sequence[Row] | None, now: int) -> Callable[[str | None], bool]:
+        """What holds at `now` (Unix seconds) of an endpoint by name; of None: of all coverable ones.
+
+        `endpoints`: as the sidecar says; None: it does not answer.
+        """
+        self._ready |= {row["name"]: now for row in endpoints or () if row["ready"]}
+
+        def covered(endpoint: str | None) -> bool:
+            names = self._coverable if endpoint is None else (endpoint,)
+            return all(now - self._ready.get(name, 0) <= self._keep for name in names)
+
+        return covered

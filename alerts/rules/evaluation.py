@@ -1,0 +1,116 @@
+"""One evaluation: what the store counts now, and which alerts ought to hold. No loop, no state but the counts kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from alerts.counting.counts import Cube, limits_of, tally
+from alerts.counting.rollups import Rollups
+from alerts.lifecycle.lifecycle import Condition
+from alerts.objectives import windows
+from alerts.objectives.model import Counts, Finding, Window
+from alerts.objectives.openslo import Promise
+from alerts.rules.burn_rules import Measure, Rule, findings
+from sidecar.events.store import EventStore, StoreUnavailable
+from sidecar.timeunits import MINUTE
+
+SOURCE: Final = "events"
+BLIND: Final = MINUTE
+"""ns for which the store may be away before it is an alert."""
+BUILD: Final = 5.0
+"""Seconds of an evaluation that may go into counting old blocks; until they are counted, what needs them is unknown."""
+Covered = Callable[[str | None], bool]
+Levels = Mapping[int, Sequence[Window]]
+"""Windows by the period in seconds for which they are meant."""
+
+
+def levels(promises: Iterable[Promise], path: Path = windows.SHIPPED) -> dict[int, tuple[Window, ...]]:
+    """The windows of a file, scaled to each promise's period. Raises ValueError."""
+    return {period: windows.load(path, period) for period in {each.objective.period for each in promises}}
+
+
+class Evaluation:
+    """Keep it: each step asks only for what is new. `kept`: where counts outlive the process. One thread uses it."""
+
+    def __init__(
+        self, store: EventStore, promises: Sequence[Promise], by_period: Levels, rule: Rule, kept: Path | None = None
+    ) -> None:
+        self._levels = by_period
+        self._rule = rule
+        self._promises = {p: [each for each in promises if each.objective.period == p] for p in by_period}
+        self._rollups = {
+            period: Rollups(store, limits_of(mine), max(period, rule.silence), kept)
+            for period, mine in self._promises.items()
+        }
+
+    def measures(self, now: int) -> dict[int, list[Measure]]:
+        """What is known of each promise at `now` (Unix seconds), by period. Raises StoreUnavailable."""
+        measured = {}
+        for period, rollups in self._rollups.items():
+            rollups.refresh(now, BUILD)
+            cubes = rollups.spans(now, self._spans(period))
+            measured[period] = [
+                Measure(promise.objective, {span: _counts(cube, promise) for span, cube in cubes.items()})
+                for promise in self._promises[period]
+            ]
+        return measured
+
+    def step(self, now: int, covered: Covered) -> tuple[list[Condition], frozenset[str]]:
+        """The conditions that hold at `now`, and the sources that could not be asked."""
+        try:
+            measured = self.measures(now)
+        except StoreUnavailable as error:
+            notes = {"reason": f"the event store cannot be asked: {error}"}
+            blind = Condition(name="NoData", severity="ticket", source=SOURCE, notes=notes, hold=BLIND)
+            return [blind], frozenset({SOURCE})
+        found = [
+            finding
+            for period, measures in measured.items()
+            for finding in findings(measures, self._levels[period], self._rule, now, covered)
+        ]
+        burning = _grouped(_burning(each) for each in found if each.window not in ("silence", "no-data"))
+        silent = [each for each in found if each.window == "silence" and (each.view, each.endpoint) == ("users", None)]
+        if silent:  # an endpoint that nobody used, or an upstream that nobody asked, is no trouble
+            burning.append(
+                Condition(name="NoTraffic", severity="ticket", source=SOURCE, notes={"reason": silent[0].reason})
+            )
+        return burning, frozenset()
+
+    def _spans(self, period: int) -> set[int]:
+        used = {span for level in self._levels[period] for span in (level.long, level.short)}
+        return used | {period, self._rule.silence}
+
+
+def _counts(cube: Cube | None, promise: Promise) -> Counts | None:
+    return None if cube is None else tally(cube, promise).counts
+
+
+def conditions(
+    store: EventStore, objectives: Sequence[Promise], by_period: Levels, rule: Rule, now: int, covered: Covered
+) -> tuple[list[Condition], frozenset[str]]:
+    """One evaluation from nothing: the conditions that hold, and the sources that could not be asked."""
+    return Evaluation(store, objectives, by_period, rule).step(now, covered)
+
+
+def _grouped(burning: Iterable[Condition]) -> list[Condition]:
+    """One for each promise and severity, of the fastest window that holds: more windows are no more news."""
+    first: dict[str, Condition] = {}
+    for condition in burning:
+        first.setdefault(condition.key, condition)
+    return list(first.values())
+
+
+def _burning(finding: Finding) -> Condition:
+    labels = {
+        "slo": finding.slo, "objective": finding.objective, "view": finding.view,
+        "endpoint": finding.endpoint or "all",
+    }  # fmt: skip
+    known = {
+        "burn_long": finding.burn_long, "burn_short": finding.burn_short, "budget_left": finding.budget_left,
+        "exhausted_at": finding.exhausted_at,
+    }  # fmt: skip
+    notes = {name: f"{float(value):.10g}" for name, value in known.items() if value is not None}
+    notes |= {"reason": finding.reason, "window": finding.window}
+    return Condition(name="ErrorBudgetBurn", severity=finding.severity, source=SOURCE, labels=labels, notes=notes)

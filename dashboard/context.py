@@ -1,0 +1,68 @@
+"""What the pages work with: the parts of the dashboard, wired once, and the visit that a request is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import g
+from sqlalchemy import Engine
+
+from alerts.lifecycle.store import Alerts
+from dashboard.auth.sessions import Session, Sessions
+from dashboard.auth.users import Role, Users
+from dashboard.data.access_log import Trail
+from dashboard.data.event_queries import Queries
+from dashboard.data.exports import Exports
+from dashboard.data.objectives import Promised
+from dashboard.data.slo_figures import Counted
+from sidecar.contract import Contract
+from sidecar.control.client import Control
+from sidecar.events.store import EventStore
+from sidecar.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that lasts longer than a request. `clock` in nanoseconds since the epoch."""
+
+    settings: Settings
+    contract: Contract
+    engine: Engine
+    store: EventStore
+    users: Users
+    sessions: Sessions
+    trail: Trail
+    queries: Queries
+    exports: Exports
+    alerts: Alerts
+    alerts_engine: Engine
+    promised: Promised
+    counted: Counted
+    zone: ZoneInfo
+    clock: Callable[[], int]
+
+    def plane(self, by: str | None = None) -> Control:
+        """The sidecar's control plane; actions are written down there as `by`'s."""
+        return Control(self.settings, None if by is None else f"{by} (dashboard)")
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who asks for a page now, from where, and the address they asked for."""
+
+    who: Session
+    address: str
+    path: str = "/"
+    query: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def may(self, role: Role) -> bool:
+        return self.who.role.includes(role)
+
+
+def visit(path: str = "/", query: str | None = "") -> Visit:
+    """The visit of the request under way. The guard has let it in."""
+    return Visit(g.session, g.address, path, query or "")

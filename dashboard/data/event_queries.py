@@ -1,0 +1,154 @@
+"""What the pages ask of the event store, and nothing else of it: the store counts, the pages show.
+
+Works by the EventStore interface alone, so that the embedded store and Elasticsearch answer alike. Counts are kept for
+a few seconds: many people who look at one page ask once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from dashboard.ui.filters import ViewError
+from sidecar.events.store import Bucket, Event, EventStore, Filter
+from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND
+
+KEEP: Final = 10.0
+"""Seconds for which a count may be shown again."""
+PEOPLE: Final[Mapping[str, Sequence[str]]] = {"understudy.client": ["user"], "understudy.purpose": ["user"]}
+"""Requests of real people, for themselves: what objectives and traffic are about."""
+_BUCKETS: Final = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A page of events with their bodies by event id, and the cursor of the next page."""
+
+    events: Sequence[Event]
+    bodies: Mapping[str, Event]
+    cursor: str | None
+
+
+@dataclass
+class Traffic:
+    """One endpoint's requests: how many, how they ended, how long they took (nanoseconds by percent).
+
+    `kinds`: failures by who answered, status and reason. `upstream`: what HOSP gave, by outcome; `uncertain`: nobody
+    knows how they ended.
+    """
+
+    name: str
+    total: int = 0
+    failed: int = 0
+    uncertain: int = 0
+    kinds: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    upstream: Counter[str] = field(default_factory=Counter)
+    percentiles: Mapping[float, float] = field(default_factory=dict)
+
+
+class Queries:
+    """Safe from any thread. Every method raises StoreUnavailable."""
+
+    def __init__(self, store: EventStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._kept: dict[Any, tuple[float, Any]] = {}
+        self._lock = threading.Lock()
+
+    def rows(self, where: Filter, size: int = 50, cursor: str | None = None) -> Rows:
+        """Raises ViewError for a cursor that is none of the store's."""
+        try:
+            page = self._store.search(where, size, cursor or None)
+        except ValueError as error:
+            if not cursor:
+                raise
+            raise ViewError(f"after: expected the cursor of a page before; found {cursor!r}") from error
+        bodies = self._store.bodies([event["event"]["id"] for event in page.events])
+        return Rows(page.events, bodies, page.cursor)
+
+    def total(self, where: Filter) -> int:
+        return sum(bucket.count for bucket in self._count(where))
+
+    def by(self, where: Filter, *fields: str) -> list[tuple[tuple[str, ...], int]]:
+        """Counts per combination of the fields' values, the most frequent first."""
+        found = [(bucket.group, bucket.count) for bucket in self._count(where, None, fields)]
+        return sorted(found, key=lambda each: (-each[1], each[0]))
+
+    def over_time(self, where: Filter, interval: int, *fields: str) -> Sequence[Bucket]:
+        return self._count(where, interval, fields)
+
+    def traffic(self, where: Filter) -> dict[str, Traffic]:
+        """People's requests per endpoint's name."""
+        people = replace(where, terms={**where.terms, **PEOPLE})
+        found: dict[str, Traffic] = {}
+        for bucket in self._count(
+            people, None, ("understudy.endpoint", "event.outcome", "understudy.upstream_outcome")
+        ):
+            name, outcome, upstream = bucket.group
+            part = found.setdefault(name, Traffic(name))
+            part.total += bucket.count
+            part.upstream[upstream] += bucket.count
+            part.failed += bucket.count * (outcome == "failure")
+            part.uncertain += bucket.count * (outcome == "unknown")
+        failures = replace(people, terms={**people.terms, "event.outcome": ["failure"]})
+        kind = ("understudy.answered_by", "http.response.status_code", "understudy.reason")
+        for bucket in self._count(failures, None, ("understudy.endpoint", *kind)):
+            name, answerer, status, reason = bucket.group
+            found.setdefault(name, Traffic(name)).kinds[answerer, status, reason] += bucket.count
+        for bucket in self._count(people, None, ("understudy.endpoint",), (50.0, 95.0, 99.0)):
+            found[bucket.group[0]].percentiles = bucket.percentiles
+        return found
+
+    def durations(self, seconds: int, now: int) -> Mapping[float, float]:
+        """In how many ns half and 99% of people's requests of the last so many seconds were answered; empty: none were.
+
+        The longer the period, the longer the same is shown again: a thousandth of it, ten minutes at the most.
+        """
+        where = Filter(since=now - seconds * SECOND, terms=PEOPLE)
+
+        def ask() -> Mapping[float, float]:
+            found = self._store.count(where, None, (), (50.0, 99.0))
+            return found[0].percentiles if found else {}
+
+        made: Mapping[float, float] = self.kept(("durations", seconds), min(max(KEEP, seconds / 1000), 600.0), ask)
+        return made
+
+    def percentiles(self, where: Filter, interval: int) -> list[tuple[int, dict[float, float]]]:
+        """Per bucket of time: half, 95% and 99% of requests took at most so many nanoseconds."""
+        counted = self._count(where, interval, (), (50.0, 95.0, 99.0))
+        return [(bucket.start, dict(bucket.percentiles)) for bucket in counted]
+
+    def bodies(self, events: Sequence[Event]) -> Mapping[str, Event]:
+        return self._store.bodies([event["event"]["id"] for event in events])
+
+    def _count(
+        self, where: Filter, interval: int | None = None, by: Sequence[str] = (), percentiles: Sequence[float] = ()
+    ) -> Sequence[Bucket]:
+        rounded = where.since if where.since is None else where.since - where.since % (10 * SECOND)
+        terms = tuple((name, tuple(values)) for name, values in where.terms.items())
+        most = tuple(where.at_most.items())
+        key = (rounded, where.until, terms, most, where.text, interval, tuple(by), tuple(percentiles))
+        counted: Sequence[Bucket] = self.kept(key, KEEP, lambda: self._store.count(where, interval, by, percentiles))
+        return counted
+
+    def kept(self, key: Any, seconds: float, make: Callable[[], Any]) -> Any:
+        """What was made for `key` less than so many seconds ago, or made now."""
+        now = self._clock()
+        with self._lock:
+            made, value = self._kept.get(key, (-1e9, None))
+        if now - made < seconds:
+            return value
+        value = make()
+        with self._lock:
+            self._kept = {k: v for k, v in self._kept.items() if now - v[0] < 700 and len(self._kept) < 500}
+            self._kept[key] = (now, value)
+        return value
+
+
+def bucket_for(span: int, most: int = 120) -> int:
+    """The smallest bucket by which a span of so many nanoseconds has at most so many buckets."""
+    return next((bucket for bucket in _BUCKETS if span // bucket <= most), _BUCKETS[-1])

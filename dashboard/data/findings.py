@@ -1,0 +1,223 @@
+"""What an auditor should look at first: sign-in failures, notes in another's name, unusual hours or volume, vandalism.
+
+Counts come from the store. Only what a note says must be read: of the newest `READ` writes of the period, and when
+there are more, the finding says so. A finding is a reason to look, not a verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from statistics import quantiles
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from dashboard.data.event_queries import Queries
+from dashboard.ui import time_format
+from dashboard.ui.filters import View
+from dashboard.ui.sentences import at, content, singular
+from sidecar.contract import Contract
+from sidecar.events.store import Event, Filter
+from sidecar.timeunits import DAY, HOUR
+
+READ: Final = 1000
+KEEP: Final = 60.0
+BASELINE: Final = 14 * DAY
+FAILURES: Final = 3
+"""Failed sign-ins of one name that are worth a look."""
+MANY: Final = 60
+"""Requests an hour below which nobody's volume is unusual."""
+TIMES_USUAL: Final = 4
+COPIES: Final = 5
+"""Patients on which one person wrote the same text."""
+NIGHT: Final = (22, 6)
+NIGHT_REQUESTS: Final = 5
+_VANDALISM: Final = re.compile(
+    r"\b(?:pwn(?:ed|3d)?|h[a4]ck(?:ed|3d)|0wned|owned by|defaced|lulz|ransom)\b", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`view`: the filters that show what is meant. `weight` orders them, the gravest first."""
+
+    kind: str
+    said: str
+    count: int
+    view: View
+    weight: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """The findings, and how many writes were read of how many."""
+
+    findings: list[Finding]
+    read: int
+    writes: int
+
+
+def find(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneInfo) -> Found:
+    """Over the view's period and people; its other filters do not matter. Raises StoreUnavailable, ViewError."""
+    base = View(period=view.period, start=view.start, end=view.end, person=view.person)
+    where = base.filter(now, zone)
+    key = ("findings", base, where.since // HOUR if where.since else None)
+
+    def make() -> Found:
+        writes, read, total = _writes(queries, contract, where)
+        found = [
+            *_sign_in_failures(queries, base, where),
+            *_denied(queries, base, where),
+            *_in_anothers_name(queries, contract, base, writes),
+            *_vandalism(base, writes),
+            *_unusual(queries, base, where, now, zone),
+        ]
+        return Found(sorted(found, key=lambda each: (-each.weight, -each.count)), read, total)
+
+    made: Found = queries.kept(key, KEEP, make)
+    return made
+
+
+def _sign_in_failures(queries: Queries, base: View, where: Filter) -> Iterable[Finding]:
+    refused = replace(where, terms={**where.terms, "http.response.status_code": ["401"]})
+    for (name,), count in queries.by(refused, "user.name"):
+        if count >= FAILURES:
+            who = f"as {name}" if name else "without a name"
+            view = replace(base, person=name or base.person, outcome="signin")
+            yield Finding("Sign-in failures", f"{count} failed sign-ins {who}", count, view, 3 if count >= 10 else 2)
+
+
+def _denied(queries: Queries, base: View, where: Filter) -> Iterable[Finding]:
+    verdicts = replace(where, terms={**where.terms, "understudy.verdict": ["deny", "report"]})
+    for (name, verdict), count in queries.by(verdicts, "user.name", "understudy.verdict"):
+        words = "were denied" if verdict == "deny" else "would be denied if the access policy were enforced"
+        view = replace(base, person=name or base.person, outcome="denied")
+        yield Finding("Access policy", f"{count} requests of {name or 'nobody'} {words}", count, view, 2)
+
+
+@dataclass(frozen=True)
+class _Write:
+    user: str
+    kind: str
+    patient: str
+    event: Event
+    said: Mapping[str, Any]
+
+
+def _writes(queries: Queries, contract: Contract, where: Filter) -> tuple[list[_Write], int, int]:
+    """What was written to records that name a patient and a person, newest first."""
+    kinds = [name for name in contract.resources if _author(contract, name)]
+    asked = replace(where, terms={**where.terms, "event.action": ["create", "update"]})
+    asked = replace(asked, terms={**asked.terms, "understudy.resource.type": kinds})
+    found: list[_Write] = []
+    read, cursor = 0, None
+    while read < READ:
+        rows = queries.rows(asked, 250, cursor)
+        for event in rows.events:
+            said = content(rows.bodies.get(event["event"]["id"]), "request")
+            if isinstance(said, dict):
+                kind, patient = at(event, "understudy.resource.type"), at(event, "understudy.patient.id")
+                found.append(_Write(str(at(event, "user.name") or ""), kind, str(patient or ""), event, said))
+        read, cursor = read + len(rows.events), rows.cursor
+        if cursor is None:
+            return found, read, read
+    return found, read, queries.total(asked)
+
+
+def _author(contract: Contract, kind: str) -> str | None:
+    """The field of a resource that names the person who wrote it."""
+    for name, target in contract.resources[kind].references.items():
+        if target in contract.resources and contract.resources[target].username_field:
+            return name
+    return None
+
+
+def _in_anothers_name(queries: Queries, contract: Contract, base: View, writes: list[_Write]) -> Iterable[Finding]:
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for write in writes:
+        field = _author(contract, write.kind)
+        given = write.said.get(field) if field else None
+        own = _own_id(queries, contract, write.user) if given is not None else None
+        if own is not None and str(given) != own:
+            counted[write.user, write.kind, str(given)] += 1
+    for (user, kind, given), count in counted.items():
+        what = f"{count} {kind}" if count > 1 else f"a {singular(kind)}"
+        said = f"{user} wrote {what} in the name of staff member {given}"
+        yield Finding("In another's name", said, count, replace(base, person=user, resource=kind), 3)
+
+
+def _own_id(queries: Queries, contract: Contract, user: str) -> str | None:
+    """The caller's id, as the upstream last told them their own record; None: it never did."""
+
+    def ask() -> str | None:
+        names = [endpoint.name for endpoint in contract.endpoints.values() if endpoint.own]
+        terms = {"user.name": [user], "understudy.endpoint": names, "http.response.status_code": ["200"]}
+        rows = queries.rows(Filter(terms=terms), 10)
+        for event in rows.events:
+            record = content(rows.bodies.get(event["event"]["id"]), "response")
+            if isinstance(record, dict) and record.get("id") is not None:
+                return str(record["id"])
+        return None
+
+    own: str | None = queries.kept(("own id", user), 300.0, ask)
+    return own
+
+
+def _vandalism(base: View, writes: list[_Write]) -> Iterable[Finding]:
+    hits: Counter[str] = Counter()
+    copies: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for write in writes:
+        text = " ".join(str(value) for value in write.said.values() if isinstance(value, str))
+        if _VANDALISM.search(text):
+            hits[write.user] += 1
+        body = write.said.get("body")
+        if isinstance(body, str) and len(body) > 20:
+            copies[write.user, body].add(write.patient)
+    for user, count in hits.items():
+        view = replace(base, person=user, action="", resource="notes")
+        yield Finding("Vandalised notes", f"{count} notes of {user} look vandalised", count, view, 4)
+    for (user, _), patients in copies.items():
+        if len(patients) >= COPIES:
+            said = f"{user} wrote the same text on {len(patients)} patients"
+            yield Finding("Vandalised notes", said, len(patients), replace(base, person=user, resource="notes"), 3)
+
+
+def _unusual(queries: Queries, base: View, where: Filter, now: int, zone: ZoneInfo) -> Iterable[Finding]:
+    """Hours and volume beside the same person's in the two weeks before."""
+    since = where.since if where.since is not None else now - DAY
+    wide = replace(where, since=since - BASELINE - since % HOUR)
+    before: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    inside: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for bucket in queries.over_time(wide, HOUR, "user.name"):
+        if bucket.group[0]:
+            (inside if bucket.start >= since - HOUR else before)[bucket.group[0]].append((bucket.start, bucket.count))
+    for user, hours in inside.items():
+        usual = [count for _, count in before[user]]
+        top_at, top = max(hours, key=lambda each: each[1])
+        most = quantiles(usual, n=20)[-1] if len(usual) > 5 else None
+        if most is not None and top >= MANY and top > TIMES_USUAL * most:
+            said = f"{user} made {top} requests in one hour; {most:.0f} is a busy hour for them"
+            yield Finding("Unusual volume", said, top, _hour(base, user, top_at), 2)
+        night = [(start, count) for start, count in hours if _is_night(start, zone)]
+        known = sum(count for start, count in before[user] if _is_night(start, zone))
+        at_night = sum(count for _, count in night)
+        if len(usual) > 5 and at_night >= NIGHT_REQUESTS and known < 0.02 * sum(usual):
+            said = f"{user} made {at_night} requests between 22:00 and 06:00, which is not usual for them"
+            yield Finding("Unusual hours", said, at_night, _hour(base, user, night[0][0]), 1)
+
+
+def _is_night(start: int, zone: ZoneInfo) -> bool:
+    hour = time_format.local(start, zone).hour
+    return hour >= NIGHT[0] or hour < NIGHT[1]
+
+
+def _hour(base: View, user: str, start: int) -> View:
+    """That person from that hour on, for one hour."""
+    hour = View(period="between", start=_text(start), end=_text(start + HOUR), person=user)
+    return hour if base.person in ("", user) else replace(base, person=user)
+
+
+def _text(at_: int) -> str:
+    return View(period="between").fixed(at_, ZoneInfo("UTC")).end

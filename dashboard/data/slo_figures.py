@@ -1,0 +1,218 @@
+"""What users got and what the upstream gave, by the same counts and the same arithmetic as alerts and reports.
+
+The counts are those of `alerts.rollups`, kept where the evaluator keeps its own: the store is asked only for what is
+new. What is unknown, for want of an answer or of requests, is None; it is never 0 and never good.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from alerts.counting.counts import OTHER, Cube, Tally, limits_of, tally
+from alerts.counting.rollups import Rollups
+from alerts.objectives import burn_rate
+from alerts.objectives.model import Counts, View, Window
+from alerts.objectives.openslo import Promise
+from dashboard.data.objectives import Promised
+from sidecar.events.store import EventStore, StoreUnavailable
+from sidecar.timeunits import SECOND
+
+log = logging.getLogger(__name__)
+LONGEST: Final = 30 * 86400
+"""Seconds that are kept at the least: the longest period that the overview shows."""
+FRESH: Final = 10.0
+"""Seconds for which counts are shown again."""
+POINTS: Final = 60
+"""Steps of a burn-down."""
+VIEWS: Final[tuple[View, ...]] = ("users", "hosp")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What became of people's requests from `start` (ns) on. `uncertain`: nobody knows how they ended."""
+
+    start: int
+    upstream: int = 0
+    standby: int = 0
+    failed: int = 0
+    uncertain: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.upstream + self.standby + self.failed + self.uncertain
+
+    @property
+    def ratio(self) -> float | None:
+        """The share that was answered; None when nobody asked: no data is not good."""
+        return (self.upstream + self.standby) / self.total if self.total else None
+
+    def plus(self, other: Slice, sign: int = 1) -> Slice:
+        """Both together, from the start of this one."""
+        return replace(self, **{name: getattr(self, name) + sign * getattr(other, name) for name in _KINDS})
+
+    def minus(self, other: Slice) -> Slice:
+        return self.plus(other, -1)
+
+
+_KINDS: Final = ("upstream", "standby", "failed", "uncertain")
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast the budget burns over a pair of windows; None: nobody asked, or nobody knows."""
+
+    window: Window
+    long: Fraction | None
+    short: Fraction | None
+
+    @property
+    def exceeded(self) -> bool | None:
+        """Whether both are above the threshold; None where either is unknown."""
+        if self.long is None or self.short is None:
+            return None
+        return self.long > self.window.factor and self.short > self.window.factor
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One promise now: its counts over its period, the budget that is left, its course as (ns, left), and rates."""
+
+    promise: Promise
+    tally: Tally
+    left: Fraction | None
+    burn_down: Sequence[tuple[int, float]]
+    rates: Sequence[Rate]
+
+    @property
+    def share(self) -> Fraction | None:
+        return burn_rate.sli(self.tally.counts)
+
+
+class Counted:
+    """Safe from any thread. Every question raises StoreUnavailable when the store does not answer."""
+
+    def __init__(
+        self, store: EventStore, promised: Promised, kept: Path | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`kept`: where counts outlive the process; None: nowhere."""
+        self._promised = promised
+        self._clock = clock
+        limits = {p: limits_of([e for e in promised.promises if e.objective.period == p]) for p in promised.levels}
+        limits[LONGEST] = limits_of(promised.promises)
+        self._rollups = {
+            period: Rollups(store, mine, max(period, promised.rule.silence), kept) for period, mine in limits.items()
+        }
+        self._refreshed = dict.fromkeys(self._rollups, 0.0)
+        self._lock = threading.Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything was counted once: then an answer takes no time worth a word."""
+        return all(self._refreshed.values())
+
+    def warm(self) -> None:
+        """Counts everything once, in the background."""
+        threading.Thread(target=self._warm, daemon=True).start()
+
+    def _warm(self) -> None:
+        try:
+            self.everything()
+        except StoreUnavailable as error:
+            log.warning("the event store does not answer yet", extra={"fields": {"error.type": type(error).__name__}})
+
+    def everything(self) -> None:
+        """Waits until everything was counted once."""
+        for period in self._rollups:
+            self._spans(period, ())
+
+    def over(self, promises: Sequence[Promise], seconds: int) -> list[Tally]:
+        """What each promise comes to over the last so many seconds."""
+        cubes, _ = self._spans(LONGEST, (seconds,))
+        return [tally(cubes[seconds], promise) for promise in promises]
+
+    def recent(self, seconds: int) -> Slice:
+        """What became of people's requests in the last so many seconds."""
+        cubes, now = self._spans(LONGEST, (seconds,))
+        return _became(cubes[seconds], (now - seconds) * SECOND)
+
+    def traffic(self, seconds: int, interval: int) -> list[Slice]:
+        """The same in each bucket of `interval` seconds, oldest first, empty ones too."""
+        now = int(self._clock())
+        starts = list(range((now - seconds) // interval * interval, now, interval))
+        cubes, _ = self._spans(LONGEST, [now - start for start in starts], now)
+        since = [_became(cubes[now - start], start * SECOND) for start in starts]
+        return [a.minus(b) for a, b in pairwise([*since, Slice(now * SECOND)])]
+
+    def standings(self, promises: Sequence[Promise]) -> list[Standing]:
+        """Each promise over its own period, in their order."""
+        found: dict[int, Standing] = {}
+        for period in {promise.objective.period for promise in promises}:
+            now, windows = int(self._clock()), self._promised.levels[period]
+            step = max(1, period // POINTS)
+            ends = range((now - period) // step * step + step, now, step)
+            spans = {period, *(now - end for end in ends), *(s for w in windows for s in (w.long, w.short))}
+            cubes, _ = self._spans(period, sorted(spans), now)
+            for number, promise in enumerate(promises):
+                if promise.objective.period == period:
+                    found[number] = _standing(promise, cubes, windows, now, ends)
+        return [found[number] for number in range(len(promises))]
+
+    def _spans(self, period: int, spans: Sequence[int], now: int | None = None) -> tuple[Mapping[int, Cube], int]:
+        """The counts of each span that ends now, and when that was (Unix seconds)."""
+        with self._lock:
+            now = int(self._clock()) if now is None else now
+            if self._clock() - self._refreshed[period] >= FRESH:
+                self._rollups[period].refresh(now)
+                self._refreshed[period] = self._clock()
+            found = self._rollups[period].spans(now, spans)
+            known = {span: cube for span, cube in found.items() if cube is not None}
+            if len(known) < len(found):
+                raise StoreUnavailable("not all of the time asked for was counted yet")
+            return known, now
+
+
+def _standing(
+    promise: Promise, cubes: Mapping[int, Cube], windows: Sequence[Window], now: int, ends: Sequence[int]
+) -> Standing:
+    of = promise.objective
+    tallies = {span: tally(cube, promise) for span, cube in cubes.items()}
+    counts = {span: each.counts for span, each in tallies.items()}
+    rates = [
+        Rate(
+            each, burn_rate.burn_rate(counts[each.long], of.target), burn_rate.burn_rate(counts[each.short], of.target)
+        )
+        for each in windows
+    ]
+    left = burn_rate.budget_left(counts[of.period], of.target)
+    return Standing(promise, tallies[of.period], left, _burn_down(counts, of.target, of.period, now, ends), rates)
+
+
+def _burn_down(
+    counts: Mapping[int, Counts], target: Fraction, period: int, now: int, ends: Sequence[int]
+) -> list[tuple[int, float]]:
+    """What was left of the period's budget at each time: all of it at the start, what is left of it now at the end."""
+    whole = counts[period]
+    allowed = (1 - target) * whole.total
+    if not allowed:
+        return []
+    times = [now - period, *ends, now]
+    spent = [0, *(whole.bad - counts[now - end].bad for end in ends), whole.bad]
+    return [(at * SECOND, float(1 - used / allowed)) for at, used in zip(times, spent, strict=True)]
+
+
+def _became(cube: Cube, start: int) -> Slice:
+    """What became of people's requests within the contract; those whose client left are not counted."""
+    found = dict.fromkeys(_KINDS, 0)
+    for cell, counts in cube.cells.items():
+        if cell.client == "user" and cell.endpoint != OTHER and not cell.left:
+            answerer = "standby" if cell.answered_by == "standby" else "upstream"
+            found[{"failure": "failed", "unknown": "uncertain"}.get(cell.outcome, answerer)] += counts[0]
+    return Slice(start, **found)

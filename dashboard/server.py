@@ -1,0 +1,44 @@
+"""`understudy dashboard`: gunicorn with two workers, so that one slow question keeps nobody else waiting.
+
+Nothing is kept in a worker that another one needs: sessions, exports and the trail are in the database.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from alerts.lifecycle.tables import open_alerts
+from dashboard.app import create_app
+from dashboard.data import tables
+from sidecar.server.gunicorn import BASE, Server
+from sidecar.settings import Settings
+from sidecar.storage.database import open_engine
+from sidecar.telemetry.logging import setup_logging
+
+WORKERS: Final = 2
+THREADS: Final = 8
+
+
+def run(settings: Settings) -> int:
+    """Serves the dashboard until it is told to stop."""
+    setup_logging(settings.log_level)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(settings)
+    tables.create_all(engine)  # once, before there are workers that would race
+    engine.dispose()
+    open_alerts(settings).dispose()
+    Server(options(settings), lambda: create_app(settings)).run()
+    return 0
+
+
+def options(settings: Settings) -> dict[str, Any]:
+    """gunicorn's, all of them: no file and no environment adds any."""
+    host, port = settings.dashboard_listen
+    return BASE | {
+        "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "workers": WORKERS,
+        "worker_class": "gthread",
+        "threads": THREADS,
+        "graceful_timeout": 8,
+        "proc_name": "understudy-dashboard",
+    }

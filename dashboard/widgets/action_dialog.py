@@ -1,0 +1,113 @@
+"""The one way in which something is done: a button, a dialog that says what it leads to and asks why, and a word after.
+
+The dialog is part of every page. What is about to be done is kept in it, and checked again on the server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
+
+from dashboard.actions import ACTIONS, NotDone, perform
+from dashboard.auth.authorization import Callbacks
+from dashboard.auth.users import Role
+from dashboard.context import Parts, visit
+from dashboard.ui import components, time_format
+
+_EXTRAS = {
+    "percent": ("Share of callers, in percent", "", ""),
+    "until": ("Until when", "4h", "30m, 4h, 2d, or a time such as 2026-11-25 08:00"),
+}
+"""Label, what stands there at first, hint."""
+
+
+def frame() -> list[Any]:
+    """What the layout holds for it."""
+    return [
+        dcc.Store(id="pending"),
+        dcc.Store(id="done"),
+        html.Div(id="said", role="status", **{"aria-live": "assertive"}),
+        html.Div(id="dialog"),
+    ]
+
+
+def button(kind: str, what: str, called: str = "") -> html.Button:
+    """Asks for the dialog. `called`: what it is done to, for people."""
+    action = ACTIONS[kind]
+    name = f"{action.label}: {called or what}" if what else action.label
+    kinds = "danger" if action.grave else ""
+    ident = {"do": kind, "what": what}
+    return html.Button(action.label, id=ident, type="button", className=kinds, **{"aria-label": name})
+
+
+def dialog(parts: Parts, kind: str, what: str) -> html.Div:
+    action = ACTIONS[kind]
+    called = action.called(parts, what)
+    asked: list[Any] = [components.field("d-reason", "Reason", "", "for the record", maxLength=500, autoComplete="off")]
+    if action.extra in _EXTRAS:
+        label, value, hint = _EXTRAS[action.extra]
+        hint = f"{hint} ({time_format.zone_name(parts.clock(), parts.zone)})" if action.extra == "until" else hint
+        asked.append(components.field("d-extra", label, value, hint, maxLength=30, autoComplete="off"))
+    elif action.extra == "force":
+        options = [("", "only if nothing speaks against it"), ("force", "even so, overruling what speaks against it")]
+        asked.append(components.choice("d-extra", "When", options, ""))
+    else:
+        asked.append(dcc.Input(id="d-extra", type="hidden", value=""))
+    body = [
+        html.H2([action.label, ": ", called] if what else action.label, id="dialog-title"),
+        html.P(action.leads_to, id="dialog-says"),
+        *asked,
+        html.Div(
+            [
+                html.Button(
+                    action.label, id="d-confirm", type="button", className="danger" if action.grave else "primary"
+                ),
+                html.Button("Cancel", id="d-cancel", type="button"),
+            ],
+            className="buttons",
+        ),
+    ]
+    named = {"aria-labelledby": "dialog-title", "aria-describedby": "dialog-says", "aria-modal": "true"}
+    return html.Div(html.Div(body, role="dialog", className="dialog", **named), className="veil")
+
+
+def wire(callbacks: Callbacks, parts: Parts) -> None:
+    @callbacks.on(
+        Role.OPERATOR,
+        Output("dialog", "children"),
+        Output("pending", "data"),
+        Input({"do": ALL, "what": ALL}, "n_clicks"),
+        prevent_initial_call=True,
+    )
+    def ask(clicks: list[int | None]) -> Any:
+        chosen = ctx.triggered_id
+        if not chosen or not any(clicks) or not ctx.triggered[0]["value"] or chosen["do"] not in ACTIONS:
+            return no_update, no_update
+        return dialog(parts, chosen["do"], str(chosen["what"])), dict(chosen)
+
+    @callbacks.on(
+        Role.OPERATOR,
+        Output("said", "children"),
+        Output("dialog", "children", allow_duplicate=True),
+        Output("done", "data"),
+        Input("d-confirm", "n_clicks"),
+        Input("d-cancel", "n_clicks"),
+        State("pending", "data"),
+        State("d-reason", "value"),
+        State("d-extra", "value"),
+        State("url", "pathname"),
+        prevent_initial_call=True,
+    )
+    def act(confirmed: int, cancelled: int, pending: Any, reason: str, extra: str, path: str) -> Any:
+        if not confirmed and not cancelled:
+            return no_update, no_update, no_update
+        if ctx.triggered_id == "d-cancel" or not isinstance(pending, dict):
+            return "", None, no_update
+        asked = visit(path or "/")
+        try:
+            kind, what = str(pending.get("do")), str(pending.get("what"))
+            said = perform(parts, asked, kind, what, reason or "", str(extra or ""))
+        except NotDone as error:
+            return components.notice(components.BAD, "Not done", str(error)), no_update, no_update
+        return components.notice(components.GOOD, "Done", said), None, parts.clock()

@@ -1,0 +1,109 @@
+"""Events as rows: a sentence each, with what stands behind it; and the way to the next page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dash import html
+
+from dashboard.context import Parts
+from dashboard.data.event_queries import Rows
+from dashboard.ui import components, time_format
+from dashboard.ui.filters import View
+from dashboard.ui.sentences import Sentence, at, sentence
+from sidecar.events.store import Event, Filter
+from sidecar.timeunits import DAY, parse_rfc3339
+
+PAGE: Final = 30
+_STATES: Final = {True: components.GOOD, False: components.BAD, None: components.UNKNOWN}
+
+
+def listed(parts: Parts, found: Rows, view: View) -> components.Part:
+    if not found.events:
+        return components.empty("Nothing was found", "Widen the period, or take away a filter.")
+    items, day = [], ""
+    for event in found.events:
+        moment = time_format.local(parse_rfc3339(event["@timestamp"]), parts.zone)
+        if f"{moment:%A %-d %B %Y}" != day:
+            day = f"{moment:%A %-d %B %Y}"
+            zone = time_format.zone_name(parse_rfc3339(event["@timestamp"]), parts.zone)
+            items.append(html.Li([html.H3(day), html.Span(zone, className="quiet")], className="day"))
+        items.append(_row(parts, event, sentence(event, found.bodies.get(event["event"]["id"]))))
+    return html.Ol(items, className="events")
+
+
+def _row(parts: Parts, event: Event, said: Sentence) -> html.Li:
+    """Few components: each costs a browser as much as a hundred words do."""
+    local = time_format.local(parse_rfc3339(event["@timestamp"]), parts.zone)
+    address = at(event, "source.ip")
+    how = f"{said.answered} answered in {time_format.took(at(event, 'event.duration') or 0)}"
+    return html.Li(
+        [
+            html.Time(f"{local:%H:%M:%S}", dateTime=event["@timestamp"]),
+            html.Div([_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
+            html.Div(said.ending, className=f"ending sign {_STATES[said.good]}"),
+            html.Div(f"{how} · from {address}" if address else how, className="quiet"),
+            html.Details([html.Summary("Details"), html.Pre(_details(event))]),
+        ],
+        className="event",
+    )
+
+
+def _who(event: Event, said: Sentence) -> components.Part:
+    name = at(event, "user.name")
+    return (
+        components.link(said.who, f"/audit/person?{View(person=name).query()}")
+        if name and name in said.who
+        else said.who
+    )
+
+
+def _subject(event: Event, said: Sentence) -> list[components.Part]:
+    """The record, with its patient as a link."""
+    patient = at(event, "understudy.patient.id")
+    words = f"Patient {patient}"
+    if not patient or words not in said.subject:
+        return [said.subject]
+    before, _, after = said.subject.partition(words)
+    return [before, components.link(words, f"/audit/patient?{View(patient=patient).query()}"), after]
+
+
+def _details(event: Event) -> str:
+    pairs = [
+        ("Request", f"{at(event, 'http.request.method')} {at(event, 'url.path')}"),
+        ("Query", at(event, "url.query")),
+        ("Status", at(event, "http.response.status_code")),
+        ("Identity", at(event, "understudy.identity")),
+        ("Browser or program", at(event, "user_agent.original")),
+        ("Tries at HOSP", len(at(event, "understudy.attempts") or [])),
+        ("Why so", at(event, "understudy.reason")),
+        ("Findings", ", ".join(at(event, "understudy.findings") or [])),
+        ("Access policy", at(event, "understudy.verdict")),
+        ("Time in UTC", event["@timestamp"]),
+        ("Request id", at(event, "http.request.id")),
+        ("Event id", at(event, "event.id")),
+        ("Hash in the journal", at(event, "event.hash")),
+    ]
+    return "\n".join(f"{name}: {value}" for name, value in pairs if value not in (None, "", 0))
+
+
+def pager(path: str, view: View, found: Rows) -> components.Part:
+    links = []
+    if view.after:
+        links.append(components.link("⟨ Newest", f"{path}?{view.query(after='')}", className="button"))
+    if found.cursor:
+        links.append(
+            components.link("Older ⟩", f"{path}?{view.query(after=found.cursor)}", className="button", id="older")
+        )
+    return html.Nav(links, className="buttons", **{"aria-label": "Pages of events"}) if links else None
+
+
+def people(parts: Parts) -> list[str]:
+    """Names seen in the last thirty days, for suggestions."""
+    where = Filter(since=parts.clock() - 30 * DAY)
+
+    def ask() -> list[str]:
+        return [group[0] for group, _ in parts.queries.by(where, "user.name") if group[0]][:300]
+
+    names: list[str] = parts.queries.kept("people", 300.0, ask)
+    return names

@@ -1,0 +1,118 @@
+"""What was promised: each objective in both views, its budget as a burn-down, burn rates against their thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from itertools import groupby
+from typing import Final
+
+from dash import html
+
+from dashboard.context import Parts
+from dashboard.data import alert_titles
+from dashboard.data.slo_figures import Rate, Standing
+from dashboard.ui import charts, components, time_format
+
+_NAMES: Final = {"users": "Users got", "hosp": "HOSP gave"}
+LOW: Final = Fraction(1, 4)
+"""The share of a budget below which it is worth a look."""
+
+
+def card(parts: Parts) -> components.Part:
+    """Raises StoreUnavailable."""
+    standings = parts.counted.standings([each for each in parts.promised.promises if not each.each])
+    told = html.P(
+        "A budget is the share of requests that may fail over an objective's period. Burn rate 1 uses it up in just "
+        "that period; an alert needs both of its windows above the threshold.",
+        className="quiet",
+    )
+    groups = groupby(standings, key=lambda each: (each.promise.objective.slo, each.promise.objective.name))
+    shown = [_objective(parts, number, list(both)) for number, (_, both) in enumerate(groups)]
+    return components.card("Objectives", told, html.Div(shown, className="objectives"), ident="objectives")
+
+
+def _objective(parts: Parts, number: int, both: Sequence[Standing]) -> components.Part:
+    promise = both[0].promise
+    of = promise.objective
+    sides = [part for each in both for part in _side(each)]
+    courses: dict[str, Sequence[tuple[int, float]]] = {
+        each.promise.objective.view: each.burn_down for each in both if each.burn_down
+    }
+    return html.Article(
+        [
+            html.H3(promise.title),
+            html.P(f"promised: {float(100 * of.target):.10g}% over {alert_titles.span(of.period)}", className="quiet"),
+            html.Dl(sides, className="sides"),
+            _course(parts, f"burn-down-{number}", promise.title, courses),
+            _rates(both),
+        ],
+        className="objective",
+    )
+
+
+def _side(standing: Standing) -> list[components.Part]:
+    """One view: its share, and what is left of its budget."""
+    share, counts = standing.share, standing.tally.counts
+    got = "no requests" if share is None else components.percent(float(share))
+    missed = f"{components.number(counts.bad)} of {components.number(counts.total)} bad" if counts.total else ""
+    state, words = budget(standing.left)
+    name = _NAMES[standing.promise.objective.view]
+    return [
+        html.Dt(name),
+        html.Dd(html.Strong(got)),
+        html.Dd(html.Small(missed)),
+        html.Dd(components.mark(state, words)),
+    ]
+
+
+def budget(left: Fraction | None) -> tuple[str, str]:
+    """What is left of an error budget, as a state and in words; unknown is not good."""
+    if left is None:
+        return components.UNKNOWN, "budget not known"
+    if left <= 0:
+        return components.BAD, f"budget spent {_times(1 - left)} times" if left < 0 else "budget spent"
+    return (components.WARN if left < LOW else components.GOOD), f"{components.percent(float(left), 1)} of budget left"
+
+
+def _course(parts: Parts, ident: str, title: str, courses: dict[str, Sequence[tuple[int, float]]]) -> components.Part:
+    if not courses:
+        return components.empty("No requests in the period", "Its budget is not known.")
+    times = [at for at, _ in next(iter(courses.values()))][::5]
+    left = {view: dict(points) for view, points in courses.items()}
+    rows = [
+        (time_format.day_and_time(at, parts.zone), *(components.percent(left[view][at], 1) for view in courses))
+        for at in times
+    ]
+    columns = [f"time, {time_format.zone_name(times[-1], parts.zone)}", *(_NAMES[view] for view in courses)]
+    table = components.table(f"Error budget left: {title}", columns, rows, tuple(range(1, len(columns))))
+    return components.graph(ident, charts.burn_down(courses, parts.zone), f"Error budget left: {title}", table)
+
+
+def _rates(both: Sequence[Standing]) -> components.Part:
+    rows = []
+    for rates in zip(*(each.rates for each in both), strict=True):
+        window = rates[0].window
+        spans = f"{alert_titles.span(window.long)} / {alert_titles.span(window.short)}"
+        rows.append((spans, f"{float(window.factor):g} ({window.severity})", *(_rate(rate) for rate in rates)))
+    columns = ["windows", "alerts above", *(_NAMES[each.promise.objective.view] for each in both)]
+    return components.table(f"Burn rates against their thresholds: {both[0].promise.title}", columns, rows)
+
+
+def _rate(rate: Rate) -> components.Part:
+    state = {
+        None: components.UNKNOWN,
+        True: components.BAD if rate.window.severity == "page" else components.WARN,
+        False: components.GOOD,
+    }
+    words = _figures((rate.long, rate.short))
+    return components.mark(state[rate.exceeded], words)
+
+
+def _figures(rates: Iterable[Fraction | None]) -> str:
+    return " / ".join("no requests" if rate is None else _times(rate) for rate in rates)
+
+
+def _times(factor: Fraction) -> str:
+    """Two digits: 0.34, 14; beyond a thousand it no longer matters by how much."""
+    return ">1,000" if factor > 1000 else f"{float(factor):.0f}" if factor >= 100 else f"{float(factor):.2g}"

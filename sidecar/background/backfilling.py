@@ -1,0 +1,111 @@
+"""The thread that fills the copy: at the start, after a gap, when somebody asks, and where something is in doubt."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Final
+
+from sidecar import clock
+from sidecar.contract import Contract
+from sidecar.events.recorder import Recorder
+from sidecar.exchange import Outcome, Purpose
+from sidecar.http.messages import Response
+from sidecar.settings import Settings
+from sidecar.standby.backfill import Backfill
+from sidecar.standby.standby import Standby
+from sidecar.storage.database import open_engine
+from sidecar.storage.status_files import backfill_asked, tell
+from sidecar.telemetry.metrics import Metrics
+from sidecar.upstream.connection import Call
+from sidecar.upstream.internal_client import Errands, own_fields
+from sidecar.upstream.scheduler import new_upstream
+
+log = logging.getLogger(__name__)
+IDLE: Final = 0.5
+"""Seconds between looks at whether there is something to fill."""
+AGAIN: Final = 5.0
+"""Seconds between rounds of backfill: what could not be had now is asked for again, gently."""
+
+
+class Backfilling:
+    """One per process; its database and its calls are its own."""
+
+    def __init__(self, settings: Settings, contract: Contract, recorder: Recorder) -> None:
+        self._settings = settings
+        self._contract = contract
+        self._engine = open_engine(settings)
+        self._standby = Standby(contract, self._engine, settings)
+        self._upstream = new_upstream(settings, 1, "backfill")
+        errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.BACKFILL)
+        self._client = _BackfillClient(settings, contract, errands)
+
+    def run(self, stop: threading.Event) -> None:
+        """Works until `stop`."""
+        filled, pause = 0, IDLE
+        while not stop.wait(pause):
+            pause = IDLE
+            if not self._client.ready:
+                continue
+            self._standby.refresh()
+            everything = backfill_asked(self._settings) or self._standby.verified_since() > filled
+            doubts = None if everything else self._standby.doubtful()
+            if not everything and not doubts:
+                continue
+            started = clock.stamp()
+            whole = self._fill(doubts, stop)
+            if whole and everything:
+                filled = started
+            pause = AGAIN
+        self._upstream.close()
+        self._standby.close()
+        self._engine.dispose()
+
+    def _fill(self, only: set[str] | None, stop: threading.Event) -> bool:
+        """One round; True when it went through."""
+
+        def progress(resource: str | None, done: int, total: int, running: bool = True) -> None:
+            state = {"running": running, "resource": resource, "done": done, "total": total}
+            tell(self._settings, "backfill", state)
+
+        progress(None, 0, 0)
+        filling = Backfill(
+            self._contract, self._client.ask, self._client.user, self._standby, self._settings.backfill_rate
+        )
+        try:
+            done = filling.run(stop, progress, only)
+            self._standby.flush()
+            return done
+        except Exception:
+            log.exception("backfill broke", extra={"fields": {"event.action": "backfill_broke"}})
+            return False
+        finally:
+            progress(None, 0, 0, running=False)
+
+
+class _BackfillClient:
+    """Asks the upstream as nobody in particular: with BACKFILL_CREDENTIALS and the least priority."""
+
+    def __init__(self, settings: Settings, contract: Contract, errands: Errands) -> None:
+        self._settings = settings
+        self._contract = contract
+        self._errands = errands
+        self._metrics = Metrics()
+
+    @property
+    def ready(self) -> bool:
+        return self._settings.backfill_credentials is not None
+
+    @property
+    def user(self) -> str:
+        return (self._settings.backfill_credentials or ("", ""))[0]
+
+    def ask(self, method: str, target: str) -> tuple[Response, int, int] | None:
+        """The answer with the stamps around it; None when the upstream failed."""
+        match = self._contract.match(method, target.partition("?")[0])
+        call = Call(method, target, own_fields(self._settings), repeatable=True)
+        result = self._errands.send(match.endpoint, call)
+        self._metrics.backfill_request(result.attempt.outcome)
+        if result.attempt.outcome is not Outcome.SUCCESS or result.response is None:
+            return None
+        return result.response, result.began, result.ended

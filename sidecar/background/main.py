@@ -1,0 +1,75 @@
+"""Background work, in one process beside the workers: shipping the journal, retention, replay, and backfill when due.
+
+It never stands in users' way: its calls upstream take the places that users leave (see `upstream.concurrency`), and
+when it dies, users notice nothing. What it is doing is told in two small files under DATA, which the control plane
+reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+
+from sidecar.background.backfilling import Backfilling
+from sidecar.background.replaying import Replaying
+from sidecar.background.shipping import Shipping
+from sidecar.contract import Contract
+from sidecar.events.recorder import Recorder
+from sidecar.journal.writer import Journal
+from sidecar.settings import Settings
+from sidecar.storage.encryption import open_vault
+from sidecar.telemetry.sentry import setup_sentry
+
+log = logging.getLogger(__name__)
+
+
+class Background:
+    """The process's threads: shipping, signing, backfill, replay."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        self._contract = Contract.load(settings.contract)
+        journal = Journal(
+            settings.data / "journal",
+            settings.node_name,
+            str(os.getpid()),
+            durable=settings.record == "durable",
+            segment_bytes=settings.journal_segment,
+        )
+        self._shipping = Shipping(settings)
+        self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap, open_vault(settings))
+
+    def run(self) -> None:
+        """Works until SIGTERM."""
+        setup_sentry(self._settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+        works = {"ship": self._ship, "sign": self._sign, "fill": self._fill, "replay": self._replay}
+        threads = [threading.Thread(target=work, name=name) for name, work in works.items()]
+        for thread in threads:
+            thread.start()
+        while not self._stop.wait(0.5):
+            if not all(thread.is_alive() for thread in threads):
+                log.error(
+                    "a thread of the background work ended", extra={"fields": {"event.action": "background_broke"}}
+                )
+                break
+        self._stop.set()
+        for thread in threads:
+            thread.join(5)
+        self._recorder.close()
+
+    def _ship(self) -> None:
+        self._shipping.ship(self._stop)
+
+    def _sign(self) -> None:
+        self._shipping.sign(self._stop)
+
+    def _fill(self) -> None:
+        Backfilling(self._settings, self._contract, self._recorder).run(self._stop)
+
+    def _replay(self) -> None:
+        Replaying(self._settings, self._contract, self._recorder).run(self._stop)

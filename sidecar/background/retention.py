@@ -1,0 +1,31 @@
+"""The thread that drops whole days of events that are older than the settings keep."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Final
+
+from sidecar.events.store import EventStore, StoreUnavailable
+from sidecar.settings import Settings
+from sidecar.timeunits import SECOND
+
+log = logging.getLogger(__name__)
+EVERY: Final = 3600
+"""Seconds between looks."""
+
+
+def drop_old_days(settings: Settings, store: EventStore, stop: threading.Event) -> None:
+    """Works until `stop`; a store that does not answer is asked again soon."""
+    while not stop.wait(5):
+        now = time.time_ns()
+        try:
+            dropped = list(
+                store.drop_before(now - int(settings.retention * SECOND), now - int(settings.body_retention * SECOND))
+            )
+        except StoreUnavailable:
+            continue
+        if dropped:
+            log.info("old days dropped: %s", ", ".join(dropped), extra={"fields": {"event.action": "retention"}})
+        stop.wait(EVERY)

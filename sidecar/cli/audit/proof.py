@@ -1,0 +1,108 @@
+"""`understudy audit verify | export | key | rotate-key`: proving that the journal is as it was written."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from getpass import getuser
+from pathlib import Path
+from typing import Final
+
+import click
+
+from sidecar.control.client import ControlError
+from sidecar.events import audit_entries
+from sidecar.events.store.factory import kept_checkpoints
+from sidecar.journal.export import export
+from sidecar.journal.keys import SigningKey, public_pem, raw_public, read_public, write_public
+from sidecar.journal.paths import PUBLIC_KEY
+from sidecar.journal.statements import BadStatement, rotate, statements_of
+from sidecar.journal.verify import Verdict, verify, verify_node
+from sidecar.settings import Settings
+
+
+@click.command("verify")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--public-key", type=click.Path(path_type=Path), help="PEM: who must have signed it.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def audit_verify(settings: Settings, file: Path | None, public_key: Path | None, form: str) -> None:
+    """Prove that nothing was altered, cut, reordered or removed: in the journal, or in an exported FILE.
+
+    An export is verified by itself: all that is needed is FILE and the public key (`understudy audit key`).
+    """
+    given, own, many = read_public(public_key) if public_key else None, _own_key(settings), os.cpu_count() or 1
+    if file is not None:
+        verdict = verify([file], trusted=given, processes=many)
+    else:
+        verdict = verify_node(settings, kept_checkpoints(settings), trusted=given or own, processes=many)
+    click.echo(json.dumps(verdict.as_json()) if form == "json" else _said(verdict, given, own))
+    sys.exit(0 if verdict.ok else 1)
+
+
+def _own_key(settings: Settings) -> str | None:
+    """The public half of this node's own key, where there is one and it may be read."""
+    key = settings.sign_key_file
+    return raw_public(SigningKey(key).private()) if os.access(key, os.R_OK) else None
+
+
+def _said(verdict: Verdict, given: str | None, own: str | None) -> str:
+    if not verdict.ok:
+        bad = verdict.first_bad or {}
+        return f"NOT ok: {bad.get('file')}, line {bad.get('line')}: {bad.get('why')}"
+    parts = [f"ok: {verdict.events} events, nothing altered, reordered or removed"]
+    if verdict.signed is None:
+        parts.append("NOT signed: this proves only that it agrees with itself")
+    elif given or verdict.key == own:
+        parts.append(f"signed up to {verdict.signed[:19]}Z")
+    else:
+        parts.append(f"signed up to {verdict.signed[:19]}Z by {verdict.key}: whose key that is, --public-key tells")
+    if verdict.signed is not None and verdict.unsigned:
+        parts.append(f"{verdict.unsigned} events since are not signed yet")
+    return "\n".join(["; ".join(parts), *verdict.notes])
+
+
+@click.command("export")
+@click.option("--out", type=click.Path(path_type=Path), help="A file; unset: standard output.")
+@click.pass_obj
+def audit_export(settings: Settings, out: Path | None) -> None:
+    """Write the journal's lines and the signatures, to be verified elsewhere by anybody with the public key."""
+    paths, key = (settings.data / "journal").glob("*.jsonl"), settings.sign_key_file
+    signing = SigningKey(key) if os.access(key, os.R_OK) else None
+    if signing is None:
+        click.echo(f"understudy: warning: {key} cannot be read: the export does not end with a signature", err=True)
+    stream = out.open("wb") if out else sys.stdout.buffer
+    try:
+        for line in export(paths, statements_of(settings), signing):
+            stream.write(line)
+        stream.flush()
+    except BadStatement as bad:
+        raise ControlError(f"{statements_of(settings).path}, line {bad.line}: {bad}") from None
+    finally:
+        if out:
+            stream.close()
+
+
+@click.command("key")
+@click.pass_obj
+def audit_key(settings: Settings) -> None:
+    """Print the public key of the journal's signatures (PEM), to be given to whoever verifies exports."""
+    click.echo(public_pem(SigningKey(settings.sign_key_file).private()), nl=False)
+
+
+@click.command("rotate-key")
+@click.pass_obj
+def audit_rotate_key(settings: Settings) -> None:
+    """Sign with a new key from now on; the old one vouches for it. The old key is kept beside it, to be put away."""
+    key = SigningKey(settings.sign_key_file)
+    try:
+        audit_entries.record(settings, "rotate_key", getuser(), "")
+        old = rotate(key, statements_of(settings))
+        write_public(key, settings.data / PUBLIC_KEY)
+    except BadStatement as bad:
+        raise ControlError(f"{statements_of(settings).path}, line {bad.line}: {bad}") from None
+    click.echo(f"signing with a new key; the old one is {old}. Give out the new public key: understudy audit key")
+
+
+COMMANDS: Final = (audit_verify, audit_export, audit_key, audit_rotate_key)

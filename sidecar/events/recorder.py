@@ -1,0 +1,39 @@
+"""Writes exchanges down: exchange → event → journal, and waits for the disk where the settings say so."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.contract import Contract
+from sidecar.events.document import to_event
+from sidecar.events.subject import subject
+from sidecar.exchange import Exchange
+from sidecar.journal.writer import Journal, RecordingFailed
+from sidecar.storage.encryption import Vault
+
+__all__ = ["Recorder", "RecordingFailed"]
+SYNC_TIMEOUT: Final = 5.0
+"""Seconds after which a disk that does not answer counts as failed."""
+
+
+class Recorder:
+    """One per worker."""
+
+    def __init__(self, journal: Journal, contract: Contract, node: str, body_cap: int, vault: Vault) -> None:
+        self._journal = journal
+        self._contract = contract
+        self._secrets = contract.secrets
+        self._node = node
+        self._body_cap = body_cap
+        self._vault = vault
+
+    def record(self, exchange: Exchange) -> None:
+        """Returns when the exchange is where RECORD wants it. Raises RecordingFailed."""
+        exchange.patient_id = subject(self._contract, exchange)
+        event, bodies = to_event(
+            exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap, vault=self._vault
+        )
+        self._journal.append(event, bodies).wait(SYNC_TIMEOUT)
+
+    def close(self) -> None:
+        self._journal.close()

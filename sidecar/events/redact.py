@@ -1,0 +1,177 @@
+"""What may be written down of a request or an answer. Pure.
+
+A field whose name contains a secret name, in any case and at any depth, has its value replaced; so have query
+parameters of such names, and the caller's own secrets wherever they are echoed. A body that may hold a secret and
+cannot be read as JSON is not recorded at all, nor is its digest: a digest of a short secret can be guessed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import re
+import zlib
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote, quote_plus, unquote_plus
+
+import orjson
+
+from sidecar.http.messages import Request
+
+REDACTED: Final = "[redacted]"
+CREDENTIAL_NAMES: Final = frozenset(
+    {"password", "passwd", "authorization", "cookie", "api_key", "access_token", "refresh_token", "client_secret"}
+)
+LARGEST: Final = 1 << 20
+"""A longer body (or one that is longer when unpacked) is counted, and not recorded."""
+_USERINFO: Final = re.compile(r"\A((?:[\w+.-]*:)?//|(?!/))[^/]*@")
+SHORTEST: Final = 4
+"""A secret value shorter than this is replaced in its field only: as an echo it could be any word."""
+
+
+class Redactor:
+    """Redacts one exchange: learns the caller's secrets from the request first, then cleans request and answer."""
+
+    __slots__ = ("_names", "_values", "_words")
+
+    def __init__(self, secret_names: frozenset[str], request: Request) -> None:
+        self._names, self._words = _names(secret_names)
+        self._values: set[str] = set()
+        for key, value in request.headers:
+            if key.lower() in ("authorization", "cookie", "proxy-authorization"):
+                self._values.update(_credentials(value))
+
+    def secret_name(self, name: str) -> bool:
+        lowered = name.lower()
+        return any(word in lowered for word in self._names)
+
+    def text(self, text: str) -> str:
+        """The text without the caller's own secrets, in plain, JSON and percent-encoded form."""
+        for value in self._values:
+            if len(value) >= SHORTEST:
+                for form in _forms(value):
+                    if form in text:
+                        text = text.replace(form, REDACTED)
+        return text
+
+    def path(self, path: str) -> str:
+        """The path. Of a target in absolute form (which is refused, and recorded) without the user and the password."""
+        return self.text(_USERINFO.sub(rf"\1{REDACTED}@", path) if "@" in path else path)
+
+    def query(self, query: str) -> str:
+        """The query byte for byte, but for the values of secret parameters."""
+        if not query:
+            return ""
+        return "".join(self._pair(part) for part in re.split("([&;])", query)) if self._suspect(query) else query
+
+    def body(self, body: bytes, encoding: str | None, cap: int, *, request: bool) -> str | None:
+        """What may be recorded of a body, at most `cap` bytes of UTF-8; None: nothing may.
+
+        Of a request only JSON is taken: in anything else a secret could hide under a name we do not know.
+        """
+        plain = _unpacked(body, encoding)
+        if plain is None or len(plain) > LARGEST:
+            return None
+        lowered = plain.lower()
+        suspect = b"\\u" in lowered or any(word in lowered for word in self._words)
+        if suspect or request:
+            try:
+                value = orjson.loads(plain)
+                plain = orjson.dumps(self._cleaned(value)) if suspect else plain
+            except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+                return None
+        return self._capped(plain, cap)
+
+    def _capped(self, plain: bytes, cap: int) -> str | None:
+        try:
+            whole = self.text(plain.decode())
+        except UnicodeDecodeError:
+            return None
+        if "\0" in whole:
+            return None
+        return whole if len(whole) * 4 <= cap else codecs.utf_8_decode(whole.encode()[:cap], "strict", False)[0]
+
+    def _suspect(self, text: str) -> bool:
+        return self.secret_name(unquote_plus(text)) if "%" in text or "+" in text else self.secret_name(text)
+
+    def _pair(self, part: str) -> str:
+        if not self._suspect(part):
+            return part
+        key, equals, value = part.partition("=")
+        self._values.add(unquote_plus(value))
+        return f"{key}={REDACTED}" if equals and not _holds_value(unquote_plus(key)) else REDACTED
+
+    def _cleaned(self, root: Any) -> Any:
+        """The value with secrets replaced in place; a loop, not recursion: the depth is the client's choice."""
+        if not isinstance(root, (dict, list)):
+            return self._scalar(root)
+        stack: list[Any] = [root]
+        while stack:
+            node = stack.pop()
+            for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
+                if isinstance(key, str) and self.secret_name(key):
+                    self._learn(value)
+                    node[key] = REDACTED
+                elif isinstance(value, (dict, list)):
+                    stack.append(value)
+                elif isinstance(value, str):
+                    node[key] = self._scalar(value)
+        return root
+
+    def _scalar(self, value: Any) -> Any:
+        """JSON inside a string may hold a secret too."""
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"') and self.secret_name(value):
+            return REDACTED
+        return value
+
+    def _learn(self, value: Any) -> None:
+        if isinstance(value, str):
+            self._values.add(value)
+
+
+def _holds_value(key: str) -> bool:
+    return any(mark in key for mark in "={:\"'")
+
+
+@lru_cache(maxsize=16)
+def _names(given: frozenset[str]) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    names = tuple(sorted({name.lower() for name in given} | CREDENTIAL_NAMES))
+    return names, tuple(name.encode() for name in names)
+
+
+@lru_cache(maxsize=256)
+def _forms(value: str) -> tuple[str, ...]:
+    written = orjson.dumps(value.encode("utf-8", "replace").decode())[1:-1].decode()
+    return tuple(dict.fromkeys((value, written, quote(value, errors="replace"), quote_plus(value, errors="replace"))))
+
+
+@lru_cache(maxsize=256)
+def _credentials(value: str) -> list[str]:
+    """The secrets in an Authorization or Cookie field: the token itself, and the password of Basic."""
+    scheme, _, token = value.partition(" ")
+    found = [value, token.strip()] if token else [value]
+    if scheme.lower() == "basic":
+        try:
+            decoded = base64.b64decode(token.strip()).decode("utf-8", "replace")
+        except (binascii.Error, ValueError):
+            return found
+        found.append(decoded.partition(":")[2])
+    else:
+        found += [part.partition("=")[2].strip() for part in value.split(";")]
+    return found
+
+
+def _unpacked(body: bytes, encoding: str | None) -> bytes | None:
+    """The body without its Content-Encoding, or None when that cannot be undone within bounds."""
+    if encoding is None or encoding.lower() in ("", "identity"):
+        return body
+    if encoding.lower() not in ("gzip", "x-gzip", "deflate"):
+        return None
+    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        plain = unpack.decompress(body, LARGEST + 1)
+    except zlib.error:
+        return None
+    return plain if unpack.eof else None

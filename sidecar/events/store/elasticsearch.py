@@ -1,0 +1,419 @@
+"""The event store in Elasticsearch, versions 8 and 9: daily indices, one alias, document ids that are event ids.
+
+Appending is `create` with the event's id into the event's own day, and "already there" is success: shipping twice
+changes nothing. It uses what the basic distribution's core has: no scripts, no delete_by_query, no data streams, and
+ILM only where the cluster offers it. Trouble that may pass (connection, timeout, 401, 403, 429, 5xx, a full cluster)
+is StoreUnavailable or Appended.retry; only what a document itself does wrong makes it Rejected.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from elastic_transport import TransportError
+from elasticsearch import ApiError, BadRequestError, Elasticsearch, UnsupportedProductError
+
+from sidecar.events.document import CLEAR
+from sidecar.events.store import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
+from sidecar.events.store.elasticsearch_query import (
+    bucket,
+    decode,
+    encode,
+    milliseconds,
+    percentile_aggregation,
+    query,
+    values,
+)
+from sidecar.events.store.elasticsearch_schema import (
+    BODIES,
+    CHECKPOINTS,
+    EXCHANGES,
+    HELD,
+    HOLDS,
+    daily,
+    day_end,
+    template,
+)
+from sidecar.storage.encryption import Vault
+from sidecar.timeunits import DAY
+
+PAGE: Final = 1000
+"""Checkpoints asked for at a time."""
+NOT_YET: Final = (0.1, 0.3, 0.6)
+"""Seconds after which a search that some shard could not answer is made again."""
+BUCKETS: Final = 10_000
+"""Buckets of a count asked for at a time; a cluster's own limit is 65,536."""
+_PRESENT: Final = 409
+_DOCUMENT_AT_FAULT: Final = (400, 413)
+_CLUSTER_AT_FAULT: Final = frozenset({"validation_exception", "index_closed_exception", "cluster_block_exception"})
+"""400s that say the cluster is full or closed (its shard limit, say), not that the document is wrong."""
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """One document on its way into one index."""
+
+    index: str
+    id: str
+    document: Event
+    body: bool
+
+    @property
+    def lines(self) -> tuple[Mapping[str, Any], Event]:
+        return {"create": {"_index": self.index, "_id": self.id}}, self.document
+
+
+class Refused(ValueError):
+    """The request itself is wrong, and asking again would not help: a number was expected, say."""
+
+
+class ElasticStore:
+    """EventStore on an Elasticsearch cluster."""
+
+    def __init__(
+        self,
+        *urls: str,
+        api_key: str | None = None,
+        retention: float = 365 * 86400,
+        body_retention: float = 30 * 86400,
+        timeout: float = 10.0,
+        vault: Vault = CLEAR,
+        refresh: bool = False,
+    ) -> None:
+        """`urls` are nodes of one cluster: where one does not answer the next is asked, for all that is asked here may
+        be asked twice. `refresh` makes each append visible to searches at once (tests); otherwise it takes about a
+        second."""
+        self._client = Elasticsearch(
+            list(urls), api_key=api_key, request_timeout=timeout, http_compress=True,
+            max_retries=len(urls) - 1, retry_on_timeout=True, retry_on_status=(),
+        )  # fmt: skip
+        self._retention = {EXCHANGES: retention, BODIES: body_retention}
+        self._refresh = refresh
+        self._vault = vault
+
+    def install(self) -> None:
+        """Puts the index templates, and the lifecycle policies where the cluster has ILM."""
+        try:
+            with _asking():
+                offered = self._put_lifecycles()
+                for name in (EXCHANGES, BODIES, CHECKPOINTS, HOLDS):
+                    self._client.indices.put_index_template(**template(name, offered))
+        except Refused as error:
+            raise StoreUnavailable(f"cannot install the templates: {error}") from error
+
+    def _put_lifecycles(self) -> bool:
+        """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""
+        held = bool(self.holds())
+        for name, age in self._retention.items():
+            phases: dict[str, Any] = {"delete": {"min_age": f"{max(1, int(age))}s", "actions": {"delete": {}}}}
+            if held:  # the cluster would drop whole days; `drop_before` keeps what is held
+                phases = {}
+            try:
+                self._client.ilm.put_lifecycle(name=name, policy={"phases": phases})
+            except ApiError as error:
+                if error.status_code in (400, 403, 404, 405):
+                    return False
+                raise
+        return True
+
+    def append(self, events: Sequence[Event], bodies: Sequence[Event] = ()) -> Appended:
+        operations: list[_Operation] = []
+        rejected: list[Rejected] = []
+        for name, documents in ((EXCHANGES, events), (BODIES, bodies)):
+            for document in documents:
+                try:
+                    index, identity = daily(name, document["@timestamp"]), document["event"]["id"]
+                    if not isinstance(identity, str):
+                        raise ValueError(f"event.id: expected text; found {identity!r}")
+                    operations.append(_Operation(index, identity, document, name == BODIES))
+                except (KeyError, TypeError, ValueError) as error:
+                    rejected.append(Rejected(document, f"no index for it: {error!r}"))
+        done = self._bulk(operations)
+        return Appended(done.stored, done.retry, [*rejected, *done.rejected])
+
+    def _bulk(self, operations: Sequence[_Operation]) -> Appended:
+        """One bulk request; one that is refused as a whole is halved until the culprit stands alone."""
+        if not operations:
+            return Appended(0)
+        try:
+            with _asking():
+                lines = [line for operation in operations for line in operation.lines]
+                answer = self._client.bulk(operations=lines, refresh=self._refresh)
+        except Refused as error:
+            if len(operations) == 1:
+                return Appended(0, rejected=[Rejected(operations[0].document, str(error))])
+            middle = len(operations) // 2
+            first, second = self._bulk(operations[:middle]), self._bulk(operations[middle:])
+            return Appended(
+                first.stored + second.stored,
+                [*first.retry, *second.retry],
+                [*first.rejected, *second.rejected],
+            )
+        return _sort_out(operations, answer["items"])
+
+    def search(self, where: Filter, size: int = 50, cursor: str | None = None) -> Page:
+        order = {"order": "desc", "format": "strict_date_optional_time_nanos"}
+        with _asking():
+            answer = self._search(
+                index=EXCHANGES,
+                query=query(where),
+                size=size,
+                sort=[{"@timestamp": order}, {"event.id": {"order": "desc"}}],
+                search_after=None if cursor is None else decode(cursor),
+                track_total_hits=False,
+            )
+        hits = answer["hits"]["hits"]
+        more = len(hits) == size and size > 0
+        return Page([hit["_source"] for hit in hits], encode(hits[-1]["sort"]) if more else None)
+
+    def _search(self, **words: Any) -> Any:
+        """A search that every shard answers. The shards of a day that has just begun are not there at once."""
+        for pause in NOT_YET:
+            try:
+                return self._client.search(**_EVERY_SHARD, **words)
+            except ApiError as error:
+                if error.status_code != 503:
+                    raise
+                time.sleep(pause)
+        return self._client.search(**_EVERY_SHARD, **words)
+
+    def count(
+        self,
+        where: Filter,
+        interval: int | None = None,
+        by: Sequence[str] = (),
+        percentiles: Sequence[float] = (),
+    ) -> Sequence[Bucket]:
+        inner = percentile_aggregation(percentiles)
+        if interval is None and not by:
+            return self._total(where, inner)
+        if interval is not None and _few(where, interval) and not by and not percentiles:
+            return self._histogram(where, interval)
+        sources: list[Mapping[str, Any]] = [
+            {str(i): {"terms": {"field": field, "missing_bucket": True}}} for i, field in enumerate(by)
+        ]
+        if interval is not None:
+            fixed = {"field": "@timestamp", "fixed_interval": milliseconds(interval)}
+            sources.insert(0, {"start": {"date_histogram": fixed}})
+        buckets = [bucket(found, len(by), where.since or 0) for found in self._composite(where, sources, inner)]
+        return sorted(buckets, key=lambda each: (each.start, each.group))
+
+    def _total(self, where: Filter, inner: Mapping[str, Any]) -> Sequence[Bucket]:
+        with _asking():
+            answer = self._search(index=EXCHANGES, query=query(where), size=0, track_total_hits=True, aggs=inner)
+        count = answer["hits"]["total"]["value"]
+        return [Bucket(where.since or 0, (), count, values(answer.get("aggregations", {})))] if count else []
+
+    def _histogram(self, where: Filter, interval: int) -> Sequence[Bucket]:
+        """Of a span of time alone Elasticsearch reads the answer off its index, whatever the number of events."""
+        fixed = {"field": "@timestamp", "fixed_interval": milliseconds(interval), "min_doc_count": 1}
+        with _asking():
+            answer = self._search(
+                index=EXCHANGES, query=query(where), size=0, aggs={"buckets": {"date_histogram": fixed}}
+            )
+        found = answer.get("aggregations", {}).get("buckets", {}).get("buckets", [])
+        return [Bucket(int(each["key"]) * 1_000_000, (), each["doc_count"]) for each in found]
+
+    def _composite(
+        self, where: Filter, sources: Sequence[Mapping[str, Any]], inner: Mapping[str, Any]
+    ) -> Iterator[Mapping[str, Any]]:
+        """All buckets, a page at a time: Elasticsearch counts, nothing is pulled to be counted here."""
+        after: Mapping[str, Any] | None = None
+        while True:
+            composite = {"size": BUCKETS, "sources": sources, **({"after": after} if after else {})}
+            aggregation = {"buckets": {"composite": composite, **({"aggs": inner} if inner else {})}}
+            with _asking():
+                answer = self._search(index=EXCHANGES, query=query(where), size=0, aggs=aggregation)
+            found = answer.get("aggregations", {}).get("buckets", {})
+            yield from found.get("buckets", [])
+            after = found.get("after_key")
+            if after is None:
+                return
+
+    def body(self, event_id: str) -> Event | None:
+        with _asking():
+            wanted = {"ids": {"values": [event_id]}}
+            answer = self._search(index=f"{BODIES}-*", query=wanted, size=1)
+        hits = answer["hits"]["hits"]
+        return self._vault.opened(hits[0]["_source"]) if hits else None
+
+    def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
+        if not event_ids:
+            return {}
+        with _asking():
+            wanted = {"ids": {"values": list(event_ids)}}
+            answer = self._search(index=f"{BODIES}-*", query=wanted, size=len(event_ids))
+        return {hit["_id"]: self._vault.opened(hit["_source"]) for hit in answer["hits"]["hits"]}
+
+    def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
+        dropped: list[str] = []
+        holds = self.holds()
+        with _asking():
+            for name, before in ((EXCHANGES, events_before), (BODIES, bodies_before)):
+                for index in sorted(self._client.indices.get_alias(index=f"{name}-*")):
+                    end = day_end(name, index)
+                    if end is not None and end <= before:
+                        self._keep_held(name, index, end, holds)
+                        self._client.indices.delete(index=index, ignore_unavailable=True)
+                        dropped.append(index)
+            self._let_go(holds)
+        return dropped
+
+    def _keep_held(self, name: str, index: str, end: int, holds: Sequence[Hold]) -> None:
+        """Copies what is held out of a day that is about to be dropped."""
+        if not holds:
+            return
+        day = Filter(since=end - DAY, until=end)
+        chosen = {"bool": {"filter": [query(day), _any_of(holds)]}}
+        for hits in self._pages(EXCHANGES, chosen):
+            ids = [hit["_id"] for hit in hits]
+            if name == BODIES:
+                hits = self._hits(index, {"ids": {"values": ids}}, len(ids))
+            lines: list[Mapping[str, Any]] = []
+            for hit in hits:
+                lines += [{"create": {"_index": f"{name}{HELD}", "_id": hit["_id"]}}, hit["_source"]]
+            self._copied(lines)
+
+    def _copied(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        if not lines:
+            return
+        answer = self._client.bulk(operations=lines, refresh=True)
+        statuses = [item["create"]["status"] for item in answer["items"]]
+        if any(status >= 300 and status != _PRESENT for status in statuses):
+            raise StoreUnavailable("what is held could not be copied: the day is not dropped")
+
+    def _let_go(self, holds: Sequence[Hold]) -> None:
+        """Removes copies that no hold matches any more. A body goes with its event."""
+        gone = {"bool": {"must_not": [_any_of(holds)]}} if holds else {"match_all": {}}
+        for hits in list(self._pages(f"{EXCHANGES}{HELD}", gone)):
+            ids = [hit["_id"] for hit in hits]
+            self._delete([(f"{name}{HELD}", ident) for name in (EXCHANGES, BODIES) for ident in ids])
+
+    def _pages(self, index: str, wanted: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
+        after = None
+        while hits := self._hits(index, wanted, PAGE, [{"event.id": "asc"}], after):
+            yield hits
+            after = hits[-1]["sort"]
+
+    def _hits(
+        self, index: str, wanted: Mapping[str, Any], size: int, sort: Any = None, after: Any = None
+    ) -> Sequence[Mapping[str, Any]]:
+        answer = self._search(index=index, query=wanted, size=size, sort=sort, search_after=after)
+        hits: Sequence[Mapping[str, Any]] = answer["hits"]["hits"]
+        return hits
+
+    def _delete(self, places: Sequence[tuple[str, str]]) -> int:
+        if not places:
+            return 0
+        lines = [{"delete": {"_index": index, "_id": ident}} for index, ident in places]
+        answer = self._client.bulk(operations=lines, refresh=self._refresh)
+        statuses = [item["delete"]["status"] for item in answer["items"]]
+        if any(status >= 300 and status != 404 for status in statuses):
+            raise StoreUnavailable("not all could be removed")
+        return sum(status < 300 for status in statuses)
+
+    def erase(self, event_ids: Sequence[str]) -> int:
+        erased = 0
+        with _asking():
+            for start in range(0, len(event_ids), PAGE):
+                wanted = {"ids": {"values": list(event_ids[start : start + PAGE])}}
+                hits = self._hits(f"{BODIES}-*", wanted, 2 * PAGE)
+                erased += self._delete([(hit["_index"], hit["_id"]) for hit in hits])
+        return erased
+
+    def hold(self, hold: Hold) -> None:
+        with _asking():
+            self._client.index(index=HOLDS, id=hold.id, document=dict(vars(hold)), refresh=True)
+            self._put_lifecycles()
+
+    def release(self, ident: str) -> None:
+        with _asking():
+            self._client.options(ignore_status=404).delete(index=HOLDS, id=ident, refresh=True)
+            self._put_lifecycles()
+
+    def holds(self) -> Sequence[Hold]:
+        with _asking():
+            found = [Hold(**hit["_source"]) for hit in self._hits(HOLDS, {"match_all": {}}, PAGE)]
+        return sorted(found, key=lambda hold: (hold.at, hold.id))
+
+    def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
+        with _asking():
+            self._client.options(ignore_status=_PRESENT).index(
+                index=CHECKPOINTS,
+                id=segment,
+                document={"segment": segment, "sequence": sequence, "hash": hash},
+                version=sequence,
+                version_type="external_gte",
+                refresh=self._refresh,
+            )
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        kept: list[Checkpoint] = []
+        while True:
+            with _asking():
+                after = [kept[-1].segment] if kept else None
+                answer = self._search(index=CHECKPOINTS, size=PAGE, sort=[{"segment": "asc"}], search_after=after)
+            hits = answer["hits"]["hits"]
+            kept.extend(Checkpoint(**hit["_source"]) for hit in hits)
+            if len(hits) < PAGE:
+                return kept
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _few(where: Filter, interval: int) -> bool:
+    return where.since is not None and where.until is not None and (where.until - where.since) // interval < BUCKETS
+
+
+def _any_of(holds: Sequence[Hold]) -> Mapping[str, Any]:
+    return {"bool": {"should": [query(hold.where) for hold in holds], "minimum_should_match": 1}}
+
+
+_EVERY_SHARD: Final[dict[str, Any]] = {
+    "ignore_unavailable": True,
+    "allow_no_indices": True,
+    "allow_partial_search_results": False,
+}
+"""No index yet is an empty answer; a shard that cannot answer now is StoreUnavailable, never a smaller count."""
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Turns what may pass into StoreUnavailable, and what is wrong with the request itself into Refused."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status_code in _DOCUMENT_AT_FAULT and not _is_cluster_at_fault(error):
+            raise Refused(str(error)) from error
+        raise StoreUnavailable(f"Elasticsearch answered {error.status_code}: {error.message}") from error
+    except (TransportError, UnsupportedProductError) as error:
+        raise StoreUnavailable(f"Elasticsearch: {type(error).__name__}: {error}") from error
+
+
+def _is_cluster_at_fault(error: ApiError) -> bool:
+    return isinstance(error, BadRequestError) and error.message in _CLUSTER_AT_FAULT
+
+
+def _sort_out(operations: Sequence[_Operation], items: Sequence[Mapping[str, Any]]) -> Appended:
+    """Stored, to be tried again, or refused for ever: item by item."""
+    stored, retry, rejected = 0, [], []
+    for operation, item in zip(operations, items, strict=True):
+        result = item["create"]
+        status, error = result["status"], result.get("error") or {}
+        if status < 300 or status == _PRESENT:
+            stored += not operation.body
+        elif status in _DOCUMENT_AT_FAULT and error.get("type") not in _CLUSTER_AT_FAULT:
+            rejected.append(Rejected(operation.document, _why(error)))
+        else:
+            retry.append(operation.document)
+    return Appended(stored, retry, rejected)
+
+
+def _why(error: Mapping[str, Any]) -> str:
+    cause = error.get("caused_by") or {}
+    return ": ".join(str(part) for part in (error.get("type"), error.get("reason"), cause.get("reason")) if part)

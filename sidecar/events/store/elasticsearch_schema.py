@@ -1,0 +1,136 @@
+"""How exchanges, bodies and checkpoints are indexed: names, explicit mappings and index templates. Pure data.
+
+Field types are the basic distribution's core only. `dynamic` is false: a field that no mapping names is kept in the
+document and not indexed, so that an event is never refused for having one more field than we knew of.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sidecar.timeunits import SECOND
+
+EXCHANGES: Final = "understudy-exchanges"
+"""The alias over all days, the template's name, and what daily indices begin with."""
+BODIES: Final = "understudy-bodies"
+CHECKPOINTS: Final = "understudy-checkpoints"
+HOLDS: Final = "understudy-holds"
+HELD: Final = "-held"
+"""Behind EXCHANGES or BODIES: the index of what is kept of days that were dropped, since it is held."""
+
+LATEST: Final = 2**63 - 1
+"""The last moment that date_nanos holds (2262)."""
+
+_KEYWORD: Final = {"type": "keyword", "ignore_above": 8191}
+"""8191 characters are at most 32,764 bytes of UTF-8: what Lucene takes as one term."""
+_WORDS: Final = {**_KEYWORD, "copy_to": "understudy.words"}
+_LONG: Final = {"type": "long"}
+_TIME: Final = {"type": "date_nanos"}
+_FLATTENED: Final = {"type": "flattened", "ignore_above": 8191}
+
+_FIELDS: Final[dict[str, dict[str, Any]]] = {
+    "@timestamp": _TIME,
+    "event.id": _KEYWORD,
+    "event.kind": _KEYWORD,
+    "event.category": _KEYWORD,
+    "event.type": _KEYWORD,
+    "event.action": _KEYWORD,
+    "event.outcome": _KEYWORD,
+    "event.duration": _LONG,
+    "event.sequence": _LONG,
+    "event.hash": _KEYWORD,
+    "event.start": _TIME,
+    "event.end": _TIME,
+    "http.request.id": _KEYWORD,
+    "http.request.method": _KEYWORD,
+    "http.request.bytes": _LONG,
+    "http.request.mime_type": _KEYWORD,
+    "http.response.status_code": _LONG,
+    "http.response.bytes": _LONG,
+    "http.response.mime_type": _KEYWORD,
+    "url.path": _WORDS,
+    "url.query": _WORDS,
+    "user.name": _WORDS,
+    "source.ip": {"type": "ip"},
+    "user_agent.original": _WORDS,
+    "trace.id": _KEYWORD,
+    "service.name": _KEYWORD,
+    "service.node.name": _KEYWORD,
+    "understudy.words": {"type": "text"},
+    "understudy.endpoint": _KEYWORD,
+    "understudy.endpoint_id": _KEYWORD,
+    "understudy.resource.type": _WORDS,
+    "understudy.resource.id": _WORDS,
+    "understudy.patient.id": _KEYWORD,
+    "understudy.answered_by": _KEYWORD,
+    "understudy.identity": _KEYWORD,
+    "understudy.purpose": _KEYWORD,
+    "understudy.outcome": _KEYWORD,
+    "understudy.upstream_outcome": _KEYWORD,
+    "understudy.reason": _KEYWORD,
+    "understudy.circuit": _KEYWORD,
+    "understudy.verdict": _KEYWORD,
+    "understudy.findings": _KEYWORD,
+    "understudy.client": _KEYWORD,
+    "understudy.attempts": _FLATTENED,
+    "understudy.change.before": _KEYWORD,
+    "understudy.change.after": _KEYWORD,
+    "understudy.body.before": _KEYWORD,
+    "understudy.body.request": _KEYWORD,
+    "understudy.body.response": _KEYWORD,
+}
+
+
+def nested(fields: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """{"event.id": type} → {"event": {"properties": {"id": type}}}."""
+    properties: dict[str, Any] = {}
+    for path, kind in fields.items():
+        *parents, leaf = path.split(".")
+        level = properties
+        for parent in parents:
+            level = level.setdefault(parent, {}).setdefault("properties", {})
+        level[leaf] = kind
+    return properties
+
+
+def template(name: str, lifecycle: bool) -> dict[str, Any]:
+    """The arguments of `indices.put_index_template` for exchanges, bodies or checkpoints."""
+    fields: dict[str, dict[str, Any]]
+    if name == HOLDS:
+        fields, patterns = {"id": _KEYWORD}, [HOLDS]
+    elif name == CHECKPOINTS:
+        fields, patterns = {"segment": _KEYWORD, "sequence": _LONG, "hash": _KEYWORD}, [CHECKPOINTS]
+    else:
+        fields = _FIELDS if name == EXCHANGES else {"@timestamp": _TIME, "event.id": _KEYWORD}
+        patterns = [f"{name}-*"]
+    settings: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
+    if lifecycle and name in (EXCHANGES, BODIES):
+        settings["index.lifecycle.name"] = name
+    body: dict[str, Any] = {"settings": settings, "mappings": {"dynamic": False, "properties": nested(fields)}}
+    if name == EXCHANGES:
+        body["aliases"] = {EXCHANGES: {}}
+    return {"name": name, "index_patterns": patterns, "priority": 500, "template": body}
+
+
+def daily(name: str, timestamp: str) -> str:
+    """The index of a document's own day. Raises ValueError when its @timestamp is no UTC time."""
+    moment = datetime.fromisoformat(timestamp[:19])
+    if not timestamp.endswith(("Z", "+00:00")):
+        raise ValueError(f"@timestamp: expected a time in UTC; found {timestamp!r}")
+    return f"{name}-{moment:%Y.%m.%d}"
+
+
+def day_end(name: str, index: str) -> int | None:
+    """When the day of a daily index is over, in nanoseconds; None when it is no daily index of ours."""
+    try:
+        day = datetime.strptime(index.removeprefix(f"{name}-"), "%Y.%m.%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return int((day + timedelta(days=1)).timestamp()) * SECOND
+
+
+def moment(nanoseconds: int) -> str:
+    """Nanoseconds since the epoch → 2026-11-24T02:09:25.123456789Z, kept within what date_nanos holds."""
+    seconds, rest = divmod(min(max(nanoseconds, 0), LATEST), SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

@@ -1,0 +1,244 @@
+"""The embedded event store: SQLite in DATA/events.db, for those who run no Elasticsearch. Passes the same suite.
+
+One process writes (the shipper), any number read; safe from any thread. Counts and percentiles are computed inside
+SQLite, over one covering index; pages are found by (time, id), never by offset. Text is matched by FTS5: whole words,
+all of them. An event is stored once by its id; whole days go by its own time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from sidecar.events.document import CLEAR
+from sidecar.events.store import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
+from sidecar.events.store.sqlite_sql import (
+    INSERT,
+    SCHEMA,
+    VOLUMES,
+    body_row,
+    column_of,
+    condition,
+    counting,
+    covered,
+    event_row,
+    is_held,
+    of_volumes,
+)
+from sidecar.storage.encryption import Vault
+from sidecar.timeunits import DAY, SECOND
+
+_EVER: Final = (1 << 63) - 1
+
+
+class EmbeddedStore:
+    """Exchanges in SQLite."""
+
+    def __init__(self, path: Path, busy_timeout: float = 5.0, vault: Vault = CLEAR) -> None:
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._vault = vault
+        self._idle: list[sqlite3.Connection] = []
+
+    def install(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connection() as connection:
+            _widen(connection)
+            connection.executescript(SCHEMA)
+            with _transaction(connection):
+                for statement in () if _has_volumes(connection) else VOLUMES:
+                    connection.execute(statement)
+
+    def append(self, events: Sequence[Event], bodies: Sequence[Event] = ()) -> Appended:
+        rows, rejected = _accepted(events, event_row)
+        body_rows, bad_bodies = _accepted(bodies, body_row)
+        with self._connection() as connection, _transaction(connection):
+            connection.executemany(INSERT, rows)
+            connection.executemany("INSERT OR IGNORE INTO bodies (id, at, document) VALUES (?, ?, ?)", body_rows)
+        return Appended(len(rows), (), [*rejected, *bad_bodies])
+
+    def search(self, where: Filter, size: int = 50, cursor: str | None = None) -> Page:
+        conditions, values = condition(where)
+        if cursor is not None:
+            at, _, identity = cursor.partition(":")
+            conditions += " AND (at, id) < (?, ?)"
+            values += [int(at), identity]
+        sql = f"SELECT at, id, document FROM events WHERE {conditions} ORDER BY at DESC, id DESC LIMIT ?"
+        with self._connection() as connection:
+            rows = connection.execute(sql, [*values, size + 1]).fetchall()
+        more = f"{rows[size - 1][0]}:{rows[size - 1][1]}" if len(rows) > size else None
+        return Page([orjson.loads(row[2]) for row in rows[:size]], more)
+
+    def count(
+        self,
+        where: Filter,
+        interval: int | None = None,
+        by: Sequence[str] = (),
+        percentiles: Sequence[float] = (),
+    ) -> Sequence[Bucket]:
+        if interval and of_volumes(where, interval, by, percentiles) and (found := self._volumes(where, interval)):
+            return found
+        conditions, values = condition(where)
+        start = f"at - at % {int(interval)}" if interval else f"{int(where.since or 0)}"
+        columns = [f"{start} AS start", *(f"ifnull({column_of(name)}, '') AS g{n}" for n, name in enumerate(by))]
+        keys = ["start", *(f"g{n}" for n in range(len(by)))]
+        source = "events INDEXED BY events_count" if covered(where, by) else "events"
+        chosen = f"SELECT {', '.join(columns + ['duration'] * bool(percentiles))} FROM {source} WHERE {conditions}"
+        with self._connection() as connection:
+            rows = connection.execute(counting(chosen, keys, percentiles), values).fetchall()
+        width = len(keys) + 1
+        return [
+            Bucket(row[0], tuple(map(str, row[1 : width - 1])), row[width - 1], _found(percentiles, row[width:]))
+            for row in rows
+        ]
+
+    def _volumes(self, where: Filter, interval: int) -> Sequence[Bucket]:
+        """At any size as quick as there are minutes; nothing in a store that no newer sidecar has installed yet."""
+        sql = (
+            f"SELECT minute - minute % {int(interval)} AS start, sum(events) FROM volumes"
+            " WHERE minute >= ? AND minute < ? GROUP BY start HAVING sum(events) > 0 ORDER BY start"
+        )
+        with self._connection() as connection:
+            if not _has_volumes(connection):
+                return ()
+            rows = connection.execute(sql, [where.since or 0, _EVER if where.until is None else where.until])
+            return [Bucket(start, (), events) for start, events in rows.fetchall()]
+
+    def body(self, event_id: str) -> Event | None:
+        with self._connection() as connection:
+            row = connection.execute("SELECT document FROM bodies WHERE id = ?", [event_id]).fetchone()
+        return self._vault.opened(orjson.loads(row[0])) if row else None
+
+    def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
+        sql = "SELECT id, document FROM bodies WHERE id IN (SELECT value FROM json_each(?))"
+        with self._connection() as connection:
+            rows = connection.execute(sql, [orjson.dumps(list(event_ids)).decode()]).fetchall()
+        return {row[0]: self._vault.opened(orjson.loads(row[1])) for row in rows}
+
+    def drop_before(self, events_before: int, bodies_before: int) -> Sequence[str]:
+        dropped = []
+        held, values = is_held(self.holds())
+        free = {"events": f"({held}) IS NOT 1", "bodies": f"id NOT IN (SELECT id FROM events WHERE {held})"}
+        with self._connection() as connection:
+            for table, name, before in (("events", "exchanges", events_before), ("bodies", "bodies", bodies_before)):
+                oldest = f"SELECT at FROM {table} WHERE {free[table]} ORDER BY at LIMIT 1"
+                while (row := connection.execute(oldest, values).fetchone()) is not None:
+                    end = row[0] - row[0] % DAY + DAY
+                    if end > before:
+                        break
+                    with _transaction(connection):
+                        connection.execute(f"DELETE FROM {table} WHERE at < ? AND {free[table]}", [end, *values])  # nosec B608 # our own
+                    day = datetime.fromtimestamp(row[0] // SECOND, UTC)
+                    dropped.append(f"understudy-{name}-{day:%Y.%m.%d}")
+        return dropped
+
+    def erase(self, event_ids: Sequence[str]) -> int:
+        sql = "DELETE FROM bodies WHERE id IN (SELECT value FROM json_each(?))"
+        with self._connection() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            erased = connection.execute(sql, [orjson.dumps(list(event_ids)).decode()]).rowcount
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # nor is it left in the log
+        return erased
+
+    def hold(self, hold: Hold) -> None:
+        with self._connection() as connection:
+            connection.execute("INSERT INTO holds VALUES (?, ?)", [hold.id, orjson.dumps(vars(hold)).decode()])
+
+    def release(self, ident: str) -> None:
+        with self._connection() as connection:
+            connection.execute("DELETE FROM holds WHERE id = ?", [ident])
+
+    def holds(self) -> Sequence[Hold]:
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT document FROM holds ORDER BY json_extract(document, '$.at'), id"
+            ).fetchall()
+        return [Hold(**orjson.loads(row[0])) for row in rows]
+
+    def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
+        sql = (
+            "INSERT INTO checkpoints (segment, sequence, hash) VALUES (?, ?, ?) ON CONFLICT (segment) DO UPDATE"
+            " SET sequence = excluded.sequence, hash = excluded.hash WHERE excluded.sequence > sequence"
+        )
+        with self._connection() as connection:
+            connection.execute(sql, [segment, sequence, hash])
+
+    def checkpoints(self) -> Sequence[Checkpoint]:
+        with self._connection() as connection:
+            rows = connection.execute("SELECT segment, sequence, hash FROM checkpoints ORDER BY segment").fetchall()
+        return [Checkpoint(*row) for row in rows]
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own for each use at a time; kept for the next."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._open()
+        try:
+            yield connection
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailable(f"{self._path}: {error}") from error
+        finally:
+            self._idle.append(connection)
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                self._path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
+            )
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cache_size = -32000")
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailable(f"{self._path}: {error}") from error
+        return connection
+
+
+def _has_volumes(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'volumes'").fetchone() is not None
+
+
+def _widen(connection: sqlite3.Connection) -> None:
+    """A store made before these had columns of their own gets them, filled from the events."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
+    for name, path in (("address", "$.source.ip"), ("upstream_outcome", "$.understudy.upstream_outcome")):
+        if columns and name not in columns:
+            with _transaction(connection):
+                connection.execute(f"ALTER TABLE events ADD COLUMN {name} TEXT")
+                connection.execute(f"UPDATE events SET {name} = json_extract(document, '{path}')")  # nosec B608 # our own columns
+                connection.execute("DROP INDEX IF EXISTS events_count")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _found(percentiles: Sequence[float], values: Sequence[Any]) -> dict[float, float]:
+    return {percent: value for percent, value in zip(percentiles, values, strict=True) if value is not None}
+
+
+def _accepted(documents: Sequence[Event], row: Any) -> tuple[list[tuple[Any, ...]], list[Rejected]]:
+    rows, rejected = [], []
+    for document in documents:
+        try:
+            rows.append(row(document))
+        except (ValueError, TypeError) as error:
+            rejected.append(Rejected(document, str(error)))
+    return rows, rejected

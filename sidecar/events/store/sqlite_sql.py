@@ -1,0 +1,194 @@
+"""The embedded store's SQL: its tables, and events, filters and counts in their terms. Pure: nothing is executed here.
+
+Values are always bound; names come from a fixed list or are checked to be field paths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any, Final
+
+import orjson
+
+from sidecar.events.store import Event, Filter, Hold
+from sidecar.timeunits import MINUTE, parse_rfc3339
+
+_COLUMNS: Final = {
+    "event.id": "id",
+    "understudy.client": "client",
+    "understudy.purpose": "purpose",
+    "understudy.endpoint": "endpoint",
+    "event.outcome": "outcome",
+    "understudy.answered_by": "answered_by",
+    "user.name": "user",
+    "http.response.status_code": "status",
+    "event.duration": "duration",
+    "event.action": "action",
+    "http.request.id": "request_id",
+    "understudy.resource.type": "resource_type",
+    "understudy.resource.id": "resource_id",
+    "understudy.patient.id": "patient_id",
+    "understudy.verdict": "verdict",
+    "source.ip": "address",
+    "understudy.upstream_outcome": "upstream_outcome",
+}
+"""Fields with a column of their own; any other is read out of the document."""
+_NUMBERS: Final = ("status", "duration")
+_WORDS: Final = ("url.path", "url.query", "user.name", "user_agent.original", "understudy.resource.type")
+_FIELD = re.compile(r"[@\w]+(\.\w+)*")
+SCHEMA: Final = f"""
+PRAGMA journal_mode = WAL;
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL,
+    {", ".join(f"{column} {'INTEGER' if column in _NUMBERS else 'TEXT'}" for column in _COLUMNS.values())},
+    document TEXT NOT NULL, words TEXT NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS events_id ON events (id);
+CREATE INDEX IF NOT EXISTS events_page ON events (at, id);
+CREATE INDEX IF NOT EXISTS events_count ON events
+    (at, client, purpose, endpoint, outcome, answered_by, user, status, duration, upstream_outcome);
+CREATE INDEX IF NOT EXISTS events_user ON events (user, at, id);
+CREATE INDEX IF NOT EXISTS events_endpoint ON events (endpoint, outcome, at, id);
+CREATE INDEX IF NOT EXISTS events_outcome ON events (outcome, at, id);
+CREATE INDEX IF NOT EXISTS events_patient ON events (patient_id, at, id);
+CREATE INDEX IF NOT EXISTS events_status ON events (status, at, id);
+CREATE INDEX IF NOT EXISTS events_action ON events (action, at, id);
+CREATE INDEX IF NOT EXISTS events_resource ON events (resource_type, resource_id, at, id);
+CREATE INDEX IF NOT EXISTS events_address ON events (address, at, id);
+CREATE INDEX IF NOT EXISTS events_verdict ON events (verdict, at, id);
+CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5(words, content='events', content_rowid='seq');
+CREATE TRIGGER IF NOT EXISTS events_added AFTER INSERT ON events
+    BEGIN INSERT INTO texts(rowid, words) VALUES (new.seq, new.words); END;
+CREATE TRIGGER IF NOT EXISTS events_dropped AFTER DELETE ON events
+    BEGIN INSERT INTO texts(texts, rowid, words) VALUES ('delete', old.seq, old.words); END;
+CREATE TABLE IF NOT EXISTS bodies (id TEXT PRIMARY KEY, at INTEGER NOT NULL, document TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS bodies_at ON bodies (at);
+CREATE TABLE IF NOT EXISTS holds (id TEXT PRIMARY KEY, document TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS checkpoints (segment TEXT PRIMARY KEY, sequence INTEGER NOT NULL, hash TEXT NOT NULL);
+"""
+VOLUMES: Final = (
+    "CREATE TABLE volumes (minute INTEGER PRIMARY KEY, events INTEGER NOT NULL)",
+    f"INSERT INTO volumes SELECT at - at % {MINUTE} AS minute, count(*) FROM events GROUP BY minute",
+    f"""CREATE TRIGGER volumes_added AFTER INSERT ON events BEGIN
+    INSERT OR IGNORE INTO volumes VALUES (new.at - new.at % {MINUTE}, 0);
+    UPDATE volumes SET events = events + 1 WHERE minute = new.at - new.at % {MINUTE}; END""",
+    f"""CREATE TRIGGER volumes_dropped AFTER DELETE ON events BEGIN
+    UPDATE volumes SET events = events - 1 WHERE minute = old.at - old.at % {MINUTE}; END""",
+)
+"""How many events each minute holds, from what is there, and from then on as they come and go: in one transaction."""
+INSERT: Final = (
+    f"INSERT OR IGNORE INTO events (at, {', '.join(_COLUMNS.values())}, document, words)"
+    f" VALUES ({', '.join('?' * (len(_COLUMNS) + 3))})"
+)
+
+
+def of_volumes(where: Filter, interval: int | None, by: Sequence[str], percentiles: Sequence[float]) -> bool:
+    """Whether the number of events in each minute, which is kept as they come, is enough to answer."""
+    edges = [edge for edge in (where.since, where.until, interval) if edge is not None]
+    plain = not (where.terms or where.at_most or where.text or by or percentiles)
+    return plain and interval is not None and not any(edge % MINUTE for edge in edges)
+
+
+def counting(chosen: str, keys: list[str], percentiles: Sequence[float]) -> str:
+    """Counts per key; a percentile is the smallest duration that at least so many percent do not exceed."""
+    group = ", ".join(keys)
+    if not percentiles:
+        return f"SELECT {group}, count(*) FROM ({chosen}) GROUP BY {group} ORDER BY {group}"
+    # ceil(p / 100 * n) in whole numbers, and at least 1
+    ranks = [f"max(1, (n * {round(percent * 1000)} + 99999) / 100000)" for percent in percentiles]
+    picks = ", ".join(f"max(CASE WHEN rank = {rank} THEN duration END)" for rank in ranks)
+    window = f"PARTITION BY {group}"
+    ranked = (
+        f"SELECT {group}, duration, row_number() OVER ({window} ORDER BY duration) AS rank,"
+        f" count(*) OVER ({window}) AS n FROM ({chosen})"
+    )
+    return f"SELECT {group}, max(n), {picks} FROM ({ranked}) GROUP BY {group} ORDER BY {group}"
+
+
+_COVERED: Final = {"understudy.client", "understudy.purpose", "understudy.endpoint", "event.outcome", "user.name"} | {
+    "understudy.answered_by",
+    "http.response.status_code",
+    "event.duration",
+    "understudy.upstream_outcome",
+}
+
+
+def covered(where: Filter, by: Sequence[str]) -> bool:
+    """Whether the index for counting answers without looking at the events."""
+    return where.text is None and _COVERED.issuperset([*where.terms, *where.at_most, *by])
+
+
+def condition(where: Filter) -> tuple[str, list[Any]]:
+    parts, values = ["1"], list[Any]()
+    if where.since is not None:
+        parts.append("at >= ?")
+        values.append(where.since)
+    if where.until is not None:
+        parts.append("at < ?")
+        values.append(where.until)
+    for name, accepted in where.terms.items():
+        marks = ", ".join("?" * len(accepted))
+        if name in _COLUMNS:
+            parts.append(f"{_COLUMNS[name]} IN ({marks})")
+        else:  # of a field with several values, any
+            source = f"json_each(document, '{_json_path(name)}')"
+            parts.append(f"EXISTS (SELECT 1 FROM {source} WHERE CAST(value AS TEXT) IN ({marks}))")
+        values += accepted
+    for name, most in where.at_most.items():
+        column = column_of(name) if name in _COLUMNS else f"json_extract(document, '{_json_path(name)}')"
+        parts.append(f"{column} <= ?")
+        values.append(most)
+    if where.text is not None and (words := re.findall(r"[^\W_]+", where.text)):
+        # the plus: walk the pages newest first and look up, rather than sort all that match
+        parts.append("+seq IN (SELECT rowid FROM texts WHERE texts MATCH ?)")
+        values.append(" ".join(f'"{word}"' for word in words))
+    return " AND ".join(parts), values
+
+
+def is_held(holds: Sequence[Hold]) -> tuple[str, list[Any]]:
+    """Of an event: 1 where a hold matches it, else 0 or NULL."""
+    found = [condition(hold.where) for hold in holds]
+    return " OR ".join(f"({sql})" for sql, _ in found) or "0", [value for _, values in found for value in values]
+
+
+def column_of(name: str) -> str:
+    """A field's column, or the expression that reads it."""
+    return _COLUMNS.get(name) or f"CAST(json_extract(document, '{_json_path(name)}') AS TEXT)"
+
+
+def _json_path(name: str) -> str:
+    if not _FIELD.fullmatch(name):
+        raise ValueError(f"a field path such as user.name; found {name!r}")
+    return "$" + "".join(f'."{part}"' for part in name.split("."))
+
+
+def event_row(document: Event) -> tuple[Any, ...]:
+    at = parse_rfc3339(_at(document, "@timestamp"))
+    values = [_at(document, name) for name in _COLUMNS]
+    for name, value in zip(_COLUMNS, values, strict=True):
+        kind = int if _COLUMNS[name] in _NUMBERS else str
+        if value is not None and type(value) is not kind:
+            raise ValueError(f"{name}: expected {kind.__name__}; found {value!r}")
+    if not values[0]:
+        raise ValueError("event.id: required")
+    if (address := _at(document, "source.ip")) is not None:
+        ip_address(address)
+    words = " ".join(str(value) for name in _WORDS if (value := _at(document, name)) is not None)
+    return at, *values, orjson.dumps(document).decode(), words
+
+
+def body_row(document: Event) -> tuple[Any, ...]:
+    identity = _at(document, "event.id")
+    if not isinstance(identity, str) or not identity:
+        raise ValueError("event.id: required")
+    return identity, parse_rfc3339(_at(document, "@timestamp")), orjson.dumps(document).decode()
+
+
+def _at(document: Event, path: str) -> Any:
+    value: Any = document
+    for part in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(part)
+    return value

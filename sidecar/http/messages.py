@@ -1,0 +1,76 @@
+# pure
+"""A request and a response, whole, as they cross the wire: header fields in order, bodies counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sidecar.http.spooled_body import Spool
+
+Headers = list[tuple[str, str]]
+"""Fields in the order received, names as sent, values as latin-1 text."""
+
+NO_HEADERS: Final[Headers] = []
+
+
+@dataclass(slots=True)
+class Request:
+    """A client's request, whole: no Request exists for a body whose end is not certain."""
+
+    method: str
+    target: str
+    """Path and query byte for byte as received (latin-1), without scheme and authority."""
+    headers: Headers
+    body: bytes = b""
+    """Empty when `spool` holds it."""
+    remote: str = ""
+    """The client's address, after trusted proxies."""
+    scheme: str = "http"
+    host: str = ""
+    """The Host the client used, port included."""
+    version: str = "HTTP/1.1"
+    spool: Spool | None = None
+    """A body too large for memory."""
+    _named: tuple[Headers, dict[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
+    """The first value of each field by its name in lower case, made of these headers when first asked for."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if self.spool is None else self.spool.size
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        return self.target.partition("?")[2]
+
+    def header(self, name: str) -> str | None:
+        """The first field of that name (lower case), or None."""
+        if self._named is None or self._named[0] is not self.headers:
+            self._named = self.headers, {key.lower(): value for key, value in reversed(self.headers)}
+        return self._named[1].get(name)
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer. `headers` hold end-to-end fields only."""
+
+    status: int
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The first field of that name (lower case), or None."""
+        return first(self.headers, name)
+
+
+def first(headers: Headers, name: str) -> str | None:
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None

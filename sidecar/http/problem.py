@@ -1,0 +1,37 @@
+"""Answers of our own: problem+json (RFC 9457), with Retry-After where waiting helps. Pure."""
+
+from __future__ import annotations
+
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from sidecar.http.messages import Response
+
+
+def problem(status: int, detail: str, *, retry_after: int | None = None, **members: Any) -> Response:
+    """A problem document; `members` are added to it."""
+    title = phrase(status)
+    body = orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **members})
+    headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+    if retry_after is not None:
+        headers.append(("Retry-After", str(retry_after)))
+    return Response(status, headers, body)
+
+
+def unauthorized(realm: str, detail: str) -> Response:
+    """A 401 that asks for Basic credentials."""
+    answer = problem(401, detail)
+    answer.headers.append(("WWW-Authenticate", f'Basic realm="{realm}"'))
+    return answer
+
+
+@cache
+def phrase(status: int) -> str:
+    """The standard reason phrase, or a neutral one for a status that nobody registered."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unassigned"

@@ -1,0 +1,247 @@
+"""The journal: the append-only, hash-chained file of exchanges, and the first place a record lands.
+
+One per worker process, opened after the fork: no lock is shared between workers. One writer thread takes all that waits
+as one batch, writes it with one write and, when durable, one fdatasync (group commit), for which it waits a moment
+while more are about to come. Durable: `Ticket.wait` returns when the record is on disk. Async: it returns at once; a
+record is in the kernel within milliseconds (what kill -9 can lose) and on disk within FLUSH seconds (what a power cut
+can lose).
+
+When a batch cannot be written its tickets raise RecordingFailed, the segment is cut back to its last whole line and
+left, and the next batch tries a new segment: the journal recovers by itself. `gaps` counts such spells, `failures` the
+events.
+
+A line: {"segment", "sequence", "previous", "hash", "event", "bodies"}. The hash covers `previous` and the event (with
+its sequence, without its hash), keys sorted. Bodies are outside the hash, their digests inside the event: a body can
+be erased later. The first `previous` of a segment is the SHA-256 of its name.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import orjson
+
+from sidecar.journal.segment import Segment, create, node_prefix
+
+GATHER: Final = 0.003
+"""Seconds for which a sync waits, at the most, for events that are about to come: one sync for all of them costs less
+than one for each. PostgreSQL's commit_delay and commit_siblings are the same."""
+FLUSH: Final = 1.0
+"""Seconds within which an async journal is synced."""
+WAITING: Final = 20_000
+"""Events that may wait for a disk that hangs; beyond it recording fails at once, so that memory stays bounded."""
+Document = Mapping[str, Any]
+
+
+class RecordingFailed(Exception):
+    """The record could not be written (disk full, EIO, …) or not in time."""
+
+
+class _Batch:
+    """Those who wait for one sync. A turnstile: whoever passes lets the next one pass."""
+
+    __slots__ = ("entries", "expected", "failure", "gate")
+
+    def __init__(self) -> None:
+        self.expected = 0
+        self.entries: list[tuple[Ticket, Document, Document | None]] = []
+        self.failure: str | None = None
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+
+class Ticket:
+    """One appended record on its way to disk."""
+
+    __slots__ = ("_batch", "_durable", "failure")
+
+    def __init__(self, batch: _Batch, durable: bool) -> None:
+        self._batch = batch
+        self._durable = durable
+        self.failure: str | None = None
+
+    def wait(self, timeout: float) -> None:
+        """Returns once the record is on disk (async: at once). Raises RecordingFailed, also when time is up."""
+        if not self._durable:
+            return
+        if not self._batch.gate.acquire(timeout=timeout):
+            raise RecordingFailed(f"not on disk after {timeout:g} s")
+        self._batch.gate.release()
+        if failure := self.failure or self._batch.failure:
+            raise RecordingFailed(failure)
+
+
+class Journal:
+    """`sync` is the seam for tests of failing disks."""
+
+    def __init__(
+        self,
+        directory: Path,
+        node: str,
+        worker: int | str,
+        *,
+        durable: bool = True,
+        segment_bytes: int = 64 << 20,
+        on_failure: Literal["pass", "refuse"] = "pass",
+        sync: Callable[[int], None] = os.fdatasync,
+        coming: Callable[[], int] = lambda: 0,
+        gather: float = GATHER,
+    ) -> None:
+        """`coming`: how many more events are about to come. For these a sync waits, `gather` seconds at the most."""
+        self.syncs = self.events = self.failures = self.gaps = self._unsynced = 0
+        self.on_failure = on_failure
+        self._directory = directory
+        self._prefix = f"{node_prefix(node)}-{worker}"
+        self._durable, self._segment_bytes, self._sync = durable, segment_bytes, sync
+        self._segment: Segment | None = None
+        self._failing = self._dirty = self._closing = False
+        self._batch = _Batch()
+        self._coming, self._gather = coming, gather
+        self._lock = threading.Lock()
+        self._bell = threading.Lock()
+        """Rung (released) for the writer: something waits for it. Only the writer takes it."""
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Events not yet written."""
+        return len(self._batch.entries)
+
+    def append(self, event: Document, bodies: Document | None = None) -> Ticket:
+        """Takes a record; the caller does not change it afterwards. Raises RecordingFailed when it cannot be taken."""
+        with self._lock:
+            if self._closing or len(self._batch.entries) >= WAITING:
+                self.failures += 1
+                self.gaps += not self._failing
+                self._failing = True
+                raise RecordingFailed("the journal is closed" if self._closing else "the disk does not keep up")
+            ticket = Ticket(self._batch, self._durable)
+            self._batch.entries.append((ticket, event, bodies))
+            if len(self._batch.entries) == 1:
+                self._batch.expected = 1 + self._coming()
+            if len(self._batch.entries) in (1, self._batch.expected):
+                self._ring()
+        return ticket
+
+    def record(self, event: Document, bodies: Document | None, timeout: float) -> bool:
+        """Appends and waits. False: not recorded, and traffic goes on (`pass`); under `refuse` it raises."""
+        try:
+            self.append(event, bodies).wait(timeout)
+        except RecordingFailed:
+            if self.on_failure == "refuse":
+                raise
+            return False
+        return True
+
+    def close(self) -> None:
+        """Writes and syncs what waits, then ends the writer."""
+        with self._lock:
+            self._closing = True
+            self._ring()
+        self._thread.join()
+
+    def _ring(self) -> None:
+        """With the lock held."""
+        if self._bell.locked():
+            self._bell.release()
+
+    def _run(self) -> None:
+        synced = time.monotonic()
+        while batch := self._next(synced):
+            if batch.entries:
+                self._write(batch)
+            if self._dirty and (self._durable or self._closing or time.monotonic() - synced >= FLUSH):
+                self._flush(batch)
+                synced = time.monotonic()
+            batch.gate.release()
+        if self._segment is not None:
+            self._segment.close()
+
+    def _next(self, synced: float) -> _Batch | None:
+        """The next batch: what waits, or nothing but due to be flushed. None: closed, and all is written."""
+        gathered = None
+        while True:
+            with self._lock:
+                now, waiting = time.monotonic(), len(self._batch.entries)
+                if waiting and gathered is None:
+                    gathered = now + (self._gather if self._durable else 0.0)
+                due = gathered if gathered is not None else synced + FLUSH if self._dirty else None
+                if self._closing and not waiting and not self._dirty:
+                    return None
+                if self._closing or 0 < self._batch.expected <= waiting or (due is not None and due <= now):
+                    batch, self._batch = self._batch, _Batch()
+                    return batch
+            self._bell.acquire(timeout=-1 if due is None else due - now)
+
+    def _write(self, batch: _Batch) -> None:
+        try:
+            segment = self._segment = self._segment or create(self._directory, self._prefix)
+            lines = []
+            for ticket, event, bodies in batch.entries:
+                try:
+                    lines.append(segment.line(event, bodies))
+                except (TypeError, KeyError) as error:
+                    ticket.failure = f"no JSON document: {error}"
+                    self.failures += 1
+            segment.write(b"".join(lines))
+            self._unsynced += len(lines)
+            self._dirty = self._unsynced > 0
+        except OSError as error:
+            self.failures += sum(1 for ticket, _, _ in batch.entries if ticket.failure is None)
+            self._failed(batch, error)
+
+    def _flush(self, batch: _Batch) -> None:
+        assert self._segment is not None
+        try:
+            self._sync(self._segment.descriptor)
+        except OSError as error:
+            self._dirty = False
+            self._failed(batch, error)
+            return
+        self._settle(self._segment)
+        if self._segment.size >= self._segment_bytes:
+            self._segment.close()
+            self._segment = None
+
+    def _settle(self, segment: Segment) -> None:
+        segment.settle()
+        self.syncs += 1
+        self.events += self._unsynced
+        self._unsynced, self._dirty, self._failing = 0, False, False
+
+    def _failed(self, batch: _Batch, error: OSError) -> None:
+        """After a failed sync nobody knows which pages are on disk: the segment is cut back and never used again.
+
+        An async journal keeps whole lines written before: nobody was told that they failed.
+        """
+        batch.failure = f"cannot record: {error.strerror or error}"
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.abandon(keep_written=not self._durable, sync=self._sync if self._dirty else None)
+        self.failures += self._unsynced
+        self.gaps += not self._failing
+        self._unsynced, self._dirty, self._failing = 0, False, True
+
+
+def read_segment(path: Path, offset: int = 0) -> Iterator[tuple[dict[str, Any], int]]:
+    """Each whole line from `offset` with the offset after it; stops before a torn last line.
+
+    A whole line that is no JSON object (nobody but a vandal writes one) comes as {"damaged": its first 200 characters}.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        for raw in file:
+            if not raw.endswith(b"\n"):
+                return
+            offset += len(raw)
+            try:
+                line = orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                line = None
+            yield (line if isinstance(line, dict) else {"damaged": raw[:200].decode("utf-8", "replace")}), offset

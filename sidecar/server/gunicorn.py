@@ -1,0 +1,87 @@
+"""gunicorn as we run it: configured by us and by nothing else, and a worker's process made ready for requests."""
+
+from __future__ import annotations
+
+import gc
+import math
+import resource
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from gunicorn.app.base import BaseApplication
+
+from sidecar.server.processes import die_with_parent, say_ready
+from sidecar.server.worker import Worker
+from sidecar.telemetry import metrics
+
+CONNECTIONS: Final = 10_000
+"""Connections that a worker holds, at most."""
+RESERVED: Final = 512
+"""Open files that are not clients' connections: databases, journals, calls upstream, large bodies."""
+BASE: Final[dict[str, Any]] = {
+    "keepalive": 75,
+    "timeout": 60,
+    "limit_request_line": 8190,
+    "forwarder_headers": "",
+    "forwarded_allow_ips": "",
+    "control_socket_disable": True,
+    "accesslog": None,
+    "logger_class": "sidecar.telemetry.logging.GunicornLogger",
+    "worker_tmp_dir": "/dev/shm" if Path("/dev/shm").is_dir() else None,
+    "post_fork": lambda _arbiter, _worker: die_with_parent(),
+}
+"""What every server of ours has in common."""
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, configured by us and by nothing else: no file, no GUNICORN_CMD_ARGS, no command line."""
+
+    def __init__(self, options: dict[str, Any], factory: Callable[[], Any]) -> None:
+        self._options = options
+        self._factory = factory
+        super().__init__()
+
+    def load_config(self) -> None:
+        for key, value in self._options.items():
+            self.cfg.set(key, value)
+
+    def load(self) -> Any:
+        return self._factory()
+
+
+def _descriptors() -> int:
+    """How many files a process may have open, once it has asked for all it may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else CONNECTIONS + RESERVED
+
+
+def worker_options(
+    listener: socket.socket, workers: int, threads: int, grace: float, ready: int, body_timeout: float
+) -> dict[str, Any]:
+    def post_worker_init(worker: Any) -> None:
+        # Each look at a setting by its name would be a search of gunicorn's; there are some per request.
+        vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
+        gc.collect()
+        gc.set_threshold(10_000, 10, 10)  # a request leaves few cycles
+        gc.freeze()  # what is here now stays, and is not looked through again
+        say_ready(ready)
+
+    def child_exit(_arbiter: Any, worker: Any) -> None:
+        metrics.forget(worker.pid)
+
+    return BASE | {
+        "bind": f"fd://{listener.detach()}",
+        "workers": workers,
+        "worker_class": type("Worker", (Worker,), {"body_timeout": body_timeout}),
+        "http_parser": "python",  # the one that the framing was tested with, whatever else is installed
+        "threads": threads,
+        "worker_connections": max(64, min(CONNECTIONS, _descriptors() - RESERVED)),
+        "graceful_timeout": math.ceil(grace),
+        "pre_request": lambda _worker, _request: None,  # gunicorn's own logs each request, or looks whether it should
+        "post_worker_init": post_worker_init,
+        "child_exit": child_exit,
+        "proc_name": "understudy",
+    }

@@ -1,0 +1,160 @@
+"""The sidecar's processes: a supervisor with three children, the gateway, the control plane and the background work.
+
+Here is what each of them runs; how they are started, changed and ended is the supervisor's. Starting is always safe.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from sidecar import clock
+from sidecar.server.gunicorn import Server, worker_options
+from sidecar.server.handover import Handover, found
+from sidecar.server.listeners import Address, from_systemd, open_listeners
+from sidecar.server.phase import Service
+from sidecar.server.processes import say_ready
+from sidecar.server.supervisor import BEHIND, Role, Supervisor
+from sidecar.settings import SettingError, Settings
+from sidecar.telemetry import metrics
+from sidecar.telemetry.logging import setup_logging
+
+LISTENING: Final = "_UNDERSTUDY_LISTENING"
+"""Where this process tells a rehearsal of its successor which addresses are taken, and handed on."""
+NICE: Final = 10
+"""By how much background work stands back when the processor is short."""
+
+
+class Program(Protocol):
+    """What the processes run, and what is done before there are any: the module `sidecar.app` is one."""
+
+    def check(self, settings: Settings) -> None:
+        """Refuses, without changing anything, settings that cannot be used. Raises."""
+
+    def prepare(self, settings: Settings) -> None:
+        """Once, before any process is forked: migrates, makes keys. Raises."""
+
+    def note_absence(self, settings: Settings) -> None:
+        """In the gateway's process, before it serves."""
+
+    def create_gateway_app(self, settings: Settings, service: Service) -> Any:
+        """The WSGI application of one of the gateway's workers."""
+
+    def create_control_app(self, settings: Settings, service: Service) -> Any:
+        """The control plane's."""
+
+    def create_background(self, settings: Settings) -> Any:
+        """The background work; its `run()` works until SIGTERM."""
+
+    def close(self) -> None:
+        """At the end of a gateway's worker."""
+
+
+def run(settings: Settings, program: Program) -> int:
+    """Runs the sidecar until it is told to stop. Returns the exit status."""
+    left = found(os.environ)
+    if left is None:
+        settings.require_upstream()
+        settings.data.mkdir(parents=True, exist_ok=True)
+        lock = _lock(settings)
+    else:
+        lock = left.lock
+        clock.adopt(left.clock)
+    addresses = _addresses(settings)
+    os.environ[LISTENING] = json.dumps(list(addresses.values()))
+    inherited = from_systemd(os.environ, os.getpid()) if left is None else left.listeners
+    listeners = open_listeners(addresses, inherited)
+    service = Service(None if left is None else left.service)
+    metrics.prepare(settings.data / "metrics", fresh=left is None)
+    setup_logging(settings.log_level)
+    program.prepare(settings)
+    roles = _roles(settings, program, listeners, service)
+    supervisor = Supervisor(roles, service, settings.drain, [] if left is None else left.children)
+    supervisor.run(
+        listeners["listen"].close,
+        lambda children: Handover(
+            lock,
+            service.file,
+            clock.offset(),
+            {addresses[n]: found.fileno() for n, found in listeners.items()},
+            children,
+        ),
+    )
+    return 0
+
+
+def check(settings: Settings, program: Program) -> None:
+    """Whether the sidecar could start with these settings, as far as can be told without starting. Raises."""
+    settings.require_upstream()
+    program.check(settings)
+
+
+def rehearse(settings: Settings, program: Program) -> None:
+    """All of a start that may fail, in a process of its own: migrates, and listens for a moment where its predecessor
+    does not (its addresses are in the environment). Raises."""
+    settings.require_upstream()
+    program.prepare(settings)
+    taken = {tuple(address) for address in json.loads(os.environ.get(LISTENING, "[]"))}
+    addresses = {name: address for name, address in _addresses(settings).items() if address not in taken}
+    for listener in open_listeners(addresses, {}).values():
+        listener.close()
+
+
+def _addresses(settings: Settings) -> dict[str, Address]:
+    return {"listen": settings.listen, "control_listen": settings.control_listen}
+
+
+def _lock(settings: Settings) -> int:
+    lock = os.open(settings.data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SettingError(f"UNDERSTUDY_DATA: {settings.data} is in use by another sidecar") from None
+    return lock
+
+
+def _roles(
+    settings: Settings, program: Program, listeners: Mapping[str, socket.socket], service: Service
+) -> list[Role]:
+    def only(name: str) -> socket.socket:
+        """In a child: the listener that is its own; a copy of another's would keep it open for nobody."""
+        for other in listeners.keys() - {name}:
+            listeners[other].close()
+        return listeners[name]
+
+    def background(ready: int) -> None:
+        for listener in listeners.values():
+            listener.close()
+        _background(settings, program, ready)
+
+    return [
+        Role(
+            "gateway", lambda ready: _gateway(settings, program, only("listen"), service, ready), settings.workers,
+            settings.grace + BEHIND,
+        ),
+        Role("control", lambda ready: _control(settings, program, only("control_listen"), service, ready), 1, BEHIND),
+        Role("background", background, 1, BEHIND, alone=True),
+    ]  # fmt: skip
+
+
+def _gateway(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
+    options = worker_options(listener, settings.workers, settings.threads, settings.grace, ready, settings.body_timeout)
+    options["worker_exit"] = lambda _arbiter, _worker: program.close()
+    program.note_absence(settings)
+    Server(options, lambda: program.create_gateway_app(settings, service)).run()
+
+
+def _control(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
+    options = worker_options(listener, 1, 8, 2.0, ready, settings.body_timeout)
+    Server(options, lambda: program.create_control_app(settings, service)).run()
+
+
+def _background(settings: Settings, program: Program, ready: int) -> None:
+    os.nice(NICE)
+    background = program.create_background(settings)
+    say_ready(ready)
+    background.run()

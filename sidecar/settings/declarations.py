@@ -1,0 +1,200 @@
+"""Every setting, declared once: name, type, default and help. README's table is checked against this file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from sidecar.settings.errors import PREFIX, SettingError
+from sidecar.settings.networks import Networks
+from sidecar.settings.parsers import (
+    address,
+    count,
+    credentials,
+    duration,
+    header_pairs,
+    names,
+    networks,
+    one_of,
+    ratio,
+    role_pairs,
+    size,
+    text,
+    time_zone,
+    url,
+    urls,
+)
+
+
+def setting(default: str | None, parse: Callable[[str], Any], help: str, *, secret: bool = False) -> Any:
+    """Declares one setting. `default` is written as a person would write it; None: the setting is unset."""
+    value = None if default is None else parse(default)
+    return field(default=value, metadata={"default": default, "parse": parse, "help": help, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings, parsed and validated."""
+
+    upstream: str = setting(
+        None, url, "The API we stand beside, http or https (`SSL_CERT_FILE`: whom to trust). Required by `sidecar`."
+    )
+    listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
+    control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
+    agent_listen: tuple[str, int] | None = setting(
+        None, address, "Where HAProxy's agent-check is answered, line by line; unset: nowhere."
+    )
+    certificates: tuple[str, ...] = setting("", names, "Certificate files whose expiry is a metric; comma-separated.")
+    control_token: str | None = setting(None, text, "Bearer token for actions; unset: all refused.", secret=True)
+    data: Path = setting("./data", Path, "Where everything is written.")
+    contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
+    database: str | None = setting(None, text, "SQLAlchemy URL of the standby; unset: SQLite in DATA.", secret=True)
+    database_lost: str = setting(
+        "refuse",
+        one_of("refuse", "pass"),
+        "While a shared database is away: `refuse` (health checks fail, the balancer turns elsewhere), or, with one "
+        "sidecar, `pass` (requests go on to the upstream where no write was waiting).",
+    )
+    elasticsearch: tuple[str, ...] | None = setting(
+        None, urls, "The event store: a node's URL, or several, comma-separated; unset: the embedded one, in DATA."
+    )
+    elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
+    workers: int = setting("2", count, "gunicorn workers.")
+    threads: int = setting("32", count, "Request threads per worker; they outnumber calls upstream.")
+    node: str | None = setting(None, text, "This sidecar's name in journals and events; unset: the host's name.")
+    deadline: float = setting("2.5s", duration, "When the standby is asked instead of waiting for the upstream.")
+    upstream_timeout: float = setting("30s", duration, "The longest wait for the upstream when only it can answer.")
+    late_effect: float = setting("30s", duration, "How long after we stopped waiting a write may yet take effect.")
+    connect_timeout: float = setting("1s", duration, "The longest wait for a connection to the upstream.")
+    upstream_concurrency: int = setting("8", count, "Requests in flight at the upstream, over all workers of a node.")
+    retry_budget: float = setting("0.2", ratio, "Retries and hedges, as a share of users' requests.")
+    hedge_after: float = setting("1s", duration, "When a safe or pure call still unanswered is sent a second time.")
+    max_body: int = setting("32MiB", size, "The largest request body taken; beyond it 413.")
+    max_answer: int = setting("64MiB", size, "The largest upstream answer taken; beyond it the attempt has failed.")
+    body_timeout: float = setting("30s", duration, "The longest a client may take over sending its body.")
+    trusted_proxies: Networks = setting("", networks, "Peers whose X-Forwarded-For, -Proto and -Host are believed.")
+    record: str = setting("durable", one_of("durable", "async"), "Whether an answer waits for its record's fsync.")
+    on_record_failure: str = setting("pass", one_of("pass", "refuse"), "What happens when recording fails.")
+    body_cap: int = setting("64KiB", size, "How much of each body is recorded.")
+    journal_segment: int = setting("64MiB", size, "The size at which a journal segment is closed.")
+    journal_retention: float = setting("7d", duration, "How long shipped journal segments stay on disk.")
+    retention: float = setting("365d", duration, "How long exchanges stay in the event store; whole days are dropped.")
+    body_retention: float = setting("30d", duration, "How long recorded bodies stay in the event store.")
+    drain: float = setting("2s", duration, "On SIGTERM, how long health checks fail before connections are refused.")
+    grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
+    bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
+    unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
+    backfill_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password with which the upstream is asked for what is missing.", secret=True
+    )
+    backfill_rate: float = setting("2", float, "Backfill's and parity's requests a second, at the most.")
+    replay_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password for replay where the writer's own are refused.", secret=True
+    )
+    seal_key: Path | None = setting(
+        None,
+        Path,
+        "The key that seals pending writes, made on first use; unset: DATA's name with `.seal-key` behind it.",
+    )
+    sign_key: Path | None = setting(
+        None,
+        Path,
+        "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
+    )
+    sign_every: float = setting("1m", duration, "How often the journal is signed.")
+    encryption_keys: Path | None = setting(
+        None,
+        Path,
+        "Keys that encrypt bodies and the standby's copy, one a line, made on first use; unset: in the clear.",
+    )
+    encryption_key_command: str | None = setting(None, text, "A command that prints these keys instead.")
+    promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
+    parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
+    policy: str = setting(
+        "enforce",
+        one_of("report", "enforce"),
+        "`report`: no access policy denies, whatever its own mode; revocations hold.",
+    )
+    store_results: str = setting(
+        "off", one_of("off", "on"), "Whether results of calls are stored where the contract says so (screenings)."
+    )
+    test_headers: tuple[tuple[str, str], ...] = setting(
+        "", header_pairs, "Fields that mark test traffic: `Name: value`."
+    )
+    test_users: tuple[str, ...] = setting("", names, "Users whose requests are test traffic.")
+    test_networks: Networks = setting("", networks, "Networks whose requests are test traffic.")
+    slos: str = setting("hosp", text, "A shipped SLO file's name, or a path to an OpenSLO file.")
+    alert_webhook: str | None = setting(None, url, "Where alerts are posted (Alertmanager's v4 payload).")
+    alert_email_to: tuple[str, ...] = setting("", names, "Who gets alerts by mail; comma-separated.")
+    alert_email_from: str | None = setting(None, text, "The sender of that mail.")
+    alert_smtp: tuple[str, int] | None = setting(None, address, "The server that takes it, such as mail:587.")
+    alert_smtp_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password at that server; needs STARTTLS.", secret=True
+    )
+    alert_smtp_tls: str = setting(
+        "starttls", one_of("starttls", "off"), "`starttls`: nothing is sent to that server in the clear."
+    )
+    alert_slack: str | None = setting(None, url, "A Slack-compatible incoming webhook.", secret=True)
+    alert_pagerduty_key: str | None = setting(None, text, "PagerDuty's routing key (Events API v2).", secret=True)
+    alert_pagerduty: str = setting("https://events.pagerduty.com/v2/enqueue", url, "Where PagerDuty takes events.")
+    alert_sentry_dsn: str | None = setting(None, text, "A Sentry project that gets alerts as issues.", secret=True)
+    alert_alertmanager: str | None = setting(None, url, "An Alertmanager, which is told by its own API.")
+    alert_pages_only: tuple[str, ...] = setting("", names, "Channels told of pages only, such as `pagerduty,slack`.")
+    alert_group_by: tuple[str, ...] = setting(
+        "alertname,severity", names, "Labels that alerts must share to be told in one message."
+    )
+    alert_group_wait: float = setting("10s", duration, "How long a group's first message waits for more alerts.")
+    alert_group_interval: float = setting(
+        "5m", duration, "The least time between a group's messages; a page that begins does not wait for it."
+    )
+    alert_conditions: Path | None = setting(None, Path, "Alert rules beyond burn rates; unset: the shipped ones.")
+    alert_keep: float = setting("5m", duration, "How long an alert goes on after it was last seen to hold.")
+    alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
+    alert_every: float = setting("15s", duration, "How often the objectives are evaluated.")
+    alert_heartbeat: str | None = setting(
+        None, url, "Asked after each evaluation that was whole, for a dead man's switch."
+    )
+    dashboard_listen: tuple[str, int] = setting("127.0.0.1:8050", address, "Where the dashboard is served.")
+    dashboard_url: str | None = setting(None, url, "The dashboard's public URL; https:// makes its cookies Secure.")
+    dashboard_idle: float = setting("30m", duration, "When a dashboard session that is not used ends.")
+    timezone: str = setting("UTC", time_zone, "The time zone of the dashboard's times, e.g. Europe/London.")
+    oidc_issuer: str | None = setting(None, url, "OpenID Connect provider for the dashboard; unset: local users only.")
+    oidc_client_id: str | None = setting(None, text, "The dashboard's client id at the provider.")
+    oidc_client_secret: str | None = setting(None, text, "The dashboard's client secret at the provider.", secret=True)
+    oidc_claim: str = setting("groups", text, "The ID token's claim that decides the role.")
+    oidc_roles: tuple[tuple[str, str], ...] = setting("", role_pairs, "`value=role`, comma-separated: claim to role.")
+    sentry_dsn: str | None = setting(None, text, "Sentry project; unset: errors are only logged.", secret=True)
+    log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "The least severe line logged.")
+
+    @property
+    def node_name(self) -> str:
+        return self.node or os.uname().nodename.split(".")[0]
+
+    @property
+    def seal_key_file(self) -> Path:
+        return self.seal_key or self._beside_data(".seal-key")
+
+    @property
+    def sign_key_file(self) -> Path:
+        return self.sign_key or self._beside_data(".sign-key")
+
+    def _beside_data(self, suffix: str) -> Path:
+        return self.data.resolve().with_name(self.data.resolve().name + suffix)
+
+    def require_upstream(self) -> str:
+        if not self.upstream:
+            raise SettingError(f"{PREFIX}UPSTREAM: required, the URL of the API to stand beside; found nothing")
+        return self.upstream
+
+
+def table() -> str:
+    """The settings as README shows them."""
+    rows = ["| setting | default | what it is |", "|---|---|---|"]
+    for declared in fields(Settings):
+        default = declared.metadata["default"]
+        shown = f"`{default}`" if default else ""
+        rows.append(f"| `{declared.name.upper()}` | {shown} | {declared.metadata['help']} |")
+    return "\n".join(rows)

@@ -1,0 +1,557 @@
+"""Writes accepted from users and not yet confirmed by the upstream: the tables, and one consistent look at them.
+
+An entry is pending (nothing was sent), sending (a call is under way), unclear (it may have taken effect), parked (a
+person must decide), owned (the standby owns the resource: there is nobody to send it to), settled or discarded. Every
+function that takes a connection works inside the caller's transaction; who changes an entry calls `touch` after it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from sidecar.clock import stamp
+from sidecar.contract import Action, Contract
+from sidecar.standby import queries
+from sidecar.standby.outbox.overlay import PROVISIONAL, Pending, provisional
+from sidecar.standby.tables import meta
+from sidecar.storage.database import GLANCE, metadata
+from sidecar.storage.encrypted_columns import LockedText
+from sidecar.timeunits import DAY, MINUTE
+
+outbox: Final = Table(
+    "outbox",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("endpoint", String(200), nullable=False),
+    Column("type", String(100), nullable=False),
+    Column("action", String(10), nullable=False),
+    Column("record", String(100), nullable=False, index=True),
+    Column("user", Text, nullable=False),
+    Column("method", String(10), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("request_id", String(128), nullable=False),
+    Column("fields", LockedText, nullable=False),
+    Column("body", LockedText),
+    Column("base", LockedText),
+    Column("floor", BigInteger),
+    Column("whole", Boolean, nullable=False),
+    Column("sealed", LargeBinary),
+    Column("state", String(10), nullable=False, index=True),
+    Column("sent", Boolean, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", Text),
+    Column("proposal", LockedText),
+    Column("accepted_at", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("settled_as", String(100)),
+    Column("settled", BigInteger, index=True),
+    Column("by", Text),
+    Column("revision", BigInteger, nullable=False, index=True, server_default="0"),
+)
+"""`record`: the id by which the user knows the record; of a create, its provisional one. `fields`: JSON that was sent,
+less secrets. `body`: the record as answered. `base`: the record before. `due` and `settled` are stamps. `revision`: of
+the last change (see `changed`)."""
+
+OPEN: Final = tuple(column for column in outbox.c if column is not outbox.c.sealed)
+"""All but the sealed request."""
+
+aliases: Final = Table(
+    "aliases",
+    metadata,
+    Column("type", String(100), primary_key=True),
+    Column("id", String(100), primary_key=True),
+    Column("real", String(100), nullable=False),
+    Column("revision", BigInteger, nullable=False, index=True, server_default="0"),
+)
+"""Provisional ids and what became of them: for ever."""
+
+made: Final = Table(
+    "made",
+    metadata,
+    Column("type", String(100), primary_key=True),
+    Column("id", String(100), primary_key=True),
+    Column("stamp", BigInteger, nullable=False),
+)
+"""Upstream ids that settled creates are known to have made: an unclear one did not."""
+
+KEPT: Final = 30 * DAY
+"""ns for which settled and discarded entries can be looked up; what became of their ids is known for ever."""
+CLAIMS: Final = 10 * MINUTE
+"""ns before the oldest unclear create from which on settled creates are told from it: longer than any call lasts."""
+RECENT: Final = 2 * MINUTE
+"""ns for which settled entries are still laid over answers that began before they were settled."""
+VERSION: Final = "outbox_version"
+NEXT_ID: Final = "next_provisional_id"
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    SENDING = "sending"
+    UNCLEAR = "unclear"
+    PARKED = "parked"
+    OWNED = "owned"
+    SETTLED = "settled"
+    DISCARDED = "discarded"
+
+
+UNSETTLED: Final = (State.PENDING, State.SENDING, State.UNCLEAR, State.PARKED)
+_STATES: Final = outbox.c.state.in_(bindparam("states", expanding=True))
+_IN_STATES: Final = select(*OPEN).where(_STATES).order_by(outbox.c.seq)
+_ANY: Final = select(outbox.c.seq).where(_STATES).limit(1)
+_NAMES: Final = select(aliases.c.id).where(aliases.c.type == bindparam("kind"), aliases.c.real == bindparam("ident"))
+_ABOUT: Final = _IN_STATES.where(
+    outbox.c.type == bindparam("kind"), or_(outbox.c.record == bindparam("ident"), outbox.c.record.in_(_NAMES))
+)
+_REAL: Final = select(aliases.c.real).where(aliases.c.type == bindparam("kind"), aliases.c.id == bindparam("ident"))
+_NEWS: Final = select(*OPEN).where(outbox.c.revision > bindparam("since")).order_by(outbox.c.seq)
+_ALIASED: Final = select(aliases.c.type, aliases.c.id).where(aliases.c.revision > bindparam("since"))
+_BY_ID: Final = select(*OPEN).where(outbox.c.id.in_(bindparam("ids", expanding=True)))
+_SETTLED: Final = select(outbox.c.type, outbox.c.record, outbox.c.settled_as, outbox.c.settled).where(
+    outbox.c.settled > bindparam("since")
+)
+_COUNT: Final = update(meta).where(meta.c.name == bindparam("counted")).values(value=meta.c.value + 1)
+_CHANGE: Final = update(outbox).where(outbox.c.id == bindparam("entry"))
+_FIRST_PENDING: Final = (
+    select(*OPEN)
+    .where(outbox.c.type == bindparam("kind"), outbox.c.state == State.PENDING)
+    .order_by(outbox.c.seq)
+    .limit(1)
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What is unsettled, at one moment."""
+
+    version: int = -1
+    revision: int = -1
+    """The database's own count of changes, of the moment that this shows."""
+    pending: Mapping[str, Sequence[Pending]] = field(default_factory=dict)
+    """By resource, in order."""
+    recent: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    """By resource: ids of records whose writes were settled lately, with the stamps."""
+    claimed: frozenset[tuple[str, str]] = frozenset()
+    entries: Mapping[str, Pending] = field(default_factory=dict, repr=False)
+    """All that is pending, by the entry's id, in order."""
+    naming: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict, repr=False)
+    """By resource and provisional id, the entries that name it: they change when it becomes a real one."""
+
+    def is_claimed(self, kind: str, ident: str) -> bool:
+        return (kind, ident) in self.claimed
+
+    def only(self, user: str, ids: Collection[str]) -> Snapshot:
+        """What this caller may see of it: their own creates, and changes to records that they are shown anyway."""
+        seen = {
+            kind: [write for write in writes if write.user == user or write.record in ids]
+            for kind, writes in self.pending.items()
+        }
+        return replace(self, pending=seen)
+
+    def touches(self, kind: str) -> bool:
+        """Whether anything must be laid over what the upstream says of the resource."""
+        return kind in self.pending or kind in self.recent
+
+
+class Outbox:
+    """One per process. Looks are from memory until something changes: a number in a shared file says so."""
+
+    def __init__(self, contract: Contract, engine: Engine, shared: Path | None, *, go_on: bool = False) -> None:
+        """`go_on`: while the database is away, `last_seen` tells what was seen of it last."""
+        self._contract = contract
+        self._go_on = go_on
+        self._reader = engine.execution_options(writes=False)
+        self._glance = engine.execution_options(**GLANCE)
+        self._lock = threading.Lock()
+        self._latest = Snapshot()
+        self._owned: tuple[int, frozenset[str] | None] = (-1, None)
+        self._expired = False
+        self._gap = 0
+        self._number = _Number(shared) if shared is not None else None
+        self._real = lru_cache(65536)(self._find_real)
+
+    def snapshot(self) -> Snapshot:
+        """What is unsettled now, including all that was answered before this call.
+
+        Raises SQLAlchemyError where the database cannot be asked, and the number does not say that nothing has changed.
+        """
+        version = self._version()
+        latest = self._latest
+        unchanged = latest.version == version
+        if unchanged and not self._expired:
+            return latest
+        try:
+            with self._reader.connect() as connection, connection.begin():
+                fresh = self._read(connection, version, Snapshot() if self._expired else latest)
+        except SQLAlchemyError:
+            if unchanged:
+                return latest  # whoever died before telling of a change did not answer anybody either
+            raise
+        with self._lock:
+            self._expired = False
+            if fresh.version >= self._latest.version:
+                self._latest = fresh
+        return fresh
+
+    def last_seen(self) -> Snapshot | None:
+        """What was unsettled a moment before the database went away: only to tell where nothing was. None where that
+        is not to be relied on."""
+        return self._latest if self._go_on and self._latest.version >= 0 else None
+
+    def owned(self) -> frozenset[str]:
+        """The resources that were promoted; while the database is away, as when it was last asked. Raises
+        SQLAlchemyError where it never was.
+
+        Asked at every step of replay, when everything has just changed: for this the long outbox is not read anew.
+        """
+        at, owned = self._owned
+        try:
+            version = self._version()
+            if owned is None or at != version:
+                with self._reader.connect() as connection, connection.begin():
+                    owned = queries.owned_types(connection)
+                self._owned = version, owned
+        except SQLAlchemyError:
+            if owned is None:
+                raise
+        return owned
+
+    def view(self, connection: Connection) -> Snapshot:
+        """What is unsettled in the very moment that the connection's transaction shows."""
+        latest = self.snapshot()
+        return latest if latest.revision == queries.number(connection, VERSION) else self._read(connection, -1, latest)
+
+    def touch(self) -> None:
+        """After a change was committed, and before anybody is told of it."""
+        if self._number is not None:
+            self._number.bump()
+
+    def note_gap(self, at: int) -> None:
+        """Tells all processes of the node of a gap that the database could not keep."""
+        if self._number is not None:
+            self._number.gap = at
+        self._gap = at
+
+    def has(self, request_id: str) -> bool:
+        """Whether a write of this request was ever taken. Raises SQLAlchemyError."""
+        with self._reader.connect() as connection, connection.begin():
+            query = select(func.count()).select_from(outbox).where(outbox.c.request_id == request_id)
+            return bool(connection.scalar(query))
+
+    def gap(self) -> int:
+        """The stamp of the latest gap that the database may not know of, or 0."""
+        return self._number.gap if self._number is not None else self._gap
+
+    def expire(self) -> None:
+        """Looks at everything anew at the next call, whatever the number says; called every few seconds."""
+        self._expired = True
+        self._owned = -1, self._owned[1]
+
+    def real(self, kind: str, ident: str) -> str | None:
+        """What a provisional id became, or None while nobody knows."""
+        try:
+            return str(self._real(kind, ident))
+        except LookupError:
+            return None
+
+    def _find_real(self, kind: str, ident: str) -> str:
+        with self._reader.connect() as connection, connection.begin():
+            found = real_id(connection, kind, ident)
+        if found is None:
+            raise LookupError(ident)  # not remembered: it may be settled later
+        return found
+
+    def _version(self) -> int:
+        if self._number is not None:
+            return self._number.read()
+        with self._glance.connect() as connection:
+            return queries.number(connection, VERSION)
+
+    def _read(self, connection: Connection, version: int, base: Snapshot) -> Snapshot:
+        """What is unsettled in the connection's transaction: what was seen before, and what has changed since."""
+        revision = queries.number(connection, VERSION)
+        if base.revision == revision:
+            return replace(base, version=version, recent=_lately(base.recent))
+        if not 0 <= base.revision < revision:  # nothing was seen, or what is later than this transaction
+            base = Snapshot()
+        look = _Look(self._contract, connection, base)
+        taken = connection.execute(select(made)).all() if look.sent else ()
+        claimed = frozenset((row.type, row.id) for row in taken)
+        return Snapshot(version, revision, look.pending(), look.recent(), claimed, look.entries, look.naming)
+
+
+class _Look:
+    """One look at the outbox, beginning with an earlier one: what has not changed since is not read again."""
+
+    def __init__(self, contract: Contract, connection: Connection, base: Snapshot) -> None:
+        self._contract = contract
+        self._connection = connection
+        self._base = base
+        self.entries = dict(base.entries)
+        self.naming = dict(base.naming)
+        self._changed: set[str] = set()
+        """The resources whose entries did."""
+        self._disordered = False
+        first = base.revision < 0
+        news = unsettled(connection) if first else connection.execute(_NEWS, {"since": base.revision}).all()
+        for row in news:
+            self._take(row)
+        if not first:
+            self._resolve()
+        if self._disordered:
+            self.entries = dict(sorted(self.entries.items(), key=lambda item: item[1].seq))
+        lately = stamp() - RECENT
+        settled = connection.execute(_SETTLED, {"since": lately}).all() if first else news
+        self._settled = [row for row in settled if row.settled is not None and row.settled > lately]
+
+    @property
+    def sent(self) -> bool:
+        """Whether any entry may have taken effect."""
+        return any(entry.sent for entry in self.entries.values())
+
+    def pending(self) -> dict[str, Sequence[Pending]]:
+        """By resource."""
+        found: dict[str, Sequence[Pending]] = {}
+        for kind, held in self._base.pending.items():
+            if kind not in self._changed:
+                found[kind] = held
+        for kind in self._changed:
+            mine = [entry for entry in self.entries.values() if entry.type == kind]
+            if mine:
+                found[kind] = mine
+        return found
+
+    def recent(self) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """By resource, what was settled lately."""
+        found = _lately(self._base.recent)
+        for row in self._settled:
+            found.setdefault(row.type, []).append((row.settled_as or row.record, row.settled))
+        return found
+
+    def _take(self, row: Any) -> None:
+        """A row as it is now."""
+        before = self.entries.get(row.id)
+        if before is not None:
+            self._changed.add(before.type)
+            for name in self._named(before):
+                self.naming[name] -= {row.id}
+                if not self.naming[name]:
+                    del self.naming[name]
+        if row.state not in UNSETTLED:
+            self.entries.pop(row.id, None)
+            return
+        self._changed.add(row.type)
+        last = next(reversed(self.entries.values()), None)
+        self._disordered |= before is None and last is not None and last.seq > row.seq
+        entry = self.entries[row.id] = pending(self._connection, self._contract, row)
+        for name in self._named(entry):
+            self.naming[name] = self.naming.get(name, frozenset()) | {row.id}
+
+    def _resolve(self) -> None:
+        """Reads those again that name a provisional id which has become real since."""
+        became = self._connection.execute(_ALIASED, {"since": self._base.revision}).all()
+        outdated = {ident for row in became for ident in self.naming.get((row.type, row.id), ())}
+        if outdated:
+            for row in self._connection.execute(_BY_ID, {"ids": tuple(outdated)}).all():
+                self._take(row)
+
+    def _named(self, entry: Pending) -> set[tuple[str, str]]:
+        """The (type, provisional id) that it names, which may become real."""
+        references = self._contract.resources[entry.type].references
+        named = {(kind, str(entry.fields[n])) for n, kind in references.items() if provisional(entry.fields.get(n))}
+        if entry.action is not Action.CREATE and provisional(entry.record):
+            named.add((entry.type, entry.record))
+        return named
+
+
+def _lately(recent: Mapping[str, Sequence[tuple[str, int]]]) -> dict[str, list[tuple[str, int]]]:
+    """Without what was settled too long ago to matter."""
+    since = stamp() - RECENT
+    kept = {kind: [each for each in settled if each[1] > since] for kind, settled in recent.items()}
+    return {kind: settled for kind, settled in kept.items() if settled}
+
+
+class _Number:
+    """A count of changes that all processes of a node see, in a shared file; and a gap, for when the disk is full."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.ftruncate(file, 16)
+        self._map = mmap.mmap(file, 16)
+        os.close(file)
+
+    def read(self) -> int:
+        return int.from_bytes(self._map[:8], "little")
+
+    @property
+    def gap(self) -> int:
+        return int.from_bytes(self._map[8:16], "little")
+
+    @gap.setter
+    def gap(self, at: int) -> None:
+        self._map[8:16] = at.to_bytes(8, "little")
+
+    def bump(self) -> None:
+        """Any other value will do: two bumps at once may not become one that somebody has already seen."""
+        self._map[:8] = max(self.read() + 1, stamp()).to_bytes(8, "little")
+
+
+def changed(connection: Connection) -> int:
+    """Part of every change: counts it, for readers of the same moment and for other nodes. Its number is the revision
+    of all that it changes, so that others find what is new to them."""
+    if connection.execute(_COUNT, {"counted": VERSION}).rowcount == 0:
+        connection.execute(insert(meta).values(name=VERSION, value=1))
+    return queries.number(connection, VERSION)
+
+
+def next_provisional(connection: Connection) -> int:
+    """A provisional id that nobody has had."""
+    done = connection.execute(update(meta).where(meta.c.name == NEXT_ID).values(value=meta.c.value + 1))
+    if done.rowcount == 0:
+        connection.execute(insert(meta).values(name=NEXT_ID, value=PROVISIONAL))
+    return int(connection.execute(select(meta.c.value).where(meta.c.name == NEXT_ID)).scalar_one())
+
+
+def unsettled(connection: Connection, states: Iterable[str] = UNSETTLED) -> Sequence[Any]:
+    """The entries in these states, in order, without their sealed requests."""
+    return connection.execute(_IN_STATES, {"states": tuple(states)}).all()
+
+
+def any_unsettled(connection: Connection) -> bool:
+    """Whether there is an entry that is not settled."""
+    return connection.scalar(_ANY, {"states": UNSETTLED}) is not None
+
+
+def first_pending(connection: Connection, kind: str) -> Any:
+    """The resource's oldest entry of which nothing was sent, or None."""
+    return connection.execute(_FIRST_PENDING, {"kind": kind}).one_or_none()
+
+
+def about(connection: Connection, kind: str, record: str) -> Sequence[Any]:
+    """The unsettled entries about one record, by any id that it has had, in order."""
+    return connection.execute(_ABOUT, {"kind": kind, "ident": record, "states": UNSETTLED}).all()
+
+
+def deleting(connection: Connection, kind: str) -> set[str]:
+    """The records with an accepted delete that is not settled: there upstream or gone, nobody can say."""
+    deletes = (outbox.c.type == kind) & (outbox.c.action == Action.DELETE) & outbox.c.state.in_(UNSETTLED)
+    became = outbox.outerjoin(aliases, (aliases.c.type == outbox.c.type) & (aliases.c.id == outbox.c.record))
+    query = select(func.coalesce(aliases.c.real, outbox.c.record)).select_from(became).where(deletes)
+    return set(connection.scalars(query))
+
+
+def refers(contract: Contract, row: Any, kind: str, record: str | None) -> bool:
+    """Whether an entry's fields refer to this record."""
+    references, fields = contract.resources[row.type].references, orjson.loads(row.fields)
+    return any(target == kind and str(fields.get(name)) == record for name, target in references.items())
+
+
+def prune(connection: Connection, now: int) -> None:
+    """Drops what nobody can need any more. `now` in ns since the epoch."""
+    old = outbox.c.state.in_((State.SETTLED, State.DISCARDED)) & (outbox.c.accepted_at < now - KEPT)
+    connection.execute(delete(outbox).where(old))
+    unclear = outbox.c.state.in_(UNSETTLED) & outbox.c.sent
+    oldest = connection.scalar(select(func.min(outbox.c.accepted_at)).where(unclear)) or now
+    connection.execute(delete(made).where(made.c.stamp < oldest - CLAIMS))
+
+
+def change(connection: Connection, ident: str, **values: Any) -> None:
+    """Changes an entry."""
+    connection.execute(_CHANGE, {**values, "revision": changed(connection), "entry": ident})
+
+
+def alias(connection: Connection, kind: str, ident: str, real: str) -> None:
+    """The provisional id means this record from now on."""
+    if real_id(connection, kind, ident) is None and ident != real:
+        connection.execute(insert(aliases).values(type=kind, id=ident, real=real, revision=changed(connection)))
+
+
+def claim(connection: Connection, kind: str, ident: str) -> None:
+    """A settled create made this record."""
+    known = connection.scalar(select(func.count()).select_from(made).where(made.c.type == kind, made.c.id == ident))
+    if not known:
+        connection.execute(insert(made).values(type=kind, id=ident, stamp=stamp()))
+
+
+def is_claimed(connection: Connection, kind: str, ident: str) -> bool:
+    query = select(func.count()).select_from(made).where(made.c.type == kind, made.c.id == ident)
+    return bool(connection.scalar(query))
+
+
+def real_id(connection: Connection, kind: str, ident: str) -> str | None:
+    """What a provisional id became."""
+    found = connection.scalar(_REAL, {"kind": kind, "ident": ident})
+    return None if found is None else str(found)
+
+
+def pending(connection: Connection, contract: Contract, row: Any, record: str | None = None) -> Pending:
+    """An entry as it is laid over answers, its provisional references resolved where they can be. `record`: the id of
+    the record that it changes, where that is known."""
+    references = contract.resources[row.type].references
+    if row.action == Action.CREATE:
+        record = row.record
+    elif record is None:
+        record = real_id(connection, row.type, row.record) or row.record
+    body = None if row.body is None or row.action != Action.CREATE else orjson.loads(row.body)
+    return Pending(
+        row.seq,
+        row.type,
+        Action(row.action),
+        record,
+        resolved(connection, references, orjson.loads(row.fields)),
+        None if body is None else resolved(connection, references, body),
+        row.user,
+        row.accepted_at,
+        row.sent,
+        row.floor,
+        row.whole,
+    )
+
+
+def resolved(connection: Connection, references: Mapping[str, str], fields: dict[str, Any]) -> dict[str, Any]:
+    """With provisional ids of settled records replaced by the real ones."""
+    found = {}
+    for name, kind in references.items():
+        value = fields.get(name)
+        real = real_id(connection, kind, str(value)) if provisional(value) else None
+        if real is not None:
+            found[name] = int(real) if real.isdecimal() and not isinstance(value, str) else real
+    return {**fields, **found} if found else fields
+
+
+def dangling(connection: Connection, references: Mapping[str, str], fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The records of other pending writes that these fields refer to, as (type, provisional id)."""
+    named = [(kind, str(fields.get(name))) for name, kind in references.items() if provisional(fields.get(name))]
+    return [(kind, ident) for kind, ident in named if real_id(connection, kind, ident) is None]

@@ -1,0 +1,172 @@
+"""Pending writes laid over what the upstream holds: what users see until their writes are settled there. Pure.
+
+A write that was accepted is visible at once. Whether an unclear create has in truth arrived is told by its effect: a
+record with the fields that were sent, made since, and claimed by no other write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sidecar.contract import Action, Resource
+from sidecar.timeunits import MINUTE
+
+PROVISIONAL: Final = 2_000_000_000
+"""The first provisional id. Upstream ids stay below."""
+SKEW: Final = 5 * MINUTE
+"""ns that the upstream's clock may be off ours, where only its times can tell what is new."""
+Value = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A write accepted and not settled. References to records of other pending writes are resolved where they can be.
+
+    `record`: the id by which users know it now. `fields`: what was sent, less secrets. `body`: of a create, the record
+    as it was answered. `sent`: it may have taken effect. `floor`: ids up to this were there before (None: unknown).
+    """
+
+    seq: int
+    type: str
+    action: Action
+    record: str
+    fields: Mapping[str, Any]
+    body: Value | None
+    user: str | None
+    at: int
+    sent: bool = False
+    floor: int | None = None
+    whole: bool = False
+    """Whether every record of the resource was known when it began, so that `floor` alone tells what is new."""
+
+
+def provisional(value: object) -> bool:
+    """Whether an id, as a number or in decimal, is one of ours."""
+    text = str(value)
+    return not isinstance(value, bool) and text.isascii() and text.isdecimal() and int(text) >= PROVISIONAL
+
+
+def sent_fields(resource: Resource, body: Any) -> Value | None:
+    """The fields of a request's JSON body that the resource takes, in its own types, less secrets; None: unreadable."""
+    if not isinstance(body, dict):
+        return None
+    known = resource.writable or resource.fields.keys() or body.keys()
+    return {n: _typed(resource, n, v) for n, v in body.items() if n in known and n not in resource.secrets}
+
+
+def new_record(resource: Resource, fields: Mapping[str, Any], ident: int, at: int, sample: Value | None) -> Value:
+    """A record in the upstream's own shape: the keys of a sample record, or of the contract."""
+    now, known = moment(at), {resource.id_field: ident, **fields}
+    for name in (resource.created_field, resource.updated_field):
+        if name is not None:
+            known[name] = now
+    if resource.url_field is not None:
+        known[resource.url_field] = record_path(resource, ident, sample)
+    keys = sample or dict.fromkeys((*resource.fields, *known))
+    return {name: known.get(name) for name in keys}
+
+
+def record_path(resource: Resource, ident: object, sample: Value | None) -> str:
+    """The path of a record's URL field, as the upstream was seen to write it."""
+    seen = (sample or {}).get(resource.url_field or "")
+    if sample is not None and isinstance(seen, str):
+        head, found, tail = seen.rpartition(str(sample.get(resource.id_field)))
+        if found:
+            return f"{head}{ident}{tail}"
+    return resource.path.replace("{}", str(ident))
+
+
+def merged(resource: Resource, value: Value, pending: Pending) -> Value:
+    """The record after an update."""
+    changed = {name: given for name, given in pending.fields.items() if name in value}
+    if resource.updated_field in value:
+        changed[resource.updated_field] = moment(pending.at)
+    return {**value, **changed}
+
+
+def laid_over(resource: Resource, values: Iterable[Value], pending: Sequence[Pending], claimed: Claimed) -> list[Value]:
+    """All records as users see them: `values` are the upstream's; `pending` is in order."""
+    shown = {str(value.get(resource.id_field)): value for value in values}
+    arrived: dict[str, str] = {}
+    for write in pending:
+        record = arrived.get(write.record, write.record)
+        if write.action is Action.CREATE:
+            found = effect(resource, write, shown.values(), arrived.values(), claimed) if write.sent else None
+            if found is not None:
+                arrived[write.record] = found
+            elif write.body is not None:
+                shown[record] = dict(write.body)
+        elif record in shown:
+            if write.action is Action.DELETE:
+                del shown[record]
+            else:
+                shown[record] = merged(resource, shown[record], write)
+    return list(shown.values())
+
+
+def about(
+    resource: Resource, pending: Sequence[Pending], record: str | None, values: Collection[Value], claimed: Claimed
+) -> list[Pending]:
+    """Those of the pending writes that are about one record, of which `values` is what the upstream shows (or nothing).
+
+    A create that has arrived without our knowing is about the record that it made, and so are the changes to it.
+    """
+    ids = {record}
+    for write in pending:
+        if write.action is Action.CREATE and write.sent and effect(resource, write, values, (), claimed) == record:
+            ids.add(write.record)
+    return [write for write in pending if write.record in ids]
+
+
+Claimed = Callable[[str], bool]
+"""Whether a record's id belongs to a write that was settled."""
+
+
+def effect(
+    resource: Resource, write: Pending, values: Iterable[Value], taken: Collection[str], claimed: Claimed
+) -> str | None:
+    """The id of the record that an unclear create made, or None: it is not there."""
+    found = [v for v in values if _new(resource, write, v) and same(write.fields, v)]
+    ids = sorted((str(value[resource.id_field]) for value in found), key=lambda ident: (len(ident), ident))
+    return next((ident for ident in ids if ident not in taken and not claimed(ident)), None)
+
+
+def same(fields: Mapping[str, Any], value: Value) -> bool:
+    """Whether the record has the fields that were sent; those that the upstream does not show do not count."""
+    return all(_equal(value[name], given) for name, given in fields.items() if name in value)
+
+
+def moment(at: int) -> str:
+    """ISO 8601 in UTC with milliseconds, from wall ns."""
+    return datetime.fromtimestamp(at / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _new(resource: Resource, write: Pending, value: Value) -> bool:
+    ident = value.get(resource.id_field)
+    if isinstance(ident, bool) or not isinstance(ident, (int, str)) or provisional(ident):
+        return False
+    if write.floor is not None and str(ident).isdecimal():
+        if int(ident) <= write.floor:
+            return False
+        if write.whole:
+            return True
+    made = value.get(resource.created_field or "")
+    try:
+        then = datetime.fromisoformat(made).timestamp() if isinstance(made, str) else None
+    except ValueError:
+        then = None
+    return then is None or then * 1e9 >= write.at - SKEW
+
+
+def _typed(resource: Resource, name: str, value: Any) -> Any:
+    kinds = resource.fields.get(name, frozenset())
+    if isinstance(value, str) and "integer" in kinds and value.strip().removeprefix("-").isdecimal():
+        return int(value)
+    return value
+
+
+def _equal(found: Any, sent: Any) -> bool:
+    return found == sent or (found is not None and sent is not None and str(found) == str(sent))

@@ -1,0 +1,103 @@
+"""What people see of the outbox, and what they decide about parked entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Engine, func, select
+
+from sidecar.clock import stamp
+from sidecar.contract import Action
+from sidecar.standby.outbox import entries as box
+from sidecar.standby.outbox.entries import UNSETTLED, Outbox, State, outbox
+
+SHOWN: Final = 500
+
+
+class Undecidable(ValueError):
+    """The entry is not one about which that can be decided; the message says why."""
+
+
+class Desk:
+    """Lists, shows, retries, discards."""
+
+    def __init__(self, engine: Engine, outbox: Outbox) -> None:
+        self._engine = engine
+        self._reader = engine.execution_options(writes=False)
+        self._outbox = outbox
+
+    def entries(self) -> dict[str, Any]:
+        """`pending`: how many will be settled by themselves; `parked`: those that wait for a person; `entries`: all of
+        both; `owned`: how many writes the standby keeps for a demotion."""
+        with self._reader.connect() as connection, connection.begin():
+            rows = box.unsettled(connection)
+            owned = connection.scalar(select(func.count()).select_from(outbox).where(outbox.c.state == State.OWNED))
+            shown = [_entry(row, box.real_id(connection, row.type, row.record)) for row in rows]
+        parked = [entry for entry in shown if entry["state"] == State.PARKED]
+        return {"pending": len(shown) - len(parked), "parked": parked, "entries": shown, "owned": owned or 0}
+
+    def entry(self, ident: str) -> dict[str, Any]:
+        """One entry, in any state. Raises LookupError."""
+        with self._reader.connect() as connection, connection.begin():
+            row = connection.execute(select(outbox).where(outbox.c.id == ident)).one_or_none()
+            if row is None:
+                raise LookupError(ident)
+            return _entry(row, row.settled_as or box.real_id(connection, row.type, row.record))
+
+    def retry(self, ident: str, by: str, _reason: str) -> dict[str, Any]:
+        """A parked entry is tried again: first it is looked for, where it may have taken effect."""
+
+        def decide(row: Any) -> dict[str, Any]:
+            state = State.UNCLEAR if row.sent else State.PENDING
+            return {"state": state, "due": stamp(), "attempts": 0, "reason": f"tried again by {by}", "proposal": None}
+
+        return self._decide(ident, decide)
+
+    def discard(self, ident: str, by: str, reason: str) -> dict[str, Any]:
+        """The write will not be made. What it said is kept; who it was for must be told by people."""
+
+        def decide(_row: Any) -> dict[str, Any]:
+            return {"state": State.DISCARDED, "sealed": None, "settled": stamp(), "by": by, "reason": reason or None}
+
+        return self._decide(ident, decide)
+
+    def _decide(self, ident: str, decide: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        with self._engine.begin() as connection:
+            row = connection.execute(select(outbox).where(outbox.c.id == ident)).one_or_none()
+            if row is None:
+                raise LookupError(ident)
+            if row.state != State.PARKED:
+                raise Undecidable(f"entry {ident} is {row.state}: only parked entries wait for a decision")
+            values = decide(row)
+            if values["state"] == State.DISCARDED and row.action == Action.CREATE:
+                for other in box.unsettled(connection, UNSETTLED):
+                    if row.record in (str(value) for value in orjson.loads(other.fields).values()):
+                        raise Undecidable(f"entry {other.id} refers to this one: decide about that first")
+            box.change(connection, ident, **values)
+        self._outbox.touch()
+        return self.entry(ident)
+
+
+def _entry(row: Any, real: str | None) -> dict[str, Any]:
+    create = row.action == Action.CREATE
+    return {
+        "id": row.id,
+        "seq": row.seq,
+        "state": row.state,
+        "endpoint": row.endpoint,
+        "resource": row.type,
+        "action": row.action,
+        "record_id": real or (None if create else row.record),
+        "provisional_id": row.record if create else None,
+        "user": row.user,
+        "request_id": row.request_id,
+        "created_at": row.accepted_at,
+        "accepted_at": row.accepted_at,
+        "attempts": row.attempts,
+        "reason": row.reason,
+        "proposal": row.proposal,
+        "payload": orjson.loads(row.fields),
+        "before": None if row.base is None else orjson.loads(row.base),
+    }

@@ -1,0 +1,89 @@
+"""The questions that requests ask of what is known, put together once: to build one takes longer than to ask it.
+
+Each is asked inside a transaction of the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import BindParameter, Connection, bindparam, exists, func, or_, select
+
+from sidecar.standby.tables import collections, identities, meta, owners, records, replies, writes
+
+VERIFIED_SINCE: Final = "verified_since"
+
+_KIND: Final[BindParameter[str]] = bindparam("kind")
+_ID: Final[BindParameter[str]] = bindparam("ident")
+_NUMBER: Final = select(meta.c.value).where(meta.c.name == bindparam("number"))
+_SINCE: Final = _NUMBER.where(~exists().where(owners.c.type == _KIND))
+_RECORD: Final = select(records).where(records.c.type == _KIND, records.c.id == _ID)
+_COLLECTION: Final = select(collections).where(collections.c.type == _KIND)
+_OWNED: Final = select(owners.c.type)
+_REPLY: Final = select(replies).where(replies.c.endpoint == bindparam("endpoint_id"), replies.c.kind == _KIND)
+_UNCLEAR: Final = select(writes.c.fields).where(
+    writes.c.type == _KIND, or_(writes.c.outcome == "open", writes.c.outcome == "unknown")
+)
+_UNCLEAR_CREATES: Final = _UNCLEAR.where(writes.c.record.is_(None))
+_OWN: Final = select(identities.c.id).where(identities.c.caller == bindparam("user"))
+_LATER: Final = select(func.count()).where(
+    writes.c.type == _KIND,
+    writes.c.id != bindparam("but"),
+    or_(writes.c.ended.is_(None), writes.c.ended > bindparam("at")),
+)
+_LATER_TO_RECORD: Final = _LATER.where(writes.c.record == _ID)
+_UNDER_WAY: Final = select(func.count()).where(writes.c.type == _KIND, writes.c.record == _ID, writes.c.ended.is_(None))
+
+
+def number(connection: Connection, name: str) -> int:
+    """A number of `meta`, or 0."""
+    return connection.scalar(_NUMBER, {"number": name}) or 0
+
+
+def since(connection: Connection, kind: str) -> int:
+    """The stamp before which what is known of the resource is unverified. What the standby owns is always verified."""
+    return connection.scalar(_SINCE, {"number": VERIFIED_SINCE, "kind": kind}) or 0
+
+
+def record(connection: Connection, kind: str, ident: str) -> Any:
+    """The row of `records`, or None."""
+    return connection.execute(_RECORD, {"kind": kind, "ident": ident}).one_or_none()
+
+
+def collection(connection: Connection, kind: str) -> Any:
+    """The row of `collections`, or None."""
+    return connection.execute(_COLLECTION, {"kind": kind}).one_or_none()
+
+
+def owned_types(connection: Connection) -> frozenset[str]:
+    """The resources that the standby owns."""
+    return frozenset(connection.scalars(_OWNED))
+
+
+def own(connection: Connection, user: str) -> Sequence[str]:
+    """The ids of the caller's own record, as the upstream told them."""
+    return connection.scalars(_OWN, {"user": user}).all()
+
+
+def reply(connection: Connection, endpoint: str, kind: str) -> Any:
+    """The upstream's own words: the row of `replies`, or None."""
+    return connection.execute(_REPLY, {"endpoint_id": endpoint, "kind": kind}).one_or_none()
+
+
+def unclear(connection: Connection, kind: str, *, creates: bool) -> Sequence[str | None]:
+    """The `fields` of writes under way or of unknown outcome: of all, or only of those that add records."""
+    return connection.scalars(_UNCLEAR_CREATES if creates else _UNCLEAR, {"kind": kind}).all()
+
+
+def written_since(connection: Connection, kind: str, ident: str | None, stamp: int, but: str) -> bool:
+    """Whether a write other than `but`, to the record or to any of the resource, was under way at `stamp` or later."""
+    asked = {"kind": kind, "but": but, "at": stamp}
+    if ident is None:
+        return bool(connection.scalar(_LATER, asked))
+    return bool(connection.scalar(_LATER_TO_RECORD, {**asked, "ident": ident}))
+
+
+def under_way(connection: Connection, kind: str, ident: str) -> bool:
+    """Whether a write to the record is under way."""
+    return bool(connection.scalar(_UNDER_WAY, {"kind": kind, "ident": ident}))

@@ -1,0 +1,229 @@
+"""Looks up what is known, in one transaction, and decides whether it suffices for an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine, select
+
+from sidecar.contract import Action, Contract, Endpoint, Match, Resource
+from sidecar.http.messages import Request
+from sidecar.standby import knowledge, queries
+from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, accepts_json, item, listing, missing
+from sidecar.standby.observations import list_filters
+from sidecar.standby.outbox.entries import Snapshot, real_id
+from sidecar.standby.outbox.overlay import Pending, about, laid_over, provisional
+from sidecar.standby.tables import DOUBT, GONE, KNOWN, records, replies, sightings, views
+
+
+class Library:
+    """Answers reads. Never writes."""
+
+    def __init__(self, contract: Contract, *, serve_unverified: bool) -> None:
+        self._contract = contract
+        self._serve_unverified = serve_unverified
+
+    def answer(
+        self, connection: Connection, match: Match, request: Request, user: str | None, view: Snapshot
+    ) -> Answer | DontKnow:
+        """The answer, with pending writes laid over what is known; or why there is none. `user` has been checked."""
+        endpoint = match.endpoint
+        if endpoint is None or not endpoint.safe:
+            return DontKnow("not_a_read")
+        if endpoint.public:
+            return self._page(connection, endpoint)
+        if endpoint.resource is None or user is None or endpoint.action is Action.CALL:
+            return DontKnow("not_kept")
+        if not accepts_json(request):
+            return DontKnow("not_json")
+        resource = self._contract.resources[endpoint.resource]
+        if endpoint.action is Action.LIST:
+            return self._list(connection, endpoint, resource, request, user, view)
+        record = match.record_id
+        if endpoint.own:
+            told = queries.own(connection, user)
+            record = told[0] if told else self._by_name(connection, resource, user)
+            if record is None:
+                return DontKnow("unknown_caller")
+        if request.query or record is None:
+            return DontKnow("unknown_query")
+        return self._item(connection, endpoint, resource, record, request, user, view)
+
+    def has_page(self, engine: Engine, endpoint: str) -> bool:
+        """Whether a public endpoint's page is known."""
+        with engine.connect() as connection, connection.begin():
+            query = select(replies.c.status).where(replies.c.endpoint == endpoint, replies.c.kind == "page")
+            return connection.scalar(query) is not None
+
+    def _by_name(self, connection: Connection, resource: Resource, user: str) -> str | None:
+        """The one record with the caller's user name, when all are known; the contract says which field that is."""
+        whole = queries.collection(connection, resource.name)
+        if resource.username_field is None or whole is None or not whole.complete or knowledge.private(resource, whole):
+            return None
+        rows = connection.execute(select(records).where(records.c.type == resource.name, records.c.state != GONE)).all()
+        named = [row for row in rows if row.body and orjson.loads(row.body).get(resource.username_field) == user]
+        doubtful = any(row.state != KNOWN for row in rows)
+        return named[0].id if len(named) == 1 and not doubtful else None
+
+    def _page(self, connection: Connection, endpoint: Endpoint) -> Answer | DontKnow:
+        row = queries.reply(connection, endpoint.id, "page")
+        if row is None:
+            return DontKnow("never_seen")
+        return Answer(row.status, [("Content-Type", row.content_type)], row.body, _age(row.observed))
+
+    def _item(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, record: str, request: Request, user: str,
+        view: Snapshot,
+    ) -> Answer | DontKnow:  # fmt: skip
+        if provisional(record):
+            record = real_id(connection, resource.name, record) or record
+            if not any(write.record == record for write in view.pending.get(resource.name, ())) and provisional(record):
+                return DontKnow("unknown_provisional")
+        if view.pending.get(resource.name):
+            row = connection.execute(
+                select(records.c.body).where(
+                    records.c.type == resource.name, records.c.id == record, records.c.state == KNOWN
+                )
+            ).one_or_none()
+            values = [] if row is None else [orjson.loads(row.body)]
+            pending = about(
+                resource, view.pending[resource.name], record, values, lambda i: view.is_claimed(resource.name, i)
+            )
+            if pending:
+                return self._pending_item(connection, endpoint, resource, record, request, user, view, pending)
+        whole = queries.collection(connection, resource.name)
+        private = knowledge.private(resource, whole)
+        if private and not endpoint.own and not _sighted(connection, user, resource.name, record):
+            return DontKnow("never_shown")
+        row = queries.record(connection, resource.name, record)
+        stamp = max(row.stamp if row else 0, whole.stamp if whole and whole.complete else 0)
+        verified = stamp >= queries.since(connection, resource.name)
+        if not verified and not self._serve_unverified:
+            return DontKnow("unverified")
+        if row is not None and row.state == DOUBT:
+            return DontKnow("in_doubt")
+        if row is not None and row.state == KNOWN:
+            shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
+            observed = max(row.observed, whole.observed if whole and whole.complete else 0)
+            return item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
+        if private or not verified:
+            return DontKnow("never_seen")
+        if knowledge.unsettled(connection, resource.name, membership=True):
+            return DontKnow("unsettled_write")  # an unclear create may have made just this record
+        if (row is not None and row.state == GONE) or (whole is not None and whole.complete):
+            observed = row.observed if row is not None else whole.observed if whole else 0
+            return missing(knowledge.shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
+        return DontKnow("never_seen")
+
+    def _list(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, request: Request, user: str,
+        view: Snapshot,
+    ) -> Answer | DontKnow:  # fmt: skip
+        filters = list_filters(endpoint.filters, request.query)
+        if filters is None or not resource.list_matches_read:
+            return DontKnow("unknown_query")
+        whole = queries.collection(connection, resource.name)
+        if knowledge.private(resource, whole):
+            return self._view(connection, endpoint, resource, filters, request, user, view)
+        pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
+        named = [(resource.references[n], v) for n, v in pairs if n in resource.references and provisional(v)]
+        if any(real_id(connection, target, value) is not None for target, value in named):
+            return DontKnow("settled_meanwhile")
+        if named:
+            # What the upstream has never heard of, nothing there refers to.
+            return self._listing(connection, endpoint, resource, [], filters, request, time.time_ns(), True, view)
+        if whole is None or not whole.complete:
+            return DontKnow("incomplete")
+        verified = whole.stamp >= queries.since(connection, resource.name)
+        if not verified and not self._serve_unverified:
+            return DontKnow("unverified")
+        if knowledge.unsettled(connection, resource.name, membership=True, filters=pairs):
+            return DontKnow("unsettled_write")
+        names = {name for name, _ in pairs}
+        changing = {write.record for write in view.pending.get(resource.name, ()) if names & write.fields.keys()}
+        if knowledge.may_be_listed(connection, resource.name, pairs, changing):
+            return DontKnow("in_doubt")
+        known = (records.c.type == resource.name) & (records.c.state == KNOWN)
+        bodies = connection.scalars(select(records.c.body).where(known)).all()
+        return self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)
+
+    def _view(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, filters: str, request: Request, user: str,
+        now: Snapshot,
+    ) -> Answer | DontKnow:  # fmt: skip
+        """The last list that this caller was shown, if nothing was added or removed since."""
+        where = (views.c.caller == user) & (views.c.type == resource.name) & (views.c.filters == filters)
+        view = connection.execute(select(views).where(where)).one_or_none()
+        if view is None:
+            return DontKnow("never_shown")
+        changed = queries.number(connection, f"changed:{resource.name}")
+        if view.stamp < changed or knowledge.unsettled(connection, resource.name, membership=False):
+            return DontKnow("changed_since")
+        verified = view.stamp >= queries.since(connection, resource.name)
+        if not verified and not self._serve_unverified:
+            return DontKnow("unverified")
+        ids = orjson.loads(view.ids)
+        rows = {row.id: row for row in connection.execute(select(records).where(records.c.type == resource.name))}
+        if any(ident not in rows or rows[ident].state != KNOWN for ident in ids):
+            return DontKnow("in_doubt")
+        bodies = [rows[ident].body for ident in ids]
+        shown = now.only(user, set(ids))
+        return self._listing(connection, endpoint, resource, bodies, filters, request, view.observed, verified, shown)
+
+    def _listing(
+        self,
+        connection: Connection,
+        endpoint: Endpoint,
+        resource: Resource,
+        bodies: Sequence[str],
+        filters: str,
+        request: Request,
+        observed: int,
+        verified: bool,
+        view: Snapshot,
+    ) -> Answer | DontKnow:
+        shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
+        pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
+        values = [orjson.loads(body) for body in bodies]
+        pending = view.pending.get(resource.name)
+        if pending:
+            values = laid_over(resource, values, pending, lambda ident: view.is_claimed(resource.name, ident))
+        return listing(resource, values, pairs, request, Shape(200, shape.content_type), _age(observed), not verified)
+
+    def _pending_item(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, record: str, request: Request, user: str,
+        view: Snapshot, pending: Sequence[Pending],
+    ) -> Answer | DontKnow:  # fmt: skip
+        """A record with writes that are not settled yet."""
+        made = any(write.action is Action.CREATE and write.record == record for write in pending)
+        base: list[dict[str, Any]] = []
+        private = knowledge.is_private(connection, self._contract, resource.name)
+        if private and not _sighted(connection, user, resource.name, record):
+            return DontKnow("never_shown")
+        observed, unverified = time.time_ns(), False
+        if not made:
+            row = queries.record(connection, resource.name, record)
+            if row is None or row.state == DOUBT:
+                return DontKnow("in_doubt")
+            unverified = row.stamp < queries.since(connection, resource.name)
+            if unverified and not self._serve_unverified:
+                return DontKnow("unverified")
+            base, observed = [orjson.loads(row.body)] if row.state == KNOWN else [], row.observed
+        values = laid_over(resource, base, pending, lambda ident: view.is_claimed(resource.name, ident))
+        if not values:
+            return missing(knowledge.shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
+        shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
+        body = orjson.dumps(values[0]).decode()
+        return item(resource, body, request, Shape(200, shape.content_type), _age(observed), unverified)
+
+
+def _sighted(connection: Connection, caller: str, kind: str, record: str) -> bool:
+    where = (sightings.c.caller == caller) & (sightings.c.type == kind) & (sightings.c.id == record)
+    return connection.scalar(select(sightings.c.id).where(where)) is not None
+
+
+def _age(observed: int) -> float:
+    return max(0.0, (time.time_ns() - observed) / 1e9)

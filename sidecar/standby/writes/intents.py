@@ -1,0 +1,591 @@
+"""Writes, from their intent to what became of them: settled, refused, not sent, or unclear.
+
+Promises: an intent is on disk before `begin` returns, what a write did before `end` returns, and an accepted write,
+sealed, before `accept` returns. A write that must come after one that is not settled yet is never sent past it: `begin`
+says that it is queued. What is known of a record is never believed where a write may have overtaken it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from werkzeug.security import generate_password_hash
+
+from sidecar.clock import stamp
+from sidecar.contract import Action, Contract, Endpoint, Match, Resource
+from sidecar.exchange import ABSENT, UNKNOWN, Outcome
+from sidecar.http.identifiers import uuid7
+from sidecar.http.messages import Headers, Request, Response
+from sidecar.standby import knowledge, queries
+from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, localised, missing
+from sidecar.standby.known_callers import Callers
+from sidecar.standby.observations import RecordSeen, digest, record_in
+from sidecar.standby.outbox import entries as box
+from sidecar.standby.outbox.entries import UNSETTLED, Outbox, State
+from sidecar.standby.outbox.overlay import Pending, laid_over, merged, new_record, provisional, sent_fields
+from sidecar.standby.outbox.sealing import Seal
+from sidecar.standby.tables import DOUBT, GONE, KNOWN, credentials, records, writes
+
+REFUSED: Final = Shape(422, "application/json; charset=utf-8", b'{"status":422,"error":"Unprocessable Entity"}')
+CREATED: Final = Shape(201)
+DELETED: Final = Shape(204, "")
+_INTEND: Final = insert(writes)
+_END: Final = update(writes).where(writes.c.id == bindparam("write"))
+_ENTER: Final = insert(box.outbox)
+
+
+@dataclass
+class Write:
+    """A write under way. `queued`: it must wait behind others, so must not be sent now. Its lock orders acceptance by
+    the request's thread and the late answer in the pool's."""
+
+    id: str
+    match: Match
+    endpoint: Endpoint
+    kind: str
+    record: str | None
+    secrets: bool
+    started: int
+    before: str | None
+    was: str = UNKNOWN
+    """The digest of the record before, "none" where there was none, or "unknown"."""
+    was_record: str | None = None
+    became: str = UNKNOWN
+    refused: bool = False
+    """It took no effect."""
+    queued: bool = False
+    begun: bool = False
+    """Its intent is on disk."""
+    floor: int | None = None
+    whole: bool = False
+    accepted: bool = False
+    ended: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def change(self) -> tuple[str, str] | None:
+        """The record before and after, by what is known by now; None: nothing was changed."""
+        return (self.was, self.became) if self.begun and not self.refused else None
+
+
+class Intents:
+    """What happens to writes. One per process."""
+
+    def __init__(
+        self, contract: Contract, engine: Engine, callers: Callers, outbox: Outbox, seal: Callable[[], Seal],
+        process: str, *, upstream_timeout: int, late_effect: int, serve_unverified: bool,
+    ) -> None:  # fmt: skip
+        self._contract = contract
+        self._engine = engine
+        self._reader = engine.execution_options(writes=False)
+        self._callers = callers
+        self._outbox = outbox
+        self._seal = seal
+        self._process = process
+        self.patience = upstream_timeout + late_effect
+        self._late_effect = late_effect
+        self._serve_unverified = serve_unverified
+        self.floors: Mapping[str, int] = {}
+        """By resource, the highest id that was known a little while ago."""
+        self.verified_since = 1 << 63
+        """The stamp before which what is known is unverified; until it is told, all of it."""
+
+    # Before anything is sent --------------------------------------------------------------------------------------
+
+    def begin(self, match: Match, request: Request, user: str | None) -> Write:
+        """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
+        write = self.plan(match, request)
+        with self._engine.begin() as connection:
+            write.queued = self._must_wait(connection, write, request, user)
+            self._look_before(connection, write)
+            if write.record is not None and write.before is not None and not write.queued:
+                knowledge.doubt_record(connection, write.kind, write.record, write.started)
+            ended, outcome = (write.started, "queued") if write.queued else (None, "open")
+            self._intend(connection, write, request, user, ended, outcome)
+        return write
+
+    def _look_before(self, connection: Connection, write: Write) -> None:
+        """What is known of what it is going to change."""
+        kind = write.kind
+        write.floor = self.floors.get(kind)
+        if write.endpoint.action is Action.CREATE:
+            write.was = ABSENT
+            whole = queries.collection(connection, kind)
+            write.whole = whole is not None and whole.complete and whole.stamp >= queries.since(connection, kind)
+        if write.record is not None:
+            row = queries.record(connection, kind, write.record)
+            write.before = row.state if row is not None else None
+            write.was, write.was_record = self._known(row)
+
+    def _intend(
+        self, connection: Connection, write: Write, request: Request, user: str | None, ended: int | None, outcome: str
+    ) -> None:
+        row = {
+            "id": write.id,
+            "endpoint": write.endpoint.id,
+            "type": write.kind,
+            "record": write.record,
+            "user": user,
+            "process": self._process,
+            "accepted_at": time.time_ns(),
+            "started": write.started,
+            "ended": ended,
+            "outcome": outcome,
+            "fields": knowledge.filter_fields(self._contract, write.endpoint, request.body),
+        }
+        connection.execute(_INTEND, row)
+        write.begun = True
+
+    def plan(self, match: Match, request: Request) -> Write:
+        """A write of which nothing is written down yet: it is `accept`ed, and never sent."""
+        endpoint = match.endpoint
+        assert endpoint is not None
+        assert endpoint.resource is not None
+        secrets = endpoint.takes_secrets and any(name.encode() in request.body for name in self._contract.secrets)
+        ident = uuid7(time.time_ns())
+        return Write(ident, match, endpoint, endpoint.resource, match.record_id, secrets, stamp(), None, queued=True)
+
+    def _known(self, row: Any) -> tuple[str, str | None]:
+        """A record as it is known to be, its digest first; what is in doubt, or unverified, is unknown."""
+        if row is None or row.stamp < self.verified_since or row.state == DOUBT:
+            return UNKNOWN, None
+        return (ABSENT, None) if row.state == GONE else (digest(row.body), row.body)
+
+    def _must_wait(self, connection: Connection, write: Write, request: Request, user: str | None) -> bool:
+        """Whether sending it now could overtake a write that was accepted: one that was never sent, one of the same
+        person's, or one about the same record or about one that this refers to. Nor is it sent where the resource has
+        just been promoted."""
+        kind, record = write.kind, write.record
+        if kind in queries.owned_types(connection):
+            return True
+        if record is not None and provisional(record) and box.real_id(connection, kind, record) is not None:
+            return True  # settled this very moment; when it is replayed, it has its real id
+        if record is not None and queries.under_way(connection, kind, record):
+            return True
+        if box.first_pending(connection, kind) is not None:
+            return True
+        deletes = write.endpoint.action is Action.DELETE
+        entries = box.unsettled(connection, UNSETTLED if deletes else (State.SENDING, State.UNCLEAR, State.PARKED))
+        fields = _json(request.body) or {}
+        if any(row.type == kind and _ahead(row, user) for row in entries):
+            return True
+        same = (row for row in entries if row.type == kind and record is not None)
+        if any((box.real_id(connection, kind, row.record) or row.record) == record for row in same):
+            return True
+        if box.dangling(connection, self._contract.resources[kind].references, fields):
+            return True
+        return deletes and any(box.refers(self._contract, row, kind, record) for row in entries)
+
+    # After an answer, or none -------------------------------------------------------------------------------------
+
+    def end(self, write: Write, response: Response | None, outcome: Outcome, user: str | None) -> None:
+        """Keeps what became of a write that its user waits for. A 4xx took no effect; neither did one not sent."""
+        now = stamp()
+        with self._engine.begin() as connection:
+            if write.queued:
+                write.refused, verdict = True, "failure"
+            elif _is_refusal(response) or outcome is Outcome.FAILURE:
+                if response is None or response.status not in (404, 410):  # else it is not as we thought
+                    self._took_no_effect(connection, write, now)
+                write.refused, verdict = True, "failure"
+                if response is not None and response.status == 422:
+                    self._learn_shape(connection, write.endpoint.id, "refused", response)
+            elif outcome is Outcome.SUCCESS and response is not None and self._took_effect(
+                connection, write, response, user, now
+            ):  # fmt: skip
+                verdict = "success"
+                self._learn_shape(connection, write.endpoint.id, "good", response)
+            else:
+                self._unclear(connection, write, now)
+                verdict = "unknown"
+            ended = now + self._late_effect if verdict == "unknown" and response is None else now
+            connection.execute(_END, {"write": write.id, "ended": ended, "outcome": verdict})
+            pending = verdict == "success" and box.any_unsettled(connection)
+            if pending:
+                box.changed(connection)
+        if pending:
+            self._outbox.touch()  # an unclear create must not take this one's record for its own
+
+    def _took_no_effect(self, connection: Connection, write: Write, now: int) -> None:
+        """The record is as it was, unless another write was there meanwhile."""
+        if write.record is None or write.before is None or write.before == DOUBT:
+            return
+        if knowledge.clean(connection, write.kind, write.record, write.started, but=write.id):
+            where = (records.c.type == write.kind) & (records.c.id == write.record)
+            connection.execute(update(records).where(where).values(state=write.before, stamp=now))
+
+    def _took_effect(
+        self, connection: Connection, write: Write, response: Response, user: str | None, now: int
+    ) -> bool:
+        """Applies a write that the upstream confirmed. False when its answer does not say what is now true."""
+        kind, record = write.kind, write.record
+        resource = self._contract.resources[kind]
+        alone = record is None or knowledge.clean(connection, kind, record, write.started, but=write.id)
+        if write.endpoint.action is Action.DELETE and record is not None:
+            if alone:
+                knowledge.drop_record(connection, kind, record, now)
+            knowledge.doubt_referrers(connection, self._contract, kind, record, now)
+            knowledge.changed(connection, kind, now)
+            write.became = ABSENT if alone else UNKNOWN
+            return alone
+        seen = record_in(resource, response)
+        if seen is None or (record is not None and seen.id != record) or not alone:
+            return False
+        knowledge.put_record(connection, seen, now)
+        write.became = seen.digest
+        if record is None:
+            box.claim(connection, kind, seen.id)
+            knowledge.changed(connection, kind, now)
+        if user is not None:
+            knowledge.see_created(connection, self._contract, kind, seen.id, user)
+        if write.secrets and resource.username_field is not None:
+            name = orjson.loads(seen.body).get(resource.username_field)
+            if isinstance(name, str):
+                self._callers.forget(connection, name)
+        return True
+
+    def _unclear(self, connection: Connection, write: Write, now: int) -> None:
+        knowledge.changed(connection, write.kind, now)
+        if write.record is not None:
+            knowledge.doubt_record(connection, write.kind, write.record, now)
+            if write.endpoint.action is Action.DELETE:
+                knowledge.doubt_referrers(connection, self._contract, write.kind, write.record, now)
+
+    def _learn_shape(self, connection: Connection, endpoint: str, kind: str, response: Response) -> None:
+        """The status and type of the upstream's own words; of a refusal or a deletion also its body, if it is short."""
+        known = queries.reply(connection, endpoint, kind)
+        if known is not None and known.status == response.status:
+            return
+        body = b"" if kind == "good" or len(response.body) > 300 else response.body
+        media = response.header("content-type") or ""
+        knowledge.see_reply(connection, endpoint, kind, response.status, media, body)
+
+    # Acceptance ---------------------------------------------------------------------------------------------------
+
+    def refusal(self, match: Match, request: Request) -> Answer | DontKnow | None:
+        """Of a write that has not begun and must not be sent: what `accept` would say instead of taking it. None: it
+        would take it. Only looks. Raises SQLAlchemyError."""
+        write = self.plan(match, request)
+        with self._reader.connect() as connection, connection.begin():
+            seen = self._considered(connection, self._contract.resources[write.kind], write, request)
+        return seen if isinstance(seen, Answer | DontKnow) else None
+
+    def accept(
+        self, write: Write, request: Request, request_id: str, headers: Headers, user: str, *, sent: bool,
+        answered: bool, under_way: bool,
+    ) -> Answer | DontKnow:  # fmt: skip
+        """Takes a write over from its user, and answers as the upstream would; or refuses it as it would; or cannot.
+
+        `sent`: it may have taken effect; `answered`: an answer came, so that it has or has not by now; `under_way`:
+        its answer may yet come (then `late` is called). The caller holds `write.lock`.
+        """
+        now, at = stamp(), time.time_ns()
+        resource = self._contract.resources[write.kind]
+        sealed = self._seal().close(write.id, headers, request.body)
+        password = self._new_password(resource, write, request)
+        with self._engine.begin() as connection:
+            if not write.begun:
+                self._look_before(connection, write)
+            owned = write.kind in queries.owned_types(connection)
+            draft = self._draft(connection, resource, write, request, user, at, owned)
+            if isinstance(draft, DontKnow):
+                return draft
+            if isinstance(draft, Answer):
+                if sent:
+                    return DontKnow("unclear")  # the upstream may have judged otherwise
+                if write.begun:
+                    self._took_no_effect(connection, write, now)
+                    self._close(connection, write, now, "failure")
+                write.refused = True
+                return draft
+            due = now if answered or not sent else now + (self.patience if under_way else self._late_effect)
+            state = State.SENDING if under_way else State.UNCLEAR if sent else State.PENDING
+            self._insert(connection, write, request, request_id, user, draft, at, due, sealed, sent,
+                         State.OWNED if owned else state)  # fmt: skip
+            if write.begun:
+                self._took_no_effect(connection, write, now)
+                self._close(connection, write, now, "accepted")
+            else:
+                self._intend(connection, write, request, user, now, "accepted")
+            if owned:
+                self._apply(connection, resource, write.endpoint.action, draft, now)
+            if password is not None:
+                self._sign_in(connection, resource, draft, password)
+            if draft.action is Action.CREATE:
+                knowledge.see_created(connection, self._contract, write.kind, draft.record, user)
+            shape = knowledge.shape(connection, write.endpoint.id, "good")
+        self._outbox.touch()
+        return self._answer(resource, write, draft, request, shape)
+
+    def _draft(
+        self, connection: Connection, resource: Resource, write: Write, request: Request, user: str, at: int,
+        owned: bool,
+    ) -> Pending | Answer | DontKnow:  # fmt: skip
+        """The entry to be, with the record as it will be in `body`; or the upstream's refusal; or why it cannot be."""
+        action, seen = write.endpoint.action, self._considered(connection, resource, write, request)
+        if isinstance(seen, Answer | DontKnow):
+            return seen
+        fields, base = seen
+        if action is Action.CREATE:
+            ident = self._next_own(connection, write.kind) if owned else box.next_provisional(connection)
+            body = new_record(resource, fields, ident, at, self._sample(connection, resource))
+            floor = write.floor
+            return Pending(0, write.kind, action, str(ident), fields, body, user, at, False, floor, write.whole)
+        assert write.record is not None
+        return Pending(0, write.kind, action, write.record, fields, base, user, at)
+
+    def _considered(
+        self, connection: Connection, resource: Resource, write: Write, request: Request
+    ) -> tuple[dict[str, Any], dict[str, Any] | None] | Answer | DontKnow:
+        """What is sent, and the record that it would change; or the upstream's refusal; or why it cannot be taken."""
+        action = write.endpoint.action
+        fields = {} if action is Action.DELETE else sent_fields(resource, _json(request.body))
+        if fields is None:
+            return DontKnow("unreadable")
+        fields = box.resolved(connection, resource.references, fields)
+        for name, kind in resource.references.items():
+            if fields.get(name) is not None and self._is_absent(connection, kind, str(fields[name])):
+                return _refusal(knowledge.shape(connection, write.endpoint.id, "refused") or REFUSED)
+        if action is Action.CREATE:
+            return fields, None
+        assert write.record is not None
+        write.record = box.real_id(connection, write.kind, write.record) or write.record
+        current = self._current(connection, resource, write)
+        if isinstance(current, DontKnow) and (action is not Action.DELETE or current.reason == "unverified"):
+            return current
+        if current is None:
+            return missing(
+                knowledge.shape(connection, _read_id(self._contract, write.kind), "missing") or NOT_FOUND, 0.0
+            )
+        return fields, None if isinstance(current, DontKnow) else current
+
+    def _current(self, connection: Connection, resource: Resource, write: Write) -> dict[str, Any] | None | DontKnow:
+        """The record as users see it now; None: there is none."""
+        assert write.record is not None
+        rows = box.about(connection, write.kind, write.record)
+        mine = [box.pending(connection, self._contract, row, write.record) for row in rows]
+        values = []
+        made = any(entry.action is Action.CREATE for entry in mine)
+        if not made:
+            row = queries.record(connection, write.kind, write.record)
+            state = write.before if row is not None and not write.queued else row.state if row is not None else None
+            if state == DOUBT:
+                return DontKnow("in_doubt")
+            since = 0 if self._serve_unverified else queries.since(connection, write.kind)
+            if row is not None and row.stamp < since:
+                return DontKnow("unverified")
+            if state == KNOWN and row is not None and row.body is not None:
+                values = [orjson.loads(row.body)]
+            elif state != GONE and not self._is_absent(connection, write.kind, write.record):
+                return DontKnow("never_seen")
+        shown = laid_over(resource, values, mine, lambda _: True)
+        return shown[0] if shown else None
+
+    def _is_absent(self, connection: Connection, kind: str, ident: str) -> bool:
+        """Whether it is known that there is no such record, also none that is pending."""
+        if any(row.action == Action.CREATE for row in box.about(connection, kind, ident)):
+            return False
+        if knowledge.is_private(connection, self._contract, kind) or provisional(ident):
+            return False
+        row = queries.record(connection, kind, ident)
+        whole = queries.collection(connection, kind)
+        since = queries.since(connection, kind)
+        if row is not None:
+            return bool(row.state == GONE and row.stamp >= since)
+        complete = whole is not None and whole.complete and whole.stamp >= since
+        return bool(complete and not knowledge.unsettled(connection, kind, membership=True))
+
+    def _next_own(self, connection: Connection, kind: str) -> int:
+        """The next id of a resource that the standby owns: above every real one."""
+        ids = connection.scalars(select(records.c.id).where(records.c.type == kind))
+        return max((int(ident) for ident in ids if ident.isdecimal() and not provisional(ident)), default=0) + 1
+
+    def _insert(
+        self, connection: Connection, write: Write, request: Request, request_id: str, user: str, draft: Pending,
+        at: int, due: int, sealed: bytes, sent: bool, state: State,
+    ) -> None:  # fmt: skip
+        body = None if draft.body is None else orjson.dumps(draft.body).decode()
+        create = draft.action is Action.CREATE
+        row = {
+            "id": write.id,
+            "endpoint": write.endpoint.id,
+            "type": write.kind,
+            "action": write.endpoint.action.value,
+            "record": draft.record,
+            "user": user,
+            "method": request.method,
+            "target": request.target,
+            "request_id": request_id,
+            "fields": orjson.dumps(dict(draft.fields)).decode(),
+            "body": body if create else None,
+            "base": None if create else body,
+            "floor": draft.floor,
+            "whole": draft.whole,
+            "sealed": sealed,
+            "state": state.value,
+            "sent": sent,
+            "attempts": int(sent),
+            "accepted_at": at,
+            "due": due,
+            "token": 0,
+            "revision": box.changed(connection),
+        }
+        connection.execute(_ENTER, row)
+
+    def _apply(self, connection: Connection, resource: Resource, action: Action, draft: Pending, now: int) -> None:
+        """To the standby's own records: there is no other."""
+        if action is Action.DELETE:
+            knowledge.drop_record(connection, resource.name, draft.record, now)
+            return
+        assert draft.body is not None
+        value = draft.body if action is Action.CREATE else merged(resource, draft.body, draft)
+        seen = RecordSeen(resource.name, draft.record, orjson.dumps(value).decode())
+        knowledge.put_record(connection, seen, now)
+
+    def _close(self, connection: Connection, write: Write, now: int, outcome: str) -> None:
+        write.ended = True
+        connection.execute(_END, {"write": write.id, "ended": now, "outcome": outcome})
+
+    def _new_password(self, resource: Resource, write: Write, request: Request) -> str | None:
+        """The hash of a password that the write sets. Slow, so before any lock is taken."""
+        sent = _json(request.body) if write.secrets and resource.username_field is not None else None
+        given = next((v for n, v in (sent or {}).items() if n in resource.secrets and isinstance(v, str)), None)
+        return None if given is None else generate_password_hash(given, "scrypt")
+
+    def _sign_in(self, connection: Connection, resource: Resource, draft: Pending, password: str) -> None:
+        """From now on, its person signs in with the new password: the upstream will agree."""
+        name = draft.fields.get(str(resource.username_field)) or (draft.body or {}).get(str(resource.username_field))
+        if isinstance(name, str):
+            self._callers.forget(connection, name)
+            row = {"user": name, "hash": password, "accepted_at": time.time_ns()}
+            connection.execute(insert(credentials).values(row))
+
+    def _sample(self, connection: Connection, resource: Resource) -> dict[str, Any] | None:
+        where = (records.c.type == resource.name) & (records.c.state == KNOWN)
+        body = connection.scalar(select(records.c.body).where(where).limit(1))
+        return None if body is None else orjson.loads(body)
+
+    def _answer(
+        self, resource: Resource, write: Write, draft: Pending, request: Request, shape: Shape | None
+    ) -> Answer:
+        """In the upstream's own shape and status, learned from past answers, else the contract's."""
+        action = write.endpoint.action
+        if action is Action.DELETE:
+            shape = shape or DELETED
+            fields = [("Content-Type", shape.content_type)] if shape.content_type else []
+            body = shape.body if shape.status != 204 else b""
+            return Answer(shape.status, fields, body)
+        status = (write.endpoint.success or (200,))[0]
+        shape = shape or (CREATED if action is Action.CREATE else Shape(status))
+        assert draft.body is not None
+        value = draft.body if action is Action.CREATE else merged(resource, draft.body, draft)
+        shown = localised(resource, dict(value), request)
+        media = shape.content_type if "json" in shape.content_type else Shape().content_type
+        fields = [("Content-Type", media)]
+        if action is Action.CREATE:
+            path = resource.path.replace("{}", draft.record)
+            url = shown.get(resource.url_field or "")
+            where = url.removesuffix(".json") if isinstance(url, str) else f"{request.scheme}://{request.host}{path}"
+            fields.append(("Location", where))
+        return Answer(shape.status, fields, orjson.dumps(shown))
+
+    # Settlement ---------------------------------------------------------------------------------------------------
+
+    def late(self, write: Write, response: Response | None, outcome: Outcome) -> None:
+        """The answer to an accepted write whose user no longer waits."""
+        with self._engine.begin() as connection:
+            row = connection.execute(select(box.outbox).where(box.outbox.c.id == write.id)).one_or_none()
+            if row is None or row.state != State.SENDING or row.token:
+                return  # somebody else has seen to it
+            self.judge(connection, row, response, outcome)
+        self._outbox.touch()
+
+    def judge(self, connection: Connection, row: Any, response: Response | None, outcome: Outcome) -> str:
+        """What an answer to an entry's request means for the entry; returns its new state."""
+        now = stamp()
+        if _is_refusal(response) and response is not None:
+            if row.action == Action.DELETE and response.status in (404, 410):
+                return self.settle(connection, row, None)
+            if response.status in (408, 425, 429):
+                box.change(connection, row.id, sent=False)
+                return _retry(connection, row, State.PENDING, now, f"upstream_{response.status}")
+            proposal = "retry" if response.status == 401 else "discard"
+            return self.park(connection, row, f"refused: {self._contract.name} answered {response.status}", proposal)
+        if outcome is Outcome.FAILURE:
+            box.change(connection, row.id, sent=False)
+            return _retry(connection, row, State.PENDING, now, "not_sent")
+        if outcome is Outcome.SUCCESS and response is not None:
+            seen = record_in(self._contract.resources[row.type], response)
+            if row.action == Action.DELETE or (seen is not None and self._is_its_own(connection, row, seen)):
+                return self.settle(connection, row, seen)
+        wait = 0 if response is not None else self._late_effect
+        return _retry(connection, row, State.UNCLEAR, now + wait, "unclear")
+
+    def _is_its_own(self, connection: Connection, row: Any, seen: RecordSeen) -> bool:
+        """Whether an answer shows the record that the entry was for."""
+        known = box.real_id(connection, row.type, row.record) or row.record
+        return row.action == Action.CREATE or seen.id == known
+
+    def settle(self, connection: Connection, row: Any, seen: RecordSeen | None) -> str:
+        """The entry is true upstream: `seen` is its record there, where that is known."""
+        now, kind = stamp(), row.type
+        real = seen.id if seen is not None else box.real_id(connection, kind, row.record) or row.record
+        if row.action == Action.DELETE:
+            knowledge.drop_record(connection, kind, real, now)
+            knowledge.doubt_referrers(connection, self._contract, kind, real, now)
+        elif seen is not None:
+            knowledge.put_record(connection, seen, now)
+        else:
+            knowledge.forget_record(connection, kind, real, now)
+        if row.action == Action.CREATE:
+            box.alias(connection, kind, row.record, real)
+            box.claim(connection, kind, real)
+            knowledge.see_created(connection, self._contract, kind, real, row.user)
+        knowledge.changed(connection, kind, now)
+        box.change(connection, row.id, state=State.SETTLED, sealed=None, settled_as=real, settled=now, reason=None,
+                   proposal=None)  # fmt: skip
+        return State.SETTLED
+
+    def park(self, connection: Connection, row: Any, reason: str, proposal: str) -> str:
+        """A person must decide."""
+        box.change(connection, row.id, state=State.PARKED, reason=reason, proposal=proposal)
+        return State.PARKED
+
+
+def _ahead(row: Any, user: str | None) -> bool:
+    """Whether the entry is this person's and will be settled by itself."""
+    return bool(row.user == user and row.state != State.PARKED)
+
+
+def _retry(connection: Connection, row: Any, state: State, due: int, reason: str) -> str:
+    """Later again, and later each time."""
+    pause = min(30.0, 0.5 * 2 ** min(row.attempts, 6)) if reason != "unclear" else 0.5
+    box.change(connection, row.id, state=state, due=due + int(pause * 1e9), reason=reason)
+    return state
+
+
+def _is_refusal(response: Response | None) -> bool:
+    return response is not None and 400 <= response.status < 500
+
+
+def _refusal(shape: Shape) -> Answer:
+    return Answer(shape.status, [("Content-Type", shape.content_type)], shape.body)
+
+
+def _read_id(contract: Contract, kind: str) -> str:
+    endpoint = contract.endpoint_for(kind, Action.READ)
+    return endpoint.id if endpoint is not None else ""
+
+
+def _json(body: bytes) -> dict[str, Any] | None:
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None

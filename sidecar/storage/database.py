@@ -1,0 +1,168 @@
+"""The database of the standby, the outbox, takeovers and leases: SQLite in DATA, or PostgreSQL, by one code path.
+
+Promises, of both: transactions that may write come one after another, and one that only reads sees one moment. What is
+decided in a transaction from what it read there is therefore right, and the rules in `standby` are written for that.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as SATimeout
+
+from sidecar.settings import Settings
+from sidecar.storage.encryption import VAULT, open_vault
+from sidecar.storage.migrate import MIGRATIONS, Schema
+from sidecar.storage.write_lock import Turns, attempt
+
+WRITERS: Final = 0x756E6465727374
+"""The advisory lock of PostgreSQL's writers: any number that is ours."""
+PATIENCE: Final = 5
+"""Seconds that a transaction, and any statement, waits for others to end."""
+CONNECTIONS: Final = 32
+"""To an SQLite file, kept open by a process that needed so many at once. More are opened when they are needed: who only
+reads must not wait for those who wait to write."""
+TRY_AGAIN: Final = 0.5
+"""Seconds after which a server that could not be reached is tried again."""
+_SESSION: Final = {
+    "idle_in_transaction_session_timeout": "5000",
+    "lock_timeout": "5000",
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "3000",
+}
+"""What PostgreSQL is told of each session, in ms and s: a client that was stopped, or cut off, while it held the
+writers' lock must not stop everybody else."""
+_NEVER_LONG: Final = {
+    "connect_timeout": 2,
+    "tcp_user_timeout": 3000,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+}
+"""libpq's, in s and ms: a server that is cut off is noticed, not waited for."""
+GLANCE: Final[dict[str, Any]] = {"writes": None, "isolation_level": "AUTOCOMMIT"}
+"""Execution options of an engine that asks one question at a time: no transaction, and none of its round trips."""
+SCHEMA: Final = Schema("sidecar", MIGRATIONS / "versions")
+metadata: Final = MetaData()
+"""Every table of the sidecar; the modules that own them declare them here."""
+
+
+def open_engine(settings: Settings) -> Engine:
+    """An engine for this process. Engines are not shared over fork: each process opens its own."""
+    if settings.database:
+        engine = create_engine(settings.database, pool_pre_ping=True, connect_args=dict(_NEVER_LONG))
+        event.listen(engine, "begin", _begin_shared)
+        event.listen(engine, "do_connect", _Away().connect)
+    else:
+        engine = open_file(settings.data / "understudy.db")
+    setattr(engine.dialect, VAULT, open_vault(settings))  # where encrypted columns find it (standby/locked.py)
+    return engine
+
+
+class _Away:
+    """A server that could not be reached is not tried again for a moment: not every request waits to find that out."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._error: Exception | None = None
+
+    def connect(self, dialect: Dialect, _record: Any, words: list[Any], names: dict[str, Any]) -> Any:
+        """SQLAlchemy's way to a new connection."""
+        if self._error is not None and time.monotonic() < self._until:
+            raise self._error
+        try:
+            made = dialect.connect(*words, **names)
+        except Exception as error:
+            self._error, self._until = error, time.monotonic() + TRY_AGAIN
+            raise
+        self._error = None
+        return made
+
+
+def is_away(error: SQLAlchemyError) -> bool:
+    """Whether an error says that the server cannot be reached, or is stopping; and not that a lock was waited for."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, SATimeout)
+    state = getattr(error.orig, "sqlstate", None)
+    return isinstance(error, OperationalError | InterfaceError) and (state is None or state[:3] in ("57P", "080"))
+
+
+def open_file(path: Path, patience: float = PATIENCE) -> Engine:
+    """An engine for an SQLite file, whose folder is made if it is missing. `patience`: seconds that a transaction which
+    may write waits for others."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(f"sqlite:///{path}", pool_size=CONNECTIONS, max_overflow=-1)
+    turns = Turns(path.with_name(path.name + "-turn"))
+    event.listen(engine, "connect", _sqlite)
+    event.listen(engine, "begin", partial(_begin, turns=turns, patience=patience))
+    return engine
+
+
+def open_memory() -> Engine:
+    """An engine for an SQLite database that is gone with it."""
+    engine = create_engine("sqlite://")
+    event.listen(engine, "connect", _sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def create_all(engine: Engine) -> None:
+    """Brings the tables to what this program knows. Raises SchemaError for what a later one has made."""
+    SCHEMA.upgrade(engine)
+
+
+def _sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late; see _begin
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE * 1000}", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_shared(connection: Any) -> None:
+    """PostgreSQL's writers queue up for one lock, as SQLite's do for the file; its readers get a snapshot."""
+    writes = connection.get_execution_options().get("writes", True)
+    if writes is None:
+        return
+    if writes:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
+def _begin(connection: Any, turns: Turns | None = None, patience: float = PATIENCE) -> None:
+    """A transaction that may write takes its lock at once: upgrading a read lock can fail at any time."""
+    writes = connection.get_execution_options().get("writes", True)
+    if writes and turns is not None:
+        _begin_in_turn(connection, turns, time.monotonic() + patience)
+    elif writes is not None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_in_turn(connection: Any, turns: Turns, until: float) -> None:
+    driver = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        with turns.turn(until):
+            if not attempt(partial(_immediate, driver), until):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails, most likely, and says so
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={PATIENCE * 1000}")
+
+
+def _immediate(driver: sqlite3.Connection) -> bool:
+    """Begins, unless another writes."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True

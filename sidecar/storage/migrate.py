@@ -1,0 +1,100 @@
+"""Brings a database's tables to what this program knows, forward only, whoever comes first.
+
+Promises. Each package's tables have a version of their own, kept beside them; a database of before there were versions
+is adopted as it is. All steps are one transaction under the database's writers' lock: of several processes that start
+at once, one migrates and the others find it done; one that dies half way leaves the database as it was. A database that
+a later program has changed is refused, in one line, and not touched. Migrations only add, so that a program of the
+release before goes on working beside a new one while they are rolled out.
+
+`migrations/new.py` writes the next migration from the tables as they are declared now.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from sidecar.settings import PREFIX, SettingError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+log = logging.getLogger(__name__)
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_NAMED: Final = re.compile(r"(\d{4})_\w+\.py")
+
+
+class SchemaError(SettingError):
+    """The database cannot be used by this program as it is."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A package's tables: the name of their version's table is made from `name`; `folder` has the migrations."""
+
+    name: str
+    folder: Path
+
+    @property
+    def table(self) -> str:
+        return f"{self.name}_schema"
+
+    def known(self) -> list[str]:
+        """The versions that this program knows, in order."""
+        return sorted(found[1] for path in self.folder.iterdir() if (found := _NAMED.fullmatch(path.name)))
+
+    def version(self, connection: Connection) -> str | None:
+        """The database's version; None where it has none yet. Raises SchemaError for a later one than is known."""
+        if not inspect(connection).has_table(self.table):
+            return None
+        version = connection.scalar(text(f"SELECT version_num FROM {self.table}"))
+        known = self.known()
+        if version is not None and version not in known:
+            raise SchemaError(
+                f"{PREFIX}DATABASE: the {self.name}'s tables are of version {version}, made by a later Understudy: this"
+                f" one knows versions up to {known[-1]} and leaves them alone"
+            )
+        return None if version is None else str(version)
+
+    def refuse_later(self, engine: Engine) -> None:
+        """Raises SchemaError for a database of a later program, or one that does not answer; changes nothing."""
+        try:
+            with engine.execution_options(writes=False).connect() as connection, connection.begin():
+                self.version(connection)
+        except SQLAlchemyError as error:
+            raise SchemaError(f"{PREFIX}DATABASE: it does not answer ({type(error).__name__})") from None
+
+    def upgrade(self, engine: Engine) -> None:
+        """Brings the tables to the latest known version. Raises SchemaError, SQLAlchemyError."""
+        latest = self.known()[-1]
+        with engine.execution_options(writes=False).connect() as connection, connection.begin():
+            if self.version(connection) == latest:
+                return
+        with engine.begin() as connection:
+            if self.version(connection) != latest:  # another may have been quicker
+                self.steps(connection, latest)
+
+    def steps(self, connection: Connection, target: str) -> None:
+        """Runs the migrations up to `target` in the connection's transaction."""
+        from alembic import command
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        log.info("the %s's tables are brought to version %s", self.name, target)
+        command.upgrade(self.config(connection), target)
+
+    def config(self, connection: Connection | None = None) -> Config:
+        """alembic's, without a file."""
+        from alembic.config import Config
+
+        config = Config(attributes={"connection": connection, "table": self.table})
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.set_main_option("version_locations", str(self.folder))
+        config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+        config.set_main_option("path_separator", "newline")
+        return config

@@ -1,0 +1,245 @@
+"""Every metric, once. On the request path a count costs a few microseconds: label children are kept in a dict.
+
+Counters and histograms live in memory-mapped files under PROMETHEUS_MULTIPROC_DIR, one set a process, and are summed
+when scraped. Gauges of shared state are read at scrape time in the control process; what is not known is absent,
+never 0. prometheus_client decides how it counts when it is first imported, so it is imported here only in functions:
+`prepare` must run before them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from sidecar.exchange import Client, Exchange, Outcome, Purpose
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+log = logging.getLogger(__name__)
+DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
+BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 2.5, 3, 5, 7.5, 10, 20, 30)
+DURATION: Final = "request_duration_seconds"
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_LOST: Final = (OSError, ValueError)
+"""What prometheus_client raises when its file cannot grow: a request does not fail for that."""
+CIRCUIT: Final = {"closed": 0, "half_open": 1, "open": 2}
+
+Reading = Callable[[], Mapping[str, float | None] | float | None]
+"""A value per label value, or one value; None is unknown. Called at every scrape."""
+
+_COUNTERS: Final = {
+    "requests": ("Users' requests, by what they got and who answered.",
+                 ("endpoint", "method", "code", "outcome", "answered_by", "client")),
+    "upstream_requests": ("Users' requests, by what the upstream gave over all attempts, or not_asked.",
+                          ("endpoint", "outcome", "client")),
+    "upstream_attempts": ("Attempts at the upstream for users' requests.", ("endpoint", "outcome", "client")),
+    "takeovers": ("Times the standby began to answer, by circuit or by a person.", ("endpoint",)),
+    "verdicts": ("What access policy said of requests.", ("endpoint", "verdict")),
+    "journal_syncs": ("Syncs of the journal to disk.", ()),
+    "journal_failures": ("Exchanges that could not be recorded.", ()),
+    "dead_letter_events": ("Documents that the event store will never take.", ()),
+    "backfill_requests": ("Backfill's own requests to the upstream.", ("outcome",)),
+}  # fmt: skip
+_GAUGES: Final = {
+    "database_up": ("Whether the database answers: 1, or 0.", None),
+    "circuit_state": ("An endpoint's circuit: 0 closed, 1 half-open, 2 open.", "endpoint"),
+    "outbox_pending": ("Writes accepted and not yet confirmed by the upstream.", None),
+    "outbox_oldest_seconds": ("Age of the oldest write that is not yet confirmed.", None),
+    "outbox_parked": ("Writes that wait for a person's decision.", None),
+    "parity_ratio": ("Share of compared answers in which the standby agreed with the upstream.", "endpoint"),
+    "standby_completeness_ratio": ("Share of a resource's records that the standby knows.", "resource"),
+    "certificate_expiry_timestamp_seconds": ("When a certificate of CERTIFICATES ends; absent: unknown.", "file"),
+    "standby_ready": ("Whether the standby could answer for an endpoint now; 1: yes.", "endpoint"),
+    "journal_unshipped_events": ("Journalled events that are not yet in the event store.", None),
+    "journal_behind_seconds": ("How far the event store may be behind the journal, at the most.", None),
+    "data_free_ratio": ("Free share of the disk under DATA.", None),
+}
+
+
+def prepare(directory: Path, fresh: bool = True) -> None:
+    """Names the directory of this run's counters, and empties it unless the run goes on. In the parent, before
+    prometheus_client is imported."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for leftover in directory.glob("*.db") if fresh else ():
+        leftover.unlink()
+    os.environ[DIRECTORY] = str(directory)
+
+
+def forget(pid: int) -> None:
+    """A process has ended: its live gauges go, its counts stay."""
+    if DIRECTORY in os.environ:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+class Journalled(Protocol):
+    """A journal's running totals."""
+
+    syncs: int
+    failures: int
+
+
+class Metrics:
+    """One per process, made after the fork. No request and no start fails for a count that the disk has no room for."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        from prometheus_client import CollectorRegistry
+
+        self.registry = registry if registry is not None else CollectorRegistry()
+        self._metrics: dict[str, Any] = {}
+        self._children: dict[tuple[str, ...], Any] = {}
+        self._by_labels: dict[tuple[str, ...], tuple[list[Any], Any]] = {}
+        self._making = threading.Lock()
+        self._journalled = (0, 0)
+
+    def request(self, exchange: Exchange) -> None:
+        """A user's request ended; our own traffic is not counted. A client that left is code 499."""
+        if exchange.purpose is not Purpose.USER:
+            return
+        response, method, upstream = exchange.response, exchange.request.method, exchange.upstream_outcome
+        labels = (
+            exchange.endpoint,
+            method if method in METHODS else "other",
+            str(response.status) if response is not None and exchange.reason != "client_aborted" else "499",
+            exchange.outcome.value,
+            exchange.answered_by.value,
+            exchange.client.value,
+            exchange.verdict,
+            upstream.value if upstream else "not_asked",
+        )
+        try:
+            counters, duration = self._by_labels.get(labels) or self._bind(labels)
+            for counter in counters:
+                counter.inc()
+            duration.observe(exchange.duration / 1e9)
+        except _LOST as error:
+            _say_lost(error)
+
+    def _bind(self, labels: tuple[str, ...]) -> tuple[list[Any], Any]:
+        """What one request of these labels counts in; looked up once."""
+        endpoint, _, _, outcome, _, client, verdict, upstream = labels
+        counters = [
+            self._child("requests", *labels[:6]),
+            self._child("verdicts", endpoint, verdict),
+            self._child("upstream_requests", endpoint, upstream, client),
+        ]
+        bound = self._by_labels[labels] = counters, self._child(DURATION, endpoint, client, outcome, upstream)
+        return bound
+
+    def attempt(self, endpoint: str, outcome: Outcome, client: Client) -> None:
+        """An attempt for a user ended. `endpoint` is the endpoint's name."""
+        self._count("upstream_attempts", endpoint, outcome.value, client.value)
+
+    def takeover(self, endpoint: str) -> None:
+        self._count("takeovers", endpoint)
+
+    def journal(self, journal: Journalled) -> None:
+        """What this process's journal has done since the last call, from its running totals. One thread calls this."""
+        syncs, failures = journal.syncs, journal.failures
+        self._count("journal_syncs", by=syncs - self._journalled[0])
+        self._count("journal_failures", by=failures - self._journalled[1])
+        self._journalled = (syncs, failures)
+
+    def dead_letter_events(self, count: int = 1) -> None:
+        self._count("dead_letter_events", by=count)
+
+    def backfill_request(self, outcome: Outcome) -> None:
+        self._count("backfill_requests", outcome.value)
+
+    def _count(self, *key: str, by: int = 1) -> None:
+        try:
+            self._child(*key).inc(by)
+        except _LOST as error:
+            _say_lost(error)
+
+    def _child(self, *key: str) -> Any:
+        """The child for (metric, *label values); two threads that race make the same one."""
+        child = self._children.get(key)
+        if child is None:
+            metric = self._metric(key[0])
+            child = self._children[key] = metric.labels(*key[1:]) if len(key) > 1 else metric
+        return child
+
+    def _metric(self, name: str) -> Any:
+        """Made when it is first counted: making it takes room in a file."""
+        from prometheus_client import Counter, Histogram
+
+        with self._making:
+            if name not in self._metrics and name == DURATION:
+                self._metrics[name] = Histogram(
+                    f"understudy_{DURATION}",
+                    "How long users waited for their answers.",
+                    ("endpoint", "client", "outcome", "upstream"),
+                    buckets=BUCKETS,
+                    registry=self.registry,
+                )
+            elif name not in self._metrics:
+                text, labels = _COUNTERS[name]
+                self._metrics[name] = Counter(f"understudy_{name}_total", text, labels, registry=self.registry)
+            return self._metrics[name]
+
+
+def _say_lost(error: Exception) -> None:
+    log.error("a count was lost: %s", type(error).__name__, extra={"fields": {"event.action": "count_lost"}})
+
+
+@dataclass(frozen=True, eq=False)
+class SharedState:
+    """A collector of the gauges; `readings` by metric name without the prefix, as `_GAUGES` lists them."""
+
+    readings: Mapping[str, Reading]
+
+    def __post_init__(self) -> None:
+        if strangers := self.readings.keys() - _GAUGES.keys():
+            raise ValueError(f"no such gauge: {', '.join(sorted(strangers))}")
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: so that registering reads nothing."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        for name, reading in self.readings.items():
+            text, label = _GAUGES[name]
+            family = GaugeMetricFamily(f"understudy_{name}", text, labels=[label] if label else [])
+            try:
+                value = reading()
+            except SQLAlchemyError:
+                continue  # unknown, and so absent; `database_up` says why
+            values = value if isinstance(value, Mapping) else {"": value}
+            for key, number in values.items():
+                if number is not None:
+                    family.add_metric([key] if label else [], number)
+            if family.samples:
+                yield family
+
+
+def serve_metrics(app: Flask, shared: SharedState) -> None:
+    """GET /metrics on `app`: all processes' counts, and the shared state. Needs `prepare`'s directory."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.multiprocess import MultiProcessCollector
+    from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
+
+    class Exposition(GunicornInternalPrometheusMetrics):  # type: ignore[misc]
+        def generate_metrics(self, accept_header: str | None = None, names: Any = None) -> tuple[bytes, str]:
+            """The exporter makes a fresh registry at each scrape; the shared state belongs in it."""
+            registry: Any = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            registry.register(shared)
+            encode, content_type = choose_encoder(accept_header or "")
+            return encode(registry.restricted_registry(names) if names else registry), content_type
+
+    Exposition(app, export_defaults=False)
