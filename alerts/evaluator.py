@@ -21,8 +21,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from alerts.channels import Channel
+from alerts.channels.deliverer import Deliverer
 from alerts.channels.http import TIMEOUT
-from alerts.delivery.deliverer import Deliverer
 from alerts.delivery.grouping import Grouping
 from alerts.delivery.queue import Queue, Route
 from alerts.lifecycle.lifecycle import Alert, Condition, Notice

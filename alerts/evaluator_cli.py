@@ -13,11 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alerts import channels
 from alerts.cli import kept, promises
-from alerts.delivery.message import at, summary
 from alerts.delivery.queue import Told
 from alerts.lifecycle.lifecycle import NotPossible
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import open_alerts
+from alerts.message import at, summary
 from alerts.rules import conditions
 from alerts.rules.burn_rules import Rule
 from alerts.rules.evaluation import Evaluation, levels

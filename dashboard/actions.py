@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from alerts.lifecycle.lifecycle import NotPossible, State
 from dashboard.context import Parts, Visit
 from dashboard.data import alert_titles
-from dashboard.ui import time_format
+from dashboard.values import time_format
 from sidecar.control.client import ControlError, segment
 from sidecar.settings import duration
 from sidecar.timeunits import DAY, SECOND

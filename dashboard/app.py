@@ -17,13 +17,12 @@ from flask import Flask, g, has_request_context
 
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import open_alerts
+from dashboard.auth.access_log import Trail
 from dashboard.auth.authorization import Callbacks, Guard
-from dashboard.auth.routes import PATHS, Entrance
 from dashboard.auth.sessions import Sessions
 from dashboard.auth.users import Role, Users
 from dashboard.context import Parts, Visit, visit
 from dashboard.data import tables
-from dashboard.data.access_log import Trail
 from dashboard.data.event_queries import Queries
 from dashboard.data.export_verification import held
 from dashboard.data.exports import Exports
@@ -31,8 +30,10 @@ from dashboard.data.objectives import Promised
 from dashboard.data.slo_figures import Counted
 from dashboard.page import Page
 from dashboard.pages import PAGES
-from dashboard.ui.components import BAD, failed, notice
-from dashboard.ui.filters import ViewError
+from dashboard.sign_in.routes import PATHS, Entrance
+from dashboard.ui.components import failed, notice
+from dashboard.values.filters import ViewError
+from dashboard.values.tones import BAD
 from dashboard.widgets import action_dialog
 from sidecar.contract import Contract
 from sidecar.control.client import ControlError
@@ -111,7 +112,7 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
     oidc = bool(settings.oidc_issuer)
     Entrance(parts, oidc).install(server)
     if oidc:
-        from dashboard.auth.oidc import SignIn
+        from dashboard.sign_in.oidc import SignIn
 
         SignIn(parts).install(server)
     server.extensions["understudy"] = (parts, callbacks)

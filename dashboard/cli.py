@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
+from dashboard.auth.access_log import Trail
 from dashboard.auth.users import AccessError, Role, Users
 from dashboard.data import tables
-from dashboard.data.access_log import Trail
 from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
 

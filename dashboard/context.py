@@ -11,9 +11,9 @@ from flask import g
 from sqlalchemy import Engine
 
 from alerts.lifecycle.store import Alerts
+from dashboard.auth.access_log import Trail
 from dashboard.auth.sessions import Session, Sessions
 from dashboard.auth.users import Role, Users
-from dashboard.data.access_log import Trail
 from dashboard.data.event_queries import Queries
 from dashboard.data.exports import Exports
 from dashboard.data.objectives import Promised

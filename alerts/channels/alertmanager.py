@@ -13,9 +13,9 @@ from typing import Any, Final
 import orjson
 
 from alerts.channels.http import post
-from alerts.delivery.message import annotated, at, labels, over
 from alerts.delivery.queue import Delivery, Told
 from alerts.lifecycle.lifecycle import BURNING, Alert, State
+from alerts.message import annotated, at, labels, over
 from sidecar.timeunits import SECOND
 
 PATH: Final = "/api/v2/alerts"

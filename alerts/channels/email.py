@@ -11,8 +11,8 @@ from email.message import EmailMessage
 from email.utils import parseaddr
 from typing import Any, Final
 
-from alerts.delivery.message import headline, paragraphs, severity
 from alerts.delivery.queue import Delivery, Told
+from alerts.message import headline, paragraphs, severity
 
 TIMEOUT: Final = 10.0
 LONGEST: Final = 200

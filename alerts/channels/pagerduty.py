@@ -11,8 +11,8 @@ from typing import Any, Final
 import orjson
 
 from alerts.channels.http import post
-from alerts.delivery.message import annotated, at, headline, labels, over, severity
 from alerts.delivery.queue import Delivery, Told
+from alerts.message import annotated, at, headline, labels, over, severity
 
 SEVERITIES: Final = {"page": "critical", "ticket": "warning"}
 LONGEST: Final = 1024

@@ -15,8 +15,8 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.utils import Dsn
 
 from alerts.channels.http import post
-from alerts.delivery.message import annotated, at, headline, labels, severity
 from alerts.delivery.queue import Delivery, Told
+from alerts.message import annotated, at, headline, labels, severity
 from sidecar import __version__
 
 LEVELS: Final = {"page": "fatal", "ticket": "warning", "resolved": "info"}

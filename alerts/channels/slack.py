@@ -11,8 +11,8 @@ from typing import Any, Final
 import orjson
 
 from alerts.channels.http import post
-from alerts.delivery.message import headline, paragraphs, severity
 from alerts.delivery.queue import Delivery, Told
+from alerts.message import headline, paragraphs, severity
 
 COLOURS: Final = {"page": "danger", "ticket": "warning", "resolved": "good"}
 LONGEST: Final = 3000

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from alerts.channels.http import post
-from alerts.delivery.message import annotated, at, labels, over
 from alerts.delivery.queue import Delivery, Told
+from alerts.message import annotated, at, labels, over
 
 
 class Webhook:

@@ -18,10 +18,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
 
 from alerts.delivery.grouping import ALONE, RESOLVED, Grouping, compose
-from alerts.delivery.message import severity
 from alerts.lifecycle.lifecycle import Alert, Kind, Notice
 from alerts.lifecycle.store import as_alert
 from alerts.lifecycle.tables import alerts, deliveries, messages
+from alerts.message import severity
 from sidecar.timeunits import SECOND
 
 BACK_OFF: Final = (1, 2, 5, 10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from alerts.control_plane import Row
+from alerts.rules.control_plane import Row
 
 
 class Cover:

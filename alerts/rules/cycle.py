@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from alerts.control_plane import look
-from alerts.delivery.context import Context
 from alerts.lifecycle.lifecycle import Condition
 from alerts.rules.conditions import Rule, holding, names
 from alerts.rules.conditions.memory import Memory
+from alerts.rules.context import Context
+from alerts.rules.control_plane import look
 from alerts.rules.coverage import Cover
 from alerts.rules.evaluation import Evaluation
 from sidecar.contract import Action, Contract

@@ -13,7 +13,7 @@ from alerts.evaluator import LEASE
 from alerts.lifecycle.lifecycle import Alert
 from alerts.objectives import burn_rate
 from dashboard.data.objectives import Promised
-from dashboard.ui.components import BAD, GOOD, UNKNOWN, WARN
+from dashboard.values.tones import BAD, GOOD, UNKNOWN, WARN
 from sidecar.storage.lease import holder
 from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND
 

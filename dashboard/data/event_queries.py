@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from dashboard.ui.filters import ViewError
+from dashboard.values.filters import ViewError
 from sidecar.events.store import Bucket, Event, EventStore, Filter
 from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND
 

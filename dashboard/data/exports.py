@@ -25,9 +25,9 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from dashboard.data.export_signature import Signer
 from dashboard.data.tables import exports
-from dashboard.ui import time_format
-from dashboard.ui.filters import View
-from dashboard.ui.sentences import at, sentence
+from dashboard.values import time_format
+from dashboard.values.filters import View
+from dashboard.values.sentences import at, sentence
 from sidecar.events.store import Event, EventStore, Filter, pages
 from sidecar.timeunits import DAY, SECOND, parse_rfc3339
 

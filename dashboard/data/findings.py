@@ -15,9 +15,9 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from dashboard.data.event_queries import Queries
-from dashboard.ui import time_format
-from dashboard.ui.filters import View
-from dashboard.ui.sentences import at, content, singular
+from dashboard.values import time_format
+from dashboard.values.filters import View
+from dashboard.values.sentences import at, content, singular
 from sidecar.contract import Contract
 from sidecar.events.store import Event, Filter
 from sidecar.timeunits import DAY, HOUR

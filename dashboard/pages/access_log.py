@@ -7,12 +7,13 @@ from urllib.parse import parse_qs, urlencode
 
 from dash import html
 
+from dashboard.auth.access_log import PAGE as SIZE
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
-from dashboard.data.access_log import PAGE as SIZE
 from dashboard.page import Page
-from dashboard.ui import components, time_format
-from dashboard.ui.filters import ViewError
+from dashboard.ui import components
+from dashboard.values import time_format, tones
+from dashboard.values.filters import ViewError
 
 
 def draw(parts: Parts, asked: Visit) -> components.Part:
@@ -25,7 +26,7 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     rows = []
     for line in lines:
         name = components.link(line.user or "(nobody)", f"/audit/looks?{urlencode({'user': line.user})}")
-        good = components.GOOD if line.outcome == "done" else components.BAD
+        good = tones.GOOD if line.outcome == "done" else tones.BAD
         rows.append(
             (
                 time_format.day_and_time(line.at, parts.zone),

@@ -11,7 +11,8 @@ from dashboard.auth.sessions import Locked
 from dashboard.auth.users import AccessError, Role
 from dashboard.context import Parts, Visit, visit
 from dashboard.page import Page
-from dashboard.ui import components, time_format
+from dashboard.ui import components
+from dashboard.values import time_format, tones
 
 
 def draw(parts: Parts, asked: Visit) -> components.Part:
@@ -80,15 +81,15 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         try:
             right = parts.sessions.proves(asked.who.user, old or "", asked.address)
         except Locked as locked:
-            return components.notice(components.BAD, "Not changed", str(locked))
+            return components.notice(tones.BAD, "Not changed", str(locked))
         if not right:
-            return components.notice(components.BAD, "Not changed", "The old password is wrong.")
+            return components.notice(tones.BAD, "Not changed", "The old password is wrong.")
         try:
             parts.users.set_password(asked.who.user, new or "")
         except AccessError as error:
-            return components.notice(components.BAD, "Not changed", str(error))
+            return components.notice(tones.BAD, "Not changed", str(error))
         parts.trail.note(asked.who, asked.address, "user-password", "their own")
-        return components.notice(components.GOOD, "Changed", html.A("Sign in again", href="/login"))
+        return components.notice(tones.GOOD, "Changed", html.A("Sign in again", href="/login"))
 
 
 PAGE: Final = Page("/account", "Your account", Role.AUDITOR, draw, wire, in_menu=False)

@@ -10,14 +10,15 @@ from typing import Any, Final
 
 from dash import html
 
-from alerts.delivery import message
+from alerts import message
 from alerts.lifecycle.lifecycle import BURNING, Alert, State
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.data import alert_titles
 from dashboard.page import Page
-from dashboard.ui import components, refresh, time_format
+from dashboard.ui import components, refresh
+from dashboard.values import time_format, tones
 from dashboard.widgets import action_dialog, backtest_card
 
 RENEWED: Final = 5
@@ -25,11 +26,11 @@ SHOWN: Final = 50
 """Lines of history, without what was only noticed and never fired, and of the delivery log."""
 _ORDER: Final = {State.FIRING: 0, State.ACKNOWLEDGED: 1, State.SILENCED: 2}
 _STATES: Final = {
-    "firing": (components.BAD, "fires"),
-    "acknowledged": (components.WARN, "acknowledged"),
-    "silenced": (components.WARN, "silenced"),
-    "resolved": (components.GOOD, "is over"),
-    "changed": (components.UNKNOWN, "its silence was changed"),
+    "firing": (tones.BAD, "fires"),
+    "acknowledged": (tones.WARN, "acknowledged"),
+    "silenced": (tones.WARN, "silenced"),
+    "resolved": (tones.GOOD, "is over"),
+    "changed": (tones.UNKNOWN, "its silence was changed"),
 }
 
 
@@ -76,15 +77,15 @@ def _summary(burning: Sequence[Alert], evaluator: alert_titles.Evaluator) -> com
         was = f"It was {evaluator.holder} last. " if evaluator.holder else ""
         kept = f" When last evaluated, {said} fired." if firing else ""
         why = f"{was}Start “understudy alerts”: until then nothing new is noticed and nobody is told.{kept}"
-        return components.notice(components.BAD, "Nobody evaluates the objectives now", why)
+        return components.notice(tones.BAD, "Nobody evaluates the objectives now", why)
     if firing:
         verb = "fires" if len(firing) == 1 else "fire"
         return components.notice(
-            components.BAD if pages else components.WARN, f"{said} {verb}", rest or "Nobody has acknowledged that yet."
+            tones.BAD if pages else tones.WARN, f"{said} {verb}", rest or "Nobody has acknowledged that yet."
         )
     if burning:
-        return components.notice(components.WARN, "Nothing is unanswered", rest.replace(" more", ""))
-    return components.notice(components.GOOD, "Nothing fires", f"Evaluated by {evaluator.holder}.")
+        return components.notice(tones.WARN, "Nothing is unanswered", rest.replace(" more", ""))
+    return components.notice(tones.GOOD, "Nothing fires", f"Evaluated by {evaluator.holder}.")
 
 
 def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> components.Part:
@@ -95,7 +96,7 @@ def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> components.Part:
     counts = ((len(waiting), "not yet"), (len(refused), "never"))
     said = ", ".join(f"{components.many(count, 'message')} {how}" for count, how in counts if count)
     return components.notice(
-        components.WARN, f"Not all were taken: {said}", "See “What was told to whom” for what receivers said."
+        tones.WARN, f"Not all were taken: {said}", "See “What was told to whom” for what receivers said."
     )
 
 
@@ -125,7 +126,7 @@ def _alert(parts: Parts, alert: Alert, now: int) -> components.Part:
     """A line with its buttons; what stands behind it unfolds."""
     called = alert_titles.title(parts.promised, alert.name, alert.labels)
     state, words = _STATES[alert.state]
-    state = components.WARN if alert.severity != "page" and state == components.BAD else state
+    state = tones.WARN if alert.severity != "page" and state == tones.BAD else state
     heading = html.H3([html.Span(alert.severity, className=f"tag {alert.severity}"), " ", called])
     since = f" since {_time(parts, alert.fired_at, now)}, {time_format.ago(alert.fired_at, now)}"
     said = [html.P([components.mark(state, words), since])]
@@ -193,7 +194,7 @@ def _history(parts: Parts, history: Sequence[Mapping[str, Any]], known: Sequence
     labels = {alert.key: alert.labels for alert in known}
     rows = []
     for line in history:
-        state, words = _STATES.get(str(line["state"]), (components.UNKNOWN, str(line["state"])))
+        state, words = _STATES.get(str(line["state"]), (tones.UNKNOWN, str(line["state"])))
         called = alert_titles.title(parts.promised, line["name"], labels.get(line["key"], {}))
         by = _said(line["by"], line["reason"]) if line["by"] else ""
         rows.append(

@@ -14,9 +14,10 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.data import findings
 from dashboard.page import Page
-from dashboard.ui import components, time_format
+from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
-from dashboard.ui.filters import ACTIONS, ANSWERERS, OUTCOMES, PERIODS, View
+from dashboard.values import time_format, tones
+from dashboard.values.filters import ACTIONS, ANSWERERS, OUTCOMES, PERIODS, View
 from dashboard.widgets import event_list, export_card
 
 FIELDS: Final = (
@@ -115,7 +116,7 @@ def found(parts: Parts, view: View) -> components.Part:
         return components.empty(f"Nothing unusual: {PERIODS[view.period]}", part)
     items = []
     for each in made.findings[:12]:
-        state = components.BAD if each.weight >= 3 else components.WARN
+        state = tones.BAD if each.weight >= 3 else tones.WARN
         said = [html.Strong(each.kind), ": ", components.link(each.said, f"/audit?{each.view.query()}")]
         items.append(html.Li([components.mark(state), *said]))
     rest = len(made.findings) - 12

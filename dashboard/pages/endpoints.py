@@ -11,15 +11,16 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.data.event_queries import PEOPLE, Traffic, bucket_for
 from dashboard.page import Page
-from dashboard.ui import charts, components, refresh, time_format
-from dashboard.ui.filters import PERIODS, View
+from dashboard.ui import charts, components, refresh
+from dashboard.values import time_format, tones
+from dashboard.values.filters import PERIODS, View
 from dashboard.widgets import action_dialog
 from sidecar.control.client import ControlError
 from sidecar.events.store import Filter
 from sidecar.timeunits import DAY
 
 SHOWN: Final = ("1h", "24h", "7d", "30d")
-_CIRCUITS: Final = {"closed": components.GOOD, "open": components.BAD, "half_open": components.WARN}
+_CIRCUITS: Final = {"closed": tones.GOOD, "open": tones.BAD, "half_open": tones.WARN}
 
 
 def draw(parts: Parts, asked: Visit) -> components.Part:
@@ -81,12 +82,8 @@ def _facts(state: dict[str, Any], traffic: Traffic) -> components.Part:
     if "mode" in state:
         share = f", {state['percent']:g}% of callers routed to the standby" if state.get("percent") else ""
         by = f" (by {state['changed_by']}: {state['reason']})" if state.get("changed_by") else ""
-        circuit = components.mark(
-            _CIRCUITS.get(state["circuit"], components.UNKNOWN), state["circuit"].replace("_", "-")
-        )
-        ready = components.mark(
-            components.GOOD if state["ready"] else components.WARN, state["ready_reason"] or "ready"
-        )
+        circuit = components.mark(_CIRCUITS.get(state["circuit"], tones.UNKNOWN), state["circuit"].replace("_", "-"))
+        ready = components.mark(tones.GOOD if state["ready"] else tones.WARN, state["ready_reason"] or "ready")
         facts += [
             ("Who answers", f"{_answerer(state['answered_by'])}{share}; {_mode(state['mode'])}{by}"),
             ("Circuit", html.Span([circuit, f" {state['circuit_reason'] or ''}"])),
@@ -158,9 +155,7 @@ def _rest(states: list[dict[str, Any]]) -> components.Part:
         known = "mode" in state
         who = _answerer(state["answered_by"]) if known else "not known"
         ready = (
-            components.mark(
-                components.GOOD if state.get("ready") else components.WARN, state.get("ready_reason") or "ready"
-            )
+            components.mark(tones.GOOD if state.get("ready") else tones.WARN, state.get("ready_reason") or "ready")
             if known
             else "–"
         )
@@ -178,7 +173,7 @@ def latency(parts: Parts, asked: Visit) -> components.Part:
     ident = View.parse(asked.query).text
     endpoint = parts.contract.endpoints.get(ident)
     if endpoint is None:
-        return [html.H1("Latency"), components.notice(components.BAD, "There is no such endpoint", ident)]
+        return [html.H1("Latency"), components.notice(tones.BAD, "There is no such endpoint", ident)]
     now = parts.clock()
     where = Filter(since=now - DAY, terms={**PEOPLE, "understudy.endpoint": [endpoint.name]})
     interval = bucket_for(DAY, 60)

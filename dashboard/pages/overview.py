@@ -17,9 +17,10 @@ from dashboard.data.event_queries import bucket_for
 from dashboard.data.slo_figures import Slice
 from dashboard.data.timeline import Group, Moment
 from dashboard.page import Page
-from dashboard.ui import charts, components, refresh, time_format
+from dashboard.ui import charts, components, refresh
 from dashboard.ui.error_notices import guarded
-from dashboard.ui.filters import PERIODS, View
+from dashboard.values import time_format, tones
+from dashboard.values.filters import PERIODS, View
 from dashboard.widgets import objectives_card
 from sidecar.control.client import ControlError
 from sidecar.timeunits import SECOND
@@ -89,15 +90,15 @@ def _answer(recent: Slice, whole: Slice, period: str) -> components.Part:
     if recent.ratio is None:
         words = "No requests in the last 5 minutes: nobody is being served, or nobody asks."
         return components.notice(
-            components.UNKNOWN, words, over if whole.total else "Nothing was recorded in the period either."
+            tones.UNKNOWN, words, over if whole.total else "Nothing was recorded in the period either."
         )
     whole_number, part = components.number(recent.total), components.percent(recent.ratio)
     share = f"{part} of {whole_number} requests in the last 5 minutes were answered."
     if recent.ratio < FLOOR:
-        return components.notice(components.BAD, "No, not all of them.", f"{share} {over}")
+        return components.notice(tones.BAD, "No, not all of them.", f"{share} {over}")
     if recent.standby > recent.upstream:
-        return components.notice(components.WARN, "Yes, mostly by the standby.", f"{share} {over}")
-    return components.notice(components.GOOD, "Yes.", f"{share} {over}")
+        return components.notice(tones.WARN, "Yes, mostly by the standby.", f"{share} {over}")
+    return components.notice(tones.GOOD, "Yes.", f"{share} {over}")
 
 
 def _versus(parts: Parts, seconds: int) -> components.Part:
@@ -181,7 +182,7 @@ def _happened(parts: Parts, since: int) -> tuple[list[Moment], components.Part]:
     except ControlError as error:
         missing.append(
             components.notice(
-                components.WARN,
+                tones.WARN,
                 "The sidecar's control plane does not answer: takeovers and marks are missing",
                 str(error),
             )
@@ -195,7 +196,7 @@ def _happened(parts: Parts, since: int) -> tuple[list[Moment], components.Part]:
     except SQLAlchemyError as error:
         missing.append(
             components.notice(
-                components.WARN, "The alerts' database does not answer: alerts are missing", type(error).__name__
+                tones.WARN, "The alerts' database does not answer: alerts are missing", type(error).__name__
             )
         )
     return [each for each in found if each.until is None or each.until >= since], missing or None

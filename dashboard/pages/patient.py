@@ -11,8 +11,9 @@ from dash import html
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
-from dashboard.ui import components, time_format
-from dashboard.ui.filters import View, ViewError
+from dashboard.ui import components
+from dashboard.values import time_format
+from dashboard.values.filters import View, ViewError
 from dashboard.widgets import event_list, period_tabs
 from sidecar.events.store import Filter
 from sidecar.timeunits import DAY

@@ -10,7 +10,7 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
 from dashboard.ui import components
-from dashboard.ui.filters import ACTIONS, View, ViewError
+from dashboard.values.filters import ACTIONS, View, ViewError
 from dashboard.widgets import event_list, period_tabs
 
 

@@ -14,8 +14,9 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
-from dashboard.ui import components, refresh, time_format
-from dashboard.ui.sentences import singular
+from dashboard.ui import components, refresh
+from dashboard.values import time_format, tones
+from dashboard.values.sentences import singular
 from dashboard.widgets import action_dialog
 
 _ACTIONS: Final = {"create": "add", "update": "change", "delete": "delete"}
@@ -62,15 +63,15 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
 def _summary(outbox: dict[str, Any], parked: int) -> components.Part:
     if parked:
         return components.notice(
-            components.BAD,
+            tones.BAD,
             f"{parked} write{'s need' if parked > 1 else ' needs'} a decision",
             "Nobody else will make it.",
         )
     if outbox["pending"]:
         return components.notice(
-            components.WARN, f"{outbox['pending']} writes wait to reach HOSP", "They are sent by themselves."
+            tones.WARN, f"{outbox['pending']} writes wait to reach HOSP", "They are sent by themselves."
         )
-    return components.notice(components.GOOD, "Nothing waits", "Every write that was accepted has reached HOSP.")
+    return components.notice(tones.GOOD, "Nothing waits", "Every write that was accepted has reached HOSP.")
 
 
 def _parked(parts: Parts, entry: dict[str, Any], now: int) -> components.Part:
@@ -131,10 +132,9 @@ def _resource(name: str, row: dict[str, Any]) -> components.Part:
         (not row["parked"], "no write is parked", f"{row['parked']} writes are parked"),
     ]
     items = [
-        html.Li(components.mark(components.GOOD if ok else components.WARN, good if ok else bad))
-        for ok, good, bad in checks
+        html.Li(components.mark(tones.GOOD if ok else tones.WARN, good if ok else bad)) for ok, good, bad in checks
     ]
-    items += [html.Li(components.mark(components.BAD, doubt)) for doubt in row["doubts"]]
+    items += [html.Li(components.mark(tones.BAD, doubt)) for doubt in row["doubts"]]
     owned = row["owner"] == "standby"
     promoted = row.get("promoted") or {}
     who = (

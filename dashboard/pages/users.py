@@ -10,7 +10,8 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import AccessError, Role
 from dashboard.context import Parts, Visit, visit
 from dashboard.page import Page
-from dashboard.ui import components, time_format
+from dashboard.ui import components
+from dashboard.values import time_format, tones
 
 ACTIONS: Final = {
     "role": "Change the role",
@@ -97,8 +98,8 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
             else:
                 said = _change(parts, asked, other, action, new_role, new_password)
         except (AccessError, ValueError) as error:
-            return components.notice(components.BAD, "Not done", str(error)), no_update, no_update, no_update
-        return components.notice(components.GOOD, said), listed(parts), "", ""
+            return components.notice(tones.BAD, "Not done", str(error)), no_update, no_update, no_update
+        return components.notice(tones.GOOD, said), listed(parts), "", ""
 
 
 def _add_user(parts: Parts, asked: Visit, name: str, password: str, role: str) -> str:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dashboard.data.slo_figures import Slice
 from dashboard.data.timeline import Moment
-from dashboard.ui import time_format
+from dashboard.values import time_format
 from sidecar.timeunits import DAY, HOUR, MINUTE
 
 Figure = dict[str, Any]

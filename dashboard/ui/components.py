@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 from dash import dcc, html
 
-from dashboard.ui import time_format
+from dashboard.values import time_format
+from dashboard.values.tones import BAD, GOOD, UNKNOWN, WARN
 
 Part = Any
 """A Dash component, text, or None."""
-GOOD, WARN, BAD, UNKNOWN = "good", "warn", "bad", "unknown"
 SHAPES: Final = {GOOD: "●", WARN: "▲", BAD: "■", UNKNOWN: "○"}
 WORDS: Final = {GOOD: "fine", WARN: "attention", BAD: "bad", UNKNOWN: "unknown"}
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.ui.components import BAD, failed, notice
-from dashboard.ui.filters import ViewError
+from dashboard.ui.components import failed, notice
+from dashboard.values.filters import ViewError
+from dashboard.values.tones import BAD
 from sidecar.control.client import ControlError
 from sidecar.events.store import StoreUnavailable
 

@@ -13,7 +13,8 @@ from dashboard.actions import ACTIONS, NotDone, perform
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, visit
-from dashboard.ui import components, time_format
+from dashboard.ui import components
+from dashboard.values import time_format, tones
 
 _EXTRAS = {
     "percent": ("Share of callers, in percent", "", ""),
@@ -109,5 +110,5 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
             kind, what = str(pending.get("do")), str(pending.get("what"))
             said = perform(parts, asked, kind, what, reason or "", str(extra or ""))
         except NotDone as error:
-            return components.notice(components.BAD, "Not done", str(error)), no_update, no_update
-        return components.notice(components.GOOD, "Done", said), None, parts.clock()
+            return components.notice(tones.BAD, "Not done", str(error)), no_update, no_update
+        return components.notice(tones.GOOD, "Done", said), None, parts.clock()

@@ -15,8 +15,9 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts
 from dashboard.data import alert_titles
 from dashboard.data.objectives import Busy
-from dashboard.ui import components, time_format
+from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
+from dashboard.values import time_format, tones
 from sidecar.timeunits import DAY, MINUTE, SECOND
 
 SPANS: Final = {"1": "last 24 hours", "7": "last 7 days", "30": "last 30 days"}
@@ -51,7 +52,7 @@ def found(parts: Parts, days: int, now: int) -> components.Part:
     try:
         fired: Sequence[Fired] = parts.queries.kept(("backtest", days), KEEP, make)
     except Busy:
-        return components.notice(components.WARN, "A backtest is under way", "Try again when it is done.")
+        return components.notice(tones.WARN, "A backtest is under way", "Try again when it is done.")
     over = f"{time_format.day_and_time(since, parts.zone)} to {time_format.day_and_time(now, parts.zone)}"
     over = f"{over}, {time_format.zone_name(now, parts.zone)}"
     if not fired:

@@ -8,14 +8,15 @@ from dash import html
 
 from dashboard.context import Parts
 from dashboard.data.event_queries import Rows
-from dashboard.ui import components, time_format
-from dashboard.ui.filters import View
-from dashboard.ui.sentences import Sentence, at, sentence
+from dashboard.ui import components
+from dashboard.values import time_format, tones
+from dashboard.values.filters import View
+from dashboard.values.sentences import Sentence, at, sentence
 from sidecar.events.store import Event, Filter
 from sidecar.timeunits import DAY, parse_rfc3339
 
 PAGE: Final = 30
-_STATES: Final = {True: components.GOOD, False: components.BAD, None: components.UNKNOWN}
+_STATES: Final = {True: tones.GOOD, False: tones.BAD, None: tones.UNKNOWN}
 
 
 def listed(parts: Parts, found: Rows, view: View) -> components.Part:

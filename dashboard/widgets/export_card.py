@@ -10,9 +10,10 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit, visit
 from dashboard.data.exports import Export
-from dashboard.ui import components, time_format
+from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
-from dashboard.ui.filters import View
+from dashboard.values import time_format, tones
+from dashboard.values.filters import View
 
 
 def card(parts: Parts, asked: Visit, view: View) -> components.Part:
@@ -52,12 +53,12 @@ def _shown(parts: Parts, export: Export) -> components.Part:
         words = f"{export.done:,} of {total:,} events" if export.total is not None else "counting"
         return html.P([f"{made}: ", bar, f" {words}"], className="export running")
     if export.state == "failed":
-        return components.notice(components.BAD, made, export.detail)
+        return components.notice(tones.BAD, made, export.detail)
     address = f"/audit/export?id={export.id}"
     bad = "NOT" in export.detail
     return html.P(
         [
-            components.mark(components.BAD if bad else components.GOOD),
+            components.mark(tones.BAD if bad else tones.GOOD),
             f"{made}: {export.done:,} events. ",
             html.A("The file", href=f"{address}&part=file", className="download"),
             " · ",
@@ -98,6 +99,6 @@ def _start(parts: Parts, asked: Visit, form: str) -> components.Part:
     try:
         ident = parts.exports.start(asked.who.user, view, form)
     except ValueError as error:
-        return components.notice(components.WARN, "Not started", str(error))
+        return components.notice(tones.WARN, "Not started", str(error))
     parts.trail.note(asked.who, asked.address, "export", f"{form} {ident}: " + ", ".join(view.words()))
     return None

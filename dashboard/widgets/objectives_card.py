@@ -12,7 +12,8 @@ from dash import html
 from dashboard.context import Parts
 from dashboard.data import alert_titles
 from dashboard.data.slo_figures import Rate, Standing
-from dashboard.ui import charts, components, time_format
+from dashboard.ui import charts, components
+from dashboard.values import time_format, tones
 
 _NAMES: Final = {"users": "Users got", "hosp": "HOSP gave"}
 LOW: Final = Fraction(1, 4)
@@ -69,10 +70,10 @@ def _side(standing: Standing) -> list[components.Part]:
 def budget(left: Fraction | None) -> tuple[str, str]:
     """What is left of an error budget, as a state and in words; unknown is not good."""
     if left is None:
-        return components.UNKNOWN, "budget not known"
+        return tones.UNKNOWN, "budget not known"
     if left <= 0:
-        return components.BAD, f"budget spent {_times(1 - left)} times" if left < 0 else "budget spent"
-    return (components.WARN if left < LOW else components.GOOD), f"{components.percent(float(left), 1)} of budget left"
+        return tones.BAD, f"budget spent {_times(1 - left)} times" if left < 0 else "budget spent"
+    return (tones.WARN if left < LOW else tones.GOOD), f"{components.percent(float(left), 1)} of budget left"
 
 
 def _course(parts: Parts, ident: str, title: str, courses: dict[str, Sequence[tuple[int, float]]]) -> components.Part:
@@ -101,9 +102,9 @@ def _rates(both: Sequence[Standing]) -> components.Part:
 
 def _rate(rate: Rate) -> components.Part:
     state = {
-        None: components.UNKNOWN,
-        True: components.BAD if rate.window.severity == "page" else components.WARN,
-        False: components.GOOD,
+        None: tones.UNKNOWN,
+        True: tones.BAD if rate.window.severity == "page" else tones.WARN,
+        False: tones.GOOD,
     }
     words = _figures((rate.long, rate.short))
     return components.mark(state[rate.exceeded], words)

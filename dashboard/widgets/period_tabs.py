@@ -5,7 +5,7 @@ from __future__ import annotations
 from dash import html
 
 from dashboard.ui import components
-from dashboard.ui.filters import PERIODS, View
+from dashboard.values.filters import PERIODS, View
 
 
 def tabs(path: str, view: View) -> html.Nav:

@@ -1,4 +1,3 @@
-# pure
 """Test traffic: requests that do not count towards objectives."""
 
 from __future__ import annotations

@@ -3,16 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from sidecar.http.spooled_body import Spool
+from typing import Final, Protocol
 
 Headers = list[tuple[str, str]]
 """Fields in the order received, names as sent, values as latin-1 text."""
 
 NO_HEADERS: Final[Headers] = []
+
+
+class SpooledBody(Protocol):
+    """A body that is not held in memory (`spooled_body`)."""
+
+    size: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body, in order."""
+
+    def whole(self) -> bytes:
+        """The body in memory after all."""
 
 
 @dataclass(slots=True)
@@ -31,7 +41,7 @@ class Request:
     host: str = ""
     """The Host the client used, port included."""
     version: str = "HTTP/1.1"
-    spool: Spool | None = None
+    spool: SpooledBody | None = None
     """A body too large for memory."""
     _named: tuple[Headers, dict[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
     """The first value of each field by its name in lower case, made of these headers when first asked for."""

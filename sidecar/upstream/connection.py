@@ -18,8 +18,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sidecar.exchange import Attempt, Outcome
-from sidecar.http.messages import Headers, Response
-from sidecar.http.spooled_body import PIECE, Spool
+from sidecar.http.messages import Headers, Response, SpooledBody
+from sidecar.http.spooled_body import PIECE
 from sidecar.upstream.dialer import NAMES, Names, Steps, Unconnected, connected, secured, trusting
 from sidecar.upstream.response_parser import Malformed, Reading, TooLarge
 
@@ -42,7 +42,7 @@ class Call:
     body: bytes = b""
     repeatable: bool = False
     fence: Callable[[], bool] | None = None
-    spool: Spool | None = None
+    spool: SpooledBody | None = None
     """The body, where it is too large for memory."""
 
 

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine
 
+from alerts import message
 from alerts.channels import Alertmanager, Channel, Email, PagerDuty, Sentry, Slack, Webhook, configured, routes
-from alerts.delivery import message
 from alerts.delivery.queue import Queue, Route, Told
 from alerts.evaluator import stuck
 from alerts.evaluator_cli import alerts

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alerts.delivery.context import Context, changed, covered, failing, kinds
 from alerts.lifecycle.lifecycle import Condition
+from alerts.rules.context import Context, changed, covered, failing, kinds
 from alerts.rules.coverage import Cover
 from sidecar.control.client import ControlError
 from sidecar.events.store import Bucket, EventStore, Filter, StoreUnavailable

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import Engine, delete
 
 from alerts.channels import Slack, Webhook
-from alerts.delivery.deliverer import Deliverer
+from alerts.channels.deliverer import Deliverer
 from alerts.delivery.grouping import ALONE, Grouping
 from alerts.delivery.queue import Queue, Route, Told
 from alerts.evaluator import Evaluator, Pace, stuck

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from alerts.control_plane import failed_sign_ins
 from alerts.lifecycle.lifecycle import State
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import open_alerts
 from alerts.objectives.openslo import load
 from alerts.rules import conditions
 from alerts.rules.burn_rules import Rule
+from alerts.rules.control_plane import failed_sign_ins
 from alerts.rules.cycle import Watch
 from alerts.rules.evaluation import Evaluation, levels
 from sidecar.contract import Contract

@@ -13,7 +13,7 @@ from dashboard.data import alert_titles, timeline
 from dashboard.data.objectives import Busy, Promised
 from dashboard.data.slo_figures import Counted, Rate
 from dashboard.data.timeline import Moment
-from dashboard.ui import components
+from dashboard.values import tones
 from dashboard.widgets import objectives_card
 from sidecar.contract import Contract
 from sidecar.events.store.sqlite import EmbeddedStore
@@ -83,7 +83,7 @@ def test_what_nobody_asked_is_unknown_and_not_good(store: EmbeddedStore, promise
     for standing in counted.standings(promised.headline):
         assert (standing.share, standing.left, standing.burn_down) == (None, None, [])
         assert {rate.exceeded for rate in standing.rates} == {None}
-        assert objectives_card.budget(standing.left)[0] == components.UNKNOWN
+        assert objectives_card.budget(standing.left)[0] == tones.UNKNOWN
     assert counted.recent(300).ratio is None
 
 
@@ -161,4 +161,4 @@ def test_an_alert_is_called_by_its_promise(promised: Promised) -> None:
     assert alert_titles.windows("21600s-1800s") == "6 h and 30 min"
     clock = Clock(7)
     waiting = {"state": "waiting", "tries": 2, "due_at": 9 * SECOND}
-    assert alert_titles.told(waiting, clock()) == (components.WARN, "not taken yet; again in 8 s")
+    assert alert_titles.told(waiting, clock()) == (tones.WARN, "not taken yet; again in 8 s")

@@ -14,7 +14,7 @@ from dashboard.data import tables
 from dashboard.data.export_signature import Signer, check
 from dashboard.data.export_verification import held
 from dashboard.data.exports import Export, Exports
-from dashboard.ui.filters import View
+from dashboard.values.filters import View
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.journal.writer import Journal
 from sidecar.settings import Settings

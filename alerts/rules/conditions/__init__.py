@@ -16,8 +16,8 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from alerts.delivery.message import RUNBOOKS
 from alerts.lifecycle.lifecycle import Condition
+from alerts.message import RUNBOOKS
 from alerts.rules.conditions.memory import Memory
 from alerts.rules.conditions.metrics import Labels, Metrics
 from sidecar.timeunits import SECOND

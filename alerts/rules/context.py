@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from alerts.control_plane import Row
 from alerts.counting.counts import OTHER
-from alerts.delivery.message import at
 from alerts.lifecycle.lifecycle import Condition
+from alerts.message import at
+from alerts.rules.control_plane import Row
 from sidecar.control.client import Control, ControlError
 from sidecar.events.store import Bucket, EventStore, Filter, StoreUnavailable
 from sidecar.timeunits import SECOND

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo
 
-from dashboard.ui import time_format
+from dashboard.values import time_format
 from sidecar.events.store import Filter
 from sidecar.timeunits import DAY, HOUR, SECOND
 

@@ -20,10 +20,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from dashboard.auth.routes import next_path, welcome
 from dashboard.auth.users import AccessError, Role
 from dashboard.context import Parts
 from dashboard.data.export_signature import Signer
+from dashboard.sign_in.routes import next_path, welcome
 from sidecar.settings import PREFIX, SettingError
 
 log = logging.getLogger(__name__)

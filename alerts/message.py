@@ -15,7 +15,7 @@ from typing import Any, Final
 from alerts.lifecycle.lifecycle import Kind
 from sidecar.timeunits import SECOND
 
-RUNBOOKS: Final = Path(__file__).parents[1] / "runbooks"
+RUNBOOKS: Final = Path(__file__).with_name("runbooks")
 NEVER: Final = "0001-01-01T00:00:00Z"
 SHOWN: Final = 10
 """Alerts of a message that are told in full; the others are counted."""
