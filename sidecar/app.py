@@ -24,9 +24,8 @@ from sidecar.access.policies import load as load_policies
 from sidecar.access.policy_store import Rulebook
 from sidecar.background.main import Background
 from sidecar.contract import Contract
-from sidecar.control.app import Sources, create_control
-from sidecar.control.policies import PolicyPlane
-from sidecar.control.traffic import ServedPlane
+from sidecar.control.app import create_control
+from sidecar.control.services import ControlServices
 from sidecar.events.recorder import Recorder
 from sidecar.events.store.factory import open_store
 from sidecar.exchange import Purpose
@@ -247,32 +246,31 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
     rulebook = _rulebook(settings, contract, engine)
-    policies = PolicyPlane(contract, engine, rulebook, lambda: open_store(settings), lambda: _behind(settings))
-    served = ServedPlane(contract, lambda: open_store(settings), lambda: _behind(settings))
-    sources = Sources(
-        phase=lambda: service.phase,
-        database_lost=lambda: standby.lost,
-        desk=Desk(engine, standby.outbox),
-        promotion=Promotion(
-            contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity
-        ),
-        shipper=lambda: told(settings, "shipper"),
-        start_backfill=lambda: ask_for_backfill(settings),
-        backfill=lambda: told(settings, "backfill"),
-        parity_counts=lambda name: standby.parity.scores().get(name, {}),
-        parity_samples=standby.parity.sampled,
-        routes=[*policies.routes(), *served.routes()],
+    app = create_control(
+        ControlServices(
+            settings=settings,
+            contract=contract,
+            engine=engine,
+            standby=standby,
+            switchboard=switchboard,
+            parity=standby.parity,
+            desk=Desk(engine, standby.outbox),
+            promotion=Promotion(
+                contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity
+            ),
+            policies=rulebook,
+            open_store=lambda: open_store(settings),
+            phase=lambda: service.phase,
+            database_lost=lambda: standby.lost,
+            shipper=lambda: told(settings, "shipper"),
+            start_backfill=lambda: ask_for_backfill(settings),
+            backfill=lambda: told(settings, "backfill"),
+        )
     )
-    app = create_control(settings, contract, engine, standby, switchboard, standby.parity, sources=sources)
     threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
     return app
-
-
-def _behind(settings: Settings) -> float | None:
-    """Seconds by which the event store is behind the journal; None: unknown."""
-    return told(settings, "shipper").get("oldest_seconds")
 
 
 def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:

@@ -1,7 +1,8 @@
 """The house: imports go one way, down; nothing goes in a circle; the neighbours see only the front rooms; what is
-marked `# pure` does no I/O. Imports inside functions, under TYPE_CHECKING and by `import_module("…")` count as any other.
+marked `# pure` does no I/O.
 
-The layers are read from docs/ARCHITECTURE.md, so that its picture stays true.
+Imports inside functions, under TYPE_CHECKING and by `import_module("…")` count as any other. The layers are read from
+docs/ARCHITECTURE.md, so that its picture stays true.
 """
 
 from __future__ import annotations

@@ -13,9 +13,13 @@ import pytest
 from sqlalchemy import insert
 from werkzeug.serving import make_server
 
+from sidecar.access.policy_store import Rulebook
 from sidecar.contract import Contract
-from sidecar.control.app import Sources, create_control
+from sidecar.control.app import create_control
 from sidecar.control.client import Control, ControlError
+from sidecar.control.services import ControlServices
+from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.server.phase import Phase
 from sidecar.settings import Settings
 from sidecar.standby.outbox.entries import Outbox
 from sidecar.standby.outbox.entries import outbox as entries
@@ -64,6 +68,12 @@ class FakeParity:
     def ratio(self, endpoint: str) -> float | None:
         return 0.99 if endpoint == "notes.list" else None
 
+    def scores(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
+    def sampled(self) -> Mapping[str, Any]:
+        return {}
+
 
 class Plane:
     def __init__(self, data: Path, token: str | None) -> None:
@@ -75,16 +85,19 @@ class Plane:
         self.started = 0
         outbox = Outbox(contract, self.engine, data / "outbox.version")
         promotion = Promotion(contract, self.engine, outbox, self.standby.completeness, FakeParity().ratio, 0.99)
-        sources = Sources(
-            desk=Desk(self.engine, outbox), promotion=promotion, shipper=lambda: {"unshipped": 7},
-            start_backfill=self.start, backfill=lambda: {"running": True},
-        )  # fmt: skip
         with self.engine.begin() as connection:
             connection.execute(insert(entries).values(PARKED))
         settings = Settings(data=data, control_token=token)
         app = create_control(
-            settings, contract, self.engine, self.standby, self.switchboard, FakeParity(), sources=sources
-        )
+            ControlServices(
+                settings=settings, contract=contract, engine=self.engine, standby=self.standby,
+                switchboard=self.switchboard, parity=FakeParity(), desk=Desk(self.engine, outbox),
+                promotion=promotion, policies=Rulebook([], self.engine, brake=True),
+                open_store=lambda: EmbeddedStore(data / "events.db"), phase=lambda: Phase.SERVING,
+                database_lost=lambda: False, shipper=lambda: {"unshipped": 7}, start_backfill=self.start,
+                backfill=lambda: {"running": True},
+            )
+        )  # fmt: skip
         self.server = make_server("127.0.0.1", 0, app, threaded=True)
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()

@@ -1,0 +1,76 @@
+"""The gauges of /metrics that tell the shared state; endpoints by name, as in the other metrics."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from sidecar.contract import Action, Endpoint
+from sidecar.control.health import ask_database
+from sidecar.control.services import ControlServices, completeness_ratio
+from sidecar.server.certificates import expiries
+from sidecar.telemetry.metrics import CIRCUIT
+from sidecar.timeunits import SECOND
+
+
+def readings(services: ControlServices) -> dict[str, Callable[[], Any]]:
+    """The gauges; endpoints by name, as in the other metrics."""
+    declared = services.contract.endpoints
+    states = services.switchboard.states
+    return {
+        "database_up": lambda: _database_up(services.engine),
+        "circuit_state": lambda: {declared[n].name: CIRCUIT[s.circuit.state] for n, s in states().items()},
+        "outbox_pending": lambda: len(services.desk.entries()["entries"]),
+        "outbox_oldest_seconds": lambda: _oldest(services.desk.entries()["entries"]),
+        "outbox_parked": lambda: len(services.desk.entries()["parked"]),
+        "parity_ratio": lambda: {declared[name].name: services.parity.ratio(name) for name in declared},
+        "standby_completeness_ratio": lambda: {
+            n: completeness_ratio(v) for n, v in services.standby.completeness().items()
+        },
+        "certificate_expiry_timestamp_seconds": lambda: expiries(services.settings.certificates),
+        "standby_ready": lambda: {
+            e.name: float(services.standby.ready(n)[0]) for n, e in declared.items() if _coverable(e)
+        },
+        "journal_unshipped_events": lambda: services.shipper().get("unshipped"),
+        "journal_behind_seconds": lambda: _behind(services.shipper()),
+        "data_free_ratio": lambda: _free(services.settings.data),
+    }
+
+
+def _database_up(engine: Engine) -> int:
+    try:
+        ask_database(engine)
+    except SQLAlchemyError:
+        return 0
+    return 1
+
+
+def _oldest(outbox: list[Mapping[str, Any]]) -> float | None:
+    times = [entry["accepted_at"] for entry in outbox]
+    return max(0.0, (time.time_ns() - min(times)) / SECOND) if times else None
+
+
+def _coverable(endpoint: Endpoint) -> bool:
+    """What only the upstream can answer is never ready, and that is no trouble."""
+    return endpoint.action is not Action.CALL and (endpoint.resource is not None or endpoint.public)
+
+
+def _behind(shipper: Mapping[str, Any]) -> float | None:
+    """The age of the oldest unshipped event, and of that news: a shipper that died tells nothing new."""
+    if "at" not in shipper:
+        return None
+    return max(0.0, time.time() - float(shipper["at"])) + float(shipper.get("oldest_seconds") or 0)
+
+
+def _free(folder: Path) -> float | None:
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free / usage.total

@@ -1,0 +1,52 @@
+"""Whether users may be sent here, and whether the standby could answer for an endpoint: for load balancers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from sidecar.control.requests import Problem
+from sidecar.control.services import ControlServices
+from sidecar.server.phase import Phase
+
+
+def ask_database(engine: Engine) -> None:
+    """Raises SQLAlchemyError when the database does not answer."""
+    with engine.execution_options(writes=False).connect() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+def blueprint(services: ControlServices) -> Blueprint:
+    views = Blueprint("health", __name__)
+
+    @views.get("/healthz")
+    def healthz() -> Any:
+        """Whether users may be sent here: others, or the upstream, serve them better where the database is away."""
+        phase = services.phase()
+        if services.settings.database_lost == "refuse" and services.database_lost():
+            raise Problem(503, "the database is away: send nobody here")
+        if phase is not Phase.SERVING:
+            raise Problem(503, f"the sidecar is {phase.name.lower()}: send nobody here")
+        return {"status": "alive"}
+
+    @views.get("/readyz")
+    def readyz() -> Any:
+        healthz()
+        try:
+            ask_database(services.engine)
+        except SQLAlchemyError as error:
+            raise Problem(503, f"the database does not answer ({type(error).__name__})") from None
+        return {"status": "ready"}
+
+    @views.get("/ready/<endpoint>")
+    def ready(endpoint: str) -> Any:
+        healthz()
+        able, reason = services.standby.ready(services.endpoint(endpoint))
+        if not able:
+            raise Problem(503, reason)
+        return {"ready": True, "reason": reason}
+
+    return views

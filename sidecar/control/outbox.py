@@ -1,0 +1,54 @@
+"""Writes that the upstream has not confirmed, and what a person decides about those that are parked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, g
+
+from sidecar.control.requests import Problem, acted, body_field, json_body
+from sidecar.control.services import ControlServices
+from sidecar.standby.outbox.review import Undecidable
+
+log = logging.getLogger(__name__)
+
+
+def blueprint(services: ControlServices) -> Blueprint:
+    views = Blueprint("outbox", __name__)
+
+    def decided(decide: Callable[[str, str, str], Any], entry: str) -> Any:
+        try:
+            found = decide(entry, g.by, body_field(json_body(), "reason", str, ""))
+        except LookupError:
+            raise _no_entry(entry) from None
+        except Undecidable as error:
+            raise Problem(409, str(error)) from None
+        log.warning("a parked write was decided", extra=acted(found["state"], entry, g.by, found["reason"] or ""))
+        return found
+
+    @views.get("/outbox")
+    def entries() -> Any:
+        return services.desk.entries()
+
+    @views.get("/outbox/<entry>")
+    def one(entry: str) -> Any:
+        try:
+            return services.desk.entry(entry)
+        except LookupError:
+            raise _no_entry(entry) from None
+
+    @views.post("/outbox/<entry>/retry")
+    def retry(entry: str) -> Any:
+        return decided(services.desk.retry, entry)
+
+    @views.post("/outbox/<entry>/discard")
+    def discard(entry: str) -> Any:
+        return decided(services.desk.discard, entry)
+
+    return views
+
+
+def _no_entry(entry: str) -> Problem:
+    return Problem(404, f"the outbox has no entry {entry!r}")
