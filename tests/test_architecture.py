@@ -216,3 +216,10 @@ def test_each_rule_can_be_broken(tmp_path: Path, files: dict[str, str], complain
         "pure": impure(tmp_path),
     }
     assert found[complaint] != []
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    text = (ROOT / "docs/ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`((?:sidecar|alerts|dashboard|compose|tests|docs)/[\w./-]*)`", text))
+    assert len(named) > 15
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
