@@ -20,7 +20,7 @@ from sidecar import clock
 from sidecar.access.activity import Habits
 from sidecar.access.enforcement import Guard
 from sidecar.access.identities import People
-from sidecar.access.policies import load as load_policies
+from sidecar.access.policy_file import load as load_policies
 from sidecar.access.policy_store import Rulebook
 from sidecar.background.main import Background
 from sidecar.contract import Contract

@@ -19,7 +19,7 @@ from alerts.lifecycle.tables import metadata as alerts_tables
 from dashboard.data.tables import metadata as dashboard_tables
 from sidecar import app  # noqa: F401 - declares every table
 from sidecar.cli import understudy
-from sidecar.events.store.elasticsearch_schema import _FIELDS
+from sidecar.events.fields import FIELDS
 from sidecar.settings import PREFIX, Settings
 from sidecar.storage.database import metadata as sidecar_tables
 from sidecar.telemetry.metrics import _COUNTERS, _GAUGES, DURATION
@@ -64,7 +64,7 @@ def commands() -> Iterator[str]:
 
 
 def event_fields() -> Iterator[str]:
-    return iter(_FIELDS)
+    return (field.name for field in FIELDS)
 
 
 def tables() -> Iterator[str]:

@@ -20,6 +20,7 @@ from sidecar.http import problem
 from sidecar.http.content import media_type
 from sidecar.http.credentials import Credentials
 from sidecar.http.messages import Request, Response
+from sidecar.http.problem import RetryAfter
 from sidecar.standby.known_callers import Standing
 from sidecar.standby.standby import Standby
 from sidecar.takeover.circuit import State
@@ -70,7 +71,9 @@ class Guard:
         if policy.status == 401:
             return problem.unauthorized(self._contract.name, policy.says)
         waits = policy.status in (429, 503)
-        answer = problem.problem(policy.status, policy.says, retry_after=60 if waits else None, policy=policy.name)
+        answer = problem.problem(
+            policy.status, policy.says, retry_after=RetryAfter.LATER if waits else None, policy=policy.name
+        )
         if policy.status == 405 and match.allowed:
             answer.headers.append(("Allow", ", ".join(match.allowed)))
         return answer

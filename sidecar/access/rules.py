@@ -65,11 +65,37 @@ class Known(Protocol):
         """The most subjects that the user has read in an hour on an earlier day; None: fewer days are known."""
 
 
+Judge = Callable[[Contract, Policy, Asked, Known], str | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A kind of policy: its parameters with their types, and what judges. None: nothing against the request."""
+
+    parameters: Mapping[str, type]
+    judge: Judge
+
+
+RULES: Final[dict[str, Rule]] = {}
+"""By the kind's name, which is the function's."""
+UNREADABLE: Final = "unreadable"
+
+
+def _rule(**parameters: type) -> Callable[[Judge], Judge]:
+    """Makes a function a kind of policy of its name."""
+
+    def declare(judge: Judge) -> Judge:
+        RULES[judge.__name__] = Rule(parameters, judge)
+        return judge
+
+    return declare
+
+
 def findings(contract: Contract, policies: Iterable[Policy], asked: Asked, known: Known) -> list[Finding]:
     """What each of the policies has against the request, in their order."""
     found = []
     for policy in policies:
-        detail = _RULES[policy.kind](contract, policy, asked, known)
+        detail = RULES[policy.kind].judge(contract, policy, asked, known)
         if detail is not None:
             found.append(Finding(policy.name, detail))
     return found
@@ -84,7 +110,9 @@ def untellable(policy: Policy, asked: Asked) -> bool:
     return endpoint.action is wanted and asked.size > 0
 
 
-def _field_is_caller(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule(resource=str, field=str)
+def field_is_caller(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """On a create of `resource`, `field` holds the id of the caller's own record."""
     endpoint = asked.match.endpoint
     if endpoint is None or (endpoint.resource, endpoint.action) != (policy.resource, Action.CREATE):
         return None
@@ -94,7 +122,9 @@ def _field_is_caller(contract: Contract, policy: Policy, asked: Asked, known: Kn
     return f"{policy.given['field']} {other[0]}" if other else None
 
 
-def _field_is_kept(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule(resource=str, field=str)
+def field_is_kept(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """An update of `resource` leaves `field` as it is."""
     endpoint, record = asked.match.endpoint, asked.match.record_id
     if endpoint is None or (endpoint.resource, endpoint.action) != (policy.resource, Action.UPDATE) or record is None:
         return None
@@ -105,44 +135,63 @@ def _field_is_kept(contract: Contract, policy: Policy, asked: Asked, known: Know
     return f"{name} {now} to {other[0]}" if other else None
 
 
-def _outside(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule()
+def outside_contract(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """The path is in the contract."""
     return "" if asked.match.endpoint is None and not asked.match.known_path else None
 
 
-def _method(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule()
+def method_not_in_contract(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """The method is in the contract, on that path."""
     match = asked.match
     return asked.method[:10] if match.known_path and match.endpoint is None and asked.method != "OPTIONS" else None
 
 
-def _media(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule()
+def media_type_not_in_contract(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """The body's media type is one that the contract names for the endpoint."""
     endpoint = asked.match.endpoint
     if endpoint is None or not asked.size or not endpoint.accepts or asked.media in endpoint.accepts:
         return None
     return asked.media or "none"
 
 
-def _oversize(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule(bytes=int)
+def oversize_body(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """The body is no larger than `bytes`."""
     return f"more than {policy.given['bytes']} bytes" if asked.size > policy.given["bytes"] else None
 
 
-def _revoked(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule()
+def revoked_credential(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """The user was not revoked. A person said so of this user: it holds whether it is declared or not, always denies,
+    and has no exceptions; `restore` takes it back."""
     return "" if asked.user is not None and known.revoked(asked.user) else None
 
 
-def _unknown_while_down(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule()
+def unknown_credential_while_down(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """While the endpoint's circuit is open, the credential was accepted before."""
     endpoint = asked.match.endpoint
     if asked.user is None or endpoint is None or endpoint.public or not known.down(endpoint.id):
         return None
     return "" if known.accepted(asked.user) is False else None
 
 
-def _failed_sign_ins(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule(times=int, minutes=int)
+def failed_sign_ins(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """Fewer than `times` failed sign-ins of the user within `minutes`; credentials that were accepted before are never
+    stopped by it, so that nobody can lock a colleague out."""
     if asked.user is None or known.failures(asked.user, policy.given["minutes"]) < policy.given["times"]:
         return None
     return "" if known.accepted(asked.user) is False else None
 
 
-def _bulk_reading(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+@_rule(least=int, factor=int, newcomer=int, days=int)
+def bulk_reading(contract: Contract, policy: Policy, asked: Asked, known: Known) -> str | None:
+    """Within an hour, no more than `least` subjects (patients) were read, or `factor` times the most that this person
+    has read on any earlier day; `newcomer` for somebody of whom fewer than `days` days are known."""
     endpoint, given = asked.match.endpoint, policy.given
     if asked.user is None or endpoint is None or endpoint.action.writes or endpoint.resource is None:
         return None
@@ -152,21 +201,6 @@ def _bulk_reading(contract: Contract, policy: Policy, asked: Asked, known: Known
     habit = known.habit(asked.user, given["days"])
     limit = given["newcomer"] if habit is None else max(given["least"], given["factor"] * habit)
     return f"more than {limit} an hour" if read > limit else None
-
-
-_RULES: Final[Mapping[str, Callable[[Contract, Policy, Asked, Known], str | None]]] = {
-    "field_is_caller": _field_is_caller,
-    "field_is_kept": _field_is_kept,
-    "outside_contract": _outside,
-    "method_not_in_contract": _method,
-    "media_type_not_in_contract": _media,
-    "oversize_body": _oversize,
-    "revoked_credential": _revoked,
-    "unknown_credential_while_down": _unknown_while_down,
-    "failed_sign_ins": _failed_sign_ins,
-    "bulk_reading": _bulk_reading,
-}
-UNREADABLE: Final = "unreadable"
 
 
 def _values(name: str, asked: Asked) -> list[str]:

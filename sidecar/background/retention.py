@@ -7,9 +7,9 @@ import threading
 import time
 from typing import Final
 
+from sidecar.events.retention import horizons
 from sidecar.events.store import EventStore, StoreUnavailable
 from sidecar.settings import Settings
-from sidecar.timeunits import SECOND
 
 log = logging.getLogger(__name__)
 EVERY: Final = 3600
@@ -19,11 +19,8 @@ EVERY: Final = 3600
 def drop_old_days(settings: Settings, store: EventStore, stop: threading.Event) -> None:
     """Works until `stop`; a store that does not answer is asked again soon."""
     while not stop.wait(5):
-        now = time.time_ns()
         try:
-            dropped = list(
-                store.drop_before(now - int(settings.retention * SECOND), now - int(settings.body_retention * SECOND))
-            )
+            dropped = list(store.drop_before(*horizons(settings, time.time_ns())))
         except StoreUnavailable:
             continue
         if dropped:

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Flask, Response, g, json, request
 from werkzeug.exceptions import HTTPException
 
+from sidecar.http.problem import RetryAfter
 from sidecar.settings import PREFIX
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def _answer(status: int, title: str, detail: str, **more: Any) -> Response:
     if status == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="understudy"'
     if status == 503:
-        answer.headers["Retry-After"] = "5"
+        answer.headers["Retry-After"] = str(RetryAfter.SHORTLY.value)
     return answer
 
 

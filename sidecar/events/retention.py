@@ -1,4 +1,5 @@
-"""What of the journal may go: whole segments by their age, bodies by theirs, and nothing that is held."""
+"""What goes, and when: days of events, their bodies, whole segments of the journal, by their age; and nothing that is
+held."""
 
 from __future__ import annotations
 
@@ -10,7 +11,13 @@ from typing import Any
 from sidecar.events.store import Hold
 from sidecar.journal.erasure import Place, holding
 from sidecar.journal.writer import read_segment
-from sidecar.timeunits import parse_rfc3339
+from sidecar.settings import Settings
+from sidecar.timeunits import SECOND, parse_rfc3339
+
+
+def horizons(settings: Settings, now: int) -> tuple[int, int]:
+    """(events, bodies): whole days of the event store that ended before these moments go. In ns."""
+    return now - int(settings.retention * SECOND), now - int(settings.body_retention * SECOND)
 
 
 def matches(hold: Hold, event: Mapping[str, Any]) -> bool:

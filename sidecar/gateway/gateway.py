@@ -25,7 +25,7 @@ from sidecar.http.credentials import parse_authorization
 from sidecar.http.headers import has_passed, wants_close
 from sidecar.http.identifiers import request_id, traceparent, uuid7
 from sidecar.http.messages import Headers, Request, Response, first
-from sidecar.http.problem import phrase, problem
+from sidecar.http.problem import RetryAfter, phrase, problem
 from sidecar.server.phase import Service
 from sidecar.server.underway import Underway
 from sidecar.settings import Settings
@@ -87,7 +87,7 @@ class Gateway:
             response, close = self._answer(exchange), False
         except Refusal as refusal:
             exchange.reason = refusal.reason
-            waits = 5 if refusal.status == 503 else None
+            waits = RetryAfter.SHORTLY if refusal.status == 503 else None
             response, close = problem(refusal.status, refusal.detail, retry_after=waits), True
         self._finish(exchange, response, environ.get("gunicorn.socket"), clock)
         response = self._record(exchange, response)
@@ -141,7 +141,9 @@ class Gateway:
             self._recorder.record(exchange)
         except RecordingFailed:
             if self._settings.on_record_failure == "refuse":
-                return problem(503, "The request could not be recorded, and is refused for that.", retry_after=5)
+                return problem(
+                    503, "The request could not be recorded, and is refused for that.", retry_after=RetryAfter.SHORTLY
+                )
         return response
 
 

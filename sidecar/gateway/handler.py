@@ -27,6 +27,7 @@ from sidecar.http import problem
 from sidecar.http.credentials import Credentials
 from sidecar.http.headers import answer_fields, upstream_fields
 from sidecar.http.messages import Request, Response
+from sidecar.http.problem import RetryAfter
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.known_callers import Standing
@@ -69,7 +70,9 @@ class Handler:
             return self._answer(exchange, match, exchange.request, caller)
         if not self._large.acquire(timeout=self._settings.deadline):
             exchange.reason = "overloaded"
-            return problem.problem(503, "Too many large writes at once; nothing was sent.", retry_after=5)
+            return problem.problem(
+                503, "Too many large writes at once; nothing was sent.", retry_after=RetryAfter.SHORTLY
+            )
         try:  # the standby and the policies look into a write, and the outbox may have to keep it
             whole = replace(exchange.request, body=exchange.request.spool.whole(), spool=None)
             return self._answer(exchange, match, whole, caller)
@@ -81,7 +84,9 @@ class Handler:
             meant = self._standby.rewritten(match, request)
         except SQLAlchemyError:
             exchange.reason = "database"
-            return problem.problem(503, "The record could not be looked up; nothing was sent.", retry_after=2)
+            return problem.problem(
+                503, "The record could not be looked up; nothing was sent.", retry_after=RetryAfter.MOMENT
+            )
         match, until = meant.match, time.monotonic() + self._settings.deadline
         visit = Visit(exchange, match, meant.request, caller, until, unsettled=meant.open)
         exchange.describe(self._contract, match, visit.user)
@@ -210,7 +215,9 @@ class Handler:
             exchange.reason = "wrong_credentials" if standing is Standing.WRONG else "revoked"
             return problem.unauthorized(self._contract.name, "These credentials are not valid.")
         exchange.reason = "cannot_verify"
-        return problem.problem(503, "The upstream cannot be asked whether these credentials are valid.", retry_after=5)
+        return problem.problem(
+            503, "The upstream cannot be asked whether these credentials are valid.", retry_after=RetryAfter.SHORTLY
+        )
 
     # A write, and what is outside the contract ---------------------------------------------------------------------
 
@@ -367,7 +374,7 @@ class Handler:
 
     def _unavailable(self, visit: Visit, reason: str, detail: str) -> Response:
         visit.exchange.reason = reason if visit.exchange.reason is None else visit.exchange.reason
-        return problem.problem(503, detail, retry_after=2, reason=visit.exchange.reason)
+        return problem.problem(503, detail, retry_after=RetryAfter.MOMENT, reason=visit.exchange.reason)
 
 
 def _good(result: Result | None) -> bool:

@@ -1,7 +1,9 @@
-"""Answers of our own: problem+json (RFC 9457), with Retry-After where waiting helps. Pure."""
+# pure
+"""Answers of our own: problem+json (RFC 9457), with Retry-After where waiting helps: how long, is said here only."""
 
 from __future__ import annotations
 
+from enum import IntEnum
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +13,18 @@ import orjson
 from sidecar.http.messages import Response
 
 
-def problem(status: int, detail: str, *, retry_after: int | None = None, **members: Any) -> Response:
+class RetryAfter(IntEnum):
+    """Seconds after which asking again may help."""
+
+    MOMENT = 2
+    """What is missing is about to be known: a write under way, a record being looked up."""
+    SHORTLY = 5
+    """Something has to come back first: the upstream, a disk, a slot."""
+    LATER = 60
+    """A person has asked too often."""
+
+
+def problem(status: int, detail: str, *, retry_after: RetryAfter | None = None, **members: Any) -> Response:
     """A problem document; `members` are added to it."""
     title = phrase(status)
     body = orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **members})

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from sidecar.access.policies import Mode, declared, load
+from sidecar.access.policies import Mode
+from sidecar.access.policy_file import declared, load
 from sidecar.access.rules import Asked, findings
 from sidecar.contract import Contract, ContractError
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from sidecar.events.fields import FIELDS, Field, Kind
 from sidecar.timeunits import SECOND
 
 EXCHANGES: Final = "understudy-exchanges"
@@ -24,62 +25,18 @@ LATEST: Final = 2**63 - 1
 
 _KEYWORD: Final = {"type": "keyword", "ignore_above": 8191}
 """8191 characters are at most 32,764 bytes of UTF-8: what Lucene takes as one term."""
-_WORDS: Final = {**_KEYWORD, "copy_to": "understudy.words"}
 _LONG: Final = {"type": "long"}
 _TIME: Final = {"type": "date_nanos"}
-_FLATTENED: Final = {"type": "flattened", "ignore_above": 8191}
 
-_FIELDS: Final[dict[str, dict[str, Any]]] = {
-    "@timestamp": _TIME,
-    "event.id": _KEYWORD,
-    "event.kind": _KEYWORD,
-    "event.category": _KEYWORD,
-    "event.type": _KEYWORD,
-    "event.action": _KEYWORD,
-    "event.outcome": _KEYWORD,
-    "event.duration": _LONG,
-    "event.sequence": _LONG,
-    "event.hash": _KEYWORD,
-    "event.start": _TIME,
-    "event.end": _TIME,
-    "http.request.id": _KEYWORD,
-    "http.request.method": _KEYWORD,
-    "http.request.bytes": _LONG,
-    "http.request.mime_type": _KEYWORD,
-    "http.response.status_code": _LONG,
-    "http.response.bytes": _LONG,
-    "http.response.mime_type": _KEYWORD,
-    "url.path": _WORDS,
-    "url.query": _WORDS,
-    "user.name": _WORDS,
-    "source.ip": {"type": "ip"},
-    "user_agent.original": _WORDS,
-    "trace.id": _KEYWORD,
-    "service.name": _KEYWORD,
-    "service.node.name": _KEYWORD,
-    "understudy.words": {"type": "text"},
-    "understudy.endpoint": _KEYWORD,
-    "understudy.endpoint_id": _KEYWORD,
-    "understudy.resource.type": _WORDS,
-    "understudy.resource.id": _WORDS,
-    "understudy.patient.id": _KEYWORD,
-    "understudy.answered_by": _KEYWORD,
-    "understudy.identity": _KEYWORD,
-    "understudy.purpose": _KEYWORD,
-    "understudy.outcome": _KEYWORD,
-    "understudy.upstream_outcome": _KEYWORD,
-    "understudy.reason": _KEYWORD,
-    "understudy.circuit": _KEYWORD,
-    "understudy.verdict": _KEYWORD,
-    "understudy.findings": _KEYWORD,
-    "understudy.client": _KEYWORD,
-    "understudy.attempts": _FLATTENED,
-    "understudy.change.before": _KEYWORD,
-    "understudy.change.after": _KEYWORD,
-    "understudy.body.before": _KEYWORD,
-    "understudy.body.request": _KEYWORD,
-    "understudy.body.response": _KEYWORD,
-}
+
+def mapping(field: Field) -> dict[str, Any]:
+    """How Elasticsearch indexes the field."""
+    found: dict[str, Any] = {"type": str(field.kind)}
+    if field.kind in (Kind.KEYWORD, Kind.FLATTENED):
+        found["ignore_above"] = _KEYWORD["ignore_above"]
+    if field.words:
+        found["copy_to"] = "understudy.words"
+    return found
 
 
 def nested(fields: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -102,7 +59,11 @@ def template(name: str, lifecycle: bool) -> dict[str, Any]:
     elif name == CHECKPOINTS:
         fields, patterns = {"segment": _KEYWORD, "sequence": _LONG, "hash": _KEYWORD}, [CHECKPOINTS]
     else:
-        fields = _FIELDS if name == EXCHANGES else {"@timestamp": _TIME, "event.id": _KEYWORD}
+        fields = (
+            {field.name: mapping(field) for field in FIELDS}
+            if name == EXCHANGES
+            else {"@timestamp": _TIME, "event.id": _KEYWORD}
+        )
         patterns = [f"{name}-*"]
     settings: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
     if lifecycle and name in (EXCHANGES, BODIES):

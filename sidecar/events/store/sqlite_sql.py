@@ -12,31 +12,14 @@ from typing import Any, Final
 
 import orjson
 
+from sidecar.events.fields import FIELDS, Kind
 from sidecar.events.store import Event, Filter, Hold
 from sidecar.timeunits import MINUTE, parse_rfc3339
 
-_COLUMNS: Final = {
-    "event.id": "id",
-    "understudy.client": "client",
-    "understudy.purpose": "purpose",
-    "understudy.endpoint": "endpoint",
-    "event.outcome": "outcome",
-    "understudy.answered_by": "answered_by",
-    "user.name": "user",
-    "http.response.status_code": "status",
-    "event.duration": "duration",
-    "event.action": "action",
-    "http.request.id": "request_id",
-    "understudy.resource.type": "resource_type",
-    "understudy.resource.id": "resource_id",
-    "understudy.patient.id": "patient_id",
-    "understudy.verdict": "verdict",
-    "source.ip": "address",
-    "understudy.upstream_outcome": "upstream_outcome",
-}
+_COLUMNS: Final = {field.name: field.column for field in FIELDS if field.column is not None}
 """Fields with a column of their own; any other is read out of the document."""
-_NUMBERS: Final = ("status", "duration")
-_WORDS: Final = ("url.path", "url.query", "user.name", "user_agent.original", "understudy.resource.type")
+_NUMBERS: Final = tuple(field.column for field in FIELDS if field.kind is Kind.LONG and field.column is not None)
+_WORDS: Final = tuple(field.name for field in FIELDS if field.words)
 _FIELD = re.compile(r"[@\w]+(\.\w+)*")
 SCHEMA: Final = f"""
 PRAGMA journal_mode = WAL;
