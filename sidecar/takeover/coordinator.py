@@ -12,76 +12,29 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Engine,
-    Float,
-    Integer,
-    String,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from sidecar.storage.database import metadata
 from sidecar.takeover import circuit as circuits
 from sidecar.takeover.circuit import Circuit, State, Tally
 from sidecar.takeover.routing import UPSTREAM, Decision, EndpointState, Mode, Who, decide
+from sidecar.takeover.store import (
+    STATES,
+    TALLIES,
+    Transition,
+    compare_and_set,
+    dialect_insert,
+    row_of,
+    state_of,
+    upsert_tallies,
+)
+from sidecar.takeover.tables import endpoint_states, tallies, transitions
 from sidecar.timeunits import SECOND
 
 log = logging.getLogger(__name__)
-
-endpoint_states: Final = Table(
-    "endpoint_states",
-    metadata,
-    Column("endpoint", String(200), primary_key=True),
-    Column("mode", String(20), nullable=False),
-    Column("percent", Float, nullable=False),
-    Column("circuit", String(20), nullable=False),
-    Column("opened", BigInteger, nullable=False),
-    Column("backoff", Float, nullable=False),
-    Column("epoch", Integer, nullable=False),
-    Column("circuit_reason", String(40), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("changed_at", BigInteger, nullable=False),
-    Column("changed_by", String(200), nullable=False),
-)
-tallies: Final = Table(
-    "tallies",
-    metadata,
-    Column("process", String(100), primary_key=True),
-    Column("endpoint", String(200), primary_key=True),
-    Column("epoch", Integer, primary_key=True),
-    Column("second", BigInteger, primary_key=True, index=True),
-    Column("good", Integer, nullable=False),
-    Column("bad", Integer, nullable=False),
-    Column("refused", Integer, nullable=False),
-)
-transitions: Final = Table(
-    "transitions",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("at", BigInteger, nullable=False),
-    Column("endpoint", String(200), nullable=False),
-    Column("before", String(20), nullable=False),
-    Column("after", String(20), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("by", String(200), nullable=False),
-)
-
-_TALLIES: Final = select(tallies).where(tallies.c.second >= bindparam("since"))
-_STATES: Final = select(endpoint_states)
 
 REREAD: Final = 10
 """Seconds of tallies read anew at every tick; others were final long before."""
@@ -96,23 +49,6 @@ Key = tuple[str, str, int, int]
 
 class UnknownEndpoint(LookupError):
     """The contract has no endpoint of that id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One change of an endpoint's state. `before` and `after` are circuit states, or modes when a person acted."""
-
-    at: int
-    endpoint: str
-    before: str
-    after: str
-    reason: str
-    by: str
-
-    @property
-    def takeover(self) -> bool:
-        """Whether the standby began to answer: a closed circuit opened, or a person said so."""
-        return (self.before, self.after) == ("closed", "open") or self.after == Mode.STANDBY
 
 
 class Switchboard:
@@ -220,8 +156,8 @@ class Switchboard:
         with self._engine.begin() as connection:
             for endpoint, before, after in changes:
                 transition = _circuit_transition(endpoint, before, after, self._process)
-                if _move(connection, endpoint, before, after):
-                    connection.execute(insert(transitions).values(_row(transition)))
+                if compare_and_set(connection, endpoint, before, after):
+                    connection.execute(insert(transitions).values(row_of(transition)))
                     made.append(transition)
             self._load_states(connection)
         self._announce(made)
@@ -245,9 +181,9 @@ class Switchboard:
         if self._prepared:
             return
         with self._engine.begin() as connection:
-            rows = [_state_row(EndpointState()) | {"endpoint": endpoint} for endpoint in sorted(self._endpoints)]
+            rows = [state_row(EndpointState()) | {"endpoint": endpoint} for endpoint in sorted(self._endpoints)]
             if rows:
-                statement = _dialect_insert(connection.dialect.name, endpoint_states)
+                statement = dialect_insert(connection.dialect.name, endpoint_states)
                 connection.execute(statement.on_conflict_do_nothing(), rows)
         self._prepared = True
 
@@ -262,7 +198,7 @@ class Switchboard:
             return
         with self._engine.begin() as connection:
             if rows:
-                connection.execute(_upsert_tallies(connection.dialect.name), rows)
+                connection.execute(upsert_tallies(connection.dialect.name), rows)
             if prune:
                 connection.execute(delete(tallies).where(tallies.c.second < stale))
         if prune:
@@ -272,7 +208,7 @@ class Switchboard:
 
     def _load(self, connection: Connection, now: int) -> None:
         since = now // SECOND - (KEPT if self._read_all else REREAD)
-        for row in connection.execute(_TALLIES, {"since": since}):
+        for row in connection.execute(TALLIES, {"since": since}):
             key = (row.process, row.endpoint, row.epoch, row.second)
             self._seen[key] = Tally(row.second, row.good, row.bad, row.refused)
         self._load_states(connection)
@@ -280,9 +216,9 @@ class Switchboard:
         self._forget(now)
 
     def _load_states(self, connection: Connection) -> None:
-        for row in connection.execute(_STATES):
+        for row in connection.execute(STATES):
             if row.endpoint in self._endpoints:
-                self._states[row.endpoint] = _state(row)
+                self._states[row.endpoint] = state_of(row)
 
     def _forget(self, now: int) -> None:
         """Keeps the current epochs' tallies, and of closed circuits only as far back as a run may reach."""
@@ -346,15 +282,15 @@ class Switchboard:
             now = self._clock()
             with self._engine.begin() as connection:
                 query = select(endpoint_states).where(endpoint_states.c.endpoint == endpoint).with_for_update()
-                before = _state(connection.execute(query).one())
+                before = state_of(connection.execute(query).one())
                 circuit = circuits.probe_now(before.circuit, now) if mode is Mode.AUTO else before.circuit
                 after = EndpointState(mode, percent, circuit, reason, now, by)
                 mine = update(endpoint_states).where(endpoint_states.c.endpoint == endpoint)
-                connection.execute(mine.values(_state_row(after)))
+                connection.execute(mine.values(state_row(after)))
                 transition = Transition(now, endpoint, before.mode, mode, reason, by)
                 changed = (before.mode, before.percent) != (mode, percent)
                 if changed:
-                    connection.execute(insert(transitions).values(_row(transition)))
+                    connection.execute(insert(transitions).values(row_of(transition)))
             self._states[endpoint] = after
         self._announce([transition] if changed else [])
         return after
@@ -369,62 +305,3 @@ class Switchboard:
 
 def _circuit_transition(endpoint: str, before: Circuit, after: Circuit, by: str) -> Transition:
     return Transition(after.since, endpoint, before.state, after.state, after.reason, by)
-
-
-def _row(transition: Transition) -> dict[str, Any]:
-    names = ("at", "endpoint", "before", "after", "reason", "by")
-    return {name: str(value) if isinstance(value := getattr(transition, name), str) else value for name in names}
-
-
-def _move(connection: Connection, endpoint: str, before: Circuit, after: Circuit) -> bool:
-    """Sets the circuit if nobody has moved it since; True for the one process that did."""
-    statement = (
-        update(endpoint_states)
-        .where(endpoint_states.c.endpoint == endpoint, endpoint_states.c.epoch == before.epoch)
-        .values(_circuit_row(after))
-    )
-    return connection.execute(statement).rowcount == 1
-
-
-def _circuit_row(circuit: Circuit) -> dict[str, Any]:
-    return {
-        "circuit": circuit.state.value,
-        "opened": circuit.since,
-        "backoff": circuit.backoff,
-        "epoch": circuit.epoch,
-        "circuit_reason": circuit.reason,
-    }
-
-
-def _state_row(state: EndpointState) -> dict[str, Any]:
-    return _circuit_row(state.circuit) | {
-        "mode": state.mode.value,
-        "percent": state.percent,
-        "reason": state.reason,
-        "changed_at": state.changed_at,
-        "changed_by": state.changed_by,
-    }
-
-
-def _state(row: Any) -> EndpointState:
-    circuit = Circuit(State(row.circuit), row.opened, row.backoff, row.epoch, row.circuit_reason)
-    return EndpointState(Mode(row.mode), row.percent, circuit, row.reason, row.changed_at, row.changed_by)
-
-
-@cache
-def _upsert_tallies(dialect: str) -> Any:
-    """Made once: building it costs more than running it."""
-    statement = _dialect_insert(dialect, tallies)
-    counts = {name: statement.excluded[name] for name in ("good", "bad", "refused")}
-    return statement.on_conflict_do_update(index_elements=list(tallies.primary_key), set_=counts)
-
-
-def _dialect_insert(dialect: str, table: Table) -> Any:
-    """INSERT with ON CONFLICT, which SQLite and PostgreSQL spell alike and SQLAlchemy keeps apart."""
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(table)

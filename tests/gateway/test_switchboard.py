@@ -14,8 +14,10 @@ from sqlalchemy import Engine, select
 from sidecar.settings import Settings
 from sidecar.storage.database import create_all, open_engine
 from sidecar.takeover.circuit import State
-from sidecar.takeover.coordinator import Switchboard, Transition, UnknownEndpoint, tallies
+from sidecar.takeover.coordinator import Switchboard, UnknownEndpoint
 from sidecar.takeover.routing import Mode, Who
+from sidecar.takeover.store import Transition
+from sidecar.takeover.tables import tallies
 from sidecar.timeunits import SECOND
 
 ENDPOINTS = ("notes.read", "notes.create", "patients.list")
