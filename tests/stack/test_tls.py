@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from compose.tls import authority, certificate
 from compose.tls.profiles import PROFILES
+from tests.stack import handshakes
 from tests.stack.front import Front
-from tests.support.stack import Got, Sidecar, ask, free_port, handshakes, until
+from tests.support.stack import Got, Sidecar, ask, free_port, until
 from tests.support.upstream import HOLT, Upstream
 
 FRONTS = [
