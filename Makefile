@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
+.PHONY: venv demo unit test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
 	partitions rolling secrets door outage clean
 
 venv: $(VENV)/.done
@@ -20,6 +20,10 @@ $(VENV)/.done: setup.cfg pyproject.toml
 
 demo: venv
 	@$(BIN)/understudy demo --events $(EVENTS)
+
+# Whatever starts no process: under a minute. `test` is all.
+unit: venv
+	$(BIN)/pytest tests/unit $(wildcard tests/test_*.py)
 
 test: venv
 	$(BIN)/pytest

@@ -21,10 +21,10 @@ import pytest
 from elasticsearch import Elasticsearch
 
 from compose.elasticsearch.node import VERSIONS, Node
+from tests.stack.test_event_store import node_or_skip
 from tests.support.sentry_sink import SentrySink
 from tests.support.stack import TOKEN, Sidecar, ask, raw, until
 from tests.support.upstream import HOLT, SET_COOKIE, USERS, Upstream, basic
-from tests.unit.sidecar.events.store.test_elasticsearch import node_or_skip
 
 PASSWORD = 'b0dy-Passw0rd "ü&/+=?" xyzzy'
 WRONG = "wr0ng-Passw0rd-xyzzy"

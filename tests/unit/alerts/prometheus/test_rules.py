@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,44 +16,9 @@ from sidecar.settings import Settings
 SETTINGS = Settings(upstream="http://127.0.0.1:1")
 
 
-def promtool(*words: str) -> subprocess.CompletedProcess[str]:
-    found = shutil.which("promtool")
-    assert found is not None
-    return subprocess.run([found, *words], capture_output=True, text=True, check=False)
-
-
 def write(out: Path, settings: Settings = SETTINGS) -> None:
     ran = CliRunner().invoke(slo, ["rules", "--out", str(out)], obj=settings)
     assert ran.exit_code == 0, ran.output
-
-
-def some(folder: Path, *names: str) -> Settings:
-    """The shipped objectives of these names only."""
-    documents = list(yaml.safe_load_all(openslo.locate("hosp").read_text()))
-    kept = [each for each in documents if each["kind"] == "Service" or each["metadata"]["name"] in names]
-    path = folder / "slos.yaml"
-    path.write_text(yaml.safe_dump_all(kept))
-    return Settings(upstream="http://127.0.0.1:1", slos=str(path))
-
-
-@pytest.mark.prometheus
-def test_promtool_accepts_all_of_them(tmp_path: Path) -> None:
-    write(tmp_path)
-    checked = promtool("check", "rules", str(tmp_path / "understudy.rules.yaml"))
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "# Not here" not in (tmp_path / "understudy.rules.yaml").read_text()
-
-
-@pytest.mark.prometheus
-def test_the_cases_pass_and_can_fail(tmp_path: Path) -> None:
-    write(tmp_path, some(tmp_path, "answered", "in-time"))
-    path, cases = tmp_path / "understudy.rules.yaml", str(tmp_path / "understudy.tests.yaml")
-    tested = promtool("test", "rules", cases)
-    assert tested.returncode == 0, tested.stdout + tested.stderr
-    text = path.read_text()
-    for right, wrong in (("severity: page", "severity: ticket"), ('up{job="understudy"}', 'up{job="other"}')):
-        path.write_text(text.replace(right, wrong))
-        assert promtool("test", "rules", cases).returncode != 0, right
 
 
 @pytest.mark.parametrize(("keep", "told"), [(300.0, {"300s"}), (1200.0, {"1200s"}), (0.0, {None})])
@@ -65,6 +28,15 @@ def test_an_alert_goes_on_as_long_as_ours_do_after_it_was_last_seen(
     write(tmp_path, replace(SETTINGS, alert_keep=keep))
     groups = yaml.safe_load((tmp_path / "understudy.rules.yaml").read_text())["groups"]
     assert {alert.get("keep_firing_for") for alert in groups[-1]["rules"]} == told
+
+
+def some(folder: Path, *names: str) -> Settings:
+    """The shipped objectives of these names only."""
+    documents = list(yaml.safe_load_all(openslo.locate("hosp").read_text()))
+    kept = [each for each in documents if each["kind"] == "Service" or each["metadata"]["name"] in names]
+    path = folder / "slos.yaml"
+    path.write_text(yaml.safe_dump_all(kept))
+    return Settings(upstream="http://127.0.0.1:1", slos=str(path))
 
 
 def test_a_limit_that_is_no_bucket_is_left_out_by_name(tmp_path: Path) -> None:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +17,6 @@ from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.journal.writer import Journal, read_segment
 from tests.contracts.event_store import NOON, bodies, event, everything, name
 from tests.support.fake_elasticsearch import FakeElasticsearch
-from tests.unit.sidecar.events.store.test_elasticsearch import node_or_skip
 
 NOW = NOON / 1e9 + 60
 
@@ -134,32 +128,6 @@ class TestExactlyOnce:
         drain(new_shipper(tmp_path, store))
         each_once(fake, range(500))
         assert fake.created == 1000
-
-    def test_kill_9_at_any_moment(self, tmp_path: Path, fake: FakeElasticsearch) -> None:
-        write(tmp_path, range(3000))
-        program = (
-            "import sys, threading; from pathlib import Path; from sidecar.events.shipper import Shipper;"
-            "from sidecar.events.store.elasticsearch import ElasticStore; d = Path(sys.argv[1]);"
-            "s = Shipper(d / 'journal', ElasticStore(sys.argv[2]), d / 'shipped.json', d / 'dead-letter');"
-            "s.run(threading.Event())"
-        )
-        for kill in range(4):
-            child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), fake.url])
-            until(lambda target=fake.bulks + 2: fake.bulks >= target or len(fake.documents()) == 3000)
-            time.sleep(0.003 * kill)
-            child.send_signal(signal.SIGKILL)
-            child.wait(10)
-        store = ElasticStore(fake.url)
-        drain(new_shipper(tmp_path, store))
-        store.close()
-        each_once(fake, range(3000))
-
-
-def until(condition: Callable[[], bool], timeout: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.002)
 
 
 class TestRefused:
@@ -330,34 +298,3 @@ class TestRetention:
         drain(shipper)
         assert not old.exists()
         store.close()
-
-
-@pytest.mark.elasticsearch
-@pytest.mark.parametrize(("version", "end"), [("8.19.21", "stop"), ("9.5.3", "kill")])
-def test_a_real_node_goes_away_under_load_and_comes_back(tmp_path: Path, version: str, end: str) -> None:
-    node = node_or_skip(version, tmp_path / "node")
-    store, stop = ElasticStore(node.url, timeout=5), threading.Event()
-    shipper = new_shipper(tmp_path, store, uniform=lambda low, high: min(high, 0.5))
-    journal = Journal(tmp_path / "journal", "n1", 0)
-    thread = threading.Thread(target=shipper.run, args=(stop,))
-    thread.start()
-    try:
-        for number in range(1500):
-            journal.append(event(number), bodies(number) if number % 3 == 0 else None).wait(5)
-            if number == 500:
-                until(lambda: shipper.shipped > 0)
-                getattr(node, end)()
-            if number == 1000:
-                until(lambda: shipper.trouble is not None)
-                node.start()
-        until(lambda: shipper.shipped >= 1500 and shipper.lag(time.time()).events == 0, 45)
-        store._client.indices.refresh(index="understudy-*")
-        assert sorted(everything(store, Filter(), 1000)) == sorted(name(number) for number in range(1500))
-        assert store._client.count(index="understudy-bodies-*")["count"] == 500
-        assert [kept.sequence for kept in store.checkpoints()] == [1500]
-    finally:
-        stop.set()
-        thread.join(30)
-        journal.close()
-        store.close()
-        node.stop()
