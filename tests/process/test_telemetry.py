@@ -10,10 +10,15 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-SECRETS = ("s3cret-password", "YW5uOnMzY3JldA", "sess10n-cookie", "qu3ry-value", "b0dy-text", "us3r-data")
-
-
-SECRETS += ("l0cal-value",)
+SECRETS = (
+    "s3cret-password",
+    "YW5uOnMzY3JldA",
+    "sess10n-cookie",
+    "qu3ry-value",
+    "b0dy-text",
+    "us3r-data",
+    "l0cal-value",
+)
 
 
 class Sink(BaseHTTPRequestHandler):
@@ -39,7 +44,8 @@ REPORTING = """
 import logging, sys
 from flask import Flask
 from sidecar.settings import Settings
-from sidecar.telemetry import setup_logging, setup_sentry
+from sidecar.telemetry.logging import setup_logging
+from sidecar.telemetry.sentry import setup_sentry
 import sentry_sdk
 
 setup_logging("info")
