@@ -7,7 +7,7 @@ EVENTS ?= embedded
 MINUTES ?= 30
 SEED ?= 1
 
-.PHONY: venv demo test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
+.PHONY: venv demo unit test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
 	partitions rolling secrets door outage clean
 
 venv: $(VENV)/.done
@@ -20,6 +20,10 @@ $(VENV)/.done: setup.cfg pyproject.toml
 
 demo: venv
 	@$(BIN)/understudy demo --events $(EVENTS)
+
+# Whatever starts no process: under a minute. `test` is all.
+unit: venv
+	$(BIN)/pytest tests/unit $(wildcard tests/test_*.py)
 
 test: venv
 	$(BIN)/pytest
@@ -36,7 +40,7 @@ audit: venv
 	$(BIN)/python -m tests.audit
 
 screenshots: venv
-	$(BIN)/python -m tests.dashboard.screenshots data/screenshots
+	$(BIN)/python -m tests.support.dashboard.screenshots data/screenshots
 
 bench-dashboard: venv
 	$(BIN)/python -m tests.bench.dashboard --store embedded
@@ -72,7 +76,7 @@ partitions: venv
 
 # 10,000 requests over 20 restarts: two sidecars behind HAProxy, and one by its own reload.
 rolling: venv
-	$(BIN)/python -m tests.compose.rolling
+	$(BIN)/python -m tests.stack.rolling
 
 # What compose/docker-compose.yml reads as secrets; those that are there stay.
 secrets: venv
@@ -80,11 +84,11 @@ secrets: venv
 
 # README's table: what users get while HOSP, the sidecar and both are killed.
 door: venv
-	$(BIN)/python -m tests.compose.front
+	$(BIN)/python -m tests.stack.front
 
 # Alerts seen from outside while HOSP goes down and comes back: within two minutes, over within five.
 outage: venv
-	$(BIN)/python -m tests.alerts.outage
+	$(BIN)/python -m tests.stack.outage
 
 clean:
 	rm -rf $(VENV) data build *.egg-info

@@ -22,8 +22,8 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from sidecar.events.store import EventStore
-from tests.dashboard import seed
-from tests.dashboard.serving import Dashboard, alone, chromium, context, enter
+from tests.support.dashboard import seed
+from tests.support.dashboard.serving import Dashboard, alone, chromium, context, enter
 
 DAYS = 25
 FILTERS: dict[str, Callable[[Page], Any]] = {

@@ -23,8 +23,8 @@ from statistics import quantiles
 
 from tests.bench.readme import put
 from tests.bench.wrk import ANSWER, nginx
-from tests.stack import Sidecar, ask, until
-from tests.upstream import HOLT
+from tests.support.stack import Sidecar, ask, until
+from tests.support.upstream import HOLT
 
 WORKERS, THREADS = 2, 32
 PROBES, PAUSE = 4, 0.02

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.stack import ask, free_port, until
+from tests.support.stack import ask, free_port, until
 
 VERSION = "11.0.2"
 

@@ -40,7 +40,7 @@ def _figure(
 
 
 def _save(figure: go.Figure, path: Path) -> Path:
-    from tests.dashboard.serving import chromium
+    from tests.support.dashboard.serving import chromium
 
     page = figure.to_html(include_plotlyjs=True, full_html=True, div_id="plot")
     with chromium() as browser:

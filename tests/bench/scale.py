@@ -36,10 +36,10 @@ from sidecar.storage.database import open_engine
 from tests.bench.plots import draw
 from tests.bench.throughput import resident
 from tests.bench.wrk import ANSWER, nginx, wrk
-from tests.dashboard import seed
-from tests.postgres import cluster
-from tests.stack import Sidecar
-from tests.upstream import basic
+from tests.support.dashboard import seed
+from tests.support.postgres import cluster
+from tests.support.stack import Sidecar
+from tests.support.upstream import basic
 
 MARK = "bench-scale"
 SIDECARS = (1, 2, 4)

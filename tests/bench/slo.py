@@ -27,7 +27,7 @@ from sidecar.contract import Contract
 from sidecar.events.store import Bucket, EventStore, Filter
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.timeunits import SECOND
-from tests.alerts.recorded import exchange
+from tests.support.alerts.recorded import exchange
 
 PACE, HOUR, BATCH = 50, 3600, 5000
 ENDPOINTS = [endpoint.name for endpoint in Contract.load("hosp").endpoints.values()]

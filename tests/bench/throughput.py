@@ -18,7 +18,7 @@ from tests.bench.mitmproxy import VERSION, mitmproxy
 from tests.bench.readme import put
 from tests.bench.wrk import ANSWER, PASS, Run, nginx, wrk
 from tests.consistency.nemesis import children
-from tests.stack import Sidecar
+from tests.support.stack import Sidecar
 
 CONNECTIONS = (1, 16, 128)
 PEER, OURS = f"mitmproxy {VERSION} -w", "Understudy, recording durably"

@@ -19,8 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.stack import Sidecar
-from tests.upstream import HOLT
+from tests.support.stack import Sidecar
+from tests.support.upstream import HOLT
 
 PIECE = 1 << 20
 

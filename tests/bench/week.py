@@ -28,8 +28,8 @@ from tests.consistency.checker import check
 from tests.consistency.history import History, Operation, Outcome
 from tests.consistency.torture import SCALE, drained, final_state
 from tests.consistency.workload import Client
-from tests.stack import Sidecar, ask, free_port, until
-from tests.upstream import basic
+from tests.support.stack import Sidecar, ask, free_port, until
+from tests.support.upstream import basic
 
 BAR = 3.0 * SCALE
 USERS = 16

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.stack import free_port, until
-from tests.upstream import HOLT
+from tests.support.stack import free_port, until
+from tests.support.upstream import HOLT
 
 NOTE = '{"id":5,"title":"Round","body":"' + "x" * 220 + '","patient_id":17,"staff_id":1}'
 ANSWER = f"default_type application/json; return 200 '{NOTE}';"

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compose.hosp.server import Simulator
-from tests.stack import Sidecar
+from tests.support.stack import Sidecar
 
 PROFILES = ("ordinary", "bad-day", "ambiguous", "outage", "brownout", "liar", "surge")
 STEPS = (0.0, 3600.0, -3600.0, 90_000.0, -2.5, 2.5)

@@ -27,15 +27,15 @@ from compose.elasticsearch.node import VERSIONS, Node
 from compose.hosp.server import Simulator
 from sidecar.events.store import Filter, pages
 from sidecar.events.store.elasticsearch import ElasticStore
-from tests.compose.front import Front
 from tests.consistency.checker import check
 from tests.consistency.history import History
 from tests.consistency.torture import drained, final_state
 from tests.consistency.workload import Client
-from tests.hosts import Hosts, enter
-from tests.postgres import Server, programs
-from tests.stack import Sidecar, until
-from tests.upstream import basic
+from tests.stack.front import Front
+from tests.support.hosts import Hosts, enter
+from tests.support.postgres import Server, programs
+from tests.support.stack import Sidecar, until
+from tests.support.upstream import basic
 
 HOSTS = ("clients", "one", "two", "hosp", "pg1", "pg2")
 CUTS = (

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from tests.hosts import missing
-from tests.nodes import prepared
+from tests.support.hosts import missing
+from tests.support.nodes import prepared
 
 pytestmark = [
     pytest.mark.namespaces, pytest.mark.postgresql, pytest.mark.haproxy, pytest.mark.elasticsearch, pytest.mark.slow,

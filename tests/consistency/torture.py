@@ -23,9 +23,9 @@ from tests.consistency.checker import Final, Violation, check
 from tests.consistency.history import History, Outcome
 from tests.consistency.nemesis import Nemesis, stepped
 from tests.consistency.workload import Client
-from tests.postgres import cluster
-from tests.stack import Sidecar
-from tests.upstream import basic
+from tests.support.postgres import cluster
+from tests.support.stack import Sidecar
+from tests.support.upstream import basic
 
 SCALE = 0.25
 SCALED = {"upstream_timeout": "10s", "late_effect": "10s", "deadline": "700ms", "hedge_after": "250ms"}

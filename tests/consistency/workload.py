@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.consistency.history import History, Operation, Outcome
-from tests.stack import Got, ask
-from tests.upstream import basic
+from tests.support.stack import Got, ask
+from tests.support.upstream import basic
 
 RECORDLESS = ("create", "list", "browse", "screen")
 KINDS = {"create": 0.3, "update": 0.25, "delete": 0.05, "read": 0.25, "list": 0.15}

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from compose.hosp.server import Simulator
-from tests.policy.test_policies import told_apart
-from tests.stack import Sidecar, ask, until
-from tests.upstream import basic
+from tests.process.test_policies import told_apart
+from tests.support.stack import Sidecar, ask, until
+from tests.support.upstream import basic
 
 AT_ONCE: Final = 6
 STALLED: Final = 120.0

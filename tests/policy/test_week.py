@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.policy.week import Hospital, hospital
-from tests.stack import until
+from tests.support.stack import until
 
 ENFORCED = (
     "author_is_caller", "author_is_kept", "outside_contract", "method_not_in_contract", "media_type_not_in_contract",

@@ -23,8 +23,8 @@ from typing import Any, Final
 
 from compose.hosp.server import Simulator
 from tests.consistency.nemesis import CLOCK, stepped
-from tests.stack import Got, Sidecar, ask, until
-from tests.upstream import basic
+from tests.support.stack import Got, Sidecar, ask, until
+from tests.support.upstream import basic
 
 DAY: Final = 86_400 * 10**9
 DAYS: Final = 7

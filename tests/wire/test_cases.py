@@ -23,7 +23,7 @@ from compose.balancer import describe
 from compose.haproxy.config import render
 from sidecar.contract import Contract
 from sidecar.settings import load_settings
-from tests.stack import Sidecar, ask, free_port, until
+from tests.support.stack import Sidecar, ask, free_port, until
 from tests.wire.strict import Strict, said
 
 CASES = Path(__file__).parent / "cases"

@@ -1,0 +1,208 @@
+"""Slow, silent and many clients: none of them holds a thread, and everybody else goes on being served."""
+
+from __future__ import annotations
+
+import resource
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.server.arrivals import BUSY, EAGER, arrived, head_ends
+from tests.support.stack import Sidecar, raw, until
+from tests.support.upstream import HOLT, Upstream, basic
+
+AUTH = b"Host: h\r\nAuthorization: " + basic("Dr Holt").encode() + b"\r\n"
+IDLE = 10_000
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as server:
+        server.state.patients[17] = {"id": 17, "name": "Rex"}
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sidecar(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """Four threads in all: were one slow client to hold one, it would be felt."""
+    data = tmp_path_factory.mktemp("slow") / "data"
+    with Sidecar(upstream.url, data, workers="2", threads="2", body_timeout="4s") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("data", "there"),
+    [
+        (b"", False),
+        (b"GET / HTTP/1.1\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n\r", False),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", True),
+        (b"GET / HTTP/1.0\r\n\r\n", True),
+        (b"\r\nGET / HTTP/1.1\r\nHost: h\r\n", False),
+        (b"\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", True),
+        (b"\r\n\r\n", True),  # malformed, and no more of it is needed to say so
+        (b"GET / HTTP/1.1\nHost", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab", False),
+        (b"POST / HTTP/1.1\r\ncontent-LENGTH:3\r\n\r\nabc", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 999999\r\n\r\n" + b"x" * EAGER, True),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\nA: b\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcXX", True),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", True),
+    ],
+)
+def test_when_a_request_has_arrived(data: bytes, there: bool) -> None:
+    assert arrived(data) is there
+
+
+@given(st.binary(max_size=200), st.integers(0, 200))
+def test_what_has_arrived_stays_arrived(data: bytes, cut: int) -> None:
+    """More bytes never make a request that was there one that is not; and nothing breaks the look."""
+    if arrived(data[:cut]):
+        assert arrived(data)
+    head_ends(data)
+
+
+def served(sidecar: Sidecar, times: int = 5) -> None:
+    for _ in range(times):
+        assert sidecar.ask("GET", "/patients/17", HOLT).status == 200
+
+
+def connect(sidecar: Sidecar, data: bytes = b"") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", sidecar.port), 30)
+    if data:
+        connection.sendall(data)
+    return connection
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        b"",
+        b"GET /patients/17 HTTP/1.1\r\n" + AUTH,
+        b"\r\n",
+        b"POST /notes HTTP/1.1\r\n" + AUTH + b"Content-Length: 50\r\n\r\n{",
+        b"POST /notes HTTP/1.1\r\n" + AUTH + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+    ],
+    ids=["silent", "half a head", "an empty line", "a body of known length", "a chunked body"],
+)
+def test_slow_clients_hold_no_thread(sidecar: Sidecar, upstream: Upstream, slow: bytes) -> None:
+    before = len(upstream.seen("/notes", "POST"))
+    with ExitStack() as open_ones:
+        for _ in range(40):
+            open_ones.enter_context(connect(sidecar, slow))
+        served(sidecar)
+    assert len(upstream.seen("/notes", "POST")) == before
+
+
+def one_answer(connection: socket.socket) -> bytes:
+    """Head and body, which may come one after the other."""
+    answer = b""
+    while not answer.endswith(b'.json"}'):
+        more = connection.recv(65536)
+        assert more, f"closed after {answer!r}"
+        answer += more
+    return answer
+
+
+def test_a_request_read_ahead_and_unfinished_holds_no_thread(sidecar: Sidecar) -> None:
+    """Pipelining: the second request's head comes with the first, and never ends."""
+    whole = b"GET /patients/17 HTTP/1.1\r\n" + AUTH + b"\r\n"
+    with ExitStack() as open_ones:
+        connections = [open_ones.enter_context(connect(sidecar, whole + whole[:40])) for _ in range(20)]
+        assert all(b" 200 " in one_answer(connection) for connection in connections)
+        served(sidecar)
+        connections[0].sendall(whole[40:])
+        assert b" 200 " in one_answer(connections[0])
+
+
+def test_requests_that_are_pipelined_are_answered_in_order(sidecar: Sidecar, upstream: Upstream) -> None:
+    numbers = range(20)
+    heads = [b"GET /patients/17?n=%d HTTP/1.1\r\n" % number + AUTH for number in numbers]
+    ends = [b"Connection: close\r\n\r\n" if number == numbers[-1] else b"\r\n" for number in numbers]
+    before = len(upstream.seen("/patients/17?"))
+    answer = raw(sidecar.port, b"".join(head + end for head, end in zip(heads, ends, strict=True)))
+    assert answer.count(b"HTTP/1.1 200 ") == len(numbers)
+    asked = dict.fromkeys(seen.target for seen in upstream.seen("/patients/17?")[before:])  # a slow one is asked twice
+    assert list(asked) == [f"/patients/17?n={number}" for number in numbers]
+
+
+def test_who_asks_again_and_again_lets_others_through(upstream: Upstream, tmp_path: Path) -> None:
+    """Twice as many connections as there are threads, each with hundreds of requests sent ahead."""
+    ahead = b"".join(b"GET /patients/17?ahead=%d HTTP/1.1\r\n" % number + AUTH + b"\r\n" for number in range(400))
+    with Sidecar(upstream.url, tmp_path / "data", workers="1", threads="2") as sidecar, ExitStack() as open_ones:
+        for _ in range(4):
+            open_ones.enter_context(connect(sidecar, ahead))
+        until(lambda: upstream.seen("/patients/17?ahead"), what="at work")
+        served(sidecar, 1)
+        assert len(upstream.seen("/patients/17?ahead")) < 400
+
+
+def test_calls_that_hang_leave_the_line_to_others(upstream: Upstream, tmp_path: Path) -> None:
+    """More than are at work at once in a worker: who waits for the upstream is not counted."""
+    with Sidecar(upstream.url, tmp_path / "data", workers="1") as sidecar, ExitStack() as open_ones:
+        upstream.fault("slow", "/staffs", times=100, seconds=60)
+        asking = b"GET /staffs HTTP/1.1\r\n" + AUTH + b"\r\n"
+        hanging = [open_ones.enter_context(connect(sidecar, asking)) for _ in range(BUSY + 2)]
+        until(lambda: upstream.seen("/staffs"), what="hanging")
+        served(sidecar)
+        assert select.select(hanging, [], [], 0) == ([], [], [])  # none has been answered yet
+        upstream.heal()
+
+
+def test_a_head_that_trickles_is_given_up(sidecar: Sidecar) -> None:
+    """However often a byte comes: what counts is when the head began."""
+    with connect(sidecar, b"GET / HTTP/1.1\r\nX-A: ") as connection:
+        answer = b""
+        for _ in range(100):
+            with suppress(OSError):
+                connection.sendall(b"a")
+            connection.settimeout(0.3)
+            with suppress(TimeoutError):
+                answer = connection.recv(4096)
+                break
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_huge_head_is_refused(sidecar: Sidecar) -> None:
+    line = b"GET / HTTP/1.1\r\nHost: h\r\n"
+    assert b" 431 " in raw(sidecar.port, line + b"X-A: " + b"a" * 9000 + b"\r\n\r\n")
+    assert b" 431 " in raw(sidecar.port, line + b"X-A: a\r\n" * 200 + b"\r\n")
+    assert b" 431 " in raw(sidecar.port, line + (b"X-A: " + b"a" * 8000 + b"\r\n") * 20)
+    assert b" 414 " in raw(sidecar.port, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+
+
+def test_bodies_that_wait_to_be_told_to_go_on_leave_half_of_the_threads(upstream: Upstream, tmp_path: Path) -> None:
+    """Twice as many as there are threads, and none would have to end for minutes."""
+    settings = {"workers": "2", "threads": "2", "body_timeout": "5m", "grace": "1s"}
+    head = b"POST /notes HTTP/1.1\r\n" + AUTH + b"Expect: 100-continue\r\nContent-Length: 50\r\n\r\n"
+    with Sidecar(upstream.url, tmp_path / "data", **settings) as sidecar, ExitStack() as open_ones:
+        for _ in range(8):
+            open_ones.enter_context(connect(sidecar, head))
+        served(sidecar, 2)
+
+
+@pytest.mark.slow
+def test_ten_thousand_idle_connections(upstream: Upstream, sidecar: Sidecar) -> None:
+    """As many as this machine's limit of open files allows one client, up to 10,000."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(IDLE, hard - 500 if hard != resource.RLIM_INFINITY else IDLE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, IDLE + 500) if hard != -1 else IDLE + 500, hard))
+    try:
+        with ExitStack() as open_ones:
+            for number in range(most):
+                open_ones.enter_context(connect(sidecar, b"GET / HT" if number % 2 else b""))
+            served(sidecar)
+            assert sidecar.plane("GET", "/readyz").status == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

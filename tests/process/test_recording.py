@@ -1,0 +1,118 @@
+"""Every exchange is recorded once, whatever dies; and no secret is recorded anywhere."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import resource
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compose.elasticsearch.node import VERSIONS
+from tests.consistency.nemesis import children
+from tests.support.fake_elasticsearch import FakeElasticsearch
+from tests.support.nodes import prepared
+from tests.support.recording import away, killed
+from tests.support.stack import Sidecar, until
+from tests.support.upstream import HOLT, USERS, Upstream
+
+KILLS = 20
+OUTAGE = 5.0
+"""Seconds for which Elasticsearch is stopped; a minute of it: `python -m tests.support.recording`."""
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as server:
+        server.state.patients[17] = {"id": 17, "name": "Rex"}
+        yield server
+
+
+def test_kill_9_twenty_times_under_traffic_loses_nothing_that_was_answered(upstream: Upstream, tmp_path: Path) -> None:
+    killed(upstream, tmp_path, KILLS)
+
+
+@pytest.mark.elasticsearch
+def test_elasticsearch_away_under_traffic_then_every_exchange_is_there_once(upstream: Upstream, tmp_path: Path) -> None:
+    """The newest; tests/unit/sidecar/events/test_shipper.py has both go away under load."""
+    away(upstream, tmp_path, prepared(VERSIONS[-1]), OUTAGE)
+
+
+@contextmanager
+def sentry() -> Iterator[tuple[str, list[bytes]]]:
+    """A Sentry server that keeps what it is sent: its DSN, and the envelopes."""
+    kept: list[bytes] = []
+
+    class Sink(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            packed = self.headers.get("Content-Encoding") == "gzip"
+            kept.append(self.path.encode() + str(self.headers).encode() + (gzip.decompress(body) if packed else body))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://public@127.0.0.1:{server.server_port}/1", kept
+        finally:  # else a test that fails leaves a thread that spins for ever
+            server.shutdown()
+            thread.join()
+
+
+def test_no_secret_is_in_the_data_the_logs_the_event_store_or_sentry(upstream: Upstream, tmp_path: Path) -> None:
+    secret, cookie = "n3w-Passw0rd+xyzzy/", "c00kie-xyzzy"
+    with sentry() as (dsn, envelopes), FakeElasticsearch() as fake:
+        settings = {"sentry_dsn": dsn, "elasticsearch": fake.url, "upstream_timeout": "2s"}
+        with Sidecar(upstream.url, tmp_path / "data", **settings) as sidecar:
+            fields = {**HOLT, "Cookie": f"session={cookie}"}
+            staff = {"name": "Ann", "password": secret}
+
+            def ask_all() -> None:
+                sidecar.ask("GET", "/patients/17", fields)
+                sidecar.ask("GET", f"/notes?password={urllib.parse.quote(secret)}", fields)
+                sidecar.ask("POST", "/staffs", fields, staff)
+                sidecar.ask("PATCH", "/patients/17", fields, {"name": "Rex", "password": secret})
+                sidecar.ask("POST", "/staffs", fields, b'{"name": "A", "password": "' + secret.encode())
+                sidecar.ask("GET", "/echo", fields)
+
+            ask_all()
+            for pid in children(sidecar):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+            ask_all()  # with a full disk: errors are logged, and reported
+            for pid in children(sidecar):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            upstream.stop()
+            ask_all()  # into the outbox, sealed
+            until(lambda: envelopes, 20, "Sentry was told")
+            until(lambda: sidecar.plane("GET", "/shipper").json()["unshipped"] == 0, 20, "shipped")
+        token = HOLT["Authorization"].split()[1]
+        plain = (secret, USERS["Dr Holt"], cookie, token)
+        forms = {form(value) for value in plain for form in (str, urllib.parse.quote, _base64)}
+        forms |= {value.replace("/", "\\/") for value in plain}
+        places = {str(path): path.read_bytes() for path in sidecar.data.rglob("*") if path.is_file()}
+        places["log"] = sidecar.log.read_bytes()
+        places["event store"] = repr(list(fake.stored.values())).encode()
+        places["Sentry"] = b"\n".join(envelopes)
+        assert len(places) > 6
+        told = places["log"] + places["Sentry"]  # the log itself may have been too long to be written to just then
+        assert b"full" in told or b"could not be" in told
+        found = [(form, where) for form in forms for where, content in places.items() if form.encode() in content]
+        assert found == []
+
+
+def _base64(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()

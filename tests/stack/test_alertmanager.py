@@ -1,0 +1,73 @@
+"""A real Alertmanager is told, and tells."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from alerts.channels import Alertmanager, routes
+from alerts.delivery.queue import Told
+from alerts.lifecycle.tables import open_alerts
+from sidecar.settings import Settings
+from tests.support.alerts.receivers import receiver
+from tests.support.stack import free_port, until
+from tests.unit.alerts.channels.test_channels import BURN, DASHBOARD, SLOW, Telling
+
+
+@contextmanager
+def real_alertmanager(folder: Path, webhook: str) -> Iterator[str]:
+    """Alertmanager itself, whose receiver is a webhook of ours."""
+    binary = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+    if binary is None:
+        pytest.skip("needs alertmanager")
+    config = folder / "alertmanager.yaml"
+    config.write_text(
+        "route: {receiver: us, group_by: [alertname, severity], group_wait: 1s, group_interval: 1s}\n"
+        f"receivers: [{{name: us, webhook_configs: [{{url: '{webhook}'}}]}}]\n"
+    )
+    port = free_port()
+    words = [f"--config.file={config}", f"--storage.path={folder / 'am'}", f"--web.listen-address=127.0.0.1:{port}"]
+    with (folder / "alertmanager.log").open("wb") as log:
+        process = subprocess.Popen([binary, *words, "--cluster.listen-address="], stdout=log, stderr=log)
+    try:
+        until(lambda: _amtool(port).returncode == 0, 20, "Alertmanager")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _amtool(port: int) -> subprocess.CompletedProcess[str]:
+    words = ["alert", "query", "-o", "json", f"--alertmanager.url=http://127.0.0.1:{port}"]
+    return subprocess.run(["amtool", *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.alertmanager
+def test_a_real_alertmanager_has_the_same_alerts(tmp_path: Path) -> None:
+    """And after a restart that forgot them, it is told again. What it sends has the shape that our webhook has."""
+    engine = open_alerts(Settings(data=tmp_path / "data"))
+    with receiver() as mine, real_alertmanager(tmp_path, mine.url) as url:
+        port = int(url.rpartition(":")[2])
+        seen = lambda: {alert["labels"]["slo"] for alert in json.loads(_amtool(port).stdout)}  # noqa: E731
+        channel = Alertmanager(url, DASHBOARD, 3600)
+        told = Telling(engine, channel, routes(Settings(alert_alertmanager=url), [channel])["alertmanager"])
+        told.clock.now = time.time_ns()
+        told.see(BURN, SLOW)
+        assert [became for became, _ in told.tell(0)] == [Told.DONE, Told.DONE]
+        assert seen() == {"answered", "in-time"}
+        told.see(BURN)
+        assert [became for became, _ in told.tell(0)] == [Told.DONE]
+        until(lambda: seen() == {"answered"}, 5, "the end of one, there")
+        assert channel.refresh(told.state.all()) == (Told.DONE, "200")
+        assert seen() == {"answered"}
+        assert channel.refresh(told.state.all()) is None, "once a minute"
+        until(lambda: "firing" in mine.statuses("ErrorBudgetBurn", "page"), 10, "Alertmanager's own message")
+    assert mine.misshapen == []
+    engine.dispose()

@@ -1,0 +1,348 @@
+"""Each page's main task, done by a real Chromium on a running stack: sidecar, upstream, dashboard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from compose.demo_webhook import receiver
+from sidecar.events.store.sqlite import EmbeddedStore
+from tests.support.dashboard import alarms, seed
+from tests.support.dashboard.serving import PHONE, Dashboard, chromium, context, enter, go
+from tests.support.stack import Sidecar, until
+from tests.support.upstream import HOLT, Upstream
+
+pytestmark = [pytest.mark.chromium, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as server:
+        server.state.patients.update({17: {"id": 17, "name": "Rex"}, 18: {"id": 18, "name": "Mia"}})
+        server.state.notes[5] = {"id": 5, "title": "Round", "body": "well", "patient_id": 17, "staff_id": 1}
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sidecar(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    data = tmp_path_factory.mktemp("browser") / "data"
+    fast = {"upstream_timeout": "2s", "late_effect": "1s", "deadline": "700ms"}
+    with Sidecar(upstream.url, data, workers="1", **fast) as running:
+        for path in ("/", "/notes", "/patients", "/staffs/me", "/patients/17", "/notes?patient_id=17"):
+            assert running.ask("GET", path, HOLT).status == 200
+        for name in ("notes.list", "patients.list", "patients.read", "notes.read"):
+            until(lambda name=name: running.plane("GET", f"/ready/{name}").status == 200, what=name)
+        _yesterday(data)
+        yield running
+
+
+def _yesterday(data: Path) -> None:
+    """What people did a day ago, as the sidecar would have recorded it."""
+    store, dice = EmbeddedStore(data / "events.db"), random.Random(3)
+    at = time.time_ns() - seed.DAY
+    made = [
+        seed.event(at + number * seed.SECOND, dice, kind=kind, user=user, patient=patient)
+        for number, (kind, user, patient) in enumerate(
+            [("patient", "Dr Sato", "17"), ("notes", "Nurse Abara", "17"), ("patient", "Dr Okafor", "18")]
+        )
+    ]
+    store.append([event for event, _ in made], [body for _, body in made if body])
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def dashboard(sidecar: Sidecar) -> Iterator[Dashboard]:
+    with Dashboard(sidecar.environ, sidecar.data.parent / "dashboard.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def told(sidecar: Sidecar) -> Iterator[list[str]]:
+    """What a receiver is told by an evaluator, HOSP having been away for 25 minutes."""
+    store, now, said = EmbeddedStore(sidecar.data / "events.db"), time.time_ns(), list[str]()
+    alarms.outage(store, now - 25 * alarms.MINUTE, now)
+    store.close()
+    log = sidecar.data.parent / "alerts.log"
+    with (
+        receiver(said.append) as url,
+        alarms.Evaluator(sidecar.environ, log, alert_webhook=url, alert_every="1s") as on,
+    ):
+        on.fires()
+        yield said
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    profile = context(browser)
+    page = profile.new_page()
+    refused: list[str] = []
+    page.on(
+        "console", lambda said: refused.append(said.text) if "script" in said.text and "violates" in said.text else None
+    )
+    page.on("pageerror", lambda error: refused.append(str(error)))
+    yield page
+    profile.close()
+    assert refused == []
+
+
+def test_an_auditor_finds_who_read_patient_17_yesterday_and_exports_it(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "auditor", "/audit")
+    page.get_by_label("Patient number").fill("17")
+    page.get_by_label("yesterday").check()
+    page.get_by_role("button", name="Show").click()
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=yesterday&patient=17")
+    found = page.locator(".event .said")
+    expect(found).to_have_count(2)
+    expect(found.nth(0)).to_have_text("Nurse Abara looked at the notes of Patient 17")
+    expect(found.nth(1)).to_have_text("Dr Sato looked at Patient 17")
+    expect(page.locator("#audit-count")).to_contain_text("2 events")
+    rows = _export(page, "Export as CSV")
+    assert [row["sentence"] for row in rows] == [
+        "Nurse Abara looked at the notes of Patient 17",
+        "Dr Sato looked at Patient 17",
+    ]
+    page.locator("#permalink").click()
+    expect(page.locator(".event")).to_have_count(2)
+    assert "period=between" in page.url
+    go(page, dashboard, "/audit/looks")
+    expect(page.locator("tbody tr").filter(has_text="patient 17").first).to_contain_text("auditor")
+
+
+def _export(page: Page, button: str) -> list[dict[str, str]]:
+    page.get_by_role("button", name=button).click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="The file").first.click(timeout=15_000)
+    text = Path(download.value.path()).read_text("utf-8-sig")
+    with page.expect_download() as signed:
+        page.get_by_role("link", name="its signed manifest").first.click()
+    assert '"signature"' in Path(signed.value.path()).read_text()
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_everyone_who_looked_at_a_patient_is_on_the_patients_page(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "auditor", "/audit/patient?patient=17&period=7d")
+    people = page.get_by_role("table", name="Everyone at Patient 17")
+    expect(people.get_by_role("row")).to_have_count(4)
+    expect(people).to_contain_text("Dr Sato")
+    people.get_by_role("link", name="Dr Sato").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Dr Sato")
+
+
+def test_an_operator_takes_an_endpoint_over_and_back(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    enter(page, dashboard, "operator", "/endpoints")
+    card = page.locator("#e-patients-read")
+    card.get_by_role("button", name="Take over: patients.read").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Reason")).to_be_focused()
+    dialog.get_by_role("button", name="Take over").click()
+    expect(page.locator("#said")).to_contain_text("reason: expected 3 to 500 characters")
+    dialog.get_by_label("Reason").fill("HOSP is slow")
+    dialog.get_by_role("button", name="Take over").click()
+    expect(page.locator("#said")).to_contain_text("patients.read: standby answers")
+    expect(card).to_contain_text("the standby; taken over (by operator (dashboard): HOSP is slow)")
+    until(lambda: "hit" in sidecar.ask("GET", "/patients/17", HOLT)["Cache-Status"], 5)
+    card.get_by_role("button", name="Hand back: patients.read").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("it is well again")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_contain_text("patients.read: upstream answers")
+    until(lambda: "fwd" in sidecar.ask("GET", "/patients/17", HOLT)["Cache-Status"], 5)
+    go(page, dashboard, "/audit/looks")
+    expect(page.locator("tbody tr").filter(has_text="HOSP is slow").first).to_contain_text("takeover")
+
+
+def test_a_parked_write_is_resolved(page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream) -> None:
+    upstream.stop()
+    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "<b>Mine</b>"}).status == 200
+    upstream.state.notes[5]["title"] = "Theirs"
+    upstream.start()
+    until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+    enter(page, dashboard, "operator", "/standby")
+    parked = page.locator(".parked")
+    expect(parked).to_contain_text("wanted to change the note 5")
+    expect(parked).to_contain_text("<b>Mine</b>")
+    parked.get_by_role("button", name="Discard").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("their change is newer")
+    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    expect(page.locator("#said")).to_contain_text("discarded")
+    expect(page.locator("#parked")).to_contain_text("No write is parked")
+    assert sidecar.plane("GET", "/outbox").json()["parked"] == []
+
+
+def test_a_parked_write_is_tried_again(page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream) -> None:
+    upstream.stop()
+    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "Mine again"}).status == 200
+    upstream.state.notes[5]["title"] = "Theirs again"
+    upstream.start()
+    until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+    enter(page, dashboard, "operator", "/standby")
+    upstream.state.notes[5]["title"] = "Mine again"
+    page.locator(".parked").get_by_role("button", name="Try again").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("they wrote the same since")
+    page.get_by_role("dialog").get_by_role("button", name="Try again").click()
+    expect(page.locator("#said")).to_contain_text("Done")
+    until(lambda: not sidecar.plane("GET", "/outbox").json()["entries"], 20, "settled")
+    expect(page.locator("#parked")).to_contain_text("No write is parked", timeout=12_000)
+    expect(page.locator("#outbox")).to_contain_text("No write waits for HOSP")
+
+
+def test_a_share_of_callers_is_routed_with_a_reason(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    enter(page, dashboard, "operator", "/endpoints")
+    card = page.locator("#e-patients-read")
+    card.get_by_role("button", name="Route a share: patients.read").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("a first share")
+    dialog.get_by_label("Share of callers, in percent").fill("125")
+    dialog.get_by_role("button", name="Route a share").click()
+    expect(page.locator("#said")).to_contain_text("percent: expected a number from 0 to 100; found '125'")
+    dialog.get_by_label("Share of callers, in percent").fill("25")
+    dialog.get_by_role("button", name="Route a share").click()
+    expect(card).to_contain_text("25% of callers routed to the standby")
+    assert sidecar.plane("POST", "/endpoints/patients.read/handback", {"reason": "test"}).status == 200
+    go(page, dashboard, "/audit/looks")
+    lines = page.locator("tbody tr").filter(has_text="a first share")
+    expect(lines.filter(has_text="begun")).to_have_count(2)
+    expect(lines.filter(has_text="not done: percent")).to_have_count(1)
+    expect(lines.filter(has_text="done")).to_have_count(2)
+
+
+def test_an_operator_acknowledges_and_silences_an_alert(page: Page, dashboard: Dashboard, told: list[str]) -> None:
+    called = "Screenings are answered successfully, POST /patients/{id}/screen: what users get"
+    enter(page, dashboard, "operator", "/alerts")
+    alert = page.locator(".alert").filter(has_text=called).filter(has=page.locator(".tag.page"))
+    expect(alert).to_contain_text("fires since")
+    alert.get_by_role("button", name="Acknowledge").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"Acknowledge: page: {called}")
+    dialog.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("#said")).to_contain_text("reason: expected 3 to 500 characters")
+    dialog.get_by_label("Reason").fill("<b>vendor</b> is on the telephone")
+    dialog.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("#said")).to_contain_text("not told again until it is over")
+    expect(alert).to_contain_text("Acknowledged by operator (dashboard): <b>vendor</b> is on the telephone")
+    alert.get_by_role("button", name="Silence").click()
+    dialog.get_by_label("Reason").fill("until they are back")
+    for wrong, why in (("yesterday", "until: expected 30m, 4h"), ("90d", "an end within the next 30 days")):
+        dialog.get_by_label("Until when").fill(wrong)
+        dialog.get_by_role("button", name="Silence").click()
+        expect(page.locator("#said")).to_contain_text(why)
+    dialog.get_by_label("Until when").fill("2h")
+    dialog.get_by_role("button", name="Silence").click()
+    expect(page.locator("#said")).to_contain_text("silent until")
+    expect(alert).to_contain_text("by operator (dashboard): until they are back")
+    alert.get_by_role("button", name="End the silence").click()
+    dialog.get_by_label("Reason").fill("it is over")
+    dialog.get_by_role("button", name="End the silence").click()
+    expect(page.locator("#said")).to_contain_text("no longer silent")
+    history = page.get_by_role("table", name="History of alerts")
+    expect(history).to_contain_text("by operator (dashboard): <b>vendor</b> is on the telephone")
+    expect(page.get_by_role("table", name="Messages and what became of them")).to_contain_text("taken")
+    assert any(line.startswith("ALERT firing") and "screening" in line for line in told)
+    go(page, dashboard, "/audit/looks")
+    lines = page.locator("tbody tr").filter(has_text="vendor")
+    expect(lines.filter(has_text="begun")).to_have_count(1)
+    expect(lines.filter(has_text=called)).to_have_count(2)
+
+
+def test_the_rules_are_replayed_over_what_was_recorded(page: Page, dashboard: Dashboard, told: list[str]) -> None:
+    enter(page, dashboard, "operator", "/alerts")
+    page.locator("#backtest").get_by_label("last 24 hours").check()
+    page.get_by_role("button", name="Replay").click()
+    expect(page.locator("#b-found")).to_contain_text("would have fired", timeout=60_000)
+    found = page.get_by_role("table", name="Alerts that would have fired, by incident")
+    expect(found).to_contain_text("POST /patients/{id}/screen")
+    expect(found).to_contain_text("still holds")
+
+
+def test_the_overview_keeps_two_views_apart(page: Page, dashboard: Dashboard, told: list[str]) -> None:
+    enter(page, dashboard, "auditor", "/?period=1h")
+    tiles = page.locator(".versus .tile")
+    hosp, users = (float(str(tiles.nth(n).locator("dd").first.text_content()).rstrip("%")) for n in (0, 1))
+    assert hosp < users < 100
+    objective = page.locator(".objective").filter(has_text="Requests are answered successfully")
+    expect(objective).to_contain_text("promised: 99% over 30 d")
+    rates = page.get_by_role("table", name="Burn rates against their thresholds: Requests are answered successfully")
+    expect(rates.get_by_role("row")).to_have_count(5)
+    expect(rates).to_contain_text("14.4 (page)")
+    expect(objective.locator(".js-plotly-plot")).to_be_visible()
+    expect(page.locator("#timeline")).to_contain_text("Screenings are answered successfully")
+
+
+def test_promotion_shows_its_checklist_and_is_refused_with_the_reason(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "operator", "/standby")
+    hospitals = page.locator(".resource", has=page.get_by_role("heading", name="hospitals"))
+    hospitals.get_by_text("Checklist for promotion").click()
+    expect(hospitals).to_contain_text("not all hospitals are known")
+    hospitals.get_by_role("button", name="Promote").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("trying")
+    page.get_by_role("dialog").get_by_role("button", name="Promote").click()
+    expect(page.locator("#said")).to_contain_text("hospitals is not fit to be promoted")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_live_updates_keep_the_scroll_the_selection_and_what_is_open(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar
+) -> None:
+    enter(page, dashboard, "operator", "/endpoints")
+    page.set_viewport_size({"width": 1280, "height": 400})
+    idle = page.locator("#idle details")
+    idle.locator("summary").click()
+    page.evaluate("window.scrollTo(0, 300)")
+    clock = page.locator(".asof")
+    before = str(clock.text_content())
+    expect(clock).not_to_have_text(before, timeout=12_000)
+    assert page.evaluate("window.scrollY") == 300
+    assert idle.get_attribute("open") is not None
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#e-patients-read h2'))")
+    expect(page.locator("#connection")).to_have_text("Not renewed while text is selected.")
+    for _ in range(2):
+        assert sidecar.ask("GET", "/patients/17", HOLT).status == 200
+    page.wait_for_timeout(6000)
+    assert page.evaluate("getSelection().toString()") == "GET /patients/{id}"
+    before = str(clock.text_content())
+    page.evaluate("getSelection().removeAllRanges()")
+    expect(clock).not_to_have_text(before, timeout=12_000)
+
+
+def test_an_admin_adds_a_user_who_can_sign_in(page: Page, dashboard: Dashboard, browser: Browser) -> None:
+    enter(page, dashboard, "admin", "/users")
+    page.locator("#u-name").fill("Ms Pell")
+    page.locator("#u-password").fill("correct horse battery")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("#u-said")).to_contain_text("Ms Pell may sign in as auditor")
+    profile = context(browser, size=PHONE)
+    other = profile.new_page()
+    enter(other, dashboard, "Ms Pell")
+    expect(other.locator("#menu")).not_to_contain_text("Endpoints")
+    page.locator("#c-name").fill("Ms Pell")
+    page.get_by_label("Sign out everywhere").check()
+    page.get_by_role("button", name="Do it").click()
+    expect(page.locator("#u-said")).to_contain_text("sign out everywhere: done")
+    other.get_by_role("link", name="Audit", exact=True).click()
+    other.get_by_role("button", name="Sign in").wait_for()
+    profile.close()
+
+
+def test_without_the_sidecar_the_pages_say_so(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    enter(page, dashboard, "operator", "/standby")
+    sidecar.stop()
+    expect(page.locator("#page")).to_contain_text("The sidecar does not answer", timeout=12_000)
+    go(page, dashboard, "/")
+    expect(page.locator("#page")).to_contain_text("The sidecar's control plane does not answer")
+    go(page, dashboard, "/endpoints")
+    expect(page.locator("#page")).to_contain_text("who answers is not known")
+    sidecar.start()

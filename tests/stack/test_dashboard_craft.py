@@ -1,0 +1,209 @@
+"""What people bring is shown as text everywhere; pages are usable by keyboard and screen reader, at any width."""
+
+from __future__ import annotations
+
+import csv
+import random
+import time
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from sidecar.events.store.sqlite import EmbeddedStore
+from tests.support.dashboard import seed
+from tests.support.dashboard.serving import PHONE, WIDE, Dashboard, alone, chromium, context, enter, go
+
+pytestmark = [pytest.mark.chromium, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+EVIL = "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>"
+FORMULA = '=HYPERLINK("http://evil.example","click")'
+PAGES = (
+    "/",
+    "/audit",
+    "/audit/person?person=Dr+Holt",
+    "/audit/patient?patient=17&period=7d",
+    "/audit/looks",
+    "/endpoints",
+    "/endpoints/latency?text=patients.read",
+    "/standby",
+    "/alerts",
+    "/users",
+    "/account",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    home = tmp_path_factory.mktemp("craft")
+    data = home / "data"
+    store = EmbeddedStore(data / "events.db")
+    store.install()
+    now = time.time_ns()
+    seed.fill(store, now - 2 * seed.DAY, now, 3000)
+    store.append(*_evil(now))
+    store.close()
+    with Dashboard(alone(data), home / "log") as running:
+        yield running
+
+
+def _evil(now: int) -> tuple[list[Any], list[Any]]:
+    dice = random.Random(9)
+    note = {"title": EVIL, "body": f"pwned {EVIL} and more of that", "patient_id": 17}
+    made = [
+        seed.event(now - 3 * seed.SECOND, dice, kind="create", user=EVIL, patient="17", body=note, agent=EVIL),
+        seed.event(
+            now - 2 * seed.SECOND, dice, kind="patient", user=FORMULA, patient="17", path=f"/{EVIL}", query=EVIL
+        ),
+        seed.event(now - seed.SECOND, dice, kind="note", user="Dr Holt", patient=EVIL, agent=FORMULA),
+        *(seed.event(now - n * seed.SECOND, dice, kind="me", user=EVIL, status=401) for n in range(4, 10)),
+    ]
+    return [event for event, _ in made], [body for _, body in made if body]
+
+
+def profile(browser: Browser, **given: Any) -> Iterator[Page]:
+    made = context(browser, **given)
+    yield made.new_page()
+    made.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    yield from profile(browser)
+
+
+def test_what_people_bring_is_text_everywhere(page: Page, dashboard: Dashboard) -> None:
+    dashboard.ask("POST", "/login", {"Content-Type": "application/x-www-form-urlencoded"}, f"name={EVIL}&password=x")
+    enter(page, dashboard, "admin", "/audit")
+    expect(page.locator("#findings")).to_contain_text(EVIL)
+    told = f"{EVIL} added the note “{EVIL}” to Patient 17"  # wherever in the list its time puts it
+    expect(page.locator(".event").filter(has_text=told)).not_to_have_count(0)
+    from urllib.parse import quote
+
+    for path in (*PAGES, f"/audit/person?person={quote(EVIL)}", f"/audit/patient?patient={quote(EVIL)}",
+                 f"/audit?text={quote(EVIL)}", f"/audit?person={quote(EVIL)}&period=7d"):  # fmt: skip
+        go(page, dashboard, path)
+        page.wait_for_load_state("networkidle")
+        for details in page.locator("details").all()[:60]:
+            details.evaluate("each => { each.open = true }")
+        page.locator("svg .point").first.hover(timeout=20_000, force=True) if page.locator(
+            "svg .point"
+        ).count() else None
+        assert page.evaluate("window.hurt") is None, path
+        assert page.locator("#page img").count() == 0, path
+        assert page.locator("#page script").count() == 0, path
+
+
+def test_the_sign_in_page_shows_what_was_typed_as_text(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{dashboard.url}/login?next={EVIL}")
+    page.get_by_label("Name").fill(EVIL)
+    page.get_by_label("Password").fill("not it")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("Wrong name or password.")
+    expect(page.get_by_label("Name")).to_have_value(EVIL)
+    assert page.evaluate("window.hurt") is None
+
+
+def test_exports_hold_no_formula(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "auditor", "/audit?period=1h")
+    page.get_by_role("button", name="Export as CSV").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="The file").first.click(timeout=15_000)
+    path = Path(download.value.path())
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    assert any(FORMULA in cell for row in rows for cell in row)
+    assert [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_violation_of_accessibility(browser: Browser, dashboard: Dashboard, scheme: str) -> None:
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text()
+    for page in profile(browser, scheme=scheme):
+        page.goto(dashboard.url + "/login")
+        assert _violations(page, axe) == [], "/login"
+        enter(page, dashboard, "admin")
+        for path in PAGES:
+            go(page, dashboard, path)
+            page.wait_for_load_state("networkidle")
+            for details in page.locator("details").all()[:5]:
+                details.evaluate("each => { each.open = true }")
+            assert _violations(page, axe) == [], path
+
+
+def _violations(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{each['id']}: {node['html'][:200]}: {node.get('failureSummary', '')[:300]}"
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical", "moderate")
+        for node in each["nodes"][:3]
+    ]
+
+
+def test_everything_fits_a_phone(browser: Browser, dashboard: Dashboard) -> None:
+    for page in profile(browser, size=PHONE):
+        enter(page, dashboard, "admin")
+        for path in PAGES:
+            go(page, dashboard, path)
+            page.wait_for_load_state("networkidle")
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= PHONE["width"], path
+
+
+def test_the_audit_is_done_by_keyboard_alone(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "auditor", "/audit")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    for _ in range(60):
+        if page.evaluate("document.activeElement.id") == "f-patient":
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.type("17")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{dashboard.url}/audit?patient=17#page")
+    assert page.evaluate("document.activeElement.id") == "f-patient"
+
+
+def test_going_back_shows_the_view_before(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "auditor", "/audit?period=7d")
+    page.locator("#older").click()
+    page.wait_for_url("**after=*")
+    page.get_by_role("link", name="Newest").wait_for()
+    page.go_back()
+    expect(page.get_by_role("link", name="Newest")).to_have_count(0)
+
+
+def test_a_filter_that_cannot_be_is_named(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "auditor", "/audit?address=ward")
+    expect(page.locator("#page")).to_contain_text("address: expected an IP address such as 10.1.2.3; found 'ward'")
+    go(page, dashboard, "/audit?after=made-up")
+    expect(page.locator("#page")).to_contain_text("after: expected")
+
+
+def test_a_lost_connection_is_said(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "auditor", "/audit")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Show").click()
+    page.locator("#f-patient").fill("3")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#connection")).to_contain_text("No connection to the dashboard")
+    page.context.set_offline(False)
+
+
+def test_print_leaves_out_what_only_a_screen_needs(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "auditor", "/audit")
+    page.emulate_media(media="print")
+    expect(page.get_by_role("button", name="Show")).to_be_hidden()
+    expect(page.locator(".event").first).to_be_visible()
+    page.set_viewport_size(WIDE)  # type: ignore[arg-type]

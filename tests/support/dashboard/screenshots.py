@@ -1,0 +1,133 @@
+"""Pictures of every page, light, dark and 390 px wide, from a running stack: `make screenshots`. Look at each."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from sidecar.events.store.sqlite import EmbeddedStore
+from tests.support.dashboard import alarms, seed
+from tests.support.dashboard.serving import PHONE, WIDE, Dashboard, chromium, context, enter, go
+from tests.support.stack import Sidecar, until
+from tests.support.upstream import HOLT, Upstream
+
+PAGES = {
+    "overview": "/?period=24h",
+    "audit": "/audit?period=24h",
+    "person": "/audit/person?person=Dr+Holt&period=7d",
+    "patient": "/audit/patient?patient=17&period=7d",
+    "looks": "/audit/looks",
+    "endpoints": "/endpoints",
+    "latency": "/endpoints/latency?text=patients.read",
+    "standby": "/standby",
+    "alerts": "/alerts",
+    "users": "/users",
+    "account": "/account",
+}
+BEST = ("overview-light", "audit-dark", "alerts-dark")
+"""What README shows."""
+README = Path("dashboard/screenshots")
+CUT = ("audit", "person", "patient", "looks")
+"""Pages of which one screen is enough."""
+LOOKS = {"light": ("light", WIDE), "dark": ("dark", WIDE), "phone": ("light", PHONE)}
+
+
+def history(data: Path) -> None:
+    """A week of a believable hospital, with some things to find."""
+    store, dice, now = EmbeddedStore(data / "events.db"), random.Random(7), time.time_ns()
+    seed.fill(store, now - 7 * seed.DAY, now, 40_000)
+    made = [
+        seed.event(now - 3 * seed.HOUR + n * seed.SECOND, dice, kind="me", user=name, answer={"id": n + 1})
+        for n, name in enumerate(seed.PEOPLE)
+    ]
+    for n in range(14):
+        at = now - 2 * seed.HOUR + n * seed.SECOND
+        made.append(seed.event(at, dice, kind="me", user="Dr Holt", status=401, address="203.0.113.66"))
+    for n in range(6):
+        body = {"title": "pwned", "body": "pwned by the night shift, see you", "patient_id": 17 + n, "staff_id": 1}
+        made.append(seed.event(now - seed.HOUR + n * seed.SECOND, dice, kind="create", user="Nurse Abara",
+                               patient=str(17 + n), body=body))  # fmt: skip
+    store.append([event for event, _ in made], [body for _, body in made if body])
+    began = now - 30 * seed.HOUR
+    alarms.outage(store, began, began + 40 * alarms.MINUTE)
+    alarms.outage(store, now - 12 * alarms.MINUTE, now - alarms.MINUTE)
+    store.close()
+    alarms.past(data, began + 3 * alarms.MINUTE)
+
+
+def troubles(sidecar: Sidecar, upstream: Upstream) -> None:
+    """An outage, a parked write, a takeover by hand and a mark."""
+    for path in ("/", "/notes", "/patients", "/staffs/me", "/patients/17"):
+        assert sidecar.ask("GET", path, HOLT).status == 200
+    for name in ("notes.list", "patients.read", "notes.read"):
+        until(lambda name=name: sidecar.plane("GET", f"/ready/{name}").status == 200, what=name)
+    upstream.stop()
+    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "Round, corrected"}).status == 200
+    upstream.state.notes[5]["title"] = "Round, by somebody else"
+    upstream.start()
+    until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+    sidecar.plane("POST", "/marks", {"text": "release 2026.48 of the ward application"})
+    sidecar.plane("POST", "/endpoints/patients.list/takeover", {"reason": "HOSP is slow"})
+
+
+def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
+    page.goto(dashboard.url + "/login")
+    page.screenshot(path=out / f"login-{look}.png")
+    enter(page, dashboard, "admin")
+    for name, path in PAGES.items():
+        go(page, dashboard, path)
+        page.wait_for_load_state("networkidle")
+        expect(page.locator(".chart .legend")).to_have_count(page.locator(".chart").count())
+        if name == "alerts":
+            page.get_by_role("button", name="Replay").click()
+            page.locator("#b-found table").wait_for()
+            page.evaluate("window.scrollTo(0, 0)")
+        page.wait_for_timeout(400)
+        page.screenshot(path=out / f"{name}-{look}.png", full_page=name not in CUT)
+    go(page, dashboard, "/endpoints")
+    page.get_by_role("button", name="Take over").first.click()
+    page.get_by_role("dialog").wait_for()
+    page.screenshot(path=out / f"dialog-{look}.png")
+
+
+def main(out: Path, *looks: str) -> None:
+    """`looks`: which of LOOKS; none: all."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, Upstream() as upstream:
+        data = Path(home) / "data"
+        upstream.state.patients.update({17: {"id": 17, "name": "Rex"}})
+        upstream.state.notes[5] = {"id": 5, "title": "Round", "body": "well", "patient_id": 17, "staff_id": 1}
+        store = EmbeddedStore(data / "events.db")
+        store.install()
+        store.close()
+        history(data)
+        fast = {"upstream_timeout": "2s", "late_effect": "1s", "deadline": "700ms", "timezone": "Europe/London"}
+        with Sidecar(upstream.url, data, workers="1", **fast) as sidecar:
+            troubles(sidecar, upstream)
+            with (
+                alarms.Evaluator(sidecar.environ, Path(home) / "alerts.log") as evaluator,
+                Dashboard(sidecar.environ, Path(home) / "log") as dashboard,
+                chromium() as browser,
+            ):
+                evaluator.fires()
+                for look, (scheme, size) in LOOKS.items():
+                    if looks and look not in looks:
+                        continue
+                    profile = context(browser, scheme, size)
+                    page = profile.new_page()
+                    page.set_default_timeout(300_000)
+                    shoot(page, dashboard, out, look)
+                    profile.close()
+    for name in BEST if not looks else ():
+        shutil.copyfile(out / f"{name}.png", README / f"{name}.png")
+    print(f"{len(list(out.glob('*.png')))} pictures in {out}; README's in {README}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "data/screenshots"), *sys.argv[2:])

@@ -1,0 +1,99 @@
+"""A real PostgreSQL for tests: a cluster of its own, on a socket of its own, that goes with the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.stack import free_port
+
+ALL = os.environ.get("UNDERSTUDY_TESTS") == "all"
+
+
+def programs() -> Path | None:
+    """Where PostgreSQL's own programs are, the newest first; Debian keeps them off PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    on_path = shutil.which("initdb")
+    return found[0] if found else Path(on_path).parent if on_path else None
+
+
+def _as_postgres(command: list[str]) -> list[str]:
+    """PostgreSQL refuses to run as root."""
+    return (
+        ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command] if os.getuid() == 0 else command
+    )
+
+
+class Server:
+    """One PostgreSQL server. `host`: its address; `within`: a command that runs it on another host."""
+
+    def __init__(self, where: Path, host: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
+        self._where, self._host, self._within = where, host, within
+        self.home = Path(tempfile.mkdtemp(prefix="understudy-pg-"))
+        if os.getuid() == 0:
+            shutil.chown(self.home, "postgres", "postgres")
+        self.port = free_port()
+        self._data = self.home / "data"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://understudy@{self._host}:{self.port}/postgres"
+
+    def make(self) -> None:
+        self._run("initdb", "-D", str(self._data), "-U", "understudy", "--auth=trust", "--no-sync", "-E", "UTF8")
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all,replication all {self._host}/24 trust\n")
+
+    def copy(self, primary: Server) -> None:
+        """Becomes the primary's replica."""
+        self._run("pg_basebackup", "-D", str(self._data), "-R", "-h", primary._host, "-p", str(primary.port),
+                  "-U", "understudy", "-c", "fast", "--no-sync")  # fmt: skip
+
+    def start(self, **options: str) -> None:
+        own = {"listen_addresses": self._host, "unix_socket_directories": str(self.home), "max_connections": "200"}
+        words = " ".join(f"-c {name}={value}" for name, value in {**own, **options}.items())
+        self._control("-l", str(self.home / "log"), "-w", "-o", f"-p {self.port} {words}", "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        self._control("-m", mode, "stop")
+
+    def promote(self) -> None:
+        self._control("-w", "promote")
+
+    def remove(self) -> None:
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _control(self, *words: str) -> None:
+        self._run("pg_ctl", "-D", str(self._data), *words)
+
+    def _run(self, program: str, *words: str) -> None:
+        command = [*self._within, *_as_postgres([str(self._where / program), *words])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=self.home, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def cluster() -> Iterator[str]:
+    """A running server's SQLAlchemy URL."""
+    where = programs()
+    if where is None:
+        if ALL:
+            pytest.fail("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
+    server = Server(where)
+    try:
+        server.make()
+        server.start()
+        try:
+            yield server.url
+        finally:
+            server.stop()
+    finally:
+        server.remove()

@@ -1,0 +1,96 @@
+"""What operators do about alerts carries who and why, and is in the trail before it is tried, and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alerts.lifecycle.lifecycle import State
+from dashboard.actions import NotDone, perform
+from dashboard.app import wire
+from dashboard.auth.sessions import Session
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
+from dashboard.data import tables
+from sidecar.settings import Settings
+from tests.support.dashboard.alarms import burning
+
+HOUR = 3600 * 10**9
+OPERATOR = Visit(Session("id", "Sam", Role.OPERATOR, "csrf", True), "10.0.0.1", "/alerts")
+PAGE, TICKET = burning("users", "page"), burning("hosp", "ticket")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    made = wire(Settings(data=tmp_path), time.time_ns)
+    made.alerts.apply([PAGE, TICKET], unknown=frozenset(), repeat=HOUR, enqueue=lambda *_: None)
+    yield made
+    made.store.close()
+    made.engine.dispose()
+    made.alerts_engine.dispose()
+
+
+def trail(parts: Parts) -> list[tuple[str, str, str, str]]:
+    return [(line.user, line.action, line.reason, line.outcome) for line in reversed(parts.trail.latest())]
+
+
+def test_an_acknowledgement_says_who_and_why(parts: Parts) -> None:
+    said = perform(parts, OPERATOR, "acknowledge", PAGE.key, "on  it", "")
+    found = parts.alerts.find(PAGE.key)
+    assert (found.state, found.acknowledged_by, found.reason) == (State.ACKNOWLEDGED, "Sam (dashboard)", "on it")
+    assert "not told again" in said
+    assert trail(parts) == [("Sam", "acknowledge", "on it", "begun"), ("Sam", "acknowledge", "on it", "done")]
+    assert "Screenings are answered successfully" in parts.trail.latest()[0].subject
+
+
+def test_all_are_acknowledged_at_once(parts: Parts) -> None:
+    perform(parts, OPERATOR, "acknowledge", PAGE.key, "on it", "")
+    assert perform(parts, OPERATOR, "acknowledge-all", "", "an outage", "") == "1 of 1 acknowledged"
+    assert {alert.state for alert in parts.alerts.all()} == {State.ACKNOWLEDGED}
+
+
+def test_a_silence_has_an_end_and_a_reason(parts: Parts) -> None:
+    began = time.time_ns()
+    assert "silent until" in perform(parts, OPERATOR, "silence", PAGE.key, "known", "2h")
+    found = parts.alerts.find(PAGE.key)
+    assert (found.state, found.silenced_by, found.reason) == (State.SILENCED, "Sam (dashboard)", "known")
+    assert 2 * HOUR <= found.silenced_until - began < 2 * HOUR + HOUR
+    perform(parts, OPERATOR, "unsilence", PAGE.key, "over", "")
+    assert parts.alerts.find(PAGE.key).state is State.FIRING
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "reason", "extra", "why"),
+    [
+        ("silence", PAGE.key, "known", "soon", "until: expected 30m, 4h, 2d or a time"),
+        ("silence", PAGE.key, "known", "2001-01-01", "an end within the next 30 days"),
+        ("silence", PAGE.key, "known", "31d", "an end within the next 30 days"),
+        ("acknowledge", "f" * 16, "known", "", "no alert has the key"),
+        ("unsilence", PAGE.key, "known", "", "is not silenced"),
+    ],
+)
+def test_what_cannot_be_done_is_told_and_in_the_trail(
+    parts: Parts, kind: str, what: str, reason: str, extra: str, why: str
+) -> None:
+    before = parts.alerts.all()
+    with pytest.raises(NotDone, match=why):
+        perform(parts, OPERATOR, kind, what, reason, extra)
+    begun, ended = trail(parts)
+    assert (begun[1:], ended[3].startswith("not done: ")) == ((kind, reason, "begun"), True)
+    assert parts.alerts.all() == before
+
+
+def test_without_a_reason_nothing_is_even_tried(parts: Parts) -> None:
+    with pytest.raises(NotDone, match="reason: expected 3 to 500 characters"):
+        perform(parts, OPERATOR, "acknowledge", PAGE.key, " ", "")
+    assert trail(parts) == []
+
+
+def test_where_the_trail_cannot_be_written_nothing_is_tried(parts: Parts) -> None:
+    tables.metadata.drop_all(parts.engine)
+    with pytest.raises(Exception, match="dashboard_trail"):
+        perform(parts, OPERATOR, "acknowledge", PAGE.key, "on it", "")
+    assert parts.alerts.find(PAGE.key).state is State.FIRING

@@ -1,0 +1,86 @@
+"""ElasticStore keeps the event stores' contract on real nodes of both versions, and says truthfully what failed."""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+
+import pytest
+
+from sidecar.events.store import Filter, StoreUnavailable
+from sidecar.events.store.elasticsearch import ElasticStore
+from tests.contracts.event_store import DAY, NOON, event, name
+from tests.support.fake_elasticsearch import FakeElasticsearch
+
+
+def unreachable(port: int) -> ElasticStore:
+    return ElasticStore(f"http://127.0.0.1:{port}", timeout=1)
+
+
+def test_every_method_says_unavailable_when_nothing_listens() -> None:
+    store = unreachable(9)
+    for ask in (
+        store.install,
+        lambda: store.append([event(1)]),
+        lambda: store.search(Filter()),
+        lambda: store.count(Filter()),
+        lambda: store.count(Filter(), DAY),
+        lambda: store.body(name(1)),
+        lambda: store.drop_before(NOON, NOON),
+        lambda: store.checkpoint("a", 1, "x"),
+        store.checkpoints,
+    ):
+        with pytest.raises(StoreUnavailable, match="Elasticsearch: ConnectionError"):
+            ask()
+    store.close()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_where_one_node_does_not_answer_the_next_is_asked(silent: bool) -> None:
+    """Nothing listens there; or somebody does, and never says a word."""
+    with FakeElasticsearch() as fake, socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        if silent:
+            other.listen()
+        store = ElasticStore(f"http://127.0.0.1:{other.getsockname()[1]}", fake.url, timeout=0.5)
+        assert [store.append([event(number)]).stored for number in range(4)] == [1, 1, 1, 1]
+        store.close()
+    assert sorted(fake.documents()) == sorted(name(number) for number in range(4))
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429, 500, 502, 503, 504])
+def test_an_answer_that_may_pass_is_unavailable(status: int) -> None:
+    with FakeElasticsearch() as fake:
+        fake.storm(1, status)
+        store = ElasticStore(fake.url)
+        with pytest.raises(StoreUnavailable, match=str(status)):
+            store.append([event(1)])
+        assert store.append([event(1)]).stored == 1
+        store.close()
+
+
+def test_only_items_that_failed_for_now_are_to_be_retried() -> None:
+    with FakeElasticsearch() as fake:
+        fake.item_failures = {name(1): [429], name(2): [503], name(3): [400]}
+        store = ElasticStore(fake.url)
+        appended = store.append([event(number) for number in range(5)])
+        store.close()
+    assert appended.stored == 2
+    assert [document["event"]["id"] for document in appended.retry] == [name(1), name(2)]
+    assert [refused.document["event"]["id"] for refused in appended.rejected] == [name(3)]
+
+
+def test_a_batch_refused_as_a_whole_is_halved_until_the_culprit_stands_alone() -> None:
+    with FakeElasticsearch() as fake:
+        fake.poison = name(3)
+        store = ElasticStore(fake.url)
+        appended = store.append([event(number) for number in range(8)])
+        store.close()
+    assert appended.stored == 7
+    assert [refused.document["event"]["id"] for refused in appended.rejected] == [name(3)]
+    assert sorted(fake.documents()) == sorted(name(number) for number in range(8) if number != 3)
+
+
+def test_the_fake_speaks_plain_http() -> None:
+    with FakeElasticsearch() as fake, urllib.request.urlopen(f"{fake.url}/_cluster/health", timeout=5) as answer:
+        assert answer.status == 200

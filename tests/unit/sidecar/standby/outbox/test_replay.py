@@ -1,0 +1,180 @@
+"""Who lost the lease sends nothing more, however late it notices: the fence is asked when the first byte is next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, select, update
+
+from sidecar.contract import Contract, Endpoint
+from sidecar.exchange import Attempt, Outcome
+from sidecar.http.messages import Request, Response
+from sidecar.settings import Settings
+from sidecar.standby.answer import Answer
+from sidecar.standby.outbox.entries import State, outbox
+from sidecar.standby.outbox.replay import Replayer
+from sidecar.standby.promotion import NotFit, Promotion
+from sidecar.standby.standby import Standby
+from sidecar.standby.tables import owners, writes
+from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.lease import TTL, Lease, leases
+from sidecar.upstream.connection import Call, Wire
+from sidecar.upstream.scheduler import Result
+from tests.support.stack import until
+from tests.support.upstream import Upstream
+
+CONTRACT = Contract.load("hosp")
+
+
+class Leader:
+    """A replayer with one entry to send. `meanwhile` happens between its claim and the fence."""
+
+    def __init__(self, data: Path) -> None:
+        self.settings = Settings(data=data, seal_key=data / "seal-key", upstream="http://127.0.0.1:1")
+        self.engine: Engine = open_engine(self.settings)
+        create_all(self.engine)
+        self.standby = Standby(CONTRACT, self.engine, self.settings)
+        self.lease, self.other = (Lease(self.engine, "replay", name) for name in ("one", "two"))
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.sent: list[bytes] = []
+        self.replayer = Replayer(
+            CONTRACT, self.engine, self.standby.intents, self.standby.outbox, self.standby.seal(), self.lease,
+            self._send, lambda _endpoint: True, None,
+        )  # fmt: skip
+        body = b'{"title":"Round"}'
+        request = Request("POST", "/notes", [("Host", "x"), ("Content-Type", "application/json")], body, host="x")
+        write = self.standby.begin_write(CONTRACT.match("POST", "/notes"), request, "Dr Holt")
+        taken = self.standby.intents.accept(
+            write, request, "r", request.headers, "Dr Holt", sent=False, answered=False, under_way=False
+        )
+        assert isinstance(taken, Answer)
+
+    def _send(self, _endpoint: Endpoint, call: Call, _request_id: str) -> Result:
+        """As the wire does, up to the bytes themselves."""
+        self.meanwhile()
+        if call.fence is not None and not call.fence():
+            return Result(Attempt(0, 0, Outcome.FAILURE, None, "fenced"), None, 0, 0)
+        self.sent.append(call.body)
+        return Result(Attempt(0, 0, Outcome.SUCCESS, 201), Response(201, [], b'{"id":7,"title":"Round"}'), 0, 0)
+
+    def lapse(self) -> None:
+        """What a stop for longer than the lease lasts comes to."""
+        with self.engine.begin() as connection:
+            connection.execute(update(leases).values(until=0))
+
+    def row(self) -> tuple[str, int, int]:
+        with self.engine.connect() as connection:
+            return tuple(connection.execute(select(outbox.c.state, outbox.c.token, outbox.c.due)).one())
+
+
+@pytest.fixture
+def leader(tmp_path: Path) -> Iterator[Leader]:
+    made = Leader(tmp_path)
+    assert made.lease.hold()
+    yield made
+    made.standby.close()
+    made.engine.dispose()
+
+
+def test_a_leader_that_is_not_disturbed_sends_once(leader: Leader) -> None:
+    assert leader.replayer.step("notes")
+    assert leader.sent == [b'{"title":"Round"}']
+    assert leader.row()[0] == State.SETTLED
+
+
+def test_a_leader_that_was_stopped_between_its_claim_and_the_first_byte_sends_nothing(leader: Leader) -> None:
+    leader.meanwhile = lambda: (leader.lapse(), leader.other.hold())
+    leader.replayer.step("notes")
+    assert leader.sent == []
+    state, token, _ = leader.row()
+    assert (state, token) == (State.SENDING, leader.lease.token)  # the successor takes it for unclear, and looks first
+
+
+def test_a_lapsed_lease_that_nobody_took_is_no_lease(leader: Leader) -> None:
+    leader.meanwhile = leader.lapse
+    leader.replayer.step("notes")
+    assert leader.sent == []
+
+
+def test_a_lease_is_renewed_in_time_and_not_at_every_look(leader: Leader) -> None:
+    def ends() -> int:
+        with leader.engine.connect() as connection:
+            return int(connection.execute(select(leases.c.until)).scalar_one())
+
+    first = ends()
+    assert leader.lease.hold()
+    assert ends() == first
+    until(lambda: leader.lease.hold() and ends() > first, TTL / 1e9, "renewed before it ends")
+    leader.lapse()
+    assert leader.other.hold()
+    until(lambda: not leader.lease.hold(), TTL / 1e9, "known to be lost")
+
+
+def test_a_lease_that_was_given_back_is_taken_by_another_at_once(leader: Leader) -> None:
+    leader.lease.release()
+    assert leader.other.hold()
+    assert not leader.lease.hold()
+
+
+def test_the_successor_looks_no_sooner_than_a_call_that_passed_the_fence_can_last(leader: Leader) -> None:
+    seen: list[int] = []
+    leader.meanwhile = lambda: seen.append(leader.row()[2])
+    original = leader._send
+
+    def send(endpoint: Endpoint, call: Call, request_id: str) -> Result:
+        result = original(endpoint, call, request_id)
+        seen.append(leader.row()[2])
+        return result
+
+    leader.replayer._send = send
+    leader.replayer.step("notes")
+    claimed, fenced = seen
+    assert fenced > claimed
+
+
+def test_a_write_that_was_decided_before_a_promotion_and_begins_after_it_is_not_sent(leader: Leader) -> None:
+    request = Request("PATCH", "/patients/17", [("Host", "x"), ("Content-Type", "application/json")], b"{}", host="x")
+    match = CONTRACT.match("PATCH", "/patients/17")
+    assert not leader.standby.begin_write(match, request, "Dr Holt").queued
+    with leader.engine.begin() as connection:
+        connection.execute(update(writes).values(ended=1))
+        connection.execute(insert(owners).values(type="patients", since=1, by="Ms Pell", reason=""))
+    assert leader.standby.begin_write(match, request, "Dr Holt").queued
+
+
+def test_nothing_is_promoted_while_the_upstream_may_yet_make_a_record(leader: Leader) -> None:
+    """Its id would be given to another record here."""
+    standby = leader.standby
+    promotion = Promotion(CONTRACT, leader.engine, standby.outbox, _all_known, lambda _endpoint: None, 0.99)
+    request = Request("POST", "/patients", [("Host", "x"), ("Content-Type", "application/json")], b"{}", host="x")
+    write = standby.begin_write(CONTRACT.match("POST", "/patients"), request, "Dr Holt")
+    with pytest.raises(NotFit, match="1 writes of patients are under way"):
+        promotion.promote("patients", "Ms Pell", "", force=False)
+    standby.end_write(write, None, Outcome.FAILURE, "Dr Holt")
+    assert promotion.promote("patients", "Ms Pell", "", force=False) == []
+
+
+def _all_known() -> dict[str, dict[str, Any]]:
+    return {"patients": {"complete": True, "verified": True, "in_doubt": 0}}
+
+
+def test_the_wire_asks_when_the_connection_stands_and_sends_nothing_against_the_fence() -> None:
+    with Upstream() as upstream:
+        wire = Wire(upstream.url, connect_timeout=1, timeout=5, max_answer=1000)
+        asked: list[int] = []
+
+        def fence() -> bool:
+            asked.append(len(upstream.state.connections))
+            return False
+
+        attempt, response = wire.send(Call("POST", "/notes", [("Host", "x")], b"{}", fence=fence))
+        assert (attempt.outcome, attempt.error, response) == (Outcome.FAILURE, "fenced", None)
+        assert len(asked) == 1
+        assert upstream.seen("/notes") == []
+        attempt, _ = wire.send(Call("POST", "/notes", [("Host", "x")], b"{}", fence=lambda: True))
+        assert attempt.outcome is Outcome.SUCCESS
+        assert len(upstream.seen("/notes")) == 1
+        wire.close()
