@@ -29,6 +29,7 @@ from sidecar.takeover.store import (
     dialect_insert,
     row_of,
     state_of,
+    state_row,
     upsert_tallies,
 )
 from sidecar.takeover.tables import endpoint_states, tallies, transitions
