@@ -2,7 +2,7 @@
 
 They come to a path of our own, so that whatever does not know it for what it is cannot take a copy for a request: it is
 never sent on, and what it asks for is never done. From a copy we learn who asked for what, which is written down; not
-what came of it. A copied write puts in doubt what it may have changed (`standby.passing`).
+what came of it. A copied write puts in doubt what it may have changed (`standby.mirrored_writes`).
 """
 
 from __future__ import annotations

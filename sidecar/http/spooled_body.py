@@ -16,7 +16,7 @@ from typing import Final
 PIECE: Final = 64 * 1024
 """Bytes that are read from a client, a file or for a digest at once."""
 IN_MEMORY: Final = 1024 * 1024
-"""Bytes up to which a body is held in memory; nothing beyond is recorded either (record/redact.py)."""
+"""Bytes up to which a body is held in memory; nothing beyond is recorded either (events/redact.py)."""
 
 
 class Spool:
