@@ -31,6 +31,8 @@ from sidecar.control.client import Control, ControlError
 from sidecar.settings import Settings, load_settings
 
 STARTUP = 60.0
+FRONT, HOSP_CONTROL = 8000, 9001
+"""Where users arrive, with HAProxy or without, and where HOSP is broken; other ports where these are taken."""
 
 
 @click.command()
@@ -58,7 +60,7 @@ class _Demo:
         self._data.mkdir(parents=True, exist_ok=True)
 
     def run(self, events: str, profile: str, rate: float, seconds: float | None) -> None:
-        hosp, hosp_control = _port(9000), _port(9001)
+        hosp, hosp_control = _port(9000), _port(HOSP_CONTROL)
         simulate = ("simulate", "--profile", profile, "--seed", str(self._seed), "--port", str(hosp))
         self._spawn("hosp", *simulate, "--control-port", str(hosp_control))
         self._until("the simulator", lambda: _listens(hosp_control))
@@ -74,7 +76,7 @@ class _Demo:
     def _sidecar(self, events: str, hosp: int, user: tuple[str, str]) -> Settings:
         environ = {
             "UNDERSTUDY_UPSTREAM": f"http://127.0.0.1:{hosp}",
-            "UNDERSTUDY_LISTEN": f"127.0.0.1:{_port(8080)}",
+            "UNDERSTUDY_LISTEN": f"127.0.0.1:{_port(8080 if _haproxy() else FRONT)}",
             "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{_port(8081)}",
             "UNDERSTUDY_DATA": str(self._data),
             "UNDERSTUDY_TRUSTED_PROXIES": "127.0.0.1",
@@ -130,11 +132,11 @@ class _Demo:
         return f"http://127.0.0.1:{port}"
 
     def _front_door(self, settings: Settings, hosp: int) -> int:
-        haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+        haproxy = _haproxy()
         if haproxy is None:
             click.echo("HAProxy is not on PATH: the sidecar itself is the front door.")
             return settings.listen[1]
-        port = _port(8000)
+        port = _port(FRONT)
         text = (resources.files("compose") / "haproxy" / "haproxy.cfg").read_text()
         config = self._data / "haproxy.cfg"
         host, control_port = settings.control_listen
@@ -160,8 +162,8 @@ class _Demo:
         click.echo(
             f"commands        understudy --config {self._config()} endpoints | outbox | revoke USER | audit verify | …"
         )
-        post = f'curl -X POST -d \'{{"name": "outage"}}\' http://127.0.0.1:{hosp_control}/profile'
-        click.echo(f'to break HOSP:  {post}\nto mend it:     the same with "ordinary"\nCtrl-C stops everything.\n')
+        click.echo("\nTo break HOSP, to ask all the same, and to mend it, from another terminal:")
+        click.echo("\n".join(commands(door, hosp_control)) + "\nCtrl-C stops everything.\n")
 
     def _config(self) -> Path:
         """The sidecar's settings as a file, for a person's commands."""
@@ -255,6 +257,20 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(5)
+
+
+def commands(front: int, hosp_control: int) -> tuple[str, str, str]:
+    """What a person types to see a takeover. README shows them for the ports that are taken where they are free."""
+    profile = f"http://127.0.0.1:{hosp_control}/profile"
+    return (
+        f"curl -X POST -d '{{\"name\": \"outage\"}}'   {profile}",
+        f"curl -s -i -u 'NAME:PASSWORD' 'http://127.0.0.1:{front}/patients/17' | grep -i -e cache-status -e age",
+        f"curl -X POST -d '{{\"name\": \"ordinary\"}}' {profile}",
+    )
+
+
+def _haproxy() -> str | None:
+    return shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 
 
 def _port(wanted: int) -> int:

@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
@@ -87,14 +87,12 @@ class Journal:
         *,
         durable: bool = True,
         segment_bytes: int = 64 << 20,
-        on_failure: Literal["pass", "refuse"] = "pass",
         sync: Callable[[int], None] = os.fdatasync,
         coming: Callable[[], int] = lambda: 0,
         gather: float = GATHER,
     ) -> None:
         """`coming`: how many more events are about to come. For these a sync waits, `gather` seconds at the most."""
         self.syncs = self.events = self.failures = self.gaps = self._unsynced = 0
-        self.on_failure = on_failure
         self._directory = directory
         self._prefix = f"{node_prefix(node)}-{worker}"
         self._durable, self._segment_bytes, self._sync = durable, segment_bytes, sync
@@ -128,16 +126,6 @@ class Journal:
             if len(self._batch.entries) in (1, self._batch.expected):
                 self._ring()
         return ticket
-
-    def record(self, event: Document, bodies: Document | None, timeout: float) -> bool:
-        """Appends and waits. False: not recorded, and traffic goes on (`pass`); under `refuse` it raises."""
-        try:
-            self.append(event, bodies).wait(timeout)
-        except RecordingFailed:
-            if self.on_failure == "refuse":
-                raise
-            return False
-        return True
 
     def close(self) -> None:
         """Writes and syncs what waits, then ends the writer."""

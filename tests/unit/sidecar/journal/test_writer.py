@@ -239,17 +239,14 @@ def test_a_disk_that_hangs_does_not_fill_memory(tmp_path: Path, monkeypatch: pyt
     assert recorded(tmp_path) == [f"e{number}" for number in range(6)]
 
 
-def test_pass_goes_on_and_refuse_raises(tmp_path: Path) -> None:
+def test_where_no_segment_can_be_made_each_is_told_and_one_gap_is_counted(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("where the directory should be")
-    for on_failure in ("pass", "refuse"):
-        with opened(blocked, on_failure=on_failure) as journal:
-            if on_failure == "pass":
-                assert journal.record(event(1), None, 5) is False
-            else:
-                with pytest.raises(RecordingFailed):
-                    journal.record(event(1), None, 5)
-            assert (journal.gaps, journal.failures, journal.events) == (1, 1, 0)
+    with opened(blocked) as journal:
+        for _ in range(2):
+            with pytest.raises(RecordingFailed):
+                journal.append(event(1), None).wait(5)
+        assert (journal.gaps, journal.failures, journal.events) == (1, 2, 0)
 
 
 def test_the_chain_is_as_documented(tmp_path: Path) -> None:
