@@ -49,7 +49,9 @@ def _endpoint(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
         if verb == "route":
             body["percent"] = _number(extra, 0, 100, "percent")
         answer = parts.plane(who.who.user).post(f"/endpoints/{segment(what)}/{verb}", body)
-        return f"{what}: {answer['answered_by']} answers" + (f", {extra}% of callers" if verb == "route" else "")
+        return f"{what}: {answer['answered_by']} answers" + (
+            f"; {extra}% of callers go to the standby" if verb == "route" else ""
+        )
 
     return do
 
@@ -87,7 +89,7 @@ def _alert(parts: Parts, key: str) -> str:
 
 def _acknowledge(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
     parts.alerts.acknowledge(what, _by(who), reason)
-    return "acknowledged: it is not told again until it is over"
+    return "acknowledged: no repeats until it resolves"
 
 
 def _acknowledge_all(parts: Parts, who: Visit, _what: str, reason: str, _extra: str) -> str:
@@ -160,17 +162,17 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "acknowledge": Action(
         "Acknowledge",
-        "You work on it. It is not told again until it is over; what else begins to burn still is.",
+        "You take this alert. No repeats until it resolves; new alerts still notify.",
         _acknowledge,
         called=_alert,
     ),
     "acknowledge-all": Action(
-        "Acknowledge all", "You work on everything that fires now; what begins to burn later is told.", _acknowledge_all
+        "Acknowledge all", "You take every alert that is firing now. New alerts still notify.", _acknowledge_all
     ),
     "silence": Action(
-        "Silence", "Nobody is told of it until then, also if it fires anew.", _silence, "until", called=_alert
+        "Silence", "Nobody is notified of it until then, even if it fires again.", _silence, "until", called=_alert
     ),
-    "unsilence": Action("End the silence", "It is told again as soon as it fires.", _unsilence, called=_alert),
+    "unsilence": Action("End the silence", "It notifies again as soon as it fires.", _unsilence, called=_alert),
     "backfill": Action("Fill the copy now", "HOSP is asked, gently, for what the standby has not seen.", _backfill),
 }
 

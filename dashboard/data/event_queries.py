@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from dashboard.values.filters import ViewError
 from sidecar.events.store import Bucket, Event, EventStore, Filter
-from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND
+from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND, parse_rfc3339
 
 KEEP: Final = 10.0
 """Seconds for which a count may be shown again."""
@@ -77,6 +77,11 @@ class Queries:
         """Counts per combination of the fields' values, the most frequent first."""
         found = [(bucket.group, bucket.count) for bucket in self._count(where, None, fields)]
         return sorted(found, key=lambda each: (-each[1], each[0]))
+
+    def last(self, where: Filter, name: str) -> int:
+        """When that person's latest event was, in ns; 0: never."""
+        page = self._store.search(replace(where, terms={**where.terms, "user.name": [name]}), 1) if name else None
+        return parse_rfc3339(page.events[0]["@timestamp"]) if page and page.events else 0
 
     def over_time(self, where: Filter, interval: int, *fields: str) -> Sequence[Bucket]:
         return self._count(where, interval, fields)

@@ -26,11 +26,11 @@ SHOWN: Final = 50
 """Lines of history, without what was only noticed and never fired, and of the delivery log."""
 _ORDER: Final = {State.FIRING: 0, State.ACKNOWLEDGED: 1, State.SILENCED: 2}
 _STATES: Final = {
-    "firing": (tones.BAD, "fires"),
+    "firing": (tones.BAD, "firing"),
     "acknowledged": (tones.WARN, "acknowledged"),
     "silenced": (tones.WARN, "silenced"),
-    "resolved": (tones.GOOD, "is over"),
-    "changed": (tones.UNKNOWN, "its silence was changed"),
+    "resolved": (tones.GOOD, "resolved"),
+    "changed": (tones.UNKNOWN, "silence changed"),
 }
 
 
@@ -56,7 +56,7 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
         if quiet
         else None,
         "history": components.card("History", _history(parts, history, known, now), ident="history"),
-        "deliveries": components.card("What was told to whom", _deliveries(parts, deliveries, now), ident="deliveries"),
+        "deliveries": components.card("Notifications", _deliveries(parts, deliveries, now), ident="deliveries"),
         "as of": components.as_of(now, parts.zone, RENEWED),
     }
 
@@ -75,17 +75,15 @@ def _summary(burning: Sequence[Alert], evaluator: alert_titles.Evaluator) -> com
     said = " and ".join(components.many(count, word) for count, word in ((pages, "page"), (tickets, "ticket")) if count)
     if not evaluator.alive:
         was = f"It was {evaluator.holder} last. " if evaluator.holder else ""
-        kept = f" When last evaluated, {said} fired." if firing else ""
+        kept = f" When last evaluated, {said} firing." if firing else ""
         why = f"{was}Start “understudy alerts”: until then nothing new is noticed and nobody is told.{kept}"
-        return components.notice(tones.BAD, "Nobody evaluates the objectives now", why)
+        return components.notice(tones.BAD, "Alerts are not being evaluated", why)
     if firing:
-        verb = "fires" if len(firing) == 1 else "fire"
-        return components.notice(
-            tones.BAD if pages else tones.WARN, f"{said} {verb}", rest or "Nobody has acknowledged that yet."
-        )
+        verb = "firing"
+        return components.notice(tones.BAD if pages else tones.WARN, f"{said} {verb}", rest or "Unacknowledged.")
     if burning:
-        return components.notice(tones.WARN, "Nothing is unanswered", rest.replace(" more", ""))
-    return components.notice(tones.GOOD, "Nothing fires", f"Evaluated by {evaluator.holder}.")
+        return components.notice(tones.WARN, "Every alert is acknowledged or silenced", rest.replace(" more", ""))
+    return components.notice(tones.GOOD, "Nothing is firing", f"Evaluated by {evaluator.holder}.")
 
 
 def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> components.Part:
@@ -96,7 +94,7 @@ def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> components.Part:
     counts = ((len(waiting), "not yet"), (len(refused), "never"))
     said = ", ".join(f"{components.many(count, 'message')} {how}" for count, how in counts if count)
     return components.notice(
-        tones.WARN, f"Not all were taken: {said}", "See “What was told to whom” for what receivers said."
+        tones.WARN, f"Not all were delivered: {said}", "See “Notifications” for what receivers answered."
     )
 
 
@@ -114,7 +112,7 @@ def _burning(parts: Parts, burning: Sequence[Alert], now: int) -> components.Par
             f"and {components.many(len(less), 'alert')} of single endpoints, or tickets beside a page"
         )
         shown.append(html.Details([summary, *(_alert(parts, each, now) for each in less)], className="more"))
-    return components.card("What fires", everything, *shown, ident="burning")
+    return components.card("Firing", everything, *shown, ident="burning")
 
 
 def _is_less(parts: Parts, alert: Alert, paged: Sequence[Mapping[str, str]]) -> bool:
@@ -216,7 +214,7 @@ def _history(parts: Parts, history: Sequence[Mapping[str, Any]], known: Sequence
 def _deliveries(parts: Parts, deliveries: Sequence[Mapping[str, Any]], now: int) -> components.Part:
     if not deliveries:
         return components.empty(
-            "Nobody was told of anything", "Receivers are settings of “understudy alerts”: ALERT_WEBHOOK."
+            "No notification was sent", "Receivers are settings of “understudy alerts”: ALERT_WEBHOOK."
         )
     rows = []
     for each in deliveries:
@@ -231,7 +229,7 @@ def _deliveries(parts: Parts, deliveries: Sequence[Mapping[str, Any]], now: int)
                 each["said"] or "",
             )
         )
-    columns = [f"time, {time_format.zone_name(now, parts.zone)}", "to", "of", "outcome", "tries", "the receiver said"]
+    columns = [f"time, {time_format.zone_name(now, parts.zone)}", "to", "of", "outcome", "tries", "receiver's answer"]
     return components.table("Messages and what became of them", columns, rows, (4,))
 
 

@@ -40,7 +40,7 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
             "Events",
             html.Div(
                 [
-                    html.P(", ".join(view.words()).capitalize() + ".", className="quiet"),
+                    html.P(", ".join(view.words()) + ".", className="quiet"),
                     html.P(_waiting("Counting …"), id="audit-count", role="status"),
                 ]
             ),

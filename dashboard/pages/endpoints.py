@@ -12,7 +12,7 @@ from dashboard.context import Parts, Visit
 from dashboard.data.event_queries import PEOPLE, Traffic, bucket_for
 from dashboard.page import Page
 from dashboard.ui import charts, components, refresh
-from dashboard.values import time_format, tones
+from dashboard.values import reasons, time_format, tones
 from dashboard.values.filters import PERIODS, View
 from dashboard.widgets import action_dialog
 from sidecar.control.client import ControlError
@@ -80,14 +80,16 @@ def _facts(state: dict[str, Any], traffic: Traffic) -> components.Part:
         ("Time to answer", html.Span([_times(traffic), _latency(state["id"])])),
     ]
     if "mode" in state:
-        share = f", {state['percent']:g}% of callers routed to the standby" if state.get("percent") else ""
-        by = f" (by {state['changed_by']}: {state['reason']})" if state.get("changed_by") else ""
-        circuit = components.mark(_CIRCUITS.get(state["circuit"], tones.UNKNOWN), state["circuit"].replace("_", "-"))
+        share = f", {state['percent']:g}% of callers go to the standby" if state.get("percent") else ""
+        why = f": {state['reason']}" if state["reason"] else ""
+        by = f" ({reasons.actor(state['changed_by'])}{why})" if state.get("changed_by") else ""
+        said = reasons.circuit(state["circuit"], state["circuit_reason"] or "")
+        circuit = components.mark(_CIRCUITS.get(state["circuit"], tones.UNKNOWN), said)
         ready = components.mark(tones.GOOD if state["ready"] else tones.WARN, state["ready_reason"] or "ready")
         facts += [
             ("Who answers", f"{_answerer(state['answered_by'])}{share}; {_mode(state['mode'])}{by}"),
-            ("Circuit", html.Span([circuit, f" {state['circuit_reason'] or ''}"])),
-            ("Could the standby?", ready),
+            ("Circuit", circuit),
+            ("Standby ready?", ready),
             ("Parity", _of(state["parity"], "of compared answers were equal", "nothing was compared yet")),
             ("Completeness", _of(state["completeness"], "of its records are certain", "not known as a whole")),
         ]
@@ -140,7 +142,7 @@ def _of(ratio: float | None, good: str, none: str) -> str:
 
 
 def _answerer(name: str) -> str:
-    return {"upstream": "HOSP", "standby": "the standby"}.get(name, name)
+    return {"upstream": "HOSP", "standby": "the standby", "both": "HOSP, and the standby for a share"}.get(name, name)
 
 
 def _mode(mode: str) -> str:
@@ -160,9 +162,7 @@ def _rest(states: list[dict[str, Any]]) -> components.Part:
             else "–"
         )
         rows.append((state["name"], who, ready, action_dialog.button("takeover", state["id"]) if known else "–"))
-    shown = components.table(
-        "Endpoints without traffic", ["endpoint", "who answers", "could the standby?", "action"], rows
-    )
+    shown = components.table("Endpoints without traffic", ["endpoint", "who answers", "standby ready?", "action"], rows)
     return components.card(
         "Without traffic in this period", html.Details([html.Summary(f"{len(rows)} endpoints"), shown]), ident="idle"
     )
@@ -181,7 +181,10 @@ def latency(parts: Parts, asked: Visit) -> components.Part:
     drawn = components.empty("No requests in the last 24 hours")
     if times:
         worst = max(found.get(99.0, 0) for _, found in times)
-        says = f"99% of requests were answered within {time_format.took(worst)} even in the slowest half hour."
+        says = (
+            f"99% of requests were answered within {time_format.took(worst)} "
+            f"even in the slowest {charts.span(interval).removeprefix('1 ')}."
+        )
         rows = [
             (time_format.day_and_time(at, parts.zone), *(time_format.took(found[p]) for p in (50.0, 95.0, 99.0)))
             for at, found in times

@@ -52,7 +52,7 @@ def traffic(slices: Sequence[Slice], interval: int, zone: ZoneInfo, moments: Seq
         if any(values) or name == "answered by HOSP"
     ]
     lanes = [_lane([each for each in moments if each.kind == kind], kind, now, zone) for kind in LANES]
-    layout = _layout(f"requests per {_span(interval)}", zone_title(now, zone), 340)
+    layout = _layout(f"requests per {span(interval)}", zone_title(now, zone), 340)
     layout |= {"barmode": "stack", "yaxis2": _LANE_AXIS}
     layout["yaxis"]["domain"] = [0, 0.72]
     layout["xaxis"]["range"] = [_time(slices[0].start, zone), _time(now, zone)]
@@ -152,10 +152,10 @@ def _layout(y_title: str, x_title: str, height: int = 280) -> dict[str, Any]:
 
 
 def _time(at: int, zone: ZoneInfo) -> str:
-    return f"{time_format.local(at, zone):%Y-%m-%dT%H:%M:%S}"
+    return time_format.field_value(at, zone)
 
 
-def _span(interval: int) -> str:
+def span(interval: int) -> str:
     if interval >= DAY:
         return "day" if interval == DAY else f"{interval // DAY} days"
     if interval >= HOUR:

@@ -15,7 +15,32 @@ def local(at: int, zone: ZoneInfo) -> datetime:
 
 def day_and_time(at: int, zone: ZoneInfo) -> str:
     """Mon 24 Nov 2026, 07:35:31"""
-    return f"{local(at, zone):%a %-d %b %Y, %H:%M:%S}"
+    return f"{day(at, zone)}, {clock(at, zone)}"
+
+
+def day(at: int, zone: ZoneInfo) -> str:
+    """Mon 24 Nov 2026: the day it was there."""
+    return f"{local(at, zone):%a %-d %b %Y}"
+
+
+def long_day(at: int, zone: ZoneInfo) -> str:
+    """Tuesday 24 November 2026"""
+    return f"{local(at, zone):%A %-d %B %Y}"
+
+
+def clock(at: int, zone: ZoneInfo) -> str:
+    """07:35:31"""
+    return f"{local(at, zone):%H:%M:%S}"
+
+
+def stamp(at: int, zone: ZoneInfo) -> str:
+    """Mon 24 Nov 2026, 07:35:31 GMT (UTC+00:00): a time that says of itself where it holds."""
+    return f"{day_and_time(at, zone)} {zone_name(at, zone)}"
+
+
+def field_value(at: int, zone: ZoneInfo) -> str:
+    """2026-11-24T07:35:31: what a browser's field of date and time holds."""
+    return f"{local(at, zone):%Y-%m-%dT%H:%M:%S}"
 
 
 def zone_name(at: int, zone: ZoneInfo) -> str:

@@ -33,6 +33,11 @@ def frame() -> list[Any]:
     ]
 
 
+def close() -> html.Button:
+    """Takes a word that lies over the page away; the browser does it."""
+    return html.Button("×", type="button", className="close", **{"aria-label": "Close this message"})
+
+
 def button(kind: str, what: str, called: str = "") -> html.Button:
     """Asks for the dialog. `called`: what it is done to, for people."""
     action = ACTIONS[kind]
@@ -51,7 +56,7 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
         hint = f"{hint} ({time_format.zone_name(parts.clock(), parts.zone)})" if action.extra == "until" else hint
         asked.append(components.field("d-extra", label, value, hint, maxLength=30, autoComplete="off"))
     elif action.extra == "force":
-        options = [("", "only if nothing speaks against it"), ("force", "even so, overruling what speaks against it")]
+        options = [("", "Promote only if every check passes"), ("force", "Promote anyway, despite failed checks")]
         asked.append(components.choice("d-extra", "When", options, ""))
     else:
         asked.append(dcc.Input(id="d-extra", type="hidden", value=""))
@@ -59,6 +64,7 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
         html.H2([action.label, ": ", called] if what else action.label, id="dialog-title"),
         html.P(action.leads_to, id="dialog-says"),
         *asked,
+        html.Div(id="d-said", role="alert"),
         html.Div(
             [
                 html.Button(
@@ -92,6 +98,7 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         Output("said", "children"),
         Output("dialog", "children", allow_duplicate=True),
         Output("done", "data"),
+        Output("d-said", "children"),
         Input("d-confirm", "n_clicks"),
         Input("d-cancel", "n_clicks"),
         State("pending", "data"),
@@ -102,13 +109,13 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
     )
     def act(confirmed: int, cancelled: int, pending: Any, reason: str, extra: str, path: str) -> Any:
         if not confirmed and not cancelled:
-            return no_update, no_update, no_update
+            return no_update, no_update, no_update, no_update
         if ctx.triggered_id == "d-cancel" or not isinstance(pending, dict):
-            return "", None, no_update
+            return "", None, no_update, no_update
         asked = visit(path or "/")
         try:
             kind, what = str(pending.get("do")), str(pending.get("what"))
             said = perform(parts, asked, kind, what, reason or "", str(extra or ""))
         except NotDone as error:
-            return components.notice(tones.BAD, "Not done", str(error)), no_update, no_update
-        return components.notice(tones.GOOD, "Done", said), None, parts.clock()
+            return no_update, no_update, no_update, components.notice(tones.BAD, "Not done", str(error))
+        return [components.notice(tones.GOOD, "Done", said), close()], None, parts.clock(), no_update

@@ -72,7 +72,7 @@ def budget(left: Fraction | None) -> tuple[str, str]:
     if left is None:
         return tones.UNKNOWN, "budget not known"
     if left <= 0:
-        return tones.BAD, f"budget spent {_times(1 - left)} times" if left < 0 else "budget spent"
+        return tones.BAD, f"{_times(1 - left)}× over budget" if left < 0 else "budget spent"
     return (tones.WARN if left < LOW else tones.GOOD), f"{components.percent(float(left), 1)} of budget left"
 
 
