@@ -95,14 +95,17 @@ class Exports:
         self._zone = zone
         self._clock = clock
 
-    def start(self, user: str, view: View, form: str) -> str:
-        """Begins an export of a view with fixed times. Raises ValueError while another one of the user's runs."""
+    def start(self, user: str, view: View, form: str, where: Filter | None = None) -> str:
+        """Begins an export of a view with fixed times; `where`: what it asks of the store.
+
+        Raises ValueError while another one of the user's runs.
+        """
         if form not in FORMS:
             raise ValueError(f"form: expected {', '.join(FORMS)}; found {form!r}")
         if any(export.state == "running" for export in self.latest(user)):
             raise ValueError("an export of yours is still running: wait for it to end")
         ident, now = secrets.token_hex(8), self._clock()
-        where = view.filter(now, self._zone)
+        where = view.filter(now, self._zone) if where is None else where
         row = {"id": ident, "user": user, "at": now, "form": form, "view": view.query(), "done": 0}
         with self._engine.begin() as connection:
             connection.execute(insert(exports).values(**row, state="running", detail="", beat=now))
@@ -110,6 +113,10 @@ class Exports:
         arguments = (self.find(ident, user), where)
         threading.Thread(target=self._make, args=arguments, name="export", daemon=True).start()
         return ident
+
+    def proof(self, digests: Mapping[str, bytes]) -> Mapping[str, Any]:
+        """What the journal says of these rows, without an export."""
+        return self._journal(digests)
 
     def find(self, ident: str, user: str) -> Export | None:
         """An export of that user's."""

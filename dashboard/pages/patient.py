@@ -27,7 +27,7 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     view = View.parse(asked.query)
     if not view.patient:
         raise ViewError("patient: expected a patient's number; found nothing")
-    where = view.filter(parts.clock(), parts.zone)
+    where = parts.queries.where(view, parts.clock(), parts.zone)
     parts.trail.look(asked.who, asked.address, "look", "a patient's page: " + ", ".join(view.words()))
     found = parts.queries.rows(where, event_list.PAGE, view.after)
     return [

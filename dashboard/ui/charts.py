@@ -83,6 +83,21 @@ def _lane(moments: Sequence[Moment], kind: str, now: int, zone: ZoneInfo) -> dic
     }
 
 
+def histogram(counts: Sequence[tuple[int, int]], interval: int, zone: ZoneInfo) -> Figure:
+    """How many events each bucket of time holds."""
+    bars = {
+        "type": "bar",
+        "x": [_time(at + interval // 2, zone) for at, _ in counts],
+        "y": [count for _, count in counts],
+        "width": interval / 1e6 * 0.92,
+        "marker": {"color": BLUE, "line": {"width": 0}},
+        "hovertemplate": "%{y:,} events<br>%{x|%a %d %b %H:%M}<extra></extra>",
+    }
+    layout = _layout("events", zone_title(counts[-1][0], zone), 170)
+    layout["showlegend"] = False
+    return {"data": [bars], "layout": layout}
+
+
 def burn_down(courses: Mapping[str, Sequence[tuple[int, float]]], zone: ZoneInfo) -> Figure:
     """The error budget that was left in the course of the period, by view."""
     styles = {"users": ("users", BLUE, "solid"), "hosp": ("HOSP", ORANGE, "dash")}

@@ -40,11 +40,16 @@ def _row(parts: Parts, event: Event, said: Sentence) -> html.Li:
     how = f"{said.answered} answered in {time_format.took(at(event, 'event.duration') or 0)}"
     return html.Li(
         [
-            html.Time(time_format.clock(moment, parts.zone), dateTime=event["@timestamp"]),
+            components.link(
+                html.Time(time_format.clock(moment, parts.zone), dateTime=event["@timestamp"]),
+                f"/audit/event?{View(event=event['event']['id']).query()}",
+                className="when",
+                title="This event by itself: what was written, and what stands around it",
+            ),
             html.Div([_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
             html.Div(said.ending, className=f"ending sign {_STATES[said.good]}"),
             html.Div(f"{how} · from {address}" if address else how, className="quiet"),
-            html.Details([html.Summary("Details"), html.Pre(_details(event))]),
+            html.Details([html.Summary("Details"), html.Pre(details(event))]),
         ],
         className="event",
     )
@@ -69,7 +74,7 @@ def _subject(event: Event, said: Sentence) -> list[components.Part]:
     return [before, components.link(words, f"/audit/patient?{View(patient=patient).query()}"), after]
 
 
-def _details(event: Event) -> str:
+def details(event: Event) -> str:
     pairs = [
         ("Request", f"{at(event, 'http.request.method')} {at(event, 'url.path')}"),
         ("Query", at(event, "url.query")),

@@ -101,7 +101,7 @@ def _start(parts: Parts, asked: Visit, form: str) -> components.Part:
     view = View.parse(asked.query).fixed(parts.clock(), parts.zone)
     view = View.parse(view.query(after=""))
     try:
-        ident = parts.exports.start(asked.who.user, view, form)
+        ident = parts.exports.start(asked.who.user, view, form, parts.queries.where(view, parts.clock(), parts.zone))
     except ValueError as error:
         return components.notice(tones.WARN, "Not started", str(error))
     parts.trail.note(asked.who, asked.address, "export", f"{form} {ident}: " + ", ".join(view.words()))
