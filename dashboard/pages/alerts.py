@@ -15,11 +15,12 @@ from alerts.lifecycle.lifecycle import BURNING, Alert, State
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
-from dashboard.data import alert_titles
+from dashboard.data import alert_titles, incidents, timeline
 from dashboard.page import Page
 from dashboard.ui import components, refresh
 from dashboard.values import time_format, tones
-from dashboard.widgets import action_dialog, backtest_card
+from dashboard.widgets import action_dialog, backtest_card, incident_card
+from sidecar.control.client import ControlError
 
 RENEWED: Final = 5
 SHOWN: Final = 50
@@ -99,25 +100,24 @@ def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> components.Part:
 
 
 def _burning(parts: Parts, burning: Sequence[Alert], now: int) -> components.Part:
+    """An incident for each cause; the control plane may be gone, and then that is said where its word is missing."""
     if not burning:
         return None
-    firing = sum(alert.state is State.FIRING for alert in burning)
-    everything = html.Div(action_dialog.button("acknowledge-all", ""), className="buttons") if firing > 1 else None
-    paged = [alert.labels for alert in burning if alert.severity == "page"]
-    less = [each for each in burning if _is_less(parts, each, paged)]
-    whole = [each for each in burning if each not in less]
-    shown = [_alert(parts, each, now) for each in whole or less]
-    if whole and less:
-        summary = html.Summary(
-            f"and {components.many(len(less), 'alert')} of single endpoints, or tickets beside a page"
-        )
-        shown.append(html.Details([summary, *(_alert(parts, each, now) for each in less)], className="more"))
-    return components.card("Firing", everything, *shown, ident="burning")
-
-
-def _is_less(parts: Parts, alert: Alert, paged: Sequence[Mapping[str, str]]) -> bool:
-    """Whether it says little beside the others: of one endpoint alone, or a ticket where there is a page as well."""
-    return parts.promised.single(alert.labels.get("slo", "")) or (alert.severity != "page" and alert.labels in paged)
+    states: Sequence[Mapping[str, Any]] | None
+    try:
+        plane = parts.plane()
+        states = plane.get("/endpoints")
+        moments = timeline.marks(plane.get("/marks")) + timeline.takeovers(plane.get("/transitions"))
+    except ControlError:
+        states, moments = None, []
+    found = incidents.grouped(burning)
+    shown = [
+        incident_card.card(parts, each, states, moments, now, lambda alert: _alert(parts, alert, now)) for each in found
+    ]
+    several = sum(bool(each.open) for each in found) > 1
+    everything = html.Div(action_dialog.button("acknowledge-all", ""), className="buttons") if several else None
+    title = components.many(len(found), "incident")
+    return components.card(title, *shown, everything, ident="burning")
 
 
 def _alert(parts: Parts, alert: Alert, now: int) -> components.Part:
@@ -157,14 +157,9 @@ def _runbooks(burning: Sequence[Alert]) -> components.Part:
             shown.append(html.P(f"There is no runbook for {name}."))
             continue
         title, _, text = rest.strip().removeprefix("# ").partition("\n")
-        step = html.P([html.Strong(f"{title}: "), *_with_commands(first.removeprefix("First: "))])
+        step = html.P([html.Strong(f"{title}: "), *incident_card.with_commands(first.removeprefix("First: "))])
         shown += [step, html.Details([html.Summary("The runbook"), html.Pre(text.strip(), className="runbook")])]
-    return components.card("What to do first", *shown, ident="runbooks") if shown else None
-
-
-def _with_commands(text: str) -> list[components.Part]:
-    """What is between backticks is for a terminal."""
-    return [html.Code(word) if n % 2 else word for n, word in enumerate(text.split("`"))]
+    return components.card("Runbooks", *shown, ident="runbooks") if shown else None
 
 
 def _silences(parts: Parts, quiet: Sequence[Alert]) -> components.Part:

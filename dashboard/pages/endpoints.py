@@ -49,7 +49,7 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
         lost = components.failed("The sidecar's control plane does not answer: who answers is not known", str(error))
     seen = [state for state in states if state["name"] in traffic or state.get("mode", "auto") != "auto"]
     rest = [state for state in states if state not in seen]
-    seen.sort(key=lambda state: -traffic.get(state["name"], Traffic("")).total)
+    seen.sort(key=lambda state: _harm(traffic.get(state["name"], Traffic(""))))
     outside = traffic.get("other")
     return {
         "lost": lost,
@@ -61,12 +61,29 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     }
 
 
+def _harm(traffic: Traffic) -> tuple[int, int, int]:
+    """The most harm to users first: what failed them, then what ended without certainty, then the busiest."""
+    return -traffic.failed, -traffic.uncertain, -traffic.total
+
+
+def _verbs(state: dict[str, Any]) -> list[str]:
+    """What can be done here that would work."""
+    if "mode" not in state:
+        return []
+    only_hosp = state["ready_reason"] == "only the upstream can answer this"
+    verbs = [] if only_hosp or state["mode"] == "standby" else ["takeover"]
+    if state["mode"] != "auto":
+        verbs.append("handback")
+    return verbs if only_hosp else [*verbs, "route"]
+
+
 def _card(state: dict[str, Any], traffic: Traffic) -> components.Part:
     ident = state["id"]
-    verbs = ("takeover", "handback", "route") if "mode" in state else ()
+    verbs = _verbs(state)
     buttons = html.Div([action_dialog.button(verb, ident) for verb in verbs], className="buttons") if verbs else None
     facts = html.Div(_facts(state, traffic), className="facts")
-    return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind="endpoint")
+    kind = "endpoint failing" if traffic.failed else "endpoint"
+    return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind=kind)
 
 
 def _facts(state: dict[str, Any], traffic: Traffic) -> components.Part:
@@ -161,7 +178,14 @@ def _rest(states: list[dict[str, Any]]) -> components.Part:
             if known
             else "–"
         )
-        rows.append((state["name"], who, ready, action_dialog.button("takeover", state["id"]) if known else "–"))
+        rows.append(
+            (
+                state["name"],
+                who,
+                ready,
+                action_dialog.button("takeover", state["id"]) if "takeover" in _verbs(state) else "–",
+            )
+        )
     shown = components.table("Endpoints without traffic", ["endpoint", "who answers", "standby ready?", "action"], rows)
     return components.card(
         "Without traffic in this period", html.Details([html.Summary(f"{len(rows)} endpoints"), shown]), ident="idle"

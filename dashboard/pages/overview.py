@@ -53,7 +53,7 @@ def _period(asked: Visit) -> str:
     return period if period in SHOWN else "24h"
 
 
-PARTS: Final = ("answer", "missing", "versus", "traffic", "timeline", "objectives", "as of")
+PARTS: Final = ("answer", "failing", "missing", "versus", "traffic", "timeline", "objectives", "as of")
 
 
 def _counting() -> refresh.Drawn:
@@ -71,6 +71,7 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     happened, missing, alive = _happened(parts, now - seconds * SECOND)
     return {
         "answer": _answer(recent, whole, PERIODS[period], alive),
+        "failing": _failing(parts, asked),
         "missing": missing,
         "versus": _versus(parts, seconds),
         "traffic": components.card(
@@ -102,6 +103,20 @@ def _answer(recent: Slice, whole: Slice, period: str, alive: bool) -> components
     if recent.standby > recent.upstream:
         return components.notice(tones.WARN, "Yes, mostly by the standby.", f"{share} {over}")
     return components.notice(tones.GOOD, "Yes.", f"{share} {over}")
+
+
+def _failing(parts: Parts, asked: Visit) -> components.Part:
+    """Endpoints that fail users now, by name, the most harm first."""
+    found = parts.counted.failing(NOW)
+    if not found:
+        return None
+    items = [
+        html.Li(components.mark(tones.BAD, f"{name}: {failed:,} of {total:,} failed in the last 5 minutes"))
+        for name, failed, total in found[:8]
+    ]
+    more = html.P(f"and {len(found) - 8} more") if len(found) > 8 else None
+    where = components.link("All endpoints", "/endpoints?period=1h") if asked.may(Role.OPERATOR) else None
+    return components.card("Failing now", html.Ul(items, className="plain"), more, where, ident="failing")
 
 
 def _versus(parts: Parts, seconds: int) -> components.Part:

@@ -22,7 +22,7 @@ FONT: Final = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 LANES: Final = {"takeover": (2, PURPLE, "diamond"), "alert": (1, RED, "square"), "mark": (0, GREY, "triangle-down")}
 """Above the traffic, a lane each: its place, its colour, and the shape at which something begins and ends."""
 LOWEST: Final = -0.5
-"""Where a burn-down leaves its frame: how far it is overspent is said in words."""
+"""The floor of a burn-down: what is overspent further is drawn there, with its value."""
 _LANE_AXIS: Final = {
     "domain": [0.76, 1], "range": [-0.7, 2.7], "tickvals": [2, 1, 0], "ticktext": ["takeovers", "alerts", "marks"],
     "showgrid": False, "zeroline": False, "fixedrange": True, "automargin": True,
@@ -101,15 +101,44 @@ def histogram(counts: Sequence[tuple[int, int]], interval: int, zone: ZoneInfo) 
 def burn_down(courses: Mapping[str, Sequence[tuple[int, float]]], zone: ZoneInfo) -> Figure:
     """The error budget that was left in the course of the period, by view."""
     styles = {"users": ("users", BLUE, "solid"), "hosp": ("HOSP", ORANGE, "dash")}
-    lines = [_line(points, zone, *styles[view], "%{y:.1%} left") for view, points in courses.items()]
+    lines = [
+        _line([(at, max(LOWEST, left)) for at, left in points], zone, *styles[view], "%{text} left")
+        | {"text": [f"{left:.1%}" for _, left in points]}
+        for view, points in courses.items()
+    ]
     ends = [at for points in courses.values() for at, _ in points]
     lowest = max(LOWEST, min([0.0, *(left for points in courses.values() for _, left in points)]) - 0.04)
     layout = _layout("budget left", zone_title(max(ends, default=0), zone), 210)
     layout["yaxis"] |= {"tickformat": ".0%", "range": [lowest, 1.04]}
+    layout["annotations"] = [
+        {
+            "x": _time(points[-1][0], zone), "y": LOWEST, "text": f"{styles[view][0]}: {points[-1][1]:.0%}",
+            "showarrow": False, "xanchor": "right", "yanchor": "bottom", "yshift": 14 * number,
+        }
+        for number, (view, points) in enumerate(courses.items()) if points and points[-1][1] < LOWEST
+    ]  # fmt: skip
     layout["shapes"] = [
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": RED, "dash": "dot"}}
     ]
     return {"data": lines, "layout": layout}
+
+
+def burn_rates(
+    points: Sequence[tuple[int, float | None, float | None]], spans: Sequence[str], threshold: float, zone: ZoneInfo
+) -> Figure:
+    """Burn rates over the long and the short window, and the threshold that both must exceed."""
+    styles = ((1, spans[0], BLUE, "solid"), (2, spans[1], ORANGE, "dash"))
+    lines = [
+        {
+            **_line(
+                [(point[0], point[column] or 0.0) for point in points], zone, f"over {name}", colour, dash, "%{y:.2f}×"
+            ),
+            "y": [point[column] for point in points],
+        }
+        for column, name, colour, dash in styles
+    ]
+    limit = _line([(at, threshold) for at, _, _ in points], zone, "threshold", RED, "dot", "%{y:.1f}×")
+    return {"data": [*lines, limit], "layout": _layout("times the even pace", zone_title(points[-1][0], zone), 220)}
 
 
 def latencies(times: Sequence[tuple[int, dict[float, float]]], zone: ZoneInfo) -> Figure:

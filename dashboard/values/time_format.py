@@ -61,10 +61,13 @@ def ago(at: int, now: int) -> str:
 
 
 def took(nanoseconds: float) -> str:
-    """A duration with its unit: `12 ms`, `3.4 s`, `2.5 min`."""
+    """A duration with its unit: `12 ms`, `3.4 s`, `2.5 min`, `3.1 h`, `2.4 days`."""
     if nanoseconds < SECOND:
         return f"{nanoseconds / 1e6:.0f} ms"
-    return f"{nanoseconds / SECOND:.1f} s" if nanoseconds < MINUTE else f"{nanoseconds / MINUTE:.1f} min"
+    for unit, name in ((DAY, "days"), (HOUR, "h"), (MINUTE, "min")):
+        if nanoseconds >= 2 * unit:
+            return f"{nanoseconds / unit:.1f} {name}"
+    return f"{nanoseconds / SECOND:.1f} s"
 
 
 def midnight(at: int, zone: ZoneInfo, days: int = 0) -> int:

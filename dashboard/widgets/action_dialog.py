@@ -47,10 +47,19 @@ def button(kind: str, what: str, called: str = "") -> html.Button:
     return html.Button(action.label, id=ident, type="button", className=kinds, **{"aria-label": name})
 
 
+def at_once(kind: str, what: str, called: str = "") -> html.Button:
+    """Done as soon as it is pressed: only for what needs no reason."""
+    action = ACTIONS[kind]
+    name = f"{action.label}: {called or what}"
+    ident = {"now": kind, "what": what}
+    return html.Button(action.label, id=ident, type="button", className="primary", **{"aria-label": name})
+
+
 def dialog(parts: Parts, kind: str, what: str) -> html.Div:
     action = ACTIONS[kind]
     called = action.called(parts, what)
-    asked: list[Any] = [components.field("d-reason", "Reason", "", "for the record", maxLength=500, autoComplete="off")]
+    hint = "for the record; may be left empty" if action.reasonless else "for the record"
+    asked: list[Any] = [components.field("d-reason", "Reason", "", hint, maxLength=500, autoComplete="off")]
     if action.extra in _EXTRAS:
         label, value, hint = _EXTRAS[action.extra]
         hint = f"{hint} ({time_format.zone_name(parts.clock(), parts.zone)})" if action.extra == "until" else hint
@@ -92,6 +101,27 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         if not chosen or not any(clicks) or not ctx.triggered[0]["value"] or chosen["do"] not in ACTIONS:
             return no_update, no_update
         return dialog(parts, chosen["do"], str(chosen["what"])), dict(chosen)
+
+    @callbacks.on(
+        Role.OPERATOR,
+        Output("said", "children", allow_duplicate=True),
+        Output("done", "data", allow_duplicate=True),
+        Input({"now": ALL, "what": ALL}, "n_clicks"),
+        State("url", "pathname"),
+        prevent_initial_call=True,
+    )
+    def act_now(_clicks: list[int | None], path: str | None) -> Any:
+        chosen = ctx.triggered_id
+        if not chosen or not ctx.triggered[0]["value"]:
+            return no_update, no_update
+        kind = str(chosen["now"])
+        try:
+            if kind not in ACTIONS or not ACTIONS[kind].reasonless:
+                raise NotDone(f"{kind} needs a reason")
+            said = perform(parts, visit(path or "/"), kind, str(chosen["what"]), "", "")
+        except NotDone as error:
+            return [components.notice(tones.BAD, "Not done", str(error)), close()], no_update
+        return [components.notice(tones.GOOD, "Done", said), close()], parts.clock()
 
     @callbacks.on(
         Role.OPERATOR,

@@ -29,8 +29,15 @@ def card(parts: Parts) -> components.Part:
         className="quiet",
     )
     groups = groupby(standings, key=lambda each: (each.promise.objective.slo, each.promise.objective.name))
-    shown = [_objective(parts, number, list(both)) for number, (_, both) in enumerate(groups)]
+    whole = sorted((list(both) for _, both in groups), key=_left)
+    shown = [_objective(parts, number, both) for number, both in enumerate(whole)]
     return components.card("Objectives", told, html.Div(shown, className="objectives"), ident="objectives")
+
+
+def _left(both: Sequence[Standing]) -> tuple[bool, Fraction]:
+    """The least budget first; what is not known comes last."""
+    known = [each.left for each in both if each.left is not None]
+    return not known, min(known, default=Fraction(1))
 
 
 def _objective(parts: Parts, number: int, both: Sequence[Standing]) -> components.Part:
