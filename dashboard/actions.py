@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from alerts.lifecycle.lifecycle import NotPossible, State
+from alerts.lifecycle.lifecycle import BURNING, NotPossible, State
 from dashboard.context import Parts, Visit
-from dashboard.data import alert_titles
+from dashboard.data import alert_titles, incidents
 from dashboard.values import time_format
 from sidecar.control.client import ControlError, segment
 from sidecar.settings import duration
@@ -39,6 +39,8 @@ class Action:
     do: Callable[[Parts, Visit, str, str, str], str]
     extra: str = ""
     grave: bool = False
+    reasonless: bool = False
+    """Whether it may be done without saying why: it changes nothing for users, and haste is right."""
     called: Callable[[Parts, str], str] = lambda _parts, what: what
     """What it is done to, for people."""
 
@@ -49,7 +51,9 @@ def _endpoint(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
         if verb == "route":
             body["percent"] = _number(extra, 0, 100, "percent")
         answer = parts.plane(who.who.user).post(f"/endpoints/{segment(what)}/{verb}", body)
-        return f"{what}: {answer['answered_by']} answers" + (f", {extra}% of callers" if verb == "route" else "")
+        return f"{what}: {answer['answered_by']} answers" + (
+            f"; {extra}% of callers go to the standby" if verb == "route" else ""
+        )
 
     return do
 
@@ -87,7 +91,7 @@ def _alert(parts: Parts, key: str) -> str:
 
 def _acknowledge(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
     parts.alerts.acknowledge(what, _by(who), reason)
-    return "acknowledged: it is not told again until it is over"
+    return "acknowledged: no repeats until it resolves"
 
 
 def _acknowledge_all(parts: Parts, who: Visit, _what: str, reason: str, _extra: str) -> str:
@@ -98,6 +102,16 @@ def _acknowledge_all(parts: Parts, who: Visit, _what: str, reason: str, _extra: 
             parts.alerts.acknowledge(alert.key, _by(who), reason)
             done += 1
     return f"{done} of {len(firing)} acknowledged"
+
+
+def _acknowledge_incident(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
+    incident = incidents.holding([alert for alert in parts.alerts.all() if alert.state in BURNING], what)
+    done = 0
+    for alert in incident.open:
+        with suppress(LookupError, NotPossible):
+            parts.alerts.acknowledge(alert.key, _by(who), reason)
+            done += 1
+    return f"{done} of {len(incident.alerts)} alerts acknowledged: no repeats until they resolve"
 
 
 def _silence(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
@@ -134,7 +148,11 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "takeover": Action(
         "Take over", "The standby answers for it until it is handed back, from what it knows.", _endpoint("takeover")
     ),
-    "handback": Action("Hand back", "HOSP answers for it again, from the next request on.", _endpoint("handback")),
+    "handback": Action(
+        "Hand back",
+        "HOSP is asked again from the next request on; from then its circuit decides who answers.",
+        _endpoint("handback"),
+    ),
     "route": Action(
         "Route a share",
         "The standby answers that share of callers, always the same ones.",
@@ -160,17 +178,28 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "acknowledge": Action(
         "Acknowledge",
-        "You work on it. It is not told again until it is over; what else begins to burn still is.",
+        "You take this alert. No repeats until it resolves; new alerts still notify.",
         _acknowledge,
+        reasonless=True,
+        called=_alert,
+    ),
+    "acknowledge-incident": Action(
+        "Acknowledge",
+        "You take this incident. No repeats until it resolves; new alerts still notify.",
+        _acknowledge_incident,
+        reasonless=True,
         called=_alert,
     ),
     "acknowledge-all": Action(
-        "Acknowledge all", "You work on everything that fires now; what begins to burn later is told.", _acknowledge_all
+        "Acknowledge all",
+        "You take every alert that is firing now. New alerts still notify.",
+        _acknowledge_all,
+        reasonless=True,
     ),
     "silence": Action(
-        "Silence", "Nobody is told of it until then, also if it fires anew.", _silence, "until", called=_alert
+        "Silence", "Nobody is notified of it until then, even if it fires again.", _silence, "until", called=_alert
     ),
-    "unsilence": Action("End the silence", "It is told again as soon as it fires.", _unsilence, called=_alert),
+    "unsilence": Action("End the silence", "It notifies again as soon as it fires.", _unsilence, called=_alert),
     "backfill": Action("Fill the copy now", "HOSP is asked, gently, for what the standby has not seen.", _backfill),
 }
 
@@ -181,7 +210,7 @@ def perform(parts: Parts, who: Visit, kind: str, what: str, reason: str, extra: 
     if action is None:
         raise NotDone(f"there is no action {kind!r}")
     reason = " ".join(reason.split())
-    if not SHORTEST <= len(reason) <= LONGEST:
+    if not (action.reasonless and not reason) and not SHORTEST <= len(reason) <= LONGEST:
         raise NotDone(f"reason: expected {SHORTEST} to {LONGEST} characters; found {len(reason)}")
     named = action.called(parts, what)
     subject = f"{what}{f' ({named})' if named != what else ''} {extra}".strip()

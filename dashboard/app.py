@@ -43,8 +43,10 @@ from sidecar.storage.database import open_engine
 from sidecar.timeunits import SECOND
 
 log = logging.getLogger(__name__)
+AGAIN: Final = 10_000
+"""ms after which a page that could not be drawn is tried again."""
 _SHELL: Final = """<!DOCTYPE html>
-<html lang="en">
+<html lang="en" data-zone="{zone}">
 <head>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
@@ -65,6 +67,8 @@ _SHELL: Final = """<!DOCTYPE html>
 class Shell(Dash):  # type: ignore[misc]
     """Dash with a page of our own around it: it is painted before any script has run."""
 
+    zone = "UTC"
+
     def interpolate_index(self, **kwargs: Any) -> str:
         def asset(name: str) -> str:
             return str(self.get_asset_url(name))
@@ -75,6 +79,7 @@ class Shell(Dash):  # type: ignore[misc]
         )
         return _SHELL.format(
             title="Understudy",
+            zone=self.zone,
             css=asset("understudy.css"),
             plotly=asset("plotly.css"),
             entry=entry,
@@ -101,6 +106,7 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
         csrf_token_name="_csrf_token",
         add_log_handler=False,
     )
+    app.zone = parts.zone.key
     callbacks = Callbacks(app)
     _layout(app, callbacks, parts)
     action_dialog.wire(callbacks, parts)
@@ -171,6 +177,8 @@ def _layout(app: Dash, callbacks: Callbacks, parts: Parts) -> None:
                 html.A("Skip to the content", href="#page", className="skip"),
                 html.Header(_top(visit()), className="top"),
                 html.Div(id="connection", role="status", **{"aria-live": "polite"}),
+                html.P(f"Printed by {g.session.user}", id="printed", className="printed"),
+                dcc.Interval(id="again", interval=AGAIN, disabled=True),
                 *action_dialog.frame(),
                 html.Main(html.P("Loading …", className="loading", role="status"), id="page", tabIndex="-1"),
             ]
@@ -183,40 +191,44 @@ def _layout(app: Dash, callbacks: Callbacks, parts: Parts) -> None:
         Role.AUDITOR,
         Output("page", "children"),
         Output("menu", "children"),
+        Output("again", "disabled"),
         Input("url", "pathname"),
         Input("url", "search"),
+        Input("again", "n_intervals"),
     )
-    def show(path: str | None, query: str | None) -> Any:
+    def show(path: str | None, query: str | None, _tick: int | None) -> Any:
         asked = visit(path or "/", query)
-        return draw(by_path.get(asked.path), parts, asked), _menu(asked)
+        shown, whole = draw(by_path.get(asked.path), parts, asked)
+        return shown, _menu(asked), whole
 
 
-def draw(page: Page | None, parts: Parts, asked: Visit) -> Any:
-    """A page, or why it is not shown: an unknown page, a role that may not, a store that does not answer."""
+def draw(page: Page | None, parts: Parts, asked: Visit) -> tuple[Any, bool]:
+    """A page, or why it is not shown: an unknown page, a role that may not, a store that does not answer.
+
+    The second is False where it is worth trying again by itself: something that did not answer may do so soon.
+    """
     if page is None:
-        return notice(BAD, "There is no such page", "It may have moved: choose one from the menu.")
+        return notice(BAD, "There is no such page", "It may have moved: choose one from the menu."), True
     if not asked.may(page.role):
-        return notice(BAD, "Not allowed", "Your role does not allow this page.")
+        return notice(BAD, "Not allowed", "Your role does not allow this page."), True
+    title = html.H1(page.title)
     try:
-        return page.draw(parts, asked)
+        return page.draw(parts, asked), True
     except ViewError as error:
-        return [html.H1(page.title), notice(BAD, "This view cannot be shown", str(error)), _again(asked)]
+        return [title, notice(BAD, "This view cannot be shown", str(error)), _again(asked)], True
     except StoreUnavailable as error:
         log.warning("the event store does not answer (%s)", type(error).__name__)
-        return [
-            html.H1(page.title),
-            failed("The event store does not answer", "Nothing is shown, rather than part"),
-            _again(asked),
-        ]
+        said = failed("The event store does not answer", "Nothing is shown, rather than part")
+        return [title, said, _again(asked)], False
     except ControlError as error:
-        return [html.H1(page.title), failed("The sidecar does not answer", str(error)), _again(asked)]
+        return [title, failed("The sidecar does not answer", str(error)), _again(asked)], False
     except Exception:
         log.exception("a page failed", extra={"fields": {"event.action": "page_failed", "page": page.path}})
-        return [html.H1(page.title), notice(BAD, "This page failed", "The dashboard's log says why."), _again(asked)]
+        return [title, notice(BAD, "This page failed", "The dashboard's log says why."), _again(asked)], True
 
 
 def _again(asked: Visit) -> html.P:
-    return html.P([dcc.Link("Start this page afresh", href=asked.path)])
+    return html.P([dcc.Link("Open this page without filters", href=asked.path)])
 
 
 def _top(who: Visit) -> list[Any]:

@@ -5,6 +5,47 @@
   var plain = window.fetch.bind(window);
   var lost = false;
 
+  /* Every time is in the clinic's zone and names it, whatever the browser's own is. */
+  function clock(at, day) {
+    var how = { timeZone: document.documentElement.dataset.zone, hour12: false, timeZoneName: "short",
+      hour: "2-digit", minute: "2-digit", second: "2-digit" };
+    if (day) { how.weekday = "short"; how.day = "numeric"; how.month = "short"; how.year = "numeric"; }
+    return new Intl.DateTimeFormat("en-GB", how).format(at);
+  }
+
+  var printer = null;
+  window.addEventListener("beforeprint", function () {
+    var place = document.getElementById("printed");
+    if (!place) { return; }
+    printer = printer || place.textContent;
+    place.textContent = printer + ", " + clock(new Date(), true) + " · " + window.location.href;
+  });
+
+  /* An open page whose session has ended shows nothing more. Asking is no use of the session. */
+  window.setInterval(function () {
+    if (document.getElementById("page")) { window.fetch("/session").catch(function () {}); }
+  }, 30000);
+
+  /* Enter in a field presses the button that belongs to it; a word that lies over the page can be closed. */
+  document.addEventListener("keydown", function (event) {
+    var field = event.target;
+    if (event.key !== "Enter" || event.isComposing || field.tagName !== "INPUT" || !field.closest("#page, .dialog")) { return; }
+    var place = field.closest(".dialog, form, section");
+    if (!place || place.getAttribute("action")) { return; }
+    var buttons = Array.from(place.querySelectorAll("button")).filter(function (button) { return button.offsetParent; });
+    var after = buttons.filter(function (button) {
+      return field.compareDocumentPosition(button) & Node.DOCUMENT_POSITION_FOLLOWING;
+    });
+    var chosen = after.find(function (button) { return !button.closest("[hidden]"); });
+    if (chosen) { event.preventDefault(); chosen.click(); }
+  });
+
+  document.addEventListener("click", function (event) {
+    if (event.target.closest && event.target.closest("button.close")) {
+      window.dash_clientside.set_props("said", { children: "" });
+    }
+  });
+
   function say(words) {
     var place = document.getElementById("connection");
     if (place && place.textContent !== words) { place.textContent = words; }
@@ -25,7 +66,7 @@
       }
       return answer;
     }, function (error) {
-      if (!lost) { say("▲ No connection to the dashboard since " + new Date().toLocaleTimeString() + ". What is shown is old."); }
+      if (!lost) { say("▲ No connection to the dashboard since " + clock(new Date()) + ". What is shown is old."); }
       lost = true;
       throw error;
     });
@@ -57,7 +98,7 @@
 
   /* A part that is renewed is mounted anew: what was unfolded and what had the focus comes back, and nothing is
      renewed while text is selected. */
-  var unfolded = new Set(), focused = null, paused = false;
+  var unfolded = new Set(), focused = null, place = null, paused = false;
 
   function nameOf(details) {
     var named = details.closest("[id]");
@@ -70,7 +111,18 @@
     if (event.target.open) { unfolded.add(nameOf(event.target)); } else { unfolded.delete(nameOf(event.target)); }
   }, true);
 
-  document.addEventListener("focusin", function (event) { focused = event.target; });
+  /* Where it is, for what has no name of its own: the so many-th of its kind within the nearest thing that has one. */
+  function placeOf(element) {
+    if (element.id) { return { id: element.id }; }
+    var named = element.parentElement && element.parentElement.closest("[id]");
+    var all = named ? Array.from(named.querySelectorAll(element.tagName)) : [];
+    return { id: named ? named.id : "", tag: element.tagName, number: all.indexOf(element) };
+  }
+
+  document.addEventListener("focusin", function (event) {
+    focused = event.target;
+    place = placeOf(event.target);
+  });
 
   document.addEventListener("selectionchange", function () {
     var selection = window.getSelection();
@@ -89,8 +141,9 @@
         if (unfolded.has(nameOf(details))) { details.open = true; }
       });
     }
-    if (focused && !focused.isConnected && focused.id && document.activeElement === document.body) {
-      var again = document.getElementById(focused.id);
+    if (focused && place && !focused.isConnected && place.id && document.activeElement === document.body) {
+      var again = document.getElementById(place.id);
+      if (again && place.tag) { again = again.querySelectorAll(place.tag)[place.number]; }
       if (again) { again.focus({ preventScroll: true }); }
     }
   }

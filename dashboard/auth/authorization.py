@@ -23,6 +23,8 @@ OPEN: Final = frozenset(
 )
 """What a visitor who is not signed in may ask for: the sign-in page and its looks, and whether we are alive."""
 CALLBACK: Final = "/_dash-update-component"
+WATCH: Final = "/session"
+"""What an open page asks once a minute: is its session still alive? It is no use of the session."""
 MACHINERY: Final = ("/_dash-", "/assets/", "/_favicon.ico")
 SESSION: Final = "understudy"
 CSRF: Final = "_csrf_token"
@@ -73,7 +75,7 @@ class Guard:
         if request.method not in SAFE and self._is_foreign():
             return _refuse(403, "this did not come from the dashboard's own pages")
         token = request.cookies.get(cookie_name(g.secure))
-        g.session = self._sessions.find(token) if token else None
+        g.session = self._sessions.find(token, used=not _by_itself()) if token else None
         if request.path in OPEN:
             return None
         if g.session is None:
@@ -98,7 +100,7 @@ class Guard:
         return None
 
     def _to_sign_in(self) -> Any:
-        if request.method not in SAFE or request.path.startswith(MACHINERY):
+        if request.method not in SAFE or request.path.startswith((*MACHINERY, WATCH)):
             return _refuse(401, "sign in first")
         query = request.query_string.decode("latin-1")
         return redirect("/login?next=" + quote(request.path + (f"?{query}" if query else ""), safe=""))
@@ -137,6 +139,15 @@ class Guard:
         if not request.path.startswith(("/_dash-component-suites/", "/assets/")):
             headers["Cache-Control"] = "no-store"
         return response
+
+
+def _by_itself() -> bool:
+    """Whether the page asked without anybody's doing: a session that nobody uses ends, whatever stands open."""
+    if request.path == WATCH:
+        return True
+    body = request.get_json(silent=True) if request.path == CALLBACK else None
+    changed = body.get("changedPropIds") if isinstance(body, dict) else None
+    return isinstance(changed, list) and bool(changed) and all(str(each).endswith(".n_intervals") for each in changed)
 
 
 def cookie_name(secure: bool) -> str:

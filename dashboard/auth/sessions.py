@@ -109,15 +109,15 @@ class Sessions:
             connection.execute(insert(sessions).values(row))
         return token
 
-    def find(self, token: str) -> Session | None:
-        """The living session of a token."""
+    def find(self, token: str, used: bool = True) -> Session | None:
+        """The living session of a token. `used` False: nobody did anything, a page renewed itself."""
         now, ident = self._clock(), _id(token)
         joined = select(sessions, users.c.role, users.c.password).join(users, users.c.name == sessions.c.user)
         with self._reader.connect() as connection:
             row = connection.execute(joined.where(sessions.c.id == ident)).one_or_none()
         if row is None or now - row.created_at > LONGEST or now - row.seen_at > self._idle:
             return None
-        if now - row.seen_at > TOUCH:
+        if used and now - row.seen_at > TOUCH:
             with self._engine.begin() as connection:
                 connection.execute(update(sessions).where(sessions.c.id == ident).values(seen_at=now))
         return Session(ident, row.user, Role(row.role), row.csrf, row.password is not None)

@@ -62,6 +62,10 @@ class Users:
         row = {"name": fit_name(name), "role": str(role), "password": _hash(password), "created_at": self._clock()}
         try:
             with self._engine.begin() as connection:
+                taken = connection.execute(select(users.c.name)).scalars().all()
+                like = next((other for other in taken if other.casefold() == name.casefold()), None)
+                if like is not None:
+                    raise AccessError(f"there is a user {like!r} already")
                 connection.execute(insert(users).values(row))
         except IntegrityError:
             raise AccessError(f"there is a user {name!r} already") from None

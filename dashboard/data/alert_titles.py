@@ -61,7 +61,7 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
         found.append(("Burn rate", f"{rates}, over {windows(notes.get('window', ''))}"))
     if "budget_left" in notes:
         left = float(notes["budget_left"])
-        found.append(("Error budget", f"{left:.1%} left" if left > 0 else f"gone: overspent by {-left:.0%}"))
+        found.append(("Error budget", f"{left:.1%} left" if left > 0 else f"{1 - left:.2g}× over budget"))
     return found
 
 
@@ -90,13 +90,13 @@ def _words(name: str) -> str:
 def told(delivery: Mapping[str, Any], now: int) -> tuple[str, str]:
     """What became of a message: a state, and words."""
     if delivery["state"] == "done":
-        return GOOD, "taken"
+        return GOOD, "delivered"
     if delivery["state"] == "refused":
-        return BAD, "refused for good"
+        return BAD, "rejected"
     if not delivery["tries"]:
-        return UNKNOWN, "about to be sent"
+        return UNKNOWN, "sending"
     due = max(0, delivery["due_at"] - now) // SECOND
-    return WARN, f"not taken yet; again in {due} s"
+    return WARN, f"not delivered yet; next try in {due} s"
 
 
 def told_of(promised: Promised, content: Mapping[str, Any]) -> str:

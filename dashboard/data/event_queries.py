@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-from dashboard.values.filters import ViewError
+from dashboard.values.filters import View, ViewError
 from sidecar.events.store import Bucket, Event, EventStore, Filter
-from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND
+from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND, parse_rfc3339
 
 KEEP: Final = 10.0
 """Seconds for which a count may be shown again."""
@@ -77,6 +78,29 @@ class Queries:
         """Counts per combination of the fields' values, the most frequent first."""
         found = [(bucket.group, bucket.count) for bucket in self._count(where, None, fields)]
         return sorted(found, key=lambda each: (-each[1], each[0]))
+
+    def last(self, where: Filter, name: str) -> int:
+        """When that person's latest event was, in ns; 0: never."""
+        page = self._store.search(replace(where, terms={**where.terms, "user.name": [name]}), 1) if name else None
+        return parse_rfc3339(page.events[0]["@timestamp"]) if page and page.events else 0
+
+    def where(self, view: View, now: int, zone: ZoneInfo) -> Filter:
+        """What a view asks of the store. Raises ViewError."""
+        where = view.filter(now, zone)
+        if not view.network():
+            return where
+        return view.filter(now, zone, self.values(where, "source.ip"))
+
+    def values(self, where: Filter, field: str) -> list[str]:
+        """The values of a field in the filter's time, the most frequent first."""
+        asked = Filter(since=where.since, until=where.until)
+        key = ("values", field, asked.since and asked.since // HOUR, asked.until and asked.until // HOUR)
+
+        def ask() -> list[str]:
+            return [group[0] for group, _ in self.by(asked, field) if group[0]]
+
+        found: list[str] = self.kept(key, 60.0, ask)
+        return found
 
     def over_time(self, where: Filter, interval: int, *fields: str) -> Sequence[Bucket]:
         return self._count(where, interval, fields)

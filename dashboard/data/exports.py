@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 PAGE: Final = 500
 SILENT: Final = 60 * SECOND
 KEPT: Final = 2 * DAY
-FORMS: Final = ("csv", "jsonl")
+FORMS: Final[Mapping[str, str]] = {"csv": ",", "csv;": ";", "csv-tab": "\t", "jsonl": ""}
+"""What an export may be, and what separates its cells: the Excels of many countries read `;` alone."""
 COLUMNS: Final[Mapping[str, str]] = {
     "method": "http.request.method",
     "path": "url.path",
@@ -94,14 +95,17 @@ class Exports:
         self._zone = zone
         self._clock = clock
 
-    def start(self, user: str, view: View, form: str) -> str:
-        """Begins an export of a view with fixed times. Raises ValueError while another one of the user's runs."""
+    def start(self, user: str, view: View, form: str, where: Filter | None = None) -> str:
+        """Begins an export of a view with fixed times; `where`: what it asks of the store.
+
+        Raises ValueError while another one of the user's runs.
+        """
         if form not in FORMS:
-            raise ValueError(f"form: expected csv or jsonl; found {form!r}")
+            raise ValueError(f"form: expected {', '.join(FORMS)}; found {form!r}")
         if any(export.state == "running" for export in self.latest(user)):
             raise ValueError("an export of yours is still running: wait for it to end")
         ident, now = secrets.token_hex(8), self._clock()
-        where = view.filter(now, self._zone)
+        where = view.filter(now, self._zone) if where is None else where
         row = {"id": ident, "user": user, "at": now, "form": form, "view": view.query(), "done": 0}
         with self._engine.begin() as connection:
             connection.execute(insert(exports).values(**row, state="running", detail="", beat=now))
@@ -109,6 +113,10 @@ class Exports:
         arguments = (self.find(ident, user), where)
         threading.Thread(target=self._make, args=arguments, name="export", daemon=True).start()
         return ident
+
+    def proof(self, digests: Mapping[str, bytes]) -> Mapping[str, Any]:
+        """What the journal says of these rows, without an export."""
+        return self._journal(digests)
 
     def find(self, ident: str, user: str) -> Export | None:
         """An export of that user's."""
@@ -124,7 +132,8 @@ class Exports:
     def path(self, export: Export, part: str) -> Path:
         """Where a part of a finished export is: its file, or its manifest."""
         made = time_format.local(export.at, self._zone)
-        suffix = export.form if part == "file" else f"{export.form}.manifest.json"
+        ending = "jsonl" if export.form == "jsonl" else "csv"
+        suffix = ending if part == "file" else f"{ending}.manifest.json"
         return self._directory / export.id / f"audit-{made:%Y-%m-%d-%H%M%S}.{suffix}"
 
     def _sweep(self, now: int) -> None:
@@ -153,14 +162,18 @@ class Exports:
 
     def _write(self, export: Export, where: Filter, path: Path) -> dict[str, bytes]:
         digests: dict[str, bytes] = {}
+        separator = FORMS[export.form]
         with path.open("wb") as file:
             path.chmod(0o600)
             for events, bodies in self._pages(where):
-                file.write(_csv(events, bodies, self._zone, not digests) if export.form == "csv" else _jsonl(events))
+                if separator:
+                    file.write(_csv(events, bodies, self._zone, not digests, separator))
+                else:
+                    file.write(_jsonl(events))
                 digests.update((event["event"]["id"], digest(event)) for event in events)
                 self._tell(export, done=len(digests))
-            if export.form == "csv" and not digests:
-                file.write(_csv([], {}, self._zone, True))
+            if separator and not digests:
+                file.write(_csv([], {}, self._zone, True, separator))
         return digests
 
     def _pages(self, where: Filter) -> Iterator[tuple[Sequence[Event], Mapping[str, Event]]]:
@@ -199,17 +212,25 @@ def digest(event: Event) -> bytes:
     return sha256(orjson.dumps(event, option=orjson.OPT_SORT_KEYS)).digest()[:16]
 
 
-def _csv(events: Iterable[Event], bodies: Mapping[str, Event], zone: ZoneInfo, head: bool) -> bytes:
+def _csv(
+    events: Iterable[Event], bodies: Mapping[str, Event], zone: ZoneInfo, head: bool, separator: str = ","
+) -> bytes:
     out = io.StringIO()
-    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+    writer = csv.writer(out, delimiter=separator, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     if head:
         names = ["time_utc", f"time_{zone.key}", "person", "sentence", "outcome", "duration_ms", *COLUMNS]
         writer.writerow(names)
     for event in events:
         said = sentence(event, bodies.get(event["event"]["id"]))
-        local = time_format.local(parse_rfc3339(event["@timestamp"]), zone)
+        moment = parse_rfc3339(event["@timestamp"])
         took = (at(event, "event.duration") or 0) / 1e6
-        cells = [event["@timestamp"], f"{local:%Y-%m-%d %H:%M:%S}", at(event, "user.name"), str(said), said.ending]
+        cells = [
+            event["@timestamp"],
+            time_format.field_value(moment, zone).replace("T", " "),
+            at(event, "user.name"),
+            str(said),
+            said.ending,
+        ]
         cells += [f"{took:.1f}", *(at(event, field) for field in COLUMNS.values())]
         writer.writerow([plain("" if cell is None else cell) for cell in cells])
     text = out.getvalue().encode("utf-8", "replace")
@@ -227,9 +248,8 @@ def _in_words(said: Mapping[str, Any]) -> str:
         return "THE JOURNAL DOES NOT VERIFY: see the manifest"
     if said["different"]:
         return f"{said['different']} rows are NOT as the journal has them: see the manifest"
-    return (
-        f"journal verified; {said['matched']} rows are in it just so, {said['not_in_journal']} are older than it keeps"
-    )
+    older = f"{said['not_in_journal']} are older than it keeps"
+    return f"journal verified; {said['matched']} rows are identical in it, {older}"
 
 
 def _export(row: Any, now: int) -> Export:

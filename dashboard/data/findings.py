@@ -7,7 +7,7 @@ there are more, the finding says so. A finding is a reason to look, not a verdic
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import quantiles
@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 
 from dashboard.data.event_queries import Queries
 from dashboard.values import time_format
-from dashboard.values.filters import View
+from dashboard.values.filters import View, utc
+from dashboard.values.people import BETWEEN
 from dashboard.values.sentences import at, content, singular
 from sidecar.contract import Contract
 from sidecar.events.store import Event, Filter
@@ -32,6 +33,14 @@ MANY: Final = 60
 TIMES_USUAL: Final = 4
 COPIES: Final = 5
 """Patients on which one person wrote the same text."""
+PATIENTS: Final = 30
+"""Distinct patients in a day below which nobody's number is unusual."""
+UNUSUAL: Final = 3
+"""Times the usual day that is worth a look."""
+WATCHED: Final = 25
+"""People, those with most patients in the period, whose days are counted."""
+ADDRESSABLE: Final = 50
+"""Events that one address can name."""
 NIGHT: Final = (22, 6)
 NIGHT_REQUESTS: Final = 5
 _VANDALISM: Final = re.compile(
@@ -72,6 +81,7 @@ def find(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneI
             *_denied(queries, base, where),
             *_in_anothers_name(queries, contract, base, writes),
             *_vandalism(base, writes),
+            *_many_patients(queries, base, where, now, zone),
             *_unusual(queries, base, where, now, zone),
         ]
         return Found(sorted(found, key=lambda each: (-each.weight, -each.count)), read, total)
@@ -135,17 +145,18 @@ def _author(contract: Contract, kind: str) -> str | None:
 
 
 def _in_anothers_name(queries: Queries, contract: Contract, base: View, writes: list[_Write]) -> Iterable[Finding]:
-    counted: Counter[tuple[str, str, str]] = Counter()
+    found: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
     for write in writes:
         field = _author(contract, write.kind)
         given = write.said.get(field) if field else None
         own = _own_id(queries, contract, write.user) if given is not None else None
         if own is not None and str(given) != own:
-            counted[write.user, write.kind, str(given)] += 1
-    for (user, kind, given), count in counted.items():
+            found[write.user, write.kind, str(given)].append(write.event["event"]["id"])
+    for (user, kind, given), events in found.items():
+        count = len(events)
         what = f"{count} {kind}" if count > 1 else f"a {singular(kind)}"
         said = f"{user} wrote {what} in the name of staff member {given}"
-        yield Finding("In another's name", said, count, replace(base, person=user, resource=kind), 3)
+        yield Finding("In another's name", said, count, _exactly(base, user, kind, events), 3)
 
 
 def _own_id(queries: Queries, contract: Contract, user: str) -> str | None:
@@ -166,22 +177,67 @@ def _own_id(queries: Queries, contract: Contract, user: str) -> str | None:
 
 
 def _vandalism(base: View, writes: list[_Write]) -> Iterable[Finding]:
-    hits: Counter[str] = Counter()
-    copies: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    hits: defaultdict[str, list[str]] = defaultdict(list)
+    copies: defaultdict[tuple[str, str], list[_Write]] = defaultdict(list)
     for write in writes:
         text = " ".join(str(value) for value in write.said.values() if isinstance(value, str))
         if _VANDALISM.search(text):
-            hits[write.user] += 1
+            hits[write.user].append(write.event["event"]["id"])
         body = write.said.get("body")
         if isinstance(body, str) and len(body) > 20:
-            copies[write.user, body].add(write.patient)
-    for user, count in hits.items():
-        view = replace(base, person=user, action="", resource="notes")
-        yield Finding("Vandalised notes", f"{count} notes of {user} look vandalised", count, view, 4)
-    for (user, _), patients in copies.items():
+            copies[write.user, body].append(write)
+    for user, events in hits.items():
+        view = _exactly(base, user, "notes", events)
+        yield Finding("Vandalised notes", f"{len(events)} notes of {user} look vandalised", len(events), view, 4)
+    for (user, _), made in copies.items():
+        patients = {write.patient for write in made}
         if len(patients) >= COPIES:
             said = f"{user} wrote the same text on {len(patients)} patients"
-            yield Finding("Vandalised notes", said, len(patients), replace(base, person=user, resource="notes"), 3)
+            view = _exactly(base, user, "notes", [write.event["event"]["id"] for write in made])
+            yield Finding("Vandalised notes", said, len(patients), view, 3)
+
+
+def _exactly(base: View, user: str, kind: str, events: list[str]) -> View:
+    """Just these events; where they are too many for an address, the person's writes of that kind."""
+    if len(events) > ADDRESSABLE:
+        return replace(base, person=user, resource=kind)
+    return replace(base, person="", event=BETWEEN.join(events))
+
+
+def _many_patients(queries: Queries, base: View, where: Filter, now: int, zone: ZoneInfo) -> Iterable[Finding]:
+    """Distinct patients in a day beside the person's own days before, and the others' busiest days now."""
+    over: defaultdict[str, int] = defaultdict(int)
+    for (user, patient), _ in queries.by(where, "user.name", "understudy.patient.id"):
+        over[user] += bool(user and patient)
+    busy = sorted((user for user, count in over.items() if count >= PATIENTS), key=lambda each: -over[each])[:WATCHED]
+    if not busy:
+        return
+    since = where.since if where.since is not None else now - 30 * DAY
+    wide = replace(where, since=since - BASELINE - since % HOUR, terms={**where.terms, "user.name": busy})
+    seen: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+    for bucket in queries.over_time(wide, HOUR, "user.name", "understudy.patient.id"):
+        user, patient = bucket.group
+        if patient:
+            seen[user, time_format.midnight(bucket.start, zone)].add(patient)
+    first = time_format.midnight(since, zone)
+    days = {user: {day: len(found) for (name, day), found in seen.items() if name == user} for user in busy}
+    tops = {user: max((n for day, n in each.items() if day >= first), default=0) for user, each in days.items()}
+    for user, each in days.items():
+        usual = sorted(n for day, n in each.items() if day < first)
+        others = sorted(
+            [top for name, top in tops.items() if name != user] + [n for n in over.values() if n < PATIENTS]
+        )
+        group = others[len(others) // 2] if others else 0
+        own = usual[len(usual) // 2] if len(usual) >= 3 else None
+        habit = group if own is None else own
+        for day, count in each.items():
+            if day >= first and count >= PATIENTS and count > UNUSUAL * max(habit, 1):
+                by_habit = f"a usual day of theirs has {own}" if own is not None else "they are new here"
+                said = (
+                    f"{user} opened {count} patients on {time_format.day(day, zone)}; {by_habit}, the others' {group}"
+                )
+                view = replace(base, period="between", start=utc(day), end=utc(time_format.midnight(day, zone, 1)))
+                yield Finding("Many patients", said, count, replace(view, person=user), 4)
 
 
 def _unusual(queries: Queries, base: View, where: Filter, now: int, zone: ZoneInfo) -> Iterable[Finding]:

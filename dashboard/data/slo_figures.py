@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -96,6 +97,14 @@ class Standing:
         return burn_rate.sli(self.tally.counts)
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a burn rate went: (ns, over the long window, over the short one); None: nobody asked."""
+
+    window: Window
+    points: Sequence[tuple[int, float | None, float | None]]
+
+
 class Counted:
     """Safe from any thread. Every question raises StoreUnavailable when the store does not answer."""
 
@@ -165,6 +174,38 @@ class Counted:
                     found[number] = _standing(promise, cubes, windows, now, ends)
         return [found[number] for number in range(len(promises))]
 
+    def failing(self, seconds: int) -> list[tuple[str, int, int]]:
+        """Endpoints that failed users in the last so many seconds: name, failed, asked; the most harm first."""
+        cubes, _ = self._spans(LONGEST, (seconds,))
+        failed, asked = Counter[str](), Counter[str]()
+        for cell, counts in cubes[seconds].cells.items():
+            if cell.client == "user" and cell.endpoint != OTHER and not cell.left:
+                asked[cell.endpoint] += counts[0]
+                failed[cell.endpoint] += counts[0] * (cell.outcome == "failure")
+        return [(name, count, asked[name]) for name, count in failed.most_common() if count]
+
+    def course(self, labels: Mapping[str, str], window: str, seconds: int) -> Course | None:
+        """The burn rate that an alert with these labels is about, over its windows; None: it is of no objective."""
+        promise = next((each for each in self._promised.promises if _is_of(each, labels)), None)
+        if promise is None:
+            return None
+        period = promise.objective.period
+        levels = self._promised.levels[period]
+        level = next((each for each in levels if f"{each.long}s-{each.short}s" == window), levels[0])
+        now, step = int(self._clock()), max(60, seconds // POINTS)
+        ends = [now - seconds + n * step for n in range(1, seconds // step + 1)]
+        spans = {now - end + width for end in ends for width in (0, level.long, level.short)}
+        cubes, now = self._spans(period, sorted(span for span in spans if span), now)
+        counts = {span: tally(cube, promise).counts for span, cube in cubes.items()}
+
+        def rate(end: int, width: int) -> float | None:
+            whole, after = counts[now - end + width], counts.get(now - end)
+            part = Counts(whole.total - after.total, whole.bad - after.bad) if after is not None else whole
+            found = burn_rate.burn_rate(part, promise.objective.target)
+            return None if found is None else float(found)
+
+        return Course(level, [(end * SECOND, rate(end, level.long), rate(end, level.short)) for end in ends])
+
     def _spans(self, period: int, spans: Sequence[int], now: int | None = None) -> tuple[Mapping[int, Cube], int]:
         """The counts of each span that ends now, and when that was (Unix seconds)."""
         with self._lock:
@@ -177,6 +218,12 @@ class Counted:
             if len(known) < len(found):
                 raise StoreUnavailable("not all of the time asked for was counted yet")
             return known, now
+
+
+def _is_of(promise: Promise, labels: Mapping[str, str]) -> bool:
+    of = promise.objective
+    endpoint = labels.get("endpoint", "all")
+    return of.slo == labels.get("slo") and of.view == labels.get("view") and (of.endpoint or "all") == endpoint
 
 
 def _standing(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from dashboard.values import reasons
 from sidecar.timeunits import MINUTE
 
 TOGETHER: Final = 2 * MINUTE
@@ -45,9 +46,9 @@ def takeovers(transitions: Iterable[Mapping[str, Any]]) -> list[Moment]:
     for made in sorted(transitions, key=lambda each: int(each["at"])):
         name, before, after = str(made["endpoint"]), made["before"], made["after"]
         if (before, after) == ("closed", "open") or after == "standby":
-            by = f", by {made['by']}" if made.get("by") else ""
-            reason = f": {made['reason']}" if made.get("reason") else ""
-            began = Moment(int(made["at"]), "takeover", name, f"the standby took over{by}{reason}")
+            reason = f": {reasons.because(made['reason'])}" if made.get("reason") else ""
+            said = f"the standby took over {reasons.actor(made.get('by') or '')}{reason}"
+            began = Moment(int(made["at"]), "takeover", name, said)
             under.setdefault(name, began)
         elif name in under and (after in ("closed", "upstream") or (after == "auto" and before != "auto")):
             found.append(replace(under.pop(name), until=int(made["at"])))

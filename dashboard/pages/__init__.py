@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from dashboard.page import Page
-from dashboard.pages import access_log, account, alerts, audit, endpoints, overview, patient, person, standby, users
+from dashboard.pages import (
+    access_log,
+    account,
+    alerts,
+    audit,
+    endpoints,
+    event,
+    overview,
+    patient,
+    person,
+    standby,
+    users,
+)
 
 PAGES: Final[tuple[Page, ...]] = (
     overview.PAGE,
@@ -14,6 +26,7 @@ PAGES: Final[tuple[Page, ...]] = (
     standby.PAGE,
     alerts.PAGE,
     endpoints.LATENCY,
+    event.PAGE,
     person.PAGE,
     patient.PAGE,
     access_log.PAGE,

@@ -15,22 +15,23 @@ from alerts.lifecycle.lifecycle import BURNING, Alert, State
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
-from dashboard.data import alert_titles
+from dashboard.data import alert_titles, incidents, timeline
 from dashboard.page import Page
 from dashboard.ui import components, refresh
 from dashboard.values import time_format, tones
-from dashboard.widgets import action_dialog, backtest_card
+from dashboard.widgets import action_dialog, backtest_card, incident_card
+from sidecar.control.client import ControlError
 
 RENEWED: Final = 5
 SHOWN: Final = 50
 """Lines of history, without what was only noticed and never fired, and of the delivery log."""
 _ORDER: Final = {State.FIRING: 0, State.ACKNOWLEDGED: 1, State.SILENCED: 2}
 _STATES: Final = {
-    "firing": (tones.BAD, "fires"),
+    "firing": (tones.BAD, "firing"),
     "acknowledged": (tones.WARN, "acknowledged"),
     "silenced": (tones.WARN, "silenced"),
-    "resolved": (tones.GOOD, "is over"),
-    "changed": (tones.UNKNOWN, "its silence was changed"),
+    "resolved": (tones.GOOD, "resolved"),
+    "changed": (tones.UNKNOWN, "silence changed"),
 }
 
 
@@ -56,7 +57,7 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
         if quiet
         else None,
         "history": components.card("History", _history(parts, history, known, now), ident="history"),
-        "deliveries": components.card("What was told to whom", _deliveries(parts, deliveries, now), ident="deliveries"),
+        "deliveries": components.card("Notifications", _deliveries(parts, deliveries, now), ident="deliveries"),
         "as of": components.as_of(now, parts.zone, RENEWED),
     }
 
@@ -75,17 +76,15 @@ def _summary(burning: Sequence[Alert], evaluator: alert_titles.Evaluator) -> com
     said = " and ".join(components.many(count, word) for count, word in ((pages, "page"), (tickets, "ticket")) if count)
     if not evaluator.alive:
         was = f"It was {evaluator.holder} last. " if evaluator.holder else ""
-        kept = f" When last evaluated, {said} fired." if firing else ""
+        kept = f" When last evaluated, {said} firing." if firing else ""
         why = f"{was}Start “understudy alerts”: until then nothing new is noticed and nobody is told.{kept}"
-        return components.notice(tones.BAD, "Nobody evaluates the objectives now", why)
+        return components.notice(tones.BAD, "Alerts are not being evaluated", why)
     if firing:
-        verb = "fires" if len(firing) == 1 else "fire"
-        return components.notice(
-            tones.BAD if pages else tones.WARN, f"{said} {verb}", rest or "Nobody has acknowledged that yet."
-        )
+        verb = "firing"
+        return components.notice(tones.BAD if pages else tones.WARN, f"{said} {verb}", rest or "Unacknowledged.")
     if burning:
-        return components.notice(tones.WARN, "Nothing is unanswered", rest.replace(" more", ""))
-    return components.notice(tones.GOOD, "Nothing fires", f"Evaluated by {evaluator.holder}.")
+        return components.notice(tones.WARN, "Every alert is acknowledged or silenced", rest.replace(" more", ""))
+    return components.notice(tones.GOOD, "Nothing is firing", f"Evaluated by {evaluator.holder}.")
 
 
 def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> components.Part:
@@ -96,30 +95,29 @@ def _undelivered(deliveries: Sequence[Mapping[str, Any]]) -> components.Part:
     counts = ((len(waiting), "not yet"), (len(refused), "never"))
     said = ", ".join(f"{components.many(count, 'message')} {how}" for count, how in counts if count)
     return components.notice(
-        tones.WARN, f"Not all were taken: {said}", "See “What was told to whom” for what receivers said."
+        tones.WARN, f"Not all were delivered: {said}", "See “Notifications” for what receivers answered."
     )
 
 
 def _burning(parts: Parts, burning: Sequence[Alert], now: int) -> components.Part:
+    """An incident for each cause; the control plane may be gone, and then that is said where its word is missing."""
     if not burning:
         return None
-    firing = sum(alert.state is State.FIRING for alert in burning)
-    everything = html.Div(action_dialog.button("acknowledge-all", ""), className="buttons") if firing > 1 else None
-    paged = [alert.labels for alert in burning if alert.severity == "page"]
-    less = [each for each in burning if _is_less(parts, each, paged)]
-    whole = [each for each in burning if each not in less]
-    shown = [_alert(parts, each, now) for each in whole or less]
-    if whole and less:
-        summary = html.Summary(
-            f"and {components.many(len(less), 'alert')} of single endpoints, or tickets beside a page"
-        )
-        shown.append(html.Details([summary, *(_alert(parts, each, now) for each in less)], className="more"))
-    return components.card("What fires", everything, *shown, ident="burning")
-
-
-def _is_less(parts: Parts, alert: Alert, paged: Sequence[Mapping[str, str]]) -> bool:
-    """Whether it says little beside the others: of one endpoint alone, or a ticket where there is a page as well."""
-    return parts.promised.single(alert.labels.get("slo", "")) or (alert.severity != "page" and alert.labels in paged)
+    states: Sequence[Mapping[str, Any]] | None
+    try:
+        plane = parts.plane()
+        states = plane.get("/endpoints")
+        moments = timeline.marks(plane.get("/marks")) + timeline.takeovers(plane.get("/transitions"))
+    except ControlError:
+        states, moments = None, []
+    found = incidents.grouped(burning)
+    shown = [
+        incident_card.card(parts, each, states, moments, now, lambda alert: _alert(parts, alert, now)) for each in found
+    ]
+    several = sum(bool(each.open) for each in found) > 1
+    everything = html.Div(action_dialog.button("acknowledge-all", ""), className="buttons") if several else None
+    title = components.many(len(found), "incident")
+    return components.card(title, *shown, everything, ident="burning")
 
 
 def _alert(parts: Parts, alert: Alert, now: int) -> components.Part:
@@ -159,14 +157,9 @@ def _runbooks(burning: Sequence[Alert]) -> components.Part:
             shown.append(html.P(f"There is no runbook for {name}."))
             continue
         title, _, text = rest.strip().removeprefix("# ").partition("\n")
-        step = html.P([html.Strong(f"{title}: "), *_with_commands(first.removeprefix("First: "))])
+        step = html.P([html.Strong(f"{title}: "), *incident_card.with_commands(first.removeprefix("First: "))])
         shown += [step, html.Details([html.Summary("The runbook"), html.Pre(text.strip(), className="runbook")])]
-    return components.card("What to do first", *shown, ident="runbooks") if shown else None
-
-
-def _with_commands(text: str) -> list[components.Part]:
-    """What is between backticks is for a terminal."""
-    return [html.Code(word) if n % 2 else word for n, word in enumerate(text.split("`"))]
+    return components.card("Runbooks", *shown, ident="runbooks") if shown else None
 
 
 def _silences(parts: Parts, quiet: Sequence[Alert]) -> components.Part:
@@ -216,7 +209,7 @@ def _history(parts: Parts, history: Sequence[Mapping[str, Any]], known: Sequence
 def _deliveries(parts: Parts, deliveries: Sequence[Mapping[str, Any]], now: int) -> components.Part:
     if not deliveries:
         return components.empty(
-            "Nobody was told of anything", "Receivers are settings of “understudy alerts”: ALERT_WEBHOOK."
+            "No notification was sent", "Receivers are settings of “understudy alerts”: ALERT_WEBHOOK."
         )
     rows = []
     for each in deliveries:
@@ -231,7 +224,7 @@ def _deliveries(parts: Parts, deliveries: Sequence[Mapping[str, Any]], now: int)
                 each["said"] or "",
             )
         )
-    columns = [f"time, {time_format.zone_name(now, parts.zone)}", "to", "of", "outcome", "tries", "the receiver said"]
+    columns = [f"time, {time_format.zone_name(now, parts.zone)}", "to", "of", "outcome", "tries", "receiver's answer"]
     return components.table("Messages and what became of them", columns, rows, (4,))
 
 

@@ -12,7 +12,7 @@ from dashboard.context import Parts, Visit
 from dashboard.data.event_queries import PEOPLE, Traffic, bucket_for
 from dashboard.page import Page
 from dashboard.ui import charts, components, refresh
-from dashboard.values import time_format, tones
+from dashboard.values import reasons, time_format, tones
 from dashboard.values.filters import PERIODS, View
 from dashboard.widgets import action_dialog
 from sidecar.control.client import ControlError
@@ -49,7 +49,7 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
         lost = components.failed("The sidecar's control plane does not answer: who answers is not known", str(error))
     seen = [state for state in states if state["name"] in traffic or state.get("mode", "auto") != "auto"]
     rest = [state for state in states if state not in seen]
-    seen.sort(key=lambda state: -traffic.get(state["name"], Traffic("")).total)
+    seen.sort(key=lambda state: _harm(traffic.get(state["name"], Traffic(""))))
     outside = traffic.get("other")
     return {
         "lost": lost,
@@ -61,12 +61,29 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     }
 
 
+def _harm(traffic: Traffic) -> tuple[int, int, int]:
+    """The most harm to users first: what failed them, then what ended without certainty, then the busiest."""
+    return -traffic.failed, -traffic.uncertain, -traffic.total
+
+
+def _verbs(state: dict[str, Any]) -> list[str]:
+    """What can be done here that would work."""
+    if "mode" not in state:
+        return []
+    only_hosp = state["ready_reason"] == "only the upstream can answer this"
+    verbs = [] if only_hosp or state["mode"] == "standby" else ["takeover"]
+    if state["mode"] != "auto":
+        verbs.append("handback")
+    return verbs if only_hosp else [*verbs, "route"]
+
+
 def _card(state: dict[str, Any], traffic: Traffic) -> components.Part:
     ident = state["id"]
-    verbs = ("takeover", "handback", "route") if "mode" in state else ()
+    verbs = _verbs(state)
     buttons = html.Div([action_dialog.button(verb, ident) for verb in verbs], className="buttons") if verbs else None
     facts = html.Div(_facts(state, traffic), className="facts")
-    return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind="endpoint")
+    kind = "endpoint failing" if traffic.failed else "endpoint"
+    return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind=kind)
 
 
 def _facts(state: dict[str, Any], traffic: Traffic) -> components.Part:
@@ -80,14 +97,16 @@ def _facts(state: dict[str, Any], traffic: Traffic) -> components.Part:
         ("Time to answer", html.Span([_times(traffic), _latency(state["id"])])),
     ]
     if "mode" in state:
-        share = f", {state['percent']:g}% of callers routed to the standby" if state.get("percent") else ""
-        by = f" (by {state['changed_by']}: {state['reason']})" if state.get("changed_by") else ""
-        circuit = components.mark(_CIRCUITS.get(state["circuit"], tones.UNKNOWN), state["circuit"].replace("_", "-"))
+        share = f", {state['percent']:g}% of callers go to the standby" if state.get("percent") else ""
+        why = f": {state['reason']}" if state["reason"] else ""
+        by = f" ({reasons.actor(state['changed_by'])}{why})" if state.get("changed_by") else ""
+        said = reasons.circuit(state["circuit"], state["circuit_reason"] or "")
+        circuit = components.mark(_CIRCUITS.get(state["circuit"], tones.UNKNOWN), said)
         ready = components.mark(tones.GOOD if state["ready"] else tones.WARN, state["ready_reason"] or "ready")
         facts += [
             ("Who answers", f"{_answerer(state['answered_by'])}{share}; {_mode(state['mode'])}{by}"),
-            ("Circuit", html.Span([circuit, f" {state['circuit_reason'] or ''}"])),
-            ("Could the standby?", ready),
+            ("Circuit", circuit),
+            ("Standby ready?", ready),
             ("Parity", _of(state["parity"], "of compared answers were equal", "nothing was compared yet")),
             ("Completeness", _of(state["completeness"], "of its records are certain", "not known as a whole")),
         ]
@@ -140,7 +159,7 @@ def _of(ratio: float | None, good: str, none: str) -> str:
 
 
 def _answerer(name: str) -> str:
-    return {"upstream": "HOSP", "standby": "the standby"}.get(name, name)
+    return {"upstream": "HOSP", "standby": "the standby", "both": "HOSP, and the standby for a share"}.get(name, name)
 
 
 def _mode(mode: str) -> str:
@@ -159,10 +178,15 @@ def _rest(states: list[dict[str, Any]]) -> components.Part:
             if known
             else "–"
         )
-        rows.append((state["name"], who, ready, action_dialog.button("takeover", state["id"]) if known else "–"))
-    shown = components.table(
-        "Endpoints without traffic", ["endpoint", "who answers", "could the standby?", "action"], rows
-    )
+        rows.append(
+            (
+                state["name"],
+                who,
+                ready,
+                action_dialog.button("takeover", state["id"]) if "takeover" in _verbs(state) else "–",
+            )
+        )
+    shown = components.table("Endpoints without traffic", ["endpoint", "who answers", "standby ready?", "action"], rows)
     return components.card(
         "Without traffic in this period", html.Details([html.Summary(f"{len(rows)} endpoints"), shown]), ident="idle"
     )
@@ -181,7 +205,10 @@ def latency(parts: Parts, asked: Visit) -> components.Part:
     drawn = components.empty("No requests in the last 24 hours")
     if times:
         worst = max(found.get(99.0, 0) for _, found in times)
-        says = f"99% of requests were answered within {time_format.took(worst)} even in the slowest half hour."
+        says = (
+            f"99% of requests were answered within {time_format.took(worst)} "
+            f"even in the slowest {charts.span(interval).removeprefix('1 ')}."
+        )
         rows = [
             (time_format.day_and_time(at, parts.zone), *(time_format.took(found[p]) for p in (50.0, 95.0, 99.0)))
             for at, found in times

@@ -29,7 +29,7 @@ NOW: Final = 300
 """Seconds: what "now" is."""
 FLOOR: Final = 0.99
 """The least that the client asked for; below it users are not being served."""
-RENEWED: Final = 15
+RENEWED: Final = 5
 SHOWN: Final = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
 """The periods, in seconds."""
 LISTED: Final = 25
@@ -53,7 +53,7 @@ def _period(asked: Visit) -> str:
     return period if period in SHOWN else "24h"
 
 
-PARTS: Final = ("answer", "missing", "versus", "traffic", "timeline", "objectives", "as of")
+PARTS: Final = ("answer", "failing", "missing", "versus", "traffic", "timeline", "objectives", "as of")
 
 
 def _counting() -> refresh.Drawn:
@@ -68,9 +68,10 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     interval = bucket_for(seconds * SECOND)
     slices = parts.counted.traffic(seconds, interval // SECOND)
     recent, whole = parts.counted.recent(NOW), _sum(slices)
-    happened, missing = _happened(parts, now - seconds * SECOND)
+    happened, missing, alive = _happened(parts, now - seconds * SECOND)
     return {
-        "answer": _answer(recent, whole, PERIODS[period]),
+        "answer": _answer(recent, whole, PERIODS[period], alive),
+        "failing": _failing(parts, asked),
         "missing": missing,
         "versus": _versus(parts, seconds),
         "traffic": components.card(
@@ -82,11 +83,14 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     }
 
 
-def _answer(recent: Slice, whole: Slice, period: str) -> components.Part:
-    """The question's answer, in a sentence."""
+def _answer(recent: Slice, whole: Slice, period: str, alive: bool) -> components.Part:
+    """The question's answer, in a sentence. Past requests say nothing of now while the sidecar does not answer."""
     over = (
         f"{components.percent(whole.ratio)} of {components.number(whole.total)} requests were answered in the {period}."
     )
+    if not alive:
+        words = "Unknown: the sidecar does not answer. Users may not be served."
+        return components.notice(tones.BAD, words, f"Until it stopped: {over}" if whole.total else "")
     if recent.ratio is None:
         words = "No requests in the last 5 minutes: nobody is being served, or nobody asks."
         return components.notice(
@@ -99,6 +103,20 @@ def _answer(recent: Slice, whole: Slice, period: str) -> components.Part:
     if recent.standby > recent.upstream:
         return components.notice(tones.WARN, "Yes, mostly by the standby.", f"{share} {over}")
     return components.notice(tones.GOOD, "Yes.", f"{share} {over}")
+
+
+def _failing(parts: Parts, asked: Visit) -> components.Part:
+    """Endpoints that fail users now, by name, the most harm first."""
+    found = parts.counted.failing(NOW)
+    if not found:
+        return None
+    items = [
+        html.Li(components.mark(tones.BAD, f"{name}: {failed:,} of {total:,} failed in the last 5 minutes"))
+        for name, failed, total in found[:8]
+    ]
+    more = html.P(f"and {len(found) - 8} more") if len(found) > 8 else None
+    where = components.link("All endpoints", "/endpoints?period=1h") if asked.may(Role.OPERATOR) else None
+    return components.card("Failing now", html.Ul(items, className="plain"), more, where, ident="failing")
 
 
 def _versus(parts: Parts, seconds: int) -> components.Part:
@@ -172,14 +190,15 @@ def _traffic(
     return [components.graph("traffic-graph", charts.traffic(slices, interval, parts.zone, happened, now), says, shown)]
 
 
-def _happened(parts: Parts, since: int) -> tuple[list[Moment], components.Part]:
-    """Takeovers, alerts and marks that reach into the period; and a word for what could not be asked."""
+def _happened(parts: Parts, since: int) -> tuple[list[Moment], components.Part, bool]:
+    """Takeovers, alerts and marks that reach into the period; a word for what could not be asked; is it alive?"""
     found: list[Moment] = []
-    missing = []
+    missing, alive = [], True
     try:
         plane = parts.plane()
         found += timeline.marks(plane.get("/marks")) + timeline.takeovers(plane.get("/transitions"))
     except ControlError as error:
+        alive = False
         missing.append(
             components.notice(
                 tones.WARN,
@@ -199,7 +218,7 @@ def _happened(parts: Parts, since: int) -> tuple[list[Moment], components.Part]:
                 tones.WARN, "The alerts' database does not answer: alerts are missing", type(error).__name__
             )
         )
-    return [each for each in found if each.until is None or each.until >= since], missing or None
+    return [each for each in found if each.until is None or each.until >= since], missing or None, alive
 
 
 def _timeline(parts: Parts, happened: list[Moment], now: int) -> components.Part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import Final
 
@@ -16,8 +16,9 @@ from dashboard.values import time_format
 from dashboard.values.filters import View, ViewError
 from dashboard.widgets import event_list, period_tabs
 from sidecar.events.store import Filter
-from sidecar.timeunits import DAY
 
+SHOWN: Final = 50
+"""People of whom it is said when they were there last."""
 LOOKED: Final = ("read", "list")
 CHANGED: Final = ("create", "update", "delete")
 
@@ -26,14 +27,14 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     view = View.parse(asked.query)
     if not view.patient:
         raise ViewError("patient: expected a patient's number; found nothing")
-    where = view.filter(parts.clock(), parts.zone)
+    where = parts.queries.where(view, parts.clock(), parts.zone)
     parts.trail.look(asked.who, asked.address, "look", "a patient's page: " + ", ".join(view.words()))
     found = parts.queries.rows(where, event_list.PAGE, view.after)
     return [
         html.H1(f"Patient {view.patient}"),
         period_tabs.tabs("/audit/patient", view),
         components.card(
-            "Everyone who was here", _people(parts, view, where), _lists(parts, where), ident="people-here"
+            "Who accessed this patient", _people(parts, view, where), _lists(parts, where), ident="people-here"
         ),
         components.card(
             "Events",
@@ -49,22 +50,33 @@ def _people(parts: Parts, view: View, where: Filter) -> components.Part:
     looked: defaultdict[str, int] = defaultdict(int)
     changed: defaultdict[str, int] = defaultdict(int)
     other: defaultdict[str, int] = defaultdict(int)
-    last: dict[str, int] = {}
-    for bucket in parts.queries.over_time(where, DAY, "user.name", "event.action"):
-        name, action = bucket.group
+    everyone: Counter[str] = Counter()
+    for (name, action), count in parts.queries.by(where, "user.name", "event.action"):
         kind = looked if action in LOOKED else changed if action in CHANGED else other
-        kind[name] += bucket.count
-        last[name] = max(last.get(name, 0), bucket.start)
-    if not last:
+        kind[name] += count
+        everyone[name] += count
+    if not everyone:
         return components.empty("Nobody, in this period")
     rows_ = []
-    for name in sorted(last, key=lambda each: (-last[each], each)):
+    chosen = [name for name, _ in everyone.most_common(SHOWN)]
+    last = {name: parts.queries.last(where, name) for name in chosen}
+    for name in sorted(chosen, key=lambda each: (-last[each], each)):
         person = components.link(name, f"/audit/person?{replace(view, person=name, patient='', after='').query()}")
-        day = f"{time_format.local(last[name], parts.zone):%a %-d %b %Y}"
+        day = time_format.day_and_time(last[name], parts.zone) if last[name] else "–"
         counts = (components.number(kind[name]) for kind in (looked, changed, other))
         rows_.append((person if name else "Somebody who did not sign in", *counts, day))
-    columns = ["person", "looked", "changed", "screened or other", "last on (UTC day)"]
-    return components.table(f"Everyone at Patient {view.patient}", columns, rows_, (1, 2, 3))
+    columns = [
+        "person",
+        "looked",
+        "changed",
+        "screened or other",
+        f"last, {time_format.zone_name(parts.clock(), parts.zone)}",
+    ]
+    table = components.table(f"Everyone at Patient {view.patient}", columns, rows_, (1, 2, 3))
+    total = f"{components.many(len(everyone), 'person').replace('persons', 'people')}, "
+    total += f"{components.many(everyone.total(), 'access').replace('accesss', 'accesses')}"
+    rest = f"; the {SHOWN} with most are listed, the filter shows the others" if len(everyone) > SHOWN else ""
+    return html.Div([html.P(f"{total}{rest}."), table])
 
 
 def _lists(parts: Parts, where: Filter) -> components.Part:

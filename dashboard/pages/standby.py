@@ -15,7 +15,7 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
 from dashboard.ui import components, refresh
-from dashboard.values import time_format, tones
+from dashboard.values import reasons, time_format, tones
 from dashboard.values.sentences import singular
 from dashboard.widgets import action_dialog
 
@@ -84,7 +84,7 @@ def _parked(parts: Parts, entry: dict[str, Any], now: int) -> components.Part:
             "When",
             f"{time_format.day_and_time(entry['created_at'], parts.zone)} {time_format.zone_name(now, parts.zone)}",
         ),
-        ("Why it is parked", entry["reason"] or "not said"),
+        ("Why it is parked", reasons.write(entry["reason"] or "not said")),
         ("Tried", components.many(entry["attempts"], "time")),
         ("What it says", html.Pre(json.dumps(entry["payload"], indent=2, ensure_ascii=False))),
     ]
@@ -113,7 +113,7 @@ def _waiting(parts: Parts, entries: list[dict[str, Any]], now: int) -> component
             _STATES.get(entry["state"], entry["state"]),
             time_format.ago(entry["created_at"], now),
             entry["attempts"],
-            entry["reason"] or "",
+            reasons.write(entry["reason"] or ""),
         )
         for entry in entries[:100]
     ]

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, redirect, render_template, request, send_file
 
-from dashboard.auth.authorization import CSRF, clear_cookies, set_cookies
+from dashboard.auth.authorization import CSRF, WATCH, clear_cookies, set_cookies
 from dashboard.auth.sessions import Locked
 from dashboard.auth.users import Role
 from dashboard.context import Parts
@@ -16,6 +16,7 @@ PATHS = {
     "/logout": Role.AUDITOR,
     "/logout/everywhere": Role.AUDITOR,
     "/audit/export": Role.AUDITOR,
+    WATCH: Role.AUDITOR,
 }
 """What these routes need, for the guard."""
 
@@ -32,6 +33,7 @@ class Entrance:
             ("/logout", self.sign_out, ["POST"]),
             ("/logout/everywhere", self.sign_out_everywhere, ["POST"]),
             ("/audit/export", self.download, ["GET"]),
+            (WATCH, lambda: {"status": "signed in"}, ["GET"]),
             ("/healthz", lambda: {"status": "alive"}, ["GET"]),
         ):
             server.add_url_rule(rule, f"{methods[0]} {rule}", view, methods=methods)

@@ -22,7 +22,7 @@ FONT: Final = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 LANES: Final = {"takeover": (2, PURPLE, "diamond"), "alert": (1, RED, "square"), "mark": (0, GREY, "triangle-down")}
 """Above the traffic, a lane each: its place, its colour, and the shape at which something begins and ends."""
 LOWEST: Final = -0.5
-"""Where a burn-down leaves its frame: how far it is overspent is said in words."""
+"""The floor of a burn-down: what is overspent further is drawn there, with its value."""
 _LANE_AXIS: Final = {
     "domain": [0.76, 1], "range": [-0.7, 2.7], "tickvals": [2, 1, 0], "ticktext": ["takeovers", "alerts", "marks"],
     "showgrid": False, "zeroline": False, "fixedrange": True, "automargin": True,
@@ -52,7 +52,7 @@ def traffic(slices: Sequence[Slice], interval: int, zone: ZoneInfo, moments: Seq
         if any(values) or name == "answered by HOSP"
     ]
     lanes = [_lane([each for each in moments if each.kind == kind], kind, now, zone) for kind in LANES]
-    layout = _layout(f"requests per {_span(interval)}", zone_title(now, zone), 340)
+    layout = _layout(f"requests per {span(interval)}", zone_title(now, zone), 340)
     layout |= {"barmode": "stack", "yaxis2": _LANE_AXIS}
     layout["yaxis"]["domain"] = [0, 0.72]
     layout["xaxis"]["range"] = [_time(slices[0].start, zone), _time(now, zone)]
@@ -83,18 +83,62 @@ def _lane(moments: Sequence[Moment], kind: str, now: int, zone: ZoneInfo) -> dic
     }
 
 
+def histogram(counts: Sequence[tuple[int, int]], interval: int, zone: ZoneInfo) -> Figure:
+    """How many events each bucket of time holds."""
+    bars = {
+        "type": "bar",
+        "x": [_time(at + interval // 2, zone) for at, _ in counts],
+        "y": [count for _, count in counts],
+        "width": interval / 1e6 * 0.92,
+        "marker": {"color": BLUE, "line": {"width": 0}},
+        "hovertemplate": "%{y:,} events<br>%{x|%a %d %b %H:%M}<extra></extra>",
+    }
+    layout = _layout("events", zone_title(counts[-1][0], zone), 170)
+    layout["showlegend"] = False
+    return {"data": [bars], "layout": layout}
+
+
 def burn_down(courses: Mapping[str, Sequence[tuple[int, float]]], zone: ZoneInfo) -> Figure:
     """The error budget that was left in the course of the period, by view."""
     styles = {"users": ("users", BLUE, "solid"), "hosp": ("HOSP", ORANGE, "dash")}
-    lines = [_line(points, zone, *styles[view], "%{y:.1%} left") for view, points in courses.items()]
+    lines = [
+        _line([(at, max(LOWEST, left)) for at, left in points], zone, *styles[view], "%{text} left")
+        | {"text": [f"{left:.1%}" for _, left in points]}
+        for view, points in courses.items()
+    ]
     ends = [at for points in courses.values() for at, _ in points]
     lowest = max(LOWEST, min([0.0, *(left for points in courses.values() for _, left in points)]) - 0.04)
     layout = _layout("budget left", zone_title(max(ends, default=0), zone), 210)
     layout["yaxis"] |= {"tickformat": ".0%", "range": [lowest, 1.04]}
+    layout["annotations"] = [
+        {
+            "x": _time(points[-1][0], zone), "y": LOWEST, "text": f"{styles[view][0]}: {points[-1][1]:.0%}",
+            "showarrow": False, "xanchor": "right", "yanchor": "bottom", "yshift": 14 * number,
+        }
+        for number, (view, points) in enumerate(courses.items()) if points and points[-1][1] < LOWEST
+    ]  # fmt: skip
     layout["shapes"] = [
         {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": RED, "dash": "dot"}}
     ]
     return {"data": lines, "layout": layout}
+
+
+def burn_rates(
+    points: Sequence[tuple[int, float | None, float | None]], spans: Sequence[str], threshold: float, zone: ZoneInfo
+) -> Figure:
+    """Burn rates over the long and the short window, and the threshold that both must exceed."""
+    styles = ((1, spans[0], BLUE, "solid"), (2, spans[1], ORANGE, "dash"))
+    lines = [
+        {
+            **_line(
+                [(point[0], point[column] or 0.0) for point in points], zone, f"over {name}", colour, dash, "%{y:.2f}×"
+            ),
+            "y": [point[column] for point in points],
+        }
+        for column, name, colour, dash in styles
+    ]
+    limit = _line([(at, threshold) for at, _, _ in points], zone, "threshold", RED, "dot", "%{y:.1f}×")
+    return {"data": [*lines, limit], "layout": _layout("times the even pace", zone_title(points[-1][0], zone), 220)}
 
 
 def latencies(times: Sequence[tuple[int, dict[float, float]]], zone: ZoneInfo) -> Figure:
@@ -152,10 +196,10 @@ def _layout(y_title: str, x_title: str, height: int = 280) -> dict[str, Any]:
 
 
 def _time(at: int, zone: ZoneInfo) -> str:
-    return f"{time_format.local(at, zone):%Y-%m-%dT%H:%M:%S}"
+    return time_format.field_value(at, zone)
 
 
-def _span(interval: int) -> str:
+def span(interval: int) -> str:
     if interval >= DAY:
         return "day" if interval == DAY else f"{interval // DAY} days"
     if interval >= HOUR:

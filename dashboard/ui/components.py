@@ -38,9 +38,10 @@ def notice(state: str, title: str, detail: Part = "", **more: Any) -> html.Div:
     return html.Div(body, className=f"notice {state}", **{"role": "status"}, **more)
 
 
-def failed(what: str, why: str) -> html.Div:
-    """Nothing is shown rather than something wrong."""
-    return notice(BAD, what, f"{why}. This page tries again by itself.")
+def failed(what: str, why: str, renewed: bool = True) -> html.Div:
+    """Nothing is shown rather than something wrong. `renewed`: whether it is tried again without anybody's doing."""
+    then = "This is tried again by itself." if renewed else "Load the page again to try again."
+    return notice(BAD, what, f"{why.removesuffix('.')}. {then}")
 
 
 def empty(words: str, detail: str = "") -> html.Div:

@@ -17,17 +17,17 @@ from sidecar.events.store import StoreUnavailable
 log = logging.getLogger(__name__)
 
 
-def guarded(draw: Callable[[], Any]) -> Any:
-    """What `draw` makes, or the notice that says why it could not."""
+def guarded(draw: Callable[[], Any], renewed: bool = False) -> Any:
+    """What `draw` makes, or the notice that says why it could not. `renewed`: whether it is tried again by itself."""
     try:
         return draw()
     except ViewError as error:
         return notice(BAD, "This view cannot be shown", str(error))
     except StoreUnavailable as error:
         log.warning("the event store does not answer", extra={"fields": {"error.type": type(error).__name__}})
-        return failed("The event store does not answer", "Nothing is shown, rather than a part")
+        return failed("The event store does not answer", "Nothing is shown, rather than a part", renewed)
     except ControlError as error:
-        return failed("The sidecar does not answer", str(error))
+        return failed("The sidecar does not answer", str(error), renewed)
     except SQLAlchemyError as error:
         log.warning("a database does not answer", extra={"fields": {"error.type": type(error).__name__}})
-        return failed("The database does not answer", "Nothing is shown, rather than a part")
+        return failed("The database does not answer", "Nothing is shown, rather than a part", renewed)

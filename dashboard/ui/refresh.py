@@ -45,7 +45,7 @@ def wire(
         prevent_initial_call=True,
     )
     def renew(_tick: int, _done: Any, shown: list[Any], idents: list[dict[str, str]], query: str | None) -> Any:
-        drawn = guarded(lambda: draw(parts, visit(path, query)))
+        drawn = guarded(lambda: draw(parts, visit(path, query)), renewed=True)
         if not isinstance(drawn, Mapping):
             return [drawn if number == 0 else no_update for number in range(len(idents))]
         fresh = [drawn.get(ident["part"]) for ident in idents]

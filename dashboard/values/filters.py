@@ -6,15 +6,15 @@ into times that stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo
 
 from dashboard.values import time_format
+from dashboard.values.people import networks, several, within
 from sidecar.events.store import Filter
 from sidecar.timeunits import DAY, HOUR, SECOND
 
@@ -86,15 +86,15 @@ class View:
         """From a query string. Raises ViewError; keys that are no filter are ignored."""
         given = {key: value.strip() for key, value in parse_qsl(query.lstrip("?"), max_num_fields=50)}
         names = {declared.name for declared in fields(cls)}
-        view = cls(**{key: value[:500] for key, value in given.items() if key in names})
+        view = cls(**{key: value[:4000] for key, value in given.items() if key in names})
         for name, allowed in (("period", PERIODS), ("action", ACTIONS), ("outcome", OUTCOMES), ("answered", ANSWERERS)):
             if (value := getattr(view, name)) not in allowed:
                 raise ViewError(f"{name}: expected {' or '.join(key for key in allowed if key)}; found {value!r}")
-        if view.address:
-            try:
-                ip_address(view.address)
-            except ValueError:
-                raise ViewError(f"address: expected an IP address such as 10.1.2.3; found {view.address!r}") from None
+        try:
+            networks(view.address)
+        except ValueError:
+            wanted = "an IP address such as 10.1.2.3, or a network such as 10.1.2.0/24"
+            raise ViewError(f"address: expected {wanted}; found {view.address!r}") from None
         return view
 
     def query(self, **changed: str) -> str:
@@ -129,16 +129,18 @@ class View:
     def fixed(self, now: int, zone: ZoneInfo) -> View:
         """The same view, with times that stay."""
         since, until = self.range(now, zone)
-        start, end = (_utc(at) if at is not None else "" for at in (since, until if until is not None else now))
+        start, end = (utc(at) if at is not None else "" for at in (since, until if until is not None else now))
         return replace(self, period="between", start=start, end=end)
 
-    def filter(self, now: int, zone: ZoneInfo) -> Filter:
-        """What the store is asked. Raises ViewError."""
+    def filter(self, now: int, zone: ZoneInfo, addresses: Iterable[str] = ()) -> Filter:
+        """What the store is asked; `addresses`: those known, of which a network means some. Raises ViewError."""
         since, until = self.range(now, zone)
         terms: dict[str, list[str]] = {}
         for name, field in _TERMS.items():
             if value := getattr(self, name):
-                terms[field] = [value]
+                terms[field] = several(value)
+        if self.address:
+            terms[_TERMS["address"]] = within(networks(self.address), addresses) or [self.address]
         for field, accepted in OUTCOMES[self.outcome][1].items():
             terms[field] = list(accepted)
         return Filter(since=since, until=until, terms=terms, text=self.text or None)
@@ -146,16 +148,27 @@ class View:
     def words(self) -> list[str]:
         """The filters in words, for people and for the trail."""
         said = [PERIODS[self.period] if self.period != "between" else f"from {self.start or '…'} to {self.end or '…'}"]
+        return [*said, *self.chips().values()]
+
+    def chips(self) -> dict[str, str]:
+        """Each filter beside the period by its name, in words."""
+        said: dict[str, str] = {}
         for name, prefix in _WORDS.items():
             if value := getattr(self, name):
-                said.append(f"{prefix} {value}")
+                many = several(value)
+                few = "; ".join(many[:4]) + (f" and {len(many) - 4} more" if len(many) > 4 else "")
+                said[name] = f"{len(many)} events" if name == "event" and len(many) > 1 else f"{prefix} {few}"
         if self.action:
-            said.append(f"who {ACTIONS[self.action]}" if self.action != "other" else "outside the contract")
+            said["action"] = f"who {ACTIONS[self.action]}" if self.action != "other" else "outside the contract"
         if self.outcome:
-            said.append(f"that {OUTCOMES[self.outcome][0]}")
+            said["outcome"] = f"that {OUTCOMES[self.outcome][0]}"
         if self.answered:
-            said.append(f"answered by {ANSWERERS[self.answered]}")
+            said["answered"] = f"answered by {ANSWERERS[self.answered]}"
         return said
+
+    def network(self) -> bool:
+        """Whether the addresses that were seen must be known to ask the store."""
+        return "/" in self.address
 
 
 _TERMS: Final = {
@@ -179,5 +192,5 @@ _WORDS: Final = {
 }
 
 
-def _utc(at: int) -> str:
+def utc(at: int) -> str:
     return datetime.fromtimestamp(at // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,7 +15,32 @@ def local(at: int, zone: ZoneInfo) -> datetime:
 
 def day_and_time(at: int, zone: ZoneInfo) -> str:
     """Mon 24 Nov 2026, 07:35:31"""
-    return f"{local(at, zone):%a %-d %b %Y, %H:%M:%S}"
+    return f"{day(at, zone)}, {clock(at, zone)}"
+
+
+def day(at: int, zone: ZoneInfo) -> str:
+    """Mon 24 Nov 2026: the day it was there."""
+    return f"{local(at, zone):%a %-d %b %Y}"
+
+
+def long_day(at: int, zone: ZoneInfo) -> str:
+    """Tuesday 24 November 2026"""
+    return f"{local(at, zone):%A %-d %B %Y}"
+
+
+def clock(at: int, zone: ZoneInfo) -> str:
+    """07:35:31"""
+    return f"{local(at, zone):%H:%M:%S}"
+
+
+def stamp(at: int, zone: ZoneInfo) -> str:
+    """Mon 24 Nov 2026, 07:35:31 GMT (UTC+00:00): a time that says of itself where it holds."""
+    return f"{day_and_time(at, zone)} {zone_name(at, zone)}"
+
+
+def field_value(at: int, zone: ZoneInfo) -> str:
+    """2026-11-24T07:35:31: what a browser's field of date and time holds."""
+    return f"{local(at, zone):%Y-%m-%dT%H:%M:%S}"
 
 
 def zone_name(at: int, zone: ZoneInfo) -> str:
@@ -36,10 +61,13 @@ def ago(at: int, now: int) -> str:
 
 
 def took(nanoseconds: float) -> str:
-    """A duration with its unit: `12 ms`, `3.4 s`, `2.5 min`."""
+    """A duration with its unit: `12 ms`, `3.4 s`, `2.5 min`, `3.1 h`, `2.4 days`."""
     if nanoseconds < SECOND:
         return f"{nanoseconds / 1e6:.0f} ms"
-    return f"{nanoseconds / SECOND:.1f} s" if nanoseconds < MINUTE else f"{nanoseconds / MINUTE:.1f} min"
+    for unit, name in ((DAY, "days"), (HOUR, "h"), (MINUTE, "min")):
+        if nanoseconds >= 2 * unit:
+            return f"{nanoseconds / unit:.1f} {name}"
+    return f"{nanoseconds / SECOND:.1f} s"
 
 
 def midnight(at: int, zone: ZoneInfo, days: int = 0) -> int:

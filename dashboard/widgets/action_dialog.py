@@ -33,6 +33,11 @@ def frame() -> list[Any]:
     ]
 
 
+def close() -> html.Button:
+    """Takes a word that lies over the page away; the browser does it."""
+    return html.Button("×", type="button", className="close", **{"aria-label": "Close this message"})
+
+
 def button(kind: str, what: str, called: str = "") -> html.Button:
     """Asks for the dialog. `called`: what it is done to, for people."""
     action = ACTIONS[kind]
@@ -42,16 +47,25 @@ def button(kind: str, what: str, called: str = "") -> html.Button:
     return html.Button(action.label, id=ident, type="button", className=kinds, **{"aria-label": name})
 
 
+def at_once(kind: str, what: str, called: str = "") -> html.Button:
+    """Done as soon as it is pressed: only for what needs no reason."""
+    action = ACTIONS[kind]
+    name = f"{action.label}: {called or what}"
+    ident = {"now": kind, "what": what}
+    return html.Button(action.label, id=ident, type="button", className="primary", **{"aria-label": name})
+
+
 def dialog(parts: Parts, kind: str, what: str) -> html.Div:
     action = ACTIONS[kind]
     called = action.called(parts, what)
-    asked: list[Any] = [components.field("d-reason", "Reason", "", "for the record", maxLength=500, autoComplete="off")]
+    hint = "for the record; may be left empty" if action.reasonless else "for the record"
+    asked: list[Any] = [components.field("d-reason", "Reason", "", hint, maxLength=500, autoComplete="off")]
     if action.extra in _EXTRAS:
         label, value, hint = _EXTRAS[action.extra]
         hint = f"{hint} ({time_format.zone_name(parts.clock(), parts.zone)})" if action.extra == "until" else hint
         asked.append(components.field("d-extra", label, value, hint, maxLength=30, autoComplete="off"))
     elif action.extra == "force":
-        options = [("", "only if nothing speaks against it"), ("force", "even so, overruling what speaks against it")]
+        options = [("", "Promote only if every check passes"), ("force", "Promote anyway, despite failed checks")]
         asked.append(components.choice("d-extra", "When", options, ""))
     else:
         asked.append(dcc.Input(id="d-extra", type="hidden", value=""))
@@ -59,6 +73,7 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
         html.H2([action.label, ": ", called] if what else action.label, id="dialog-title"),
         html.P(action.leads_to, id="dialog-says"),
         *asked,
+        html.Div(id="d-said", role="alert"),
         html.Div(
             [
                 html.Button(
@@ -89,9 +104,31 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
 
     @callbacks.on(
         Role.OPERATOR,
+        Output("said", "children", allow_duplicate=True),
+        Output("done", "data", allow_duplicate=True),
+        Input({"now": ALL, "what": ALL}, "n_clicks"),
+        State("url", "pathname"),
+        prevent_initial_call=True,
+    )
+    def act_now(_clicks: list[int | None], path: str | None) -> Any:
+        chosen = ctx.triggered_id
+        if not chosen or not ctx.triggered[0]["value"]:
+            return no_update, no_update
+        kind = str(chosen["now"])
+        try:
+            if kind not in ACTIONS or not ACTIONS[kind].reasonless:
+                raise NotDone(f"{kind} needs a reason")
+            said = perform(parts, visit(path or "/"), kind, str(chosen["what"]), "", "")
+        except NotDone as error:
+            return [components.notice(tones.BAD, "Not done", str(error)), close()], no_update
+        return [components.notice(tones.GOOD, "Done", said), close()], parts.clock()
+
+    @callbacks.on(
+        Role.OPERATOR,
         Output("said", "children"),
         Output("dialog", "children", allow_duplicate=True),
         Output("done", "data"),
+        Output("d-said", "children"),
         Input("d-confirm", "n_clicks"),
         Input("d-cancel", "n_clicks"),
         State("pending", "data"),
@@ -102,13 +139,13 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
     )
     def act(confirmed: int, cancelled: int, pending: Any, reason: str, extra: str, path: str) -> Any:
         if not confirmed and not cancelled:
-            return no_update, no_update, no_update
+            return no_update, no_update, no_update, no_update
         if ctx.triggered_id == "d-cancel" or not isinstance(pending, dict):
-            return "", None, no_update
+            return "", None, no_update, no_update
         asked = visit(path or "/")
         try:
             kind, what = str(pending.get("do")), str(pending.get("what"))
             said = perform(parts, asked, kind, what, reason or "", str(extra or ""))
         except NotDone as error:
-            return components.notice(tones.BAD, "Not done", str(error)), no_update, no_update
-        return components.notice(tones.GOOD, "Done", said), None, parts.clock()
+            return no_update, no_update, no_update, components.notice(tones.BAD, "Not done", str(error))
+        return [components.notice(tones.GOOD, "Done", said), close()], None, parts.clock(), no_update

@@ -24,10 +24,10 @@ def listed(parts: Parts, found: Rows, view: View) -> components.Part:
         return components.empty("Nothing was found", "Widen the period, or take away a filter.")
     items, day = [], ""
     for event in found.events:
-        moment = time_format.local(parse_rfc3339(event["@timestamp"]), parts.zone)
-        if f"{moment:%A %-d %B %Y}" != day:
-            day = f"{moment:%A %-d %B %Y}"
-            zone = time_format.zone_name(parse_rfc3339(event["@timestamp"]), parts.zone)
+        moment = parse_rfc3339(event["@timestamp"])
+        if time_format.long_day(moment, parts.zone) != day:
+            day = time_format.long_day(moment, parts.zone)
+            zone = time_format.zone_name(moment, parts.zone)
             items.append(html.Li([html.H3(day), html.Span(zone, className="quiet")], className="day"))
         items.append(_row(parts, event, sentence(event, found.bodies.get(event["event"]["id"]))))
     return html.Ol(items, className="events")
@@ -35,16 +35,21 @@ def listed(parts: Parts, found: Rows, view: View) -> components.Part:
 
 def _row(parts: Parts, event: Event, said: Sentence) -> html.Li:
     """Few components: each costs a browser as much as a hundred words do."""
-    local = time_format.local(parse_rfc3339(event["@timestamp"]), parts.zone)
+    moment = parse_rfc3339(event["@timestamp"])
     address = at(event, "source.ip")
     how = f"{said.answered} answered in {time_format.took(at(event, 'event.duration') or 0)}"
     return html.Li(
         [
-            html.Time(f"{local:%H:%M:%S}", dateTime=event["@timestamp"]),
+            components.link(
+                html.Time(time_format.clock(moment, parts.zone), dateTime=event["@timestamp"]),
+                f"/audit/event?{View(event=event['event']['id']).query()}",
+                className="when",
+                title="This event by itself: what was written, and what stands around it",
+            ),
             html.Div([_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
             html.Div(said.ending, className=f"ending sign {_STATES[said.good]}"),
             html.Div(f"{how} · from {address}" if address else how, className="quiet"),
-            html.Details([html.Summary("Details"), html.Pre(_details(event))]),
+            html.Details([html.Summary("Details"), html.Pre(details(event))]),
         ],
         className="event",
     )
@@ -69,7 +74,7 @@ def _subject(event: Event, said: Sentence) -> list[components.Part]:
     return [before, components.link(words, f"/audit/patient?{View(patient=patient).query()}"), after]
 
 
-def _details(event: Event) -> str:
+def details(event: Event) -> str:
     pairs = [
         ("Request", f"{at(event, 'http.request.method')} {at(event, 'url.path')}"),
         ("Query", at(event, "url.query")),

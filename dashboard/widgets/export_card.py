@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from dash import Input, Output, State, ctx, dcc, html
 
@@ -15,6 +15,8 @@ from dashboard.ui.error_notices import guarded
 from dashboard.values import time_format, tones
 from dashboard.values.filters import View
 
+SEPARATORS: Final = (("csv", "comma"), ("csv;", "semicolon (Excel in much of Europe)"), ("csv-tab", "tab"))
+
 
 def card(parts: Parts, asked: Visit, view: View) -> components.Part:
     return components.card(
@@ -24,6 +26,7 @@ def card(parts: Parts, asked: Visit, view: View) -> components.Part:
             "verification found.",
             className="quiet",
         ),
+        components.choice("export-separator", "CSV separator", SEPARATORS, "csv"),
         html.Div(
             [
                 html.Button("Export as CSV", id="export-csv", type="button"),
@@ -46,7 +49,8 @@ def listed(parts: Parts, asked: Visit) -> list[components.Part]:
 
 
 def _shown(parts: Parts, export: Export) -> components.Part:
-    made = f"{export.form.upper()} of {time_format.day_and_time(export.at, parts.zone)}"
+    form = "JSON Lines" if export.form == "jsonl" else "CSV"
+    made = f"{form} of {time_format.stamp(export.at, parts.zone)}"
     if export.state == "running":
         total = max(export.total or 0, export.done)
         bar = html.Progress(value=str(export.done), max=str(max(total, 1)), **{"aria-label": made})
@@ -80,24 +84,24 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         Input("export-tick", "n_intervals"),
         State("url", "search"),
         State("url", "pathname"),
+        State("export-separator", "value"),
         prevent_initial_call=True,
     )
-    def export(csv: int, jsonl: int, _tick: int, query: str | None, path: str | None) -> Any:
+    def export(csv: int, jsonl: int, _tick: int, query: str | None, path: str | None, separator: str | None) -> Any:
         asked = visit(path or "/audit", query)
         said: list[components.Part] = []
         if {"export-csv": csv, "export-jsonl": jsonl}.get(str(ctx.triggered_id)):
-            said.append(guarded(lambda: _start(parts, asked, str(ctx.triggered_id).removeprefix("export-"))))
+            form = "jsonl" if ctx.triggered_id == "export-jsonl" else str(separator or "csv")
+            said.append(guarded(lambda: _start(parts, asked, form)))
         shown = [*said, *listed(parts, asked)]
         return shown, not _running(parts, asked)
-
-    return
 
 
 def _start(parts: Parts, asked: Visit, form: str) -> components.Part:
     view = View.parse(asked.query).fixed(parts.clock(), parts.zone)
     view = View.parse(view.query(after=""))
     try:
-        ident = parts.exports.start(asked.who.user, view, form)
+        ident = parts.exports.start(asked.who.user, view, form, parts.queries.where(view, parts.clock(), parts.zone))
     except ValueError as error:
         return components.notice(tones.WARN, "Not started", str(error))
     parts.trail.note(asked.who, asked.address, "export", f"{form} {ident}: " + ", ".join(view.words()))

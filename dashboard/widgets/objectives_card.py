@@ -29,8 +29,15 @@ def card(parts: Parts) -> components.Part:
         className="quiet",
     )
     groups = groupby(standings, key=lambda each: (each.promise.objective.slo, each.promise.objective.name))
-    shown = [_objective(parts, number, list(both)) for number, (_, both) in enumerate(groups)]
+    whole = sorted((list(both) for _, both in groups), key=_left)
+    shown = [_objective(parts, number, both) for number, both in enumerate(whole)]
     return components.card("Objectives", told, html.Div(shown, className="objectives"), ident="objectives")
+
+
+def _left(both: Sequence[Standing]) -> tuple[bool, Fraction]:
+    """The least budget first; what is not known comes last."""
+    known = [each.left for each in both if each.left is not None]
+    return not known, min(known, default=Fraction(1))
 
 
 def _objective(parts: Parts, number: int, both: Sequence[Standing]) -> components.Part:
@@ -72,7 +79,7 @@ def budget(left: Fraction | None) -> tuple[str, str]:
     if left is None:
         return tones.UNKNOWN, "budget not known"
     if left <= 0:
-        return tones.BAD, f"budget spent {_times(1 - left)} times" if left < 0 else "budget spent"
+        return tones.BAD, f"{_times(1 - left)}× over budget" if left < 0 else "budget spent"
     return (tones.WARN if left < LOW else tones.GOOD), f"{components.percent(float(left), 1)} of budget left"
 
 

@@ -1,0 +1,104 @@
+"""Beside the events: when they were, and who, which patients, what and how it ended, with counts; a click filters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from dash import html
+
+from dashboard.context import Parts
+from dashboard.data.event_queries import bucket_for
+from dashboard.ui import charts, components
+from dashboard.values import people, time_format
+from dashboard.values.filters import ACTIONS, OUTCOMES, View, utc
+from sidecar.events.store import Filter
+from sidecar.timeunits import DAY
+
+SHOWN: Final = 8
+_OF: Final = {"success": "worked", "failure": "failed", "unknown": "uncertain"}
+_BARS: Final = 60
+
+
+def facets(parts: Parts, view: View, where: Filter) -> components.Part:
+    """Raises StoreUnavailable."""
+    names = parts.queries.by(where, "user.name")
+    patients = parts.queries.by(where, "understudy.patient.id")
+    actions = parts.queries.by(where, "event.action")
+    return html.Div(
+        [
+            _facet("People", view, "person", ((key, key, count) for (key,), count in names)),
+            _facet("Patients", view, "patient", ((key, f"Patient {key}", count) for (key,), count in patients)),
+            _facet("Did what", view, "action", ((key, ACTIONS.get(key, key), count) for (key,), count in actions)),
+            _facet("How it ended", view, "outcome", _outcomes(parts, where)),
+        ],
+        className="facets",
+    )
+
+
+def _outcomes(parts: Parts, where: Filter) -> Iterable[tuple[str, str, int]]:
+    found: Counter[str] = Counter()
+    for (outcome, status), count in parts.queries.by(where, "event.outcome", "http.response.status_code"):
+        refused = status.isdecimal() and 400 <= int(status) < 500
+        found["refused" if refused else _OF.get(outcome, "uncertain")] += count
+    return [(key, OUTCOMES[key][0], count) for key, count in found.most_common()]
+
+
+def _facet(title: str, view: View, name: str, values: Iterable[tuple[str, str, int]]) -> components.Part:
+    known = [(key, words, count) for key, words, count in values if key]
+    chosen = people.several(getattr(view, name))
+    if not known:
+        return None
+    rows = [_row(view, name, chosen, *each) for each in known[:SHOWN]]
+    rest = known[SHOWN:]
+    more = None
+    if rest:
+        listed = html.Ul([_row(view, name, chosen, *each) for each in rest[:92]])
+        beyond = html.P(f"and {len(rest) - 92:,} more: use the filter", className="quiet") if len(rest) > 92 else None
+        more = html.Details([html.Summary(f"{len(rest):,} more"), listed, beyond])
+    heading = html.H3([title, html.Span(f" {len(known):,}", className="quiet")])
+    return html.Section([heading, html.Ul(rows), more], className="facet", id=f"facet-{name}")
+
+
+def _row(view: View, name: str, chosen: list[str], key: str, words: str, count: int) -> html.Li:
+    on = key in chosen
+    address = f"/audit?{view.query(**{name: '' if on else key, 'after': ''})}"
+    more = {"aria-current": "true"} if on else {}
+    return html.Li(
+        [
+            components.link(words, address, className="here" if on else "", **more),
+            html.Span(components.number(count), className="number"),
+        ]
+    )
+
+
+def histogram(parts: Parts, view: View, where: Filter) -> components.Part:
+    """When the events were. Raises StoreUnavailable."""
+    now = parts.clock()
+    since = where.since
+    buckets = parts.queries.over_time(where, bucket_for(((where.until or now) - (since or now - 365 * DAY)), _BARS))
+    if not buckets:
+        return None
+    interval = bucket_for((where.until or now) - (since or buckets[0].start), _BARS)
+    if since is None:
+        buckets = parts.queries.over_time(where, interval)
+    counts = [(bucket.start, bucket.count) for bucket in buckets]
+    top_at, top = max(counts, key=lambda each: each[1])
+    unit = charts.span(interval)
+    says = f"Events per {unit}; most, {top:,}, in the {unit} from {time_format.stamp(top_at, parts.zone)}."
+    rows = [
+        (
+            components.link(time_format.day_and_time(at, parts.zone), f"/audit?{zoomed(view, at, interval)}"),
+            components.number(count),
+        )
+        for at, count in counts
+    ]
+    columns = [f"from, {time_format.zone_name(now, parts.zone)}", "events"]
+    table = components.table(f"Events per {unit}", columns, rows, (1,))
+    return components.graph("histogram", charts.histogram(counts, interval, parts.zone), says, table)
+
+
+def zoomed(view: View, start: int, interval: int) -> str:
+    """The query of the same view in one bucket of time."""
+    return view.query(period="between", start=utc(start), end=utc(start + interval), after="")
