@@ -81,6 +81,10 @@ class Endpoint:
     """Path parameters that are integers."""
     accepts: frozenset[str] = frozenset()
     """Media types of the request's body; none: the contract does not say."""
+    takes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The members of the body's object, with their schemas; none: the contract does not say."""
+    takes_required: frozenset[str] = frozenset()
+    """Members that the body's object must have."""
     stores: Mapping[str, str] = field(default_factory=dict)
     """Where its result is stored: resource, the fields title, body, subject and author, and what it is called."""
 
@@ -297,6 +301,8 @@ class Contract:
             id_param=names[0] if names else None,
             numbers=frozenset(p["name"] for p in parameters if p.get("schema", {}).get("type") == "integer"),
             accepts=frozenset(media.lower() for media in accepts),
+            takes=self._takes(sent),
+            takes_required=frozenset(self._resolve(sent[0]).get("required", [])) if sent else frozenset(),
             stores=self._stores(where, operation),
         )
         if endpoint.id in self.endpoints:
@@ -310,6 +316,10 @@ class Contract:
             else:
                 node = node.fixed.setdefault(part, _Node())
         node.operations[method] = (endpoint, names)
+
+    def _takes(self, sent: list[Any]) -> dict[str, Mapping[str, Any]]:
+        members = self._resolve(sent[0]).get("properties", {}) if sent else {}
+        return {name: self._resolve(schema) for name, schema in members.items()}
 
     def _stores(self, where: str, operation: Mapping[str, Any]) -> Mapping[str, str]:
         given = operation.get("x-understudy-store-result", {})
