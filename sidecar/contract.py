@@ -117,6 +117,8 @@ class Resource:
     """Whether the items of its list are whole records."""
     fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """A whole record's fields, in the contract's order, with their JSON types."""
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The schemas of its fields; as they are sent, where they can be."""
     writable: frozenset[str] = frozenset()
     """Fields that creates and updates take; none: the contract does not say."""
     created_field: str | None = None
@@ -262,7 +264,8 @@ class Contract:
             secrets=self.secrets,
             list_matches_read=self._list_is_whole(name),
             fields={name: _types(declared) for name, declared in schema.get("properties", {}).items()},
-            writable=frozenset(self._writable_of(name)),
+            schemas={**schema.get("properties", {}), **dict(self._writable_of(name))},
+            writable=frozenset(n for n, _ in self._writable_of(name)),
             created_field=schema.get("x-understudy-created"),
             updated_field=schema.get("x-understudy-updated"),
             path=self._path_of(name),
@@ -350,11 +353,12 @@ class Contract:
                 for content in body.get("content", {}).values():
                     yield from _secret_fields({"sent": self._resolve(content.get("schema", {}))})
 
-    def _writable_of(self, resource: str) -> Iterator[str]:
+    def _writable_of(self, resource: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for action in ("create", "update"):
             for operation in self._operations_of(resource, action):
                 for content in self._resolve(operation.get("requestBody", {})).get("content", {}).values():
-                    yield from self._resolve(content.get("schema", {})).get("properties", {})
+                    members = self._resolve(content.get("schema", {})).get("properties", {})
+                    yield from ((member, self._resolve(declared)) for member, declared in members.items())
 
     def _path_of(self, resource: str) -> str:
         for template, item in self._document.get("paths", {}).items():

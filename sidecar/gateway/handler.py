@@ -32,6 +32,7 @@ from sidecar.settings import Settings
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.known_callers import Standing
 from sidecar.standby.standby import Standby
+from sidecar.standby.writes.intents import may_come_late
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.takeover.routing import Decision, Who
 from sidecar.upstream.scheduler import Priority, Result
@@ -340,7 +341,7 @@ class Handler:
         exchange.attempts = list(inquiry.attempts)
         if not _good(result) and self._is_known(visit):
             sent = result.attempt.outcome is not Outcome.FAILURE
-            accepted = self._accept(visit, sent=sent, answered=result.response is not None)
+            accepted = self._accept(visit, sent=sent, answered=not may_come_late(result.response))
             if accepted is not None:
                 exchange.reason = _why(result)
                 return accepted

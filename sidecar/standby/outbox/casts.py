@@ -2,9 +2,9 @@
 """Whether a value that the upstream shows is the one that was sent, as an upstream may have cast it.
 
 Three answers, never two: what is sent as `"2019-12-31T00:00:00.000Z"` and shown as `"2019-12-31"` is the same, `"Rex"`
-and `"Mia"` are not, and where an upstream might have made the one of the other (`"31/02/2020"` → null, `"REX"` → `"rex"`)
-nobody can tell. What cannot be told is never taken for either. The casts are those that Rails, and others like it, were
-seen to make (../shared/HOSP.md).
+and `"Mia"` are not, and where an upstream might have made the one of the other (null of `"31/02/2020"`, `"rex"` of
+`"REX"`) nobody can tell. What cannot be told is never taken for either. The casts are those that Rails, and others like
+it, were seen to make (../shared/HOSP.md).
 """
 
 from __future__ import annotations
