@@ -263,9 +263,9 @@ def commands(front: int, hosp_control: int) -> tuple[str, str, str]:
     """What a person types to see a takeover. README shows them for the ports that are taken where they are free."""
     profile = f"http://127.0.0.1:{hosp_control}/profile"
     return (
-        f"curl -X POST -d '{{\"name\": \"outage\"}}'   {profile}",
+        f'curl -X POST -d \'{{"name": "outage"}}\'   {profile}',
         f"curl -s -i -u 'NAME:PASSWORD' 'http://127.0.0.1:{front}/patients/17' | grep -i -e cache-status -e age",
-        f"curl -X POST -d '{{\"name\": \"ordinary\"}}' {profile}",
+        f'curl -X POST -d \'{{"name": "ordinary"}}\' {profile}',
     )
 
 

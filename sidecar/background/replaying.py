@@ -1,9 +1,10 @@
-"""The replayer's thread: holds the lease, and works through each resource's entries side by side."""
+"""The replayer's threads: one holds the lease and sees which entries are ready, some work on them side by side."""
 
 from __future__ import annotations
 
 import logging
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +31,10 @@ from sidecar.upstream.scheduler import Result, new_upstream
 
 log = logging.getLogger(__name__)
 TICK: Final = 0.1
-LANES: Final = 4
+SENDERS: Final = 6
+"""Entries that are worked on at once: within the upstream's places, of which users come first."""
+PAUSE: Final = 0.02
+"""Seconds between two looks at what is ready."""
 PRUNE_EVERY: Final = 60.0
 """Seconds."""
 REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
@@ -46,7 +50,7 @@ class Replaying:
         self._standby = Standby(contract, self._engine, settings)
         key = f"{settings.node_name}/replay/{os.getpid()}"
         self._switchboard = Switchboard(self._engine, contract.endpoints, key)
-        self._upstream = new_upstream(settings, LANES + 1, "replay")
+        self._upstream = new_upstream(settings, SENDERS + 1, "replay")
         self._errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.REPLAY, digest_in)
         self._lease = Lease(self._engine, "replay", key)
         self._replayer = Replayer(
@@ -54,26 +58,40 @@ class Replaying:
             self._send, self._may_send, settings.replay_credentials,
         )  # fmt: skip
         self._pruned = time.monotonic()
-        self._busy: dict[str, threading.Thread] = {}
+        self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._busy: set[str] = set()
+        """The entries that were handed out."""
+        self._wake = threading.Event()
         self._probing: dict[str, threading.Thread] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop`."""
         self._standby.outbox.touch()  # whoever died before us may not have told what it did
-        while not stop.wait(TICK):
+        senders = [
+            threading.Thread(target=self._sender, args=(stop,), name=f"replay-{n}", daemon=True) for n in range(SENDERS)
+        ]
+        for sender in senders:
+            sender.start()
+        while not stop.wait(PAUSE):
+            self._wake.wait(TICK)
+            self._wake.clear()
             try:
                 self._switchboard.tick()
                 self._standby.refresh()
                 if not self._lease.hold():
                     continue
-                for kind in self._replayer.due():
-                    self._start(self._busy, kind, lambda kind=kind: self._lane(kind, stop))  # type: ignore[misc]
+                for ident in self._replayer.ready():
+                    if ident not in self._busy:
+                        self._busy.add(ident)
+                        self._ready.put(ident)
                 self._probe()
                 self._prune()
             except SQLAlchemyError:
                 log.exception("replay has no database", extra={"fields": {"event.action": "replay_failed"}})
                 stop.wait(1)
-        for thread in (*self._busy.values(), *self._probing.values()):
+        for _ in senders:
+            self._ready.put(None)
+        for thread in (*senders, *self._probing.values()):
             thread.join(1)
         self._lease.release()
         self._upstream.close()
@@ -86,12 +104,16 @@ class Replaying:
             where[name] = threading.Thread(target=work, name=f"replay-{name}", daemon=True)
             where[name].start()
 
-    def _lane(self, kind: str, stop: threading.Event) -> None:
-        try:
-            while not stop.is_set() and self._replayer.step(kind):
-                pass
-        except Exception:
-            log.exception("replay of %s broke", kind, extra={"fields": {"event.action": "replay_failed"}})
+    def _sender(self, stop: threading.Event) -> None:
+        while (ident := self._ready.get()) is not None and not stop.is_set():
+            try:
+                self._replayer.work(ident)
+            except Exception:
+                log.exception("replay of an entry broke", extra={"fields": {"event.action": "replay_failed"}})
+                time.sleep(1)
+            finally:
+                self._busy.discard(ident)
+                self._wake.set()
 
     def _may_send(self, endpoint: str) -> bool:
         state = self._switchboard.state(endpoint)
@@ -101,9 +123,14 @@ class Replaying:
 
     def _send(self, endpoint: Endpoint, call: Call, request_id: str) -> Result:
         result = self._errands.send(endpoint, call, request_id)
-        attempt = result.attempt
-        self._switchboard.observe(endpoint.id, attempt.outcome is Outcome.SUCCESS, attempt.error in REFUSED)
+        if result.attempt.outcome is Outcome.SUCCESS:  # a write that the upstream cannot take is not users' failure
+            self._switchboard.observe(endpoint.id, True, False)
         return result
+
+    def _try(self, endpoint: Endpoint, call: Call) -> None:
+        """A probe: what comes of it is what users would meet."""
+        attempt = self._errands.send(endpoint, call, "").attempt
+        self._switchboard.observe(endpoint.id, attempt.outcome is Outcome.SUCCESS, attempt.error in REFUSED)
 
     def _prune(self) -> None:
         if time.monotonic() - self._pruned > PRUNE_EVERY:
@@ -119,4 +146,4 @@ class Replaying:
             endpoint = self._contract.endpoints[name]
             if endpoint.safe and "{" not in endpoint.template and endpoint.action in (Action.LIST, Action.CALL):
                 call = Call("GET", endpoint.template, own_fields(self._settings), repeatable=True)
-                self._start(self._probing, name, lambda e=endpoint, c=call: self._send(e, c, ""))  # type: ignore[misc]
+                self._start(self._probing, name, lambda e=endpoint, c=call: self._try(e, c))  # type: ignore[misc]

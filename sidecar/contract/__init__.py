@@ -27,6 +27,8 @@ class Contract:
         self.resources = said.resources
         self.endpoints = said.endpoints
         self.secrets = said.secrets
+        self.schemes = said.schemes
+        """How callers say who they are: OpenAPI's security schemes, by name."""
         self._router = Router()
         for endpoint in self.endpoints.values():
             self._router.add(endpoint)

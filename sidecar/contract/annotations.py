@@ -47,6 +47,11 @@ class Annotations:
         }
         self.secrets: frozenset[str] = frozenset(self._secrets())
         """Names that hold secrets, wherever they occur."""
+        self.schemes: Mapping[str, Any] = {
+            name: scheme.mapping().value
+            for name, scheme in self._root.member("components").members("securitySchemes").items()
+        }
+        """How callers say who they are: OpenAPI's security schemes."""
         self.resources: dict[str, Resource] = {}
         for schema in self._schemas.values():
             if (resource := schema.text("x-understudy-resource")) is not None:
@@ -84,7 +89,8 @@ class Annotations:
             fields={
                 str(field): _types(schema, field, said) for field, said in schema.member("properties").value.items()
             },
-            writable=frozenset(self._writable(name)),
+            schemas={**_members(schema), **dict(self._writable(name))},
+            writable=frozenset(field for field, _ in self._writable(name)),
             created_field=schema.text("x-understudy-created"),
             updated_field=schema.text("x-understudy-updated"),
             path=self._path(name),
@@ -99,6 +105,7 @@ class Annotations:
         media, schema = _answer(operation)
         accepts = operation.member("requestBody").members("content")
         is_object = schema.value.get("type") == "object"
+        sent = [content.schema() for content in accepts.values()]
         names = parameters(template)
         return Endpoint(
             id=operation.needed("operationId", "an id"),
@@ -115,10 +122,12 @@ class Annotations:
             body_kind=str(schema.value["type"]) if is_object or schema.value.get("type") == "array" else "any",
             required=frozenset(schema.texts("required")) if is_object else frozenset(),
             media=media,
-            takes_secrets=any(True for content in accepts.values() for _ in _secret_fields(content.schema())),
-            id_param=names[0] if names else None,
+            takes_secrets=any(True for part in sent for _ in _secret_fields(part)),
+            id_param=_record_parameter(template, names),
             numbers=frozenset(name for each, name, _ in found if each.schema().value.get("type") == "integer"),
             accepts=frozenset(media.lower() for media in accepts),
+            takes=_members(sent[0]) if sent else {},
+            takes_required=frozenset(sent[0].texts("required")) if sent else frozenset(),
             stores=self._stores(operation),
         )
 
@@ -160,11 +169,11 @@ class Annotations:
             for content in operation.member("requestBody").members("content").values():
                 yield from _secret_fields(content.schema())
 
-    def _writable(self, resource: str) -> Iterator[str]:
+    def _writable(self, resource: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for action in (Action.CREATE, Action.UPDATE):
             for _, operation in self._operations_of(resource, action):
                 for content in operation.member("requestBody").members("content").values():
-                    yield from content.schema().member("properties").children()
+                    yield from _members(content.schema()).items()
 
     def _path(self, resource: str) -> str:
         """A record's own path: that of the read which names nothing but the record."""
@@ -212,6 +221,23 @@ def _secret_fields(schema: Part) -> Iterator[str]:
     for name, declared in schema.members("properties").items():
         if isinstance(declared.value, dict) and declared.value.get("format") == "password":
             yield name
+
+
+def _members(schema: Part) -> dict[str, Mapping[str, Any]]:
+    """An object's members with their own schemas."""
+    return {
+        name: part.mapping().value
+        for name, part in schema.member("properties").children().items()
+        if isinstance(part.value, dict)
+    }
+
+
+def _record_parameter(template: str, names: tuple[str, ...]) -> str | None:
+    """The parameter with the record's id: the one that the path ends with (`/owners/{owner}/pets/{id}`), else the
+    first."""
+    if not names:
+        return None
+    return names[-1] if template.rstrip("/").endswith("}") else names[0]
 
 
 def _types(schema: Part, field: str, declared: Any) -> frozenset[str]:

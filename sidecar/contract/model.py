@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 NOTHING: Final = object()
 """What was found where there is nothing."""
@@ -78,6 +78,10 @@ class Endpoint:
     """Path parameters that are integers."""
     accepts: frozenset[str] = frozenset()
     """Media types of the request's body; none: the contract does not say."""
+    takes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The members of the body's object, with their schemas; none: the contract does not say."""
+    takes_required: frozenset[str] = frozenset()
+    """Members that the body's object must have."""
     stores: Mapping[str, str] = field(default_factory=dict)
     """Where its result is stored: resource, the fields title, body, subject and author, and what it is called."""
 
@@ -110,6 +114,8 @@ class Resource:
     """Whether the items of its list are whole records."""
     fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """A whole record's fields, in the contract's order, with their JSON types."""
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The schemas of its fields; as they are sent, where they can be."""
     writable: frozenset[str] = frozenset()
     """Fields that creates and updates take; none: the contract does not say."""
     created_field: str | None = None

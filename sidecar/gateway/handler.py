@@ -22,6 +22,7 @@ from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import AnsweredBy, Exchange, Identity, Outcome
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.mirror import key_of
+from sidecar.gateway.outside import AmbiguousMethod, may_have_changed, method_meant
 from sidecar.gateway.visit import Visit
 from sidecar.http import problem
 from sidecar.http.credentials import Credentials
@@ -32,6 +33,7 @@ from sidecar.settings import Settings
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.known_callers import Standing
 from sidecar.standby.standby import Standby
+from sidecar.standby.writes.intents import may_come_late
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.takeover.routing import Decision, Who
 from sidecar.upstream.scheduler import Priority, Result
@@ -64,7 +66,12 @@ class Handler:
 
     def answer(self, exchange: Exchange, caller: Credentials | None) -> Response:
         """The answer to a whole request of this caller; fills in the exchange."""
-        match = self._contract.match(exchange.request.method, exchange.request.path)
+        try:
+            method = method_meant(exchange.request)
+        except AmbiguousMethod as error:
+            exchange.reason = "method_override"
+            return problem.problem(400, str(error))
+        match = self._contract.match(method, exchange.request.path)
         endpoint = match.endpoint
         if exchange.request.spool is None or endpoint is None or not endpoint.action.writes:
             return self._answer(exchange, match, exchange.request, caller)
@@ -306,7 +313,8 @@ class Handler:
             if not room:
                 return self._unavailable(visit, "overloaded", "The upstream does not answer; nothing was sent.")
             answer = self._once(visit)
-        if visit.request.method not in ("GET", "HEAD", "OPTIONS") and visit.endpoint is None and answer.status < 400:
+        attempts = visit.exchange.attempts
+        if visit.endpoint is None and may_have_changed(visit.request.method, attempts, answer):
             self._standby.mark_gap("a write outside the contract")
         return answer
 
@@ -340,7 +348,7 @@ class Handler:
         exchange.attempts = list(inquiry.attempts)
         if not _good(result) and self._is_known(visit):
             sent = result.attempt.outcome is not Outcome.FAILURE
-            accepted = self._accept(visit, sent=sent, answered=result.response is not None)
+            accepted = self._accept(visit, sent=sent, answered=not may_come_late(result.response))
             if accepted is not None:
                 exchange.reason = _why(result)
                 return accepted

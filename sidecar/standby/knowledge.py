@@ -108,9 +108,12 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
     if not clean(connection, seen.type, None, t0):
         return False
     known = {row.id: row for row in connection.execute(select(records).where(records.c.type == seen.type))}
+    verified = queries.since(connection, seen.type)
     for record in seen.records:
         row = known.get(record.id)
-        if row is None or (row.stamp <= t0 and (row.state != KNOWN or row.body != record.body)):
+        # One that is as it was is seen anew all the same, once after each gap: else nobody could change it.
+        outdated = row is None or row.state != KNOWN or row.body != record.body or row.stamp < verified
+        if row is None or (row.stamp <= t0 and outdated):
             put_record(connection, record, t0)
     if is_private(connection, contract, seen.type):
         _view(connection, seen, caller, t0)
@@ -119,7 +122,7 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
         return False
     listed = {record.id for record in seen.records} | entries.deleting(connection, seen.type)
     unlisted = [row for row in known.values() if row.id not in listed and row.state != GONE and row.stamp <= t0]
-    verified = queries.since(connection, seen.type)  # what changed in a gap tells nothing of who may see what
+    # What changed in a gap tells nothing of who may see what.
     if any(row.state == KNOWN and row.stamp >= verified for row in unlisted):
         for row in unlisted:
             doubt_record(connection, seen.type, row.id, t0)

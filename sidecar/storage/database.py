@@ -64,7 +64,9 @@ def open_engine(settings: Settings) -> Engine:
         event.listen(engine, "do_connect", _Away().connect)
     else:
         engine = open_file(settings.data / "understudy.db")
-    setattr(engine.dialect, VAULT, open_vault(settings))  # where encrypted columns find it (storage/encrypted_columns.py)
+    setattr(
+        engine.dialect, VAULT, open_vault(settings)
+    )  # where encrypted columns find it (storage/encrypted_columns.py)
     return engine
 
 

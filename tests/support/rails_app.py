@@ -101,7 +101,9 @@ def generate_app(folder: Path, data: Data) -> None:
     (folder / "config/routes.rb").write_text(ROUTES)
     _edit(folder / "app/controllers/patients_controller.rb", "\n  private", SCREEN + "\n  private")
     _edit(folder / "app/controllers/staffs_controller.rb", "\n  private", ME + "\n  private")
-    filtered = ".order(id: :desc)\n    @notes = @notes.where(patient_id: params[:patient_id]) if params[:patient_id].present?"
+    filtered = (
+        ".order(id: :desc)\n    @notes = @notes.where(patient_id: params[:patient_id]) if params[:patient_id].present?"
+    )
     _edit(folder / "app/controllers/notes_controller.rb", ".order(id: :desc)", filtered)
     _edit(folder / "app/views/staffs/_staff.json.jbuilder", ", :password", "")
     _run(folder, "bin/rails", "db:migrate")

@@ -146,7 +146,7 @@ UNCHANGED = [
     Case(7, "GET", "/notes/20"),
 ]
 ESCAPES = [
-    _json(8, "PATCH", "/notes/21", {"title": "<b>&\u2028 \u00e9 \U0001f415 / \" \\ \x7f"}),
+    _json(8, "PATCH", "/notes/21", {"title": '<b>&\u2028 \u00e9 \U0001f415 / " \\ \x7f'}),
     Case(8, "GET", "/notes/21"),
 ]
 HEADERS = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -42,8 +43,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract
 from sidecar.standby import queries
+from sidecar.standby.outbox import dependencies
+from sidecar.standby.outbox.dependencies import Needs
 from sidecar.standby.outbox.overlay import PROVISIONAL, Pending, provisional
-from sidecar.standby.tables import meta
+from sidecar.standby.tables import meta, writes
 from sidecar.storage.database import GLANCE, metadata
 from sidecar.storage.encrypted_columns import LockedText
 from sidecar.timeunits import DAY, MINUTE
@@ -143,11 +146,10 @@ _SETTLED: Final = select(outbox.c.type, outbox.c.record, outbox.c.settled_as, ou
 )
 _COUNT: Final = update(meta).where(meta.c.name == bindparam("counted")).values(value=meta.c.value + 1)
 _CHANGE: Final = update(outbox).where(outbox.c.id == bindparam("entry"))
-_FIRST_PENDING: Final = (
-    select(*OPEN)
-    .where(outbox.c.type == bindparam("kind"), outbox.c.state == State.PENDING)
+_WAITING: Final = (
+    select(outbox.c.id, outbox.c.type, outbox.c.endpoint, outbox.c.state, outbox.c.due)
+    .where(_STATES)
     .order_by(outbox.c.seq)
-    .limit(1)
 )
 
 
@@ -159,12 +161,14 @@ class Snapshot:
     revision: int = -1
     """The database's own count of changes, of the moment that this shows."""
     pending: Mapping[str, Sequence[Pending]] = field(default_factory=dict)
-    """By resource, in order."""
+    """By resource, in order; without what is parked."""
     recent: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """By resource: ids of records whose writes were settled lately, with the stamps."""
     claimed: frozenset[tuple[str, str]] = frozenset()
     entries: Mapping[str, Pending] = field(default_factory=dict, repr=False)
-    """All that is pending, by the entry's id, in order."""
+    """All that is not settled, by the entry's id, in order."""
+    needs: Mapping[str, Needs] = field(default_factory=dict, repr=False)
+    """What each of them depends on."""
     naming: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict, repr=False)
     """By resource and provisional id, the entries that name it: they change when it becomes a real one."""
 
@@ -308,7 +312,9 @@ class Outbox:
         look = _Look(self._contract, connection, base)
         taken = connection.execute(select(made)).all() if look.sent else ()
         claimed = frozenset((row.type, row.id) for row in taken)
-        return Snapshot(version, revision, look.pending(), look.recent(), claimed, look.entries, look.naming)
+        return Snapshot(
+            version, revision, look.pending(), look.recent(), claimed, look.entries, look.needs, look.naming
+        )
 
 
 class _Look:
@@ -319,6 +325,7 @@ class _Look:
         self._connection = connection
         self._base = base
         self.entries = dict(base.entries)
+        self.needs = dict(base.needs)
         self.naming = dict(base.naming)
         self._changed: set[str] = set()
         """The resources whose entries did."""
@@ -347,7 +354,7 @@ class _Look:
             if kind not in self._changed:
                 found[kind] = held
         for kind in self._changed:
-            mine = [entry for entry in self.entries.values() if entry.type == kind]
+            mine = [entry for entry in self.entries.values() if entry.type == kind and not entry.parked]
             if mine:
                 found[kind] = mine
         return found
@@ -370,11 +377,15 @@ class _Look:
                     del self.naming[name]
         if row.state not in UNSETTLED:
             self.entries.pop(row.id, None)
+            self.needs.pop(row.id, None)
             return
         self._changed.add(row.type)
         last = next(reversed(self.entries.values()), None)
         self._disordered |= before is None and last is not None and last.seq > row.seq
         entry = self.entries[row.id] = pending(self._connection, self._contract, row)
+        self.needs[row.id] = dependencies.of_entry(
+            self._contract, row, lambda kind, ident: real_id(self._connection, kind, ident)
+        )
         for name in self._named(entry):
             self.naming[name] = self.naming.get(name, frozenset()) | {row.id}
 
@@ -449,14 +460,19 @@ def unsettled(connection: Connection, states: Iterable[str] = UNSETTLED) -> Sequ
     return connection.execute(_IN_STATES, {"states": tuple(states)}).all()
 
 
+def waiting(connection: Connection) -> Sequence[Any]:
+    """Of the entries that are not settled, in order: id, type, endpoint, state and due."""
+    return connection.execute(_WAITING, {"states": UNSETTLED}).all()
+
+
+def one(connection: Connection, ident: str) -> Any:
+    """An entry without its sealed request, or None."""
+    return connection.execute(_BY_ID, {"ids": (ident,)}).one_or_none()
+
+
 def any_unsettled(connection: Connection) -> bool:
     """Whether there is an entry that is not settled."""
     return connection.scalar(_ANY, {"states": UNSETTLED}) is not None
-
-
-def first_pending(connection: Connection, kind: str) -> Any:
-    """The resource's oldest entry of which nothing was sent, or None."""
-    return connection.execute(_FIRST_PENDING, {"kind": kind}).one_or_none()
 
 
 def about(connection: Connection, kind: str, record: str) -> Sequence[Any]:
@@ -472,10 +488,13 @@ def deleting(connection: Connection, kind: str) -> set[str]:
     return set(connection.scalars(query))
 
 
-def refers(contract: Contract, row: Any, kind: str, record: str | None) -> bool:
-    """Whether an entry's fields refer to this record."""
-    references, fields = contract.resources[row.type].references, orjson.loads(row.fields)
-    return any(target == kind and str(fields.get(name)) == record for name, target in references.items())
+def other_settled(connection: Connection, row: Any) -> bool:
+    """Whether the upstream has taken another write of the same endpoint since this entry was accepted."""
+    since = stamp() - (time.time_ns() - row.accepted_at)
+    theirs = (outbox.c.endpoint == row.endpoint) & (outbox.c.state == State.SETTLED) & (outbox.c.settled > since)
+    direct = (writes.c.endpoint == row.endpoint) & (writes.c.outcome == "success") & (writes.c.ended > since)
+    found = connection.scalar(select(outbox.c.seq).where(theirs).limit(1))
+    return found is not None or connection.scalar(select(writes.c.id).where(direct).limit(1)) is not None
 
 
 def prune(connection: Connection, now: int) -> None:
@@ -537,6 +556,7 @@ def pending(connection: Connection, contract: Contract, row: Any, record: str | 
         row.sent,
         row.floor,
         row.whole,
+        row.state == State.PARKED,
     )
 
 

@@ -12,8 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sidecar.contract import Action, Resource
+from sidecar.standby.outbox.casts import Match, all_of
 from sidecar.timeunits import MINUTE
 
+LONGEST_CALL: Final = MINUTE
+"""ns before a write was accepted in which it may have been made: the longest that a call lasts, and some skew."""
 PROVISIONAL: Final = 2_000_000_000
 """The first provisional id. Upstream ids stay below."""
 SKEW: Final = 5 * MINUTE
@@ -41,6 +44,8 @@ class Pending:
     floor: int | None = None
     whole: bool = False
     """Whether every record of the resource was known when it began, so that `floor` alone tells what is new."""
+    parked: bool = False
+    """A person must decide: it is shown to nobody as if it were done."""
 
 
 def provisional(value: object) -> bool:
@@ -129,14 +134,38 @@ def effect(
     resource: Resource, write: Pending, values: Iterable[Value], taken: Collection[str], claimed: Claimed
 ) -> str | None:
     """The id of the record that an unclear create made, or None: it is not there."""
-    found = [v for v in values if _new(resource, write, v) and same(write.fields, v)]
-    ids = sorted((str(value[resource.id_field]) for value in found), key=lambda ident: (len(ident), ident))
-    return next((ident for ident in ids if ident not in taken and not claimed(ident)), None)
+    exact, _ = candidates(resource, write, values, taken, claimed)
+    return str(exact[0][resource.id_field]) if exact else None
 
 
-def same(fields: Mapping[str, Any], value: Value) -> bool:
-    """Whether the record has the fields that were sent; those that the upstream does not show do not count."""
-    return all(_equal(value[name], given) for name, given in fields.items() if name in value)
+def is_unsure(resource: Resource, write: Pending, values: Iterable[Value], claimed: Claimed) -> bool:
+    """Whether nobody can say if an unclear create has made one of these records."""
+    exact, unsure = candidates(resource, write, values, (), claimed)
+    return bool(unsure and not exact)
+
+
+def candidates(
+    resource: Resource, write: Pending, values: Iterable[Value], taken: Collection[str], claimed: Claimed
+) -> tuple[list[Value], list[Value]]:
+    """The records that an unclear create may have made, in the order of their ids: those that are new and have all that
+    was sent, as the upstream casts it; and those of which it cannot be told. No other can be its."""
+    exact: list[Value] = []
+    unsure: list[Value] = []
+    for value in values:
+        new = newness(resource, write, value)
+        if new is Match.DIFFERENT:
+            continue
+        alike = all_of(write.fields, value, resource.schemas)
+        ident = str(value[resource.id_field])
+        if alike is Match.DIFFERENT or ident in taken or claimed(ident):
+            continue
+        (exact if new is alike is Match.EQUAL else unsure).append(value)
+
+    def by_id(value: Value) -> tuple[int, str]:
+        ident = str(value[resource.id_field])
+        return len(ident), ident
+
+    return sorted(exact, key=by_id), sorted(unsure, key=by_id)
 
 
 def moment(at: int) -> str:
@@ -144,21 +173,34 @@ def moment(at: int) -> str:
     return datetime.fromtimestamp(at / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _new(resource: Resource, write: Pending, value: Value) -> bool:
+def newness(resource: Resource, write: Pending, value: Value) -> Match:
+    """Whether a record was made since the write began: EQUAL is yes, DIFFERENT no, UNSURE nobody can tell.
+
+    Ids that rise tell it, and the record's own time. Where the two disagree ids do not rise.
+    """
     ident = value.get(resource.id_field)
     if isinstance(ident, bool) or not isinstance(ident, (int, str)) or provisional(ident):
-        return False
+        return Match.DIFFERENT
+    then = _made_at(resource, value)
+    if then is not None and then < write.at - SKEW:
+        return Match.DIFFERENT
+    recent = then is not None and then >= write.at - LONGEST_CALL
     if write.floor is not None and str(ident).isdecimal():
         if int(ident) <= write.floor:
-            return False
+            return Match.UNSURE if recent else Match.DIFFERENT
         if write.whole:
-            return True
+            return Match.EQUAL
+    return Match.EQUAL if recent else Match.UNSURE
+
+
+def _made_at(resource: Resource, value: Value) -> float | None:
+    """Wall ns, by the upstream's clock."""
     made = value.get(resource.created_field or "")
     try:
-        then = datetime.fromisoformat(made).timestamp() if isinstance(made, str) else None
+        then = datetime.fromisoformat(made) if isinstance(made, str) else None
     except ValueError:
-        then = None
-    return then is None or then * 1e9 >= write.at - SKEW
+        return None
+    return None if then is None else (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() * 1e9
 
 
 def _typed(resource: Resource, name: str, value: Any) -> Any:
@@ -166,7 +208,3 @@ def _typed(resource: Resource, name: str, value: Any) -> Any:
     if isinstance(value, str) and "integer" in kinds and value.strip().removeprefix("-").isdecimal():
         return int(value)
     return value
-
-
-def _equal(found: Any, sent: Any) -> bool:
-    return found == sent or (found is not None and sent is not None and str(found) == str(sent))

@@ -1,8 +1,9 @@
-"""Sends the outbox to the upstream, in order, each write taking effect exactly once. One replayer per deployment.
+"""Sends the outbox to the upstream, each write taking effect exactly once. One replayer per deployment.
 
-Promises: writes of one resource go in the order in which they were accepted, and after those that they refer to. What
-may have taken effect is looked for before it is sent again, and sent again only once a late effect can no longer come.
-What cannot be settled is parked for a person. Each step is fenced: whoever lost the lease sends nothing more.
+Promises: writes that depend on one another go in the order in which they were accepted (dependencies.py); nothing else
+waits. What may have taken effect is looked for before it is sent again, and sent again only once a late effect can no
+longer come. What cannot be settled is parked for a person. Each step is fenced: whoever lost the lease sends nothing
+more.
 
 The fence. Before a write is sent its entry is marked as being sent, under the lease's token. Then, when the connection
 to the upstream stands and the first byte is next, one transaction asks whether lease and mark are still ours, and moves
@@ -16,24 +17,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import urlencode
 
-import orjson
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint
 from sidecar.exchange import Outcome
-from sidecar.http.content import Unreadable, decode_body
 from sidecar.http.credentials import basic_authorization
 from sidecar.http.messages import Headers, Request, Response
-from sidecar.standby.observations import LIMIT, RecordSeen, record_in, whole_record
 from sidecar.standby.outbox import entries as box
-from sidecar.standby.outbox.entries import UNSETTLED, Outbox, State
-from sidecar.standby.outbox.overlay import Pending, effect, same
+from sidecar.standby.outbox.dependencies import Held
+from sidecar.standby.outbox.effect_lookup import Effect, EffectLookup, Found
+from sidecar.standby.outbox.entries import Outbox, State
 from sidecar.standby.outbox.rewrite import rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.writes.intents import Intents
@@ -45,16 +43,11 @@ from sidecar.upstream.scheduler import Result
 log = logging.getLogger(__name__)
 Send = Callable[[Endpoint, Call, str], Result]
 """Sends a call for an endpoint and judges its answer; the last is the request's id."""
+WORKED_ON: Final = (State.PENDING, State.SENDING, State.UNCLEAR)
 GIVE_UP: Final = 12
 """Attempts that failed, each shown to have had no effect, after which a person must decide."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a look at the upstream showed: done (with the record), absent, conflict, or unknown."""
-
-    what: str
-    seen: RecordSeen | None = None
+HOPELESS: Final = 5
+"""Attempts after which, where the upstream has taken other writes of the kind meanwhile."""
 
 
 class Replayer:
@@ -74,59 +67,48 @@ class Replayer:
         self._send = send
         self._may_send = may_send
         self._substitute = substitute
+        self._lookup = EffectLookup(contract, engine, self._ask)
 
-    def due(self) -> list[str]:
-        """The resources with an entry that may be worked on now."""
-        waiting = self._outbox.snapshot().pending
-        if not waiting:
-            return []
+    def ready(self) -> list[str]:
+        """The entries that may be worked on now, side by side: none waits for another, or for a moment to come."""
+        return [ident for ident, _ in self._ready()]
+
+    def work(self, ident: str) -> bool:
+        """Works on an entry that was ready. False: there is nothing to do."""
         with self._reader.connect() as connection, connection.begin():
-            return [kind for kind in waiting if self._next(connection, kind) is not None]
+            row = box.one(connection, ident)
+        if row is None or row.state not in WORKED_ON or row.due > stamp():
+            return False
+        self._try(row)
+        return True
 
     def step(self, kind: str) -> bool:
         """Works on the resource's next entry. False: there is none for now."""
-        with self._reader.connect() as connection, connection.begin():
-            row = self._next(connection, kind)
-        if row is None:
-            return False
+        ident = next((ident for ident, of in self._ready() if of == kind), None)
+        return ident is not None and self.work(ident)
+
+    def _try(self, row: Any) -> None:
         try:
             self._work(row)
         except SealError as error:
             reason = f"sealed: {error}"
             self._change(lambda connection: self._intents.park(connection, row, reason, "discard"))
-        return True
 
-    def _next(self, connection: Connection, kind: str) -> Any:
-        """The first entry that waits for no other and for no moment to come."""
-        now = stamp()
-        rows = [row for row in box.unsettled(connection, (State.SENDING, State.UNCLEAR)) if row.type == kind]
-        pending = box.first_pending(connection, kind)
-        for row in sorted([*rows, *([] if pending is None else [pending])], key=lambda row: int(row.seq)):
-            if row.due <= now and self._may_send(row.endpoint) and not self._waits_for(connection, row):
-                return row
-        return None
-
-    def _waits_for(self, connection: Connection, row: Any) -> bool:
-        """Whether an earlier entry must be settled first: of the same record or person, or of one that this refers to.
-
-        Earlier pending entries of the resource need not be looked at: only the first of those is ever asked about.
-        """
-        references = self._contract.resources[row.type].references
-        known = box.real_id(connection, row.type, row.record) or row.record
-        if box.dangling(connection, references, orjson.loads(row.fields)):
-            return True
-        deletes = row.action == Action.DELETE
-        states = UNSETTLED if deletes else (State.SENDING, State.UNCLEAR, State.PARKED)
-        for other in box.unsettled(connection, states):
-            if other.seq >= row.seq:
-                break
-            if other.type == row.type and (box.real_id(connection, other.type, other.record) or other.record) == known:
-                return True
-            if other.type == row.type and other.user == row.user and other.state != State.PARKED:
-                return True
-            if deletes and box.refers(self._contract, other, row.type, known):
-                return True
-        return False
+    def _ready(self) -> list[tuple[str, str]]:
+        """(id, resource) in order."""
+        if not self._outbox.snapshot().pending:
+            return []
+        now, held, ready = stamp(), Held(), []
+        with self._reader.connect() as connection, connection.begin():
+            needs = self._outbox.view(connection).needs
+            rows = box.waiting(connection)
+        for row in rows:
+            mine = needs[row.id]
+            due = row.state in WORKED_ON and row.due <= now
+            if due and not held.stops(mine) and self._may_send(row.endpoint):
+                ready.append((row.id, row.type))
+            held.add(mine)
+        return ready
 
     # One entry ----------------------------------------------------------------------------------------------------
 
@@ -137,10 +119,11 @@ class Replayer:
         request = rewritten(self._contract, match, Request(row.method, row.target, headers, body), self._outbox.real)
         uncertain = row.state != State.PENDING
         if uncertain or row.action != Action.CREATE:
-            found = self._look(row, headers)
+            secret = any(name.encode() in body for name in self._contract.secrets)
+            found = self._lookup.look(row, headers, secret=secret)
             if self._conclude(row, found, uncertain):
                 return
-        if row.attempts >= GIVE_UP:
+        if row.attempts >= GIVE_UP or (row.attempts >= HOPELESS and self._is_well(row)):
             reason = f"failed {row.attempts} times: {row.reason}"
             self._change(lambda connection: self._intents.park(connection, row, reason, "retry"))
             return
@@ -197,23 +180,29 @@ class Replayer:
 
     def _conclude(self, row: Any, found: Found, uncertain: bool) -> bool:
         """Acts on what a look showed. True: nothing is to be sent now."""
-        if found.what == "done":
+        effect = found.effect
+        if effect is Effect.APPLIED and (uncertain or row.action == Action.DELETE):
             self._change(lambda connection: self._intents.settle(connection, row, found.seen))
             return True
-        if found.what == "conflict":
+        if effect is Effect.CONFLICT:
             reason = (
                 f"conflict: the {row.type} record at {self._contract.name} is neither as it was nor as it should be"
             )
             self._change(lambda connection: self._intents.park(connection, row, reason, "retry"))
             return True
-        if found.what == "untellable" and uncertain:
+        if effect is Effect.UNDETERMINABLE and uncertain:
             reason = "unclear: nobody can tell whether it has taken effect"
             self._change(lambda connection: self._intents.park(connection, row, reason, "retry"))
             return True
-        if found.what == "unknown":
+        if effect is Effect.UNAVAILABLE:
             self._change(lambda connection: self._later(connection, row))
             return True
         return False
+
+    def _is_well(self, row: Any) -> bool:
+        """Whether the upstream has taken other writes of the kind since: it is this one that it cannot take."""
+        with self._reader.connect() as connection, connection.begin():
+            return box.other_settled(connection, row)
 
     def _later(self, connection: Connection, row: Any) -> None:
         box.change(connection, row.id, due=stamp() + 2 * SECOND, reason="the upstream could not be asked")
@@ -226,60 +215,6 @@ class Replayer:
         self._outbox.touch()
 
     # Looking for an effect ------------------------------------------------------------------------------------------
-
-    def _look(self, row: Any, headers: Headers) -> Found:
-        with self._reader.connect() as connection, connection.begin():
-            pending = box.pending(connection, self._contract, row)
-        if row.action == Action.CREATE:
-            return self._look_for_new(row, pending, headers)
-        return self._look_at(row, pending, headers)
-
-    def _look_for_new(self, row: Any, pending: Pending, headers: Headers) -> Found:
-        resource = self._contract.resources[row.type]
-        listing = self._contract.endpoint_for(row.type, Action.LIST)
-        if listing is None or not resource.list_matches_read or not pending.fields:
-            return Found("untellable")
-        query = {name: pending.fields[name] for name in listing.filters if pending.fields.get(name) is not None}
-        target = listing.template + (f"?{urlencode(query)}" if query else "")
-        response = self._ask(listing, target, headers)
-        if response is None or response.status != 200:
-            return Found("unknown")
-        try:
-            values = orjson.loads(decode_body(response, LIMIT))
-        except (Unreadable, orjson.JSONDecodeError):
-            return Found("unknown")
-        with self._reader.connect() as connection, connection.begin():
-            taken: set[str] = set()
-            for other in box.unsettled(connection, (State.SENDING, State.UNCLEAR)):
-                # Of two that look alike, the earlier has the earlier record.
-                if other.type == row.type and other.action == Action.CREATE and other.seq < row.seq and other.sent:
-                    theirs = effect(resource, box.pending(connection, self._contract, other), values, taken,
-                                    lambda ident: box.is_claimed(connection, row.type, ident))  # fmt: skip
-                    taken |= {theirs} if theirs is not None else set()
-            ident = effect(resource, pending, values, taken, lambda i: box.is_claimed(connection, row.type, i))
-        value = next((v for v in values if ident is not None and str(v.get(resource.id_field)) == ident), None)
-        return Found("absent") if value is None else Found("done", whole_record(resource, value))
-
-    def _look_at(self, row: Any, pending: Pending, headers: Headers) -> Found:
-        reading = self._contract.endpoint_for(row.type, Action.READ)
-        if reading is None or reading.id_param is None:
-            return Found("untellable")
-        response = self._ask(reading, reading.template.replace("{" + reading.id_param + "}", pending.record), headers)
-        if response is None:
-            return Found("unknown")
-        if response.status in (404, 410):
-            return Found("done") if row.action == Action.DELETE else Found("absent")
-        seen = record_in(self._contract.resources[row.type], response) if response.status == 200 else None
-        if seen is None:
-            return Found("unknown")
-        if row.action == Action.DELETE or not pending.fields:
-            return Found("absent")
-        value, base = orjson.loads(seen.body), orjson.loads(row.base) if row.base else {}
-        if same(pending.fields, value):
-            secret = any(name.encode() in self._open(row)[1] for name in self._contract.secrets)
-            return Found("absent") if secret else Found("done", seen)
-        was = {name: base[name] for name in pending.fields if name in base}
-        return Found("absent") if same(was, value) else Found("conflict")
 
     def _ask(self, endpoint: Endpoint, target: str, headers: Headers) -> Response | None:
         kept = [(n, v) for n, v in headers if n.lower() not in ("content-type", "content-length", "x-request-id")]

@@ -26,8 +26,10 @@ from sidecar.standby import knowledge, queries
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, localised, missing
 from sidecar.standby.known_callers import Callers
 from sidecar.standby.observations import RecordSeen, digest, record_in
+from sidecar.standby.outbox import dependencies
 from sidecar.standby.outbox import entries as box
-from sidecar.standby.outbox.entries import UNSETTLED, Outbox, State
+from sidecar.standby.outbox.dependencies import Held
+from sidecar.standby.outbox.entries import Outbox, State
 from sidecar.standby.outbox.overlay import Pending, laid_over, merged, new_record, provisional, sent_fields
 from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, credentials, records, writes
@@ -102,8 +104,8 @@ class Intents:
         """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
         write = self.plan(match, request)
         with self._engine.begin() as connection:
-            write.queued = self._must_wait(connection, write, request, user)
             self._look_before(connection, write)
+            write.queued = self._must_wait(connection, write, request, user)
             if write.record is not None and write.before is not None and not write.queued:
                 knowledge.doubt_record(connection, write.kind, write.record, write.started)
             ended, outcome = (write.started, "queued") if write.queued else (None, "open")
@@ -158,9 +160,8 @@ class Intents:
         return (ABSENT, None) if row.state == GONE else (digest(row.body), row.body)
 
     def _must_wait(self, connection: Connection, write: Write, request: Request, user: str | None) -> bool:
-        """Whether sending it now could overtake a write that was accepted: one that was never sent, one of the same
-        person's, or one about the same record or about one that this refers to. Nor is it sent where the resource has
-        just been promoted."""
+        """Whether sending it now could overtake a write that was accepted and on which it depends (dependencies.py).
+        Nor is it sent where the resource has just been promoted."""
         kind, record = write.kind, write.record
         if kind in queries.owned_types(connection):
             return True
@@ -168,19 +169,18 @@ class Intents:
             return True  # settled this very moment; when it is replayed, it has its real id
         if record is not None and queries.under_way(connection, kind, record):
             return True
-        if box.first_pending(connection, kind) is not None:
-            return True
-        deletes = write.endpoint.action is Action.DELETE
-        entries = box.unsettled(connection, UNSETTLED if deletes else (State.SENDING, State.UNCLEAR, State.PARKED))
-        fields = _json(request.body) or {}
-        if any(row.type == kind and _ahead(row, user) for row in entries):
-            return True
-        same = (row for row in entries if row.type == kind and record is not None)
-        if any((box.real_id(connection, kind, row.record) or row.record) == record for row in same):
-            return True
-        if box.dangling(connection, self._contract.resources[kind].references, fields):
-            return True
-        return deletes and any(box.refers(self._contract, row, kind, record) for row in entries)
+        if not box.any_unsettled(connection):
+            return False
+        name, fields = self._contract.resources[kind].username_field or "", _json(request.body) or {}
+        was = orjson.loads(write.was_record) if write.was_record else {}
+        mine = dependencies.of_write(
+            self._contract, write.endpoint, record, write.match.params, fields, user, (fields.get(name), was.get(name)),
+            lambda target, ident: box.real_id(connection, target, ident),
+        )  # fmt: skip
+        held = Held()
+        for needs in self._outbox.view(connection).needs.values():
+            held.add(needs)
+        return held.stops(mine)
 
     # After an answer, or none -------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Intents:
             else:
                 self._unclear(connection, write, now)
                 verdict = "unknown"
-            ended = now + self._late_effect if verdict == "unknown" and response is None else now
+            ended = now + self._late_effect if verdict == "unknown" and may_come_late(response) else now
             connection.execute(_END, {"write": write.id, "ended": ended, "outcome": verdict})
             pending = verdict == "success" and box.any_unsettled(connection)
             if pending:
@@ -227,6 +227,8 @@ class Intents:
         kind, record = write.kind, write.record
         resource = self._contract.resources[kind]
         alone = record is None or knowledge.clean(connection, kind, record, write.started, but=write.id)
+        if response.status >= 300:
+            return False
         if write.endpoint.action is Action.DELETE and record is not None:
             if alone:
                 knowledge.drop_record(connection, kind, record, now)
@@ -369,7 +371,9 @@ class Intents:
         """The record as users see it now; None: there is none."""
         assert write.record is not None
         rows = box.about(connection, write.kind, write.record)
-        mine = [box.pending(connection, self._contract, row, write.record) for row in rows]
+        if any(row.state == State.PARKED and row.action == Action.CREATE for row in rows):
+            return DontKnow("parked")
+        mine = [box.pending(connection, self._contract, row, write.record) for row in rows if row.state != State.PARKED]
         values = []
         made = any(entry.action is Action.CREATE for entry in mine)
         if not made:
@@ -516,15 +520,19 @@ class Intents:
                 box.change(connection, row.id, sent=False)
                 return _retry(connection, row, State.PENDING, now, f"upstream_{response.status}")
             proposal = "retry" if response.status == 401 else "discard"
+            box.change(connection, row.id, sent=False)  # it took no effect, so nobody waits for it
             return self.park(connection, row, f"refused: {self._contract.name} answered {response.status}", proposal)
         if outcome is Outcome.FAILURE:
             box.change(connection, row.id, sent=False)
             return _retry(connection, row, State.PENDING, now, "not_sent")
         if outcome is Outcome.SUCCESS and response is not None:
             seen = record_in(self._contract.resources[row.type], response)
-            if row.action == Action.DELETE or (seen is not None and self._is_its_own(connection, row, seen)):
+            deleted = row.action == Action.DELETE and response.status < 300  # a page to sign in on says nothing
+            if deleted or (
+                row.action != Action.DELETE and seen is not None and self._is_its_own(connection, row, seen)
+            ):
                 return self.settle(connection, row, seen)
-        wait = 0 if response is not None else self._late_effect
+        wait = self._late_effect if may_come_late(response) else 0
         return _retry(connection, row, State.UNCLEAR, now + wait, "unclear")
 
     def _is_its_own(self, connection: Connection, row: Any, seen: RecordSeen) -> bool:
@@ -558,16 +566,16 @@ class Intents:
         return State.PARKED
 
 
-def _ahead(row: Any, user: str | None) -> bool:
-    """Whether the entry is this person's and will be settled by itself."""
-    return bool(row.user == user and row.state != State.PARKED)
-
-
 def _retry(connection: Connection, row: Any, state: State, due: int, reason: str) -> str:
     """Later again, and later each time."""
-    pause = min(30.0, 0.5 * 2 ** min(row.attempts, 6)) if reason != "unclear" else 0.5
+    pause = min(30.0, 0.5 * 2 ** min(max(0, row.attempts - 1), 6))
     box.change(connection, row.id, state=state, due=due + int(pause * 1e9), reason=reason)
     return state
+
+
+def may_come_late(response: Response | None) -> bool:
+    """Whether the effect of a write that was answered so may yet come: a gateway answers for one that still works."""
+    return response is None or response.status in (502, 504)
 
 
 def _is_refusal(response: Response | None) -> bool:
