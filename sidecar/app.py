@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,6 +57,7 @@ from sidecar.storage.status_files import ask_for_backfill, told
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
+from sidecar.upstream.connection import Wire
 from sidecar.upstream.internal_client import Errands
 from sidecar.upstream.scheduler import Upstream, new_upstream
 
@@ -101,8 +103,11 @@ def process_key(settings: Settings, role: str) -> str:
     return f"{settings.node_name}/{role}/{os.getpid()}"
 
 
-def create_gateway_app(settings: Settings, service: Service) -> Flask:
-    """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not."""
+def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[[], Wire] | None = None) -> Flask:
+    """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not.
+
+    `new_wire` makes the connections to the upstream, where a test wants others than real ones.
+    """
     setup_sentry(settings)
     app, name = _Answers("sidecar", static_folder=None), via(settings.node_name)
     app.before_request(_answer)
@@ -126,7 +131,7 @@ def create_gateway_app(settings: Settings, service: Service) -> Flask:
         coming=underway.coming,
     )
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
-    upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")
+    upstream = new_upstream(settings, settings.upstream_concurrency, "upstream", new_wire)
     watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
     guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)

@@ -305,8 +305,8 @@ class RetryBudget:
             return True
 
 
-def new_upstream(settings: Settings, threads: int, name: str) -> Upstream:
-    """A pool that shares the node's places with every other one."""
+def new_upstream(settings: Settings, threads: int, name: str, new_wire: Callable[[], Wire] | None = None) -> Upstream:
+    """A pool that shares the node's places with every other one. `new_wire` is the seam for tests: no socket then."""
 
     def wire() -> Wire:
         return Wire(
@@ -317,4 +317,6 @@ def new_upstream(settings: Settings, threads: int, name: str) -> Upstream:
         )
 
     longest = settings.upstream_timeout + settings.connect_timeout
-    return Upstream(Slots(settings.data / "places", settings.upstream_concurrency, longest), wire, threads, name)
+    return Upstream(
+        Slots(settings.data / "places", settings.upstream_concurrency, longest), new_wire or wire, threads, name
+    )

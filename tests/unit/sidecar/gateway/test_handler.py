@@ -1,0 +1,115 @@
+"""Who answers, and what: the upstream where it can, the standby what it truly knows, else an honest refusal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.http.messages import Response
+from tests.support.gateway import NEVER_SENT, InProcess
+from tests.support.upstream import AMES, HOLT, basic
+
+PROVISIONAL = 2_000_000_000
+JSON = [("Content-Type", "application/json")]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[InProcess]:
+    with InProcess(tmp_path) as running:
+        running.upstream.state.notes[1] = {"id": 1, "title": "Limps", "patient_id": 17}
+        running.upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+        yield running
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429])
+def test_the_upstreams_refusals_are_answers(gateway: InProcess, status: int) -> None:
+    gateway.upstream.fault = Response(status, JSON, b'{"status":"its own"}')
+    got = gateway.ask("GET", "/notes/1", HOLT)
+    assert (got.status, got.body) == (status, b'{"status":"its own"}')
+    assert len(gateway.upstream.sent) == 1
+
+
+@pytest.mark.parametrize("fault", [NEVER_SENT, "reset", Response(500), Response(200, JSON, b'{"id": 1, "cut'), "hang"])
+def test_a_read_that_fails_is_answered_with_what_is_known(gateway: InProcess, fault: str | Response) -> None:
+    gateway.knows("/notes/1", HOLT)
+    gateway.upstream.fault = fault
+    began = time.monotonic()
+    got = gateway.ask("GET", "/notes/1", HOLT)
+    assert got.status == 200
+    assert got.json()["title"] == "Limps"
+    assert got["cache-status"].startswith("understudy; hit; ttl=-")
+    assert int(got["age"]) >= 0
+    assert time.monotonic() - began < 0.9, "within the deadline, not the upstream's own"
+    assert gateway.events()[-1]["understudy"]["answered_by"] == "standby"
+
+
+@pytest.mark.parametrize("target", ["/notes/2", "/patients", "/patients/18", "/notes?patient_id=18", "/staffs/me"])
+def test_unknown_is_not_absent(gateway: InProcess, target: str) -> None:
+    gateway.knows("/notes/1", HOLT)
+    gateway.upstream.fault = NEVER_SENT
+    got = gateway.ask("GET", target, HOLT)
+    assert (got.status, got["content-type"]) == (503, "application/problem+json")
+    assert int(got["retry-after"]) > 0
+    assert got.json()["reason"]
+
+
+def test_while_it_is_down_only_whom_it_has_accepted_is_answered(gateway: InProcess) -> None:
+    gateway.knows("/notes/1", HOLT)
+    gateway.upstream.fault = NEVER_SENT
+    wrong = {"Authorization": basic("Dr Holt", "wrong")}
+    assert [gateway.ask("GET", "/notes/1", who).status for who in ({}, wrong, AMES, HOLT)] == [401, 401, 503, 200]
+
+
+def test_what_is_outside_the_contract_goes_through_untouched(gateway: InProcess) -> None:
+    got = gateway.ask("POST", "/echo?a=1&a=2&&b", HOLT, b"\x00raw")
+    assert (got.status, got.all("set-cookie")) == (200, ["a=1", "b=2"])
+    (call,) = gateway.upstream.sent
+    assert (call.target, call.body) == ("/echo?a=1&a=2&&b", b"\x00raw")
+    gateway.upstream.fault = "reset"
+    assert gateway.ask("POST", "/echo", HOLT, b"x").status == 502
+    assert len(gateway.upstream.sent) == 2, "never sent twice"
+
+
+@pytest.mark.parametrize("fault", [NEVER_SENT, "reset", "applied_reset", Response(500), "hang"])
+def test_a_write_is_sent_once_at_the_most_and_accepted_when_it_is_not_answered(
+    gateway: InProcess, fault: str | Response
+) -> None:
+    gateway.ask("GET", "/notes", HOLT)
+    gateway.knows("/notes/1", HOLT)
+    before, gateway.upstream.fault = len(gateway.upstream.targets("POST")), fault
+    got = gateway.ask("POST", "/notes", HOLT, {"title": "Better", "patient_id": 17})
+    assert got.status == 201
+    assert got.json()["id"] >= PROVISIONAL
+    assert got.json()["title"] == "Better"
+    assert len(gateway.upstream.targets("POST")) - before == (0 if fault == NEVER_SENT else 1)
+    gateway.upstream.fault = NEVER_SENT
+    again = gateway.ask("GET", f"/notes/{got.json()['id']}", HOLT)
+    assert (again.status, again.json()["title"]) == (200, "Better")
+
+
+def test_an_answered_write_is_the_upstreams_own(gateway: InProcess) -> None:
+    got = gateway.ask("POST", "/notes", HOLT, {"title": "Better"})
+    assert (got.status, got.json()["id"]) == (201, 2)
+    assert gateway.ask("PATCH", "/notes/2", HOLT, {"title": "Well"}).json()["title"] == "Well"
+    assert gateway.ask("DELETE", "/notes/2", HOLT).status == 204
+    assert gateway.ask("DELETE", "/notes/2", HOLT).status == 404
+    assert gateway.upstream.targets("PATCH") == ["/notes/2"]
+
+
+def test_a_write_of_somebody_unknown_is_not_accepted(gateway: InProcess) -> None:
+    gateway.knows("/notes/1", HOLT)
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask("POST", "/notes", AMES, {"title": "Better"}).status == 503
+    assert gateway.ask("POST", "/notes", {"Authorization": basic("Dr Holt", "x")}, {"title": "B"}).status == 401
+    gateway.upstream.fault = None
+    assert len(gateway.ask("GET", "/notes", HOLT).json()) == 1
+
+
+def test_late_answers_are_learned_from(gateway: InProcess) -> None:
+    gateway.knows("/notes/1", HOLT)
+    gateway.upstream.fault = "hang"
+    assert gateway.ask("GET", "/patients/17", HOLT).status in (503, 504)
+    assert gateway.events()[-1]["understudy"]["attempts"], "it is recorded that it was asked"

@@ -1,0 +1,136 @@
+"""Pending writes over the upstream's records: visible at once, told apart from what was there, and never twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.contract import Action, Contract
+from sidecar.standby.outbox.overlay import (
+    PROVISIONAL,
+    SKEW,
+    Pending,
+    about,
+    effect,
+    laid_over,
+    merged,
+    moment,
+    new_record,
+    provisional,
+    same,
+    sent_fields,
+)  # fmt: skip
+
+NOTES = Contract.load("hosp").resources["notes"]
+STAFFS = Contract.load("hosp").resources["staffs"]
+AT = 1_764_000_000_000_000_000
+
+
+def create(seq: int, ident: int, *, sent: bool = False, floor: int | None = 5, at: int = AT, **fields: Any) -> Pending:
+    body = {"id": ident, **fields}
+    return Pending(seq, "notes", Action.CREATE, str(ident), fields, body, "Dr Holt", at, sent=sent, floor=floor)
+
+
+def change(seq: int, ident: int, **fields: Any) -> Pending:
+    action = Action.UPDATE if fields else Action.DELETE
+    return Pending(seq, "notes", action, str(ident), fields, None, "Dr Holt", AT)
+
+
+def shown(values: list[dict[str, Any]], *pending: Pending, settled: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    return laid_over(NOTES, values, pending, settled.__contains__)
+
+
+@pytest.mark.parametrize(
+    ("value", "ours"),
+    [(PROVISIONAL, True), (str(PROVISIONAL), True), (PROVISIONAL - 1, False), ("", False), (None, False), (True, False)]
+    + [("٢٠٠٠٠٠٠٠٠٠", False), ("2e9", False), (-PROVISIONAL, False), ([], False)],
+)
+def test_only_a_plain_number_from_two_thousand_million_up_is_ours(value: object, ours: bool) -> None:
+    assert provisional(value) is ours
+
+
+def test_secrets_and_what_the_resource_does_not_take_are_left_out() -> None:
+    assert "password" in STAFFS.secrets
+    found = sent_fields(STAFFS, {"name": "Dr New", "password": "x", "unheard-of": 1})
+    assert found is not None
+    assert found.get("name") == "Dr New"
+    assert not {"password", "unheard-of"} & found.keys()
+    assert sent_fields(STAFFS, ["no", "object"]) is None
+
+
+def test_a_new_record_has_the_keys_of_one_that_was_seen() -> None:
+    sample = {"id": 4, "title": "a", "body": None, "url": "http://hosp/notes/4.json", "created_at": "x"}
+    made = new_record(NOTES, {"title": "b"}, PROVISIONAL, AT, sample)
+    assert list(made) == list(sample)
+    assert (made["id"], made["title"], made["body"], made["created_at"]) == (PROVISIONAL, "b", None, moment(AT))
+    assert made["url"] == f"http://hosp/notes/{PROVISIONAL}.json"
+
+
+def test_creates_changes_and_deletes_are_visible_in_their_order() -> None:
+    there = [{"id": 1, "title": "a"}, {"id": 2, "title": "b"}]
+    pending = (
+        create(1, PROVISIONAL, title="new"),
+        change(2, PROVISIONAL, title="newer"),
+        change(3, 1, title="c"),
+        change(4, 2),
+    )
+    assert {row["id"]: row["title"] for row in shown(there, *pending)} == {1: "c", PROVISIONAL: "newer"}
+    assert there == [{"id": 1, "title": "a"}, {"id": 2, "title": "b"}], "what was given is not changed"
+
+
+def test_a_change_touches_no_field_that_the_upstream_does_not_show() -> None:
+    assert merged(NOTES, {"id": 1, "title": "a"}, change(1, 1, title="b", hidden="x")) == {"id": 1, "title": "b"}
+    with_time = merged(NOTES, {"id": 1, "title": "a", "updated_at": "then"}, change(1, 1, title="b"))
+    assert with_time["updated_at"] == moment(AT)
+
+
+def test_a_create_that_arrived_is_not_shown_twice() -> None:
+    arrived = {"id": 6, "title": "new", "created_at": moment(AT)}
+    assert shown([arrived], create(1, PROVISIONAL, sent=True, title="new")) == [arrived]
+    assert len(shown([arrived], create(1, PROVISIONAL, title="new"))) == 2, "it was not sent: that one is another's"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"id": 5, "title": "new", "created_at": moment(AT)},
+        {"id": 6, "title": "old", "created_at": moment(AT)},
+        {"id": 6, "title": "new", "created_at": moment(AT - 2 * SKEW)},
+        {"id": PROVISIONAL + 1, "title": "new", "created_at": moment(AT)},
+        {"id": True, "title": "new"},
+        {"title": "new"},
+    ],
+)
+def test_what_was_there_or_is_not_what_was_sent_is_no_effect(other: dict[str, Any]) -> None:
+    assert effect(NOTES, create(1, PROVISIONAL, sent=True, title="new"), [other], (), lambda _: False) is None
+
+
+def test_a_record_is_the_effect_of_one_write_alone() -> None:
+    twins = [{"id": 6, "title": "new"}, {"id": 7, "title": "new"}]
+    writes = [create(n, PROVISIONAL + n, sent=True, title="new") for n in range(3)]
+    assert sorted(row["id"] for row in shown(twins, *writes)) == [6, 7, PROVISIONAL + 2]
+    assert sorted(row["id"] for row in shown(twins, writes[0], settled=("6", "7"))) == [6, 7, PROVISIONAL]
+
+
+def test_changes_of_a_create_that_arrived_are_about_the_record_it_made() -> None:
+    arrived = {"id": 6, "title": "new"}
+    pending = [create(1, PROVISIONAL, sent=True, title="new"), change(2, PROVISIONAL, title="newer"), change(3, 1)]
+    found = about(NOTES, pending, "6", [arrived], lambda _: False)
+    assert [write.seq for write in found] == [1, 2]
+
+
+@given(
+    st.dictionaries(st.sampled_from(["title", "body", "patient_id"]), st.none() | st.integers() | st.text(max_size=4))
+)
+def test_what_was_sent_is_found_in_what_was_made_of_it(fields: dict[str, Any]) -> None:
+    assert same(fields, {"id": 9, **fields})
+    as_text = {name: None if value is None else str(value) for name, value in fields.items()}
+    assert same(fields, as_text), "an upstream may write numbers as text"
+
+
+@given(st.integers(0, 2**61))
+def test_moments_are_in_order(at: int) -> None:
+    assert moment(at) <= moment(at + 1_000_000)

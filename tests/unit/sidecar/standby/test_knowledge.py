@@ -1,0 +1,77 @@
+"""What the standby believes: only what an answer truly says, for as long as nothing may have changed it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar import app
+from sidecar.http.messages import Response
+from tests.support.gateway import FakeUpstream, InProcess
+from tests.support.upstream import HOLT
+
+JSON = [("Content-Type", "application/json")]
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[InProcess]:
+    with InProcess(tmp_path, retry_budget=0.0) as running:
+        for number in (1, 2):
+            running.upstream.state.notes[number] = {"id": number, "title": f"n{number}", "patient_id": 16 + number}
+        running.knows("/notes/1", HOLT)
+        yield running
+
+
+def test_a_filtered_list_says_nothing_of_the_others(gateway: InProcess) -> None:
+    gateway.ask("GET", "/notes?patient_id=17", HOLT)
+    time.sleep(0.1)
+    assert [gateway.down(target, HOLT).status for target in ("/notes", "/notes/2", "/notes?patient_id=18")] == [503] * 3
+
+
+def test_what_the_upstream_said_is_gone_is_never_shown_again(gateway: InProcess) -> None:
+    del gateway.upstream.state.notes[1]
+    assert gateway.ask("GET", "/notes/1", HOLT).status == 404
+    time.sleep(0.1)
+    assert gateway.down("/notes/1", HOLT).status in (404, 503)
+
+
+def test_a_write_outside_the_contract_puts_everything_in_doubt(gateway: InProcess) -> None:
+    assert gateway.down("/notes/1", HOLT).status == 200
+    assert gateway.ask("POST", "/echo", HOLT, {"anything": "may change"}).status == 200
+    assert gateway.down("/notes/1", HOLT).status == 503
+    assert gateway.knows("/notes/1", HOLT).status == 200, "seen again"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(500, JSON, b'{"id": 1, "title": "wrong"}'),
+        Response(404, JSON, b'{"id": 1, "title": "wrong"}'),
+        Response(200, JSON, b'{"title": "wrong"}'),
+        Response(200, [("Content-Type", "text/html")], b"<html>wrong</html>"),
+        Response(206, [*JSON, ("Content-Range", "bytes 0-9/99")], b'{"id": 1, "title": "wrong"}'),
+    ],
+)
+def test_what_does_not_say_how_a_record_is_is_not_believed(gateway: InProcess, answer: Response) -> None:
+    gateway.upstream.fault = answer
+    gateway.ask("GET", "/notes/1", HOLT)
+    time.sleep(0.1)
+    assert b"wrong" not in gateway.down("/notes/1", HOLT).body
+
+
+def test_after_an_absence_nothing_is_answered_until_it_was_seen_again(tmp_path: Path) -> None:
+    upstream = FakeUpstream()
+    upstream.state.notes[1] = {"id": 1, "title": "n1"}
+    with InProcess(tmp_path, upstream) as first:
+        first.knows("/notes/1", HOLT)
+    upstream.state.notes[1]["title"] = "changed by a way around us"
+    os.utime(first.settings.data / "alive", (time.time() - 7200,) * 2)
+    upstream.released.clear()
+    app.note_absence(first.settings)
+    with InProcess(tmp_path, upstream, retry_budget=0.0) as second:
+        assert second.down("/notes/1", HOLT).status == 503
+        assert second.knows("/notes/1", HOLT).json()["title"] == "changed by a way around us"

@@ -1,0 +1,109 @@
+"""A write that was acknowledged is never lost and never sent twice; one that cannot be kept is refused, and nothing is sent."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.http.messages import Response
+from sidecar.upstream.connection import Call
+from tests.support.gateway import NEVER_SENT, FakeUpstream, InProcess
+from tests.support.upstream import HOLT
+
+PROVISIONAL = 2_000_000_000
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[InProcess]:
+    with InProcess(tmp_path, retry_budget=0.0) as running:
+        running.upstream.state.notes[1] = {"id": 1, "title": "Limps", "body": "left"}
+        running.ask("GET", "/notes", HOLT)
+        running.knows("/notes/1", HOLT)
+        yield running
+
+
+@pytest.mark.parametrize(("method", "target"), [("POST", "/notes"), ("PATCH", "/notes/1"), ("DELETE", "/notes/1")])
+def test_the_intent_is_on_disk_before_the_first_byte_is_sent(gateway: InProcess, method: str, target: str) -> None:
+    begun: list[int] = []
+
+    def look(call: Call) -> None:
+        with sqlite3.connect(gateway.settings.data / "understudy.db") as disk:
+            begun.append(disk.execute("SELECT count(*) FROM writes").fetchone()[0])
+
+    look(Call("GET", "/", []))
+    gateway.upstream.before = look
+    gateway.ask(method, target, HOLT, {"title": "Better"} if method != "DELETE" else None)
+    assert begun[1:] == [begun[0] + 1], "one intent more, and one call"
+
+
+def test_what_was_accepted_is_there_after_a_restart_and_the_upstream_was_told_nothing(tmp_path: Path) -> None:
+    upstream = FakeUpstream()
+    with InProcess(tmp_path, upstream) as first:
+        upstream.state.notes[1] = {"id": 1, "title": "Limps"}
+        first.ask("GET", "/notes", HOLT)
+        first.knows("/notes/1", HOLT)
+        upstream.fault = NEVER_SENT
+        made = first.ask("POST", "/notes", HOLT, {"title": "New"}).json()["id"]
+        assert first.ask("PATCH", f"/notes/{made}", HOLT, {"title": "Newer"}).status == 200
+        assert first.ask("PATCH", "/notes/1", HOLT, {"title": "Well"}).status == 200
+    upstream.released.clear()
+    with InProcess(tmp_path, upstream) as second:
+        assert second.ask("GET", f"/notes/{made}", HOLT).json()["title"] == "Newer"
+        upstream.fault = None
+        assert second.ask("GET", "/notes/1", HOLT).json()["title"] == "Well", "laid over what the upstream still says"
+        assert {note["title"] for note in second.ask("GET", "/notes", HOLT).json()} == {"Well", "Newer"}
+    assert upstream.targets("POST") == upstream.targets("PATCH") == []
+    assert upstream.state.notes[1]["title"] == "Limps"
+
+
+def test_a_write_behind_one_that_waits_waits_too(gateway: InProcess) -> None:
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask("PATCH", "/notes/1", HOLT, {"title": "Well"}).status == 200
+    gateway.upstream.fault = None
+    got = gateway.ask("PATCH", "/notes/1", HOLT, {"body": "right"})
+    assert (got.status, got.json()["title"], got.json()["body"]) == (200, "Well", "right")
+    assert gateway.upstream.targets("PATCH") == [], "the order of writes to one record is kept"
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_a_change_of_what_nobody_knows_is_refused(gateway: InProcess, method: str) -> None:
+    gateway.upstream.state.notes[7] = {"id": 7, "title": "Unseen"}
+    gateway.upstream.fault = NEVER_SENT
+    got = gateway.ask(method, "/notes/7", HOLT, {"title": "Better"} if method == "PATCH" else None)
+    assert got.status in (404, 503)
+    assert got.status == 503 or "id" not in got.json()
+    gateway.upstream.fault = None
+    assert gateway.ask("GET", "/notes/7", HOLT).json()["title"] == "Unseen"
+
+
+def test_a_refused_write_changes_nothing_that_users_see(gateway: InProcess) -> None:
+    gateway.upstream.fault = Response(422, [("Content-Type", "application/json")], b'{"title":["is too long"]}')
+    got = gateway.ask("PATCH", "/notes/1", HOLT, {"title": "x" * 99})
+    assert (got.status, got.json()) == (422, {"title": ["is too long"]})
+    gateway.upstream.fault = None
+    assert gateway.knows("/notes/1", HOLT).json()["title"] == "Limps"
+
+
+def test_what_was_deleted_in_the_outbox_is_gone_for_users(gateway: InProcess) -> None:
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask("DELETE", "/notes/1", HOLT).status in (200, 204)
+    assert gateway.ask("GET", "/notes/1", HOLT).status == 404
+    gateway.upstream.fault = None
+    assert gateway.ask("GET", "/notes/1", HOLT).status == 404, "though the upstream still has it"
+    assert gateway.ask("GET", "/notes", HOLT).json() == []
+
+
+def test_no_secret_of_a_pending_write_is_on_disk_in_the_clear(gateway: InProcess) -> None:
+    gateway.upstream.state.staffs[3] = {"id": 3, "name": "Dr Ames"}
+    gateway.ask("GET", "/staffs", HOLT)
+    gateway.knows("/staffs/3", HOLT)
+    gateway.upstream.fault = NEVER_SENT
+    gateway.ask("POST", "/staffs", HOLT, {"name": "Dr New", "password": "pl4nted-pass"})
+    gateway.ask("PATCH", "/notes/1", HOLT, {"title": "Well"})
+    kept = b"".join(path.read_bytes() for path in gateway.settings.data.rglob("*") if path.is_file())
+    assert b"Well" in kept
+    for secret in (b"pl4nted-pass", b"s3cret-Holt", HOLT["Authorization"].split()[1].encode()):
+        assert secret not in kept
