@@ -148,20 +148,19 @@ class InProcess:
         status, fields = answered[-1]
         return Got(int(status.split()[0]), list(fields), got)
 
-    def knows(self, target: str, headers: dict[str, str]) -> Got:
-        """Asks the upstream for it until the standby could answer in its place, and returns that answer.
+    def learned(self) -> None:
+        """Waits until what was seen is learned, which goes on beside the requests."""
+        for worker in app._running:
+            worker.standby.flush(20)
 
-        Learning goes on beside the request: what was asked a moment ago may not be known yet.
-        """
+    def knows(self, target: str, headers: dict[str, str]) -> Got:
+        """Asks the upstream for it, and then the standby, which could answer in its place by now."""
         self.ask("GET", target, headers)
-        self.upstream.fault = NEVER_SENT
-        try:
-            return until(lambda: (got := self.ask("GET", target, headers)).status < 500 and got, 5, target)
-        finally:
-            self.upstream.fault = None
+        return until(lambda: (got := self.down(target, headers)).status < 500 and got, 5, target)
 
     def down(self, target: str, headers: dict[str, str]) -> Got:
         """What the user would get just now, were the upstream away."""
+        self.learned()
         fault, self.upstream.fault = self.upstream.fault, NEVER_SENT
         try:
             return self.ask("GET", target, headers)

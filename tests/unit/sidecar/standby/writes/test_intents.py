@@ -1,4 +1,4 @@
-"""A write that was acknowledged is never lost and never sent twice; one that cannot be kept is refused, and nothing is sent."""
+"""An acknowledged write is never lost and never sent twice; one that cannot be kept is refused, and not sent."""
 
 from __future__ import annotations
 
