@@ -19,19 +19,42 @@ AMES = {"Authorization": basic("Dr Ames")}
 FORGED = {"Authorization": basic("Dr Holt", "guessed")}
 
 
+FAST = {"upstream_timeout": "3s", "late_effect": "1s"}
+
+
+def fill(server: Upstream) -> None:
+    server.state.patients[17] = {"id": 17, "name": "Rex"}
+    server.state.notes[5] = {"id": 5, "title": "Round", "body": "well", "patient_id": 17, "staff_id": 1}
+
+
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     with Upstream() as server:
-        server.state.patients[17] = {"id": 17, "name": "Rex"}
-        server.state.notes[5] = {"id": 5, "title": "Round", "body": "well", "patient_id": 17, "staff_id": 1}
+        fill(server)
         yield server
 
 
 @pytest.fixture
 def sidecar(upstream: Upstream, tmp_path: Path) -> Iterator[Sidecar]:
-    fast = {"upstream_timeout": "3s", "late_effect": "1s"}
-    with Sidecar(upstream.url, tmp_path / "data", workers="2", **fast) as running:
+    with Sidecar(upstream.url, tmp_path / "data", workers="2", **FAST) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Upstream, Sidecar]]:
+    with (
+        Upstream() as server,
+        Sidecar(server.url, tmp_path_factory.mktemp("same") / "data", workers="2", **FAST) as same,
+    ):
+        yield server, same
+
+
+@pytest.fixture
+def same(_running: tuple[Upstream, Sidecar]) -> tuple[Upstream, Sidecar]:
+    """One upstream and sidecar for all whose question is what one request of theirs becomes while all is well."""
+    _running[0].state.seen.clear()
+    fill(_running[0])
+    return _running
 
 
 @contextmanager
@@ -103,13 +126,15 @@ def test_a_cache_keyed_without_the_user_showed_one_users_records_to_another(tmp_
 
 
 @pytest.mark.parametrize("query", ["?patient_id=17", "?a=1&a=2", "?q=%2Fx%20y&empty=", "?patient_id=17&=&&"])
-def test_a_rebuilt_url_dropped_query_strings(sidecar: Sidecar, upstream: Upstream, query: str) -> None:
+def test_a_rebuilt_url_dropped_query_strings(same: tuple[Upstream, Sidecar], query: str) -> None:
+    upstream, sidecar = same
     sidecar.ask("GET", f"/notes{query}", HOLT)
     assert upstream.seen("/notes")[-1].target == f"/notes{query}"
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
-def test_writes_were_sent_again_as_reads_without_a_body(sidecar: Sidecar, upstream: Upstream, method: str) -> None:
+def test_writes_were_sent_again_as_reads_without_a_body(same: tuple[Upstream, Sidecar], method: str) -> None:
+    upstream, sidecar = same
     path = "/notes" if method == "POST" else "/notes/5"
     body = None if method == "DELETE" else {"title": "Kept"}
     assert sidecar.ask(method, path, HOLT, body).status in (200, 201, 204)
@@ -139,17 +164,17 @@ def test_a_failing_sign_in_check_turned_healthy_users_away(sidecar: Sidecar, ups
     assert (got.status, bool(got["Retry-After"])) == (503, True)
 
 
-def test_a_limit_for_each_address_throttled_everyone_behind_the_gateway(sidecar: Sidecar) -> None:
+def test_a_limit_for_each_address_throttled_everyone_behind_the_gateway(same: tuple[Upstream, Sidecar]) -> None:
+    _, sidecar = same
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: sidecar.ask("GET", "/patients/17", HOLT).status, range(200)))
     assert set(statuses) == {200}
 
 
 @pytest.mark.parametrize("path", ["/", "/echo", "/robots.txt", "/health"])
-def test_a_firewall_before_observation_blocked_checks_and_users(
-    sidecar: Sidecar, upstream: Upstream, path: str
-) -> None:
+def test_a_firewall_before_observation_blocked_checks_and_users(same: tuple[Upstream, Sidecar], path: str) -> None:
     """What the contract does not know goes through as it is."""
+    upstream, sidecar = same
     direct = {"/": 200, "/echo": 200}.get(path)
     got = sidecar.ask("GET", path, HOLT)
     assert upstream.seen(path)
