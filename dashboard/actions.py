@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from alerts.lifecycle.lifecycle import BURNING, NotPossible, State
 from dashboard.context import Parts, Visit
 from dashboard.data import alert_titles, incidents
-from dashboard.values import time_format
+from dashboard.values import reasons, time_format
 from sidecar.control.client import ControlError, segment
 from sidecar.settings import duration
 from sidecar.timeunits import DAY, SECOND
@@ -43,6 +43,8 @@ class Action:
     """Whether it may be done without saying why: it changes nothing for users, and haste is right."""
     called: Callable[[Parts, str], str] = lambda _parts, what: what
     """What it is done to, for people."""
+    before: Callable[[Parts, str], str] = lambda _parts, _what: ""
+    """How it is now, in a sentence; empty: there is nothing to tell. May raise ControlError, LookupError."""
 
 
 def _endpoint(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
@@ -56,6 +58,26 @@ def _endpoint(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
         )
 
     return do
+
+
+def _endpoint_now(parts: Parts, what: str) -> str:
+    """Who answers for it, its circuit, and whether the standby could."""
+    state = next(each for each in parts.plane().get("/endpoints") if each["id"] == what)
+    who = {"upstream": "HOSP answers", "standby": "The standby answers"}.get(state["answered_by"], "Both answer")
+    circuit = reasons.circuit(state["circuit"], state["circuit_reason"] or "")
+    ready = "the standby is ready" if state["ready"] else f"the standby is not ready ({state['ready_reason']})"
+    return f"{who}; its circuit is {circuit}; {ready}."
+
+
+def _resource_now(parts: Parts, what: str) -> str:
+    row = parts.plane().get("/resources")[what]
+    doubts = f" Against it: {'; '.join(row['doubts'])}." if row["doubts"] else ""
+    return f"{'The standby' if row['owner'] == 'standby' else 'HOSP'} owns it; {row['pending']} writes wait.{doubts}"
+
+
+def _write_now(parts: Parts, what: str) -> str:
+    entry = parts.plane().get(f"/outbox/{segment(what)}")
+    return f"It is {entry['state']}: {reasons.write(entry['reason'] or 'no reason is kept')}."
 
 
 def _resource(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
@@ -146,18 +168,23 @@ def _end(parts: Parts, text: str) -> int:
 
 ACTIONS: Final[Mapping[str, Action]] = {
     "takeover": Action(
-        "Take over", "The standby answers for it until it is handed back, from what it knows.", _endpoint("takeover")
+        "Take over",
+        "The standby answers for it until it is handed back, from what it knows.",
+        _endpoint("takeover"),
+        before=_endpoint_now,
     ),
     "handback": Action(
         "Hand back",
         "HOSP is asked again from the next request on; from then its circuit decides who answers.",
         _endpoint("handback"),
+        before=_endpoint_now,
     ),
     "route": Action(
         "Route a share",
         "The standby answers that share of callers, always the same ones.",
         _endpoint("route"),
         "percent",
+        before=_endpoint_now,
     ),
     "promote": Action(
         "Promote",
@@ -165,16 +192,27 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _resource("promote"),
         "force",
         grave=True,
+        before=_resource_now,
     ),
     "demote": Action(
-        "Demote", "HOSP becomes its owner again; what it has missed is sent to it.", _resource("demote"), grave=True
+        "Demote",
+        "HOSP becomes its owner again; what it has missed is sent to it.",
+        _resource("demote"),
+        grave=True,
+        before=_resource_now,
     ),
-    "retry": Action("Try again", "It is looked for at HOSP first, and sent only if it is not there.", _outbox("retry")),
+    "retry": Action(
+        "Try again",
+        "It is looked for at HOSP first, and sent only if it is not there.",
+        _outbox("retry"),
+        before=_write_now,
+    ),
     "discard": Action(
         "Discard",
         "The write will never be made. What it said is kept here; the person who made it must be told.",
         _outbox("discard"),
         grave=True,
+        before=_write_now,
     ),
     "acknowledge": Action(
         "Acknowledge",

@@ -24,6 +24,8 @@ from dashboard.auth.users import Role, Users
 from dashboard.context import Parts, Visit, visit
 from dashboard.data import tables
 from dashboard.data.event_queries import Queries
+from dashboard.data.evidence import Packs
+from dashboard.data.export_signature import Signer
 from dashboard.data.export_verification import held
 from dashboard.data.exports import Exports
 from dashboard.data.objectives import Promised
@@ -149,6 +151,7 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
         trail=Trail(engine, clock),
         queries=Queries(store),
         exports=Exports(engine, store, settings.data, journal, zone, clock),
+        packs=Packs(engine, Queries(store), Signer(settings.data / "export.key"), journal, zone, clock),
         alerts=Alerts(alerts_engine, clock),
         alerts_engine=alerts_engine,
         promised=promised,

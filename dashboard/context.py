@@ -15,6 +15,7 @@ from dashboard.auth.access_log import Trail
 from dashboard.auth.sessions import Session, Sessions
 from dashboard.auth.users import Role, Users
 from dashboard.data.event_queries import Queries
+from dashboard.data.evidence import Packs
 from dashboard.data.exports import Exports
 from dashboard.data.objectives import Promised
 from dashboard.data.slo_figures import Counted
@@ -37,6 +38,7 @@ class Parts:
     trail: Trail
     queries: Queries
     exports: Exports
+    packs: Packs
     alerts: Alerts
     alerts_engine: Engine
     promised: Promised

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -11,6 +11,9 @@ from dashboard.data.exports import digest
 from sidecar.events.store import Checkpoint
 from sidecar.journal.verify import verify_node
 from sidecar.settings import Settings
+
+LISTED: Final = 500
+"""Rows up to which the answer names those that the journal holds."""
 
 
 def held(
@@ -36,7 +39,7 @@ def held(
                 "not_in_journal": len(rows),
             }
         verdict = verify_node(settings, known)
-        matched, different = 0, list[str]()
+        matched, different = list[str](), list[str]()
         for path in paths:
             with path.open("rb") as file:
                 for raw in file:
@@ -44,12 +47,11 @@ def held(
                     ident = str(event.get("event", {}).get("id")) if event else ""
                     if event and ident in rows:
                         same = rows[ident] == digest(event)
-                        matched += same
-                        if not same:
-                            different.append(ident)
-        elsewhere = len(rows) - matched - len(different)
-        counts = {"matched": matched, "different": len(different), "not_in_journal": elsewhere}
-        return {**verdict.as_json(), **counts, "different_ids": different[:100]}
+                        (matched if same else different).append(ident)
+        elsewhere = len(rows) - len(matched) - len(different)
+        counts = {"matched": len(matched), "different": len(different), "not_in_journal": elsewhere}
+        listed = {"matched_ids": matched} if len(rows) <= LISTED else {}
+        return {**verdict.as_json(), **counts, "different_ids": different[:100], **listed}
 
     return compare
 

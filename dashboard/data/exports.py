@@ -193,7 +193,7 @@ class Exports:
                 "view": f"/audit?{export.view}",
                 "made_at": time_format.local(export.at, ZoneInfo("UTC")).isoformat(),
                 "made_by": export.user,
-                "journal": said,
+                "journal": {name: value for name, value in said.items() if name != "matched_ids"},
             }
         )
 

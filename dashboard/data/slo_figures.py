@@ -200,7 +200,7 @@ class Counted:
 
         def rate(end: int, width: int) -> float | None:
             whole, after = counts[now - end + width], counts.get(now - end)
-            part = Counts(whole.total - after.total, whole.bad - after.bad) if after is not None else whole
+            part = Counts(whole.good - after.good, whole.total - after.total) if after is not None else whole
             found = burn_rate.burn_rate(part, promise.objective.target)
             return None if found is None else float(found)
 

@@ -80,6 +80,19 @@ exports: Final = Table(
 """Exports under way and finished. `beat`: when the one who makes it last said so; a silent one has died."""
 
 
+packs: Final = Table(
+    "dashboard_packs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("user", String(200), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("manifest", Text, nullable=False),
+)
+"""Evidence packs: `content` is the JSON Lines that `manifest` signs. Never changed after it was made."""
+
+
 def create_all(engine: Engine) -> None:
     """Brings the tables to what this program knows. Raises SchemaError for what a later one has made."""
     SCHEMA.upgrade(engine)

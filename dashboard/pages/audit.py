@@ -18,7 +18,7 @@ from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
 from dashboard.values import people, tones
 from dashboard.values.filters import PERIODS, View
-from dashboard.widgets import event_list, export_card, facets, filter_bar
+from dashboard.widgets import event_list, evidence_card, export_card, facets, filter_bar
 
 LISTED: Final = 6
 """Findings that stand there at once; lesser ones unfold."""
@@ -58,6 +58,8 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
         html.Div(_unknown(parts, view, bool(rows.events)), id="f-wrong", role="alert"),
         html.Div([events, beside], className="case"),
         export_card.card(parts, asked, view),
+        evidence_card.card(),
+        html.P(components.link("Evidence packs", "/audit/evidence")),
         html.P(components.link("Who looked at the audit, and what was done in the dashboard", "/audit/looks")),
     ]
 
@@ -120,6 +122,7 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
     part("audit-facets", lambda view: facets.facets(parts, view, _where(parts, view)))
     filter_bar.wire(callbacks, parts)
     export_card.wire(callbacks, parts)
+    evidence_card.wire(callbacks, parts)
 
 
 def _where(parts: Parts, view: View) -> Any:

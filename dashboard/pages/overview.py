@@ -29,7 +29,7 @@ NOW: Final = 300
 """Seconds: what "now" is."""
 FLOOR: Final = 0.99
 """The least that the client asked for; below it users are not being served."""
-RENEWED: Final = 5
+RENEWED: Final = 10
 SHOWN: Final = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
 """The periods, in seconds."""
 LISTED: Final = 25

@@ -86,7 +86,7 @@ def _parked(parts: Parts, entry: dict[str, Any], now: int) -> components.Part:
         ),
         ("Why it is parked", reasons.write(entry["reason"] or "not said")),
         ("Tried", components.many(entry["attempts"], "time")),
-        ("What it says", html.Pre(json.dumps(entry["payload"], indent=2, ensure_ascii=False))),
+        ("What it says", _changes(entry)),
     ]
     if entry.get("proposal"):
         facts.append(("Proposal", str(entry["proposal"])))
@@ -101,6 +101,20 @@ def _parked(parts: Parts, entry: dict[str, Any], now: int) -> components.Part:
         ],
         className="parked",
     )
+
+
+def _changes(entry: dict[str, Any]) -> components.Part:
+    """Field by field: as it was when the write was accepted, and as it should be."""
+    payload, before = entry["payload"], entry.get("before")
+    if not isinstance(payload, dict) or not isinstance(before, dict):
+        return html.Pre(json.dumps(payload, indent=2, ensure_ascii=False))
+
+    def text(record: dict[str, Any], name: str) -> str:
+        value = record.get(name)
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+    rows = [(name, text(before, name) if name in before else "–", text(payload, name)) for name in payload]
+    return components.table("What the write changes", ["field", "as it was", "as it should be"], rows)
 
 
 def _waiting(parts: Parts, entries: list[dict[str, Any]], now: int) -> components.Part:

@@ -16,6 +16,7 @@ PATHS = {
     "/logout": Role.AUDITOR,
     "/logout/everywhere": Role.AUDITOR,
     "/audit/export": Role.AUDITOR,
+    "/audit/evidence/file": Role.AUDITOR,
     WATCH: Role.AUDITOR,
 }
 """What these routes need, for the guard."""
@@ -33,6 +34,7 @@ class Entrance:
             ("/logout", self.sign_out, ["POST"]),
             ("/logout/everywhere", self.sign_out_everywhere, ["POST"]),
             ("/audit/export", self.download, ["GET"]),
+            ("/audit/evidence/file", self.evidence, ["GET"]),
             (WATCH, lambda: {"status": "signed in"}, ["GET"]),
             ("/healthz", lambda: {"status": "alive"}, ["GET"]),
         ):
@@ -86,6 +88,19 @@ class Entrance:
         path = self._parts.exports.path(export, part)
         self._parts.trail.note(g.session, g.address, "download", path.name)
         return send_file(path, as_attachment=True, download_name=path.name, mimetype="application/octet-stream")
+
+    def evidence(self) -> Any:
+        """One of the two files of an evidence pack."""
+        part = request.args.get("part", "file")
+        pack = self._parts.packs.find(request.args.get("id", ""))
+        if pack is None or part not in ("file", "manifest"):
+            page = render_template("refused.html", status=404, why="there is no such evidence pack")
+            return Response(page, 404, mimetype="text/html")
+        name = pack.file if part == "file" else f"{pack.file}.manifest.json"
+        self._parts.trail.note(g.session, g.address, "download", name)
+        text = pack.content if part == "file" else pack.manifest
+        headers = {"Content-Disposition": f"attachment; filename={name}"}
+        return Response(text.encode(), headers=headers, mimetype="application/octet-stream")
 
 
 def welcome(parts: Parts, token: str, onward: str) -> Response:

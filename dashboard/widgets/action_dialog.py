@@ -15,6 +15,7 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts, visit
 from dashboard.ui import components
 from dashboard.values import time_format, tones
+from sidecar.control.client import ControlError
 
 _EXTRAS = {
     "percent": ("Share of callers, in percent", "", ""),
@@ -55,9 +56,18 @@ def at_once(kind: str, what: str, called: str = "") -> html.Button:
     return html.Button(action.label, id=ident, type="button", className="primary", **{"aria-label": name})
 
 
+def _now(parts: Parts, kind: str, what: str) -> str:
+    """How it is before anything is done; that it is not known is said too."""
+    try:
+        return ACTIONS[kind].before(parts, what)
+    except (ControlError, LookupError, StopIteration) as error:
+        return f"Not known: {error or 'it is not there any more'}."
+
+
 def dialog(parts: Parts, kind: str, what: str) -> html.Div:
     action = ACTIONS[kind]
     called = action.called(parts, what)
+    now = _now(parts, kind, what)
     hint = "for the record; may be left empty" if action.reasonless else "for the record"
     asked: list[Any] = [components.field("d-reason", "Reason", "", hint, maxLength=500, autoComplete="off")]
     if action.extra in _EXTRAS:
@@ -71,7 +81,11 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
         asked.append(dcc.Input(id="d-extra", type="hidden", value=""))
     body = [
         html.H2([action.label, ": ", called] if what else action.label, id="dialog-title"),
-        html.P(action.leads_to, id="dialog-says"),
+        html.Dl(
+            [html.Div([html.Dt("Now"), html.Dd(now)]) if now else None]
+            + [html.Div([html.Dt("After" if now else "What it does"), html.Dd(action.leads_to)])],
+            id="dialog-says",
+        ),
         *asked,
         html.Div(id="d-said", role="alert"),
         html.Div(

@@ -31,10 +31,9 @@ def bar(parts: Parts, view: View) -> components.Part:
 def _chips(view: View) -> components.Part:
     chips = [
         components.link(
-            [words, html.Span(" ×", **{"aria-hidden": "true"})],
+            [html.Span("Take away: ", className="spoken"), words, html.Span(" ×", **{"aria-hidden": "true"})],
             f"{PATH}?{view.query(**{name: '', 'after': ''})}",
             className="chip",
-            title=f"Take away: {words}",
         )
         for name, words in view.chips().items()
     ]

@@ -26,6 +26,8 @@ PAGES = (
     "/audit/person?person=Dr+Holt",
     "/audit/patient?patient=17&period=7d",
     "/audit/looks",
+    "/audit/evidence",
+    "/audit?period=7d&patient=17&person=Dr+Holt",
     "/endpoints",
     "/endpoints/latency?text=patients.read",
     "/standby",
@@ -186,7 +188,7 @@ def test_going_back_shows_the_view_before(page: Page, dashboard: Dashboard) -> N
 
 def test_a_filter_that_cannot_be_is_named(page: Page, dashboard: Dashboard) -> None:
     enter(page, dashboard, "auditor", "/audit?address=ward")
-    expect(page.locator("#page")).to_contain_text("address: expected an IP address such as 10.1.2.3; found 'ward'")
+    expect(page.locator("#page")).to_contain_text("or a network such as 10.1.2.0/24; found 'ward'")
     go(page, dashboard, "/audit?after=made-up")
     expect(page.locator("#page")).to_contain_text("after: expected")
 

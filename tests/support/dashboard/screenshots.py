@@ -53,6 +53,12 @@ def history(data: Path) -> None:
         body = {"title": "pwned", "body": "pwned by the night shift, see you", "patient_id": 17 + n, "staff_id": 1}
         made.append(seed.event(now - seed.HOUR + n * seed.SECOND, dice, kind="create", user="Nurse Abara",
                                patient=str(17 + n), body=body))  # fmt: skip
+    made += [
+        seed.event(
+            now - 3 * seed.HOUR + n * seed.SECOND * 20, dice, kind="patient", user="Nurse Tan", patient=str(n + 1)
+        )
+        for n in range(312)
+    ]
     store.append([event for event, _ in made], [body for _, body in made if body])
     began = now - 30 * seed.HOUR
     alarms.outage(store, began, began + 40 * alarms.MINUTE)
@@ -90,6 +96,16 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
             page.evaluate("window.scrollTo(0, 0)")
         page.wait_for_timeout(400)
         page.screenshot(path=out / f"{name}-{look}.png", full_page=name not in CUT)
+    go(page, dashboard, "/audit?period=24h&person=Dr+Holt&action=update")
+    page.locator(".when").first.click()
+    page.locator("#written").wait_for()
+    page.screenshot(path=out / f"event-{look}.png", full_page=True)
+    if look == "light":
+        go(page, dashboard, "/audit?period=24h")
+        page.locator("#findings li").first.wait_for()
+        page.emulate_media(media="print")
+        page.screenshot(path=out / "audit-print.png")
+        page.emulate_media(media="screen")
     go(page, dashboard, "/endpoints")
     page.get_by_role("button", name="Take over").first.click()
     page.get_by_role("dialog").wait_for()

@@ -41,7 +41,7 @@ def test_an_acknowledgement_says_who_and_why(parts: Parts) -> None:
     said = perform(parts, OPERATOR, "acknowledge", PAGE.key, "on  it", "")
     found = parts.alerts.find(PAGE.key)
     assert (found.state, found.acknowledged_by, found.reason) == (State.ACKNOWLEDGED, "Sam (dashboard)", "on it")
-    assert "not told again" in said
+    assert "no repeats" in said
     assert trail(parts) == [("Sam", "acknowledge", "on it", "begun"), ("Sam", "acknowledge", "on it", "done")]
     assert "Screenings are answered successfully" in parts.trail.latest()[0].subject
 
@@ -85,8 +85,17 @@ def test_what_cannot_be_done_is_told_and_in_the_trail(
 
 def test_without_a_reason_nothing_is_even_tried(parts: Parts) -> None:
     with pytest.raises(NotDone, match="reason: expected 3 to 500 characters"):
-        perform(parts, OPERATOR, "acknowledge", PAGE.key, " ", "")
+        perform(parts, OPERATOR, "silence", PAGE.key, " ", "2h")
     assert trail(parts) == []
+
+
+def test_an_incident_is_taken_without_a_reason(parts: Parts) -> None:
+    said = perform(parts, OPERATOR, "acknowledge-incident", PAGE.key, "", "")
+    assert said.endswith("alerts acknowledged: no repeats until they resolve")
+    assert {alert.state for alert in parts.alerts.all()} == {State.ACKNOWLEDGED}
+    assert parts.alerts.find(PAGE.key).acknowledged_by == "Sam (dashboard)"
+    with pytest.raises(NotDone, match="no incident has the alert"):
+        perform(parts, OPERATOR, "acknowledge-incident", "f" * 16, "", "")
 
 
 def test_where_the_trail_cannot_be_written_nothing_is_tried(parts: Parts) -> None:

@@ -120,8 +120,8 @@ def test_takeovers_have_their_ends() -> None:
         change(30, "patients.read", "auto", "standby", by="Sam", reason="slow"),
     ]
     assert timeline.takeovers(reversed(made)) == [
-        Moment(10, "takeover", "notes.list", "the standby took over: 5 of 8 failed", 20),
-        Moment(30, "takeover", "patients.read", "the standby took over, by Sam: slow"),
+        Moment(10, "takeover", "notes.list", "the standby took over automatically: 5 of 8 failed", 20),
+        Moment(30, "takeover", "patients.read", "the standby took over by Sam: slow"),
     ]
 
 
@@ -161,4 +161,4 @@ def test_an_alert_is_called_by_its_promise(promised: Promised) -> None:
     assert alert_titles.windows("21600s-1800s") == "6 h and 30 min"
     clock = Clock(7)
     waiting = {"state": "waiting", "tries": 2, "due_at": 9 * SECOND}
-    assert alert_titles.told(waiting, clock()) == (tones.WARN, "not taken yet; again in 8 s")
+    assert alert_titles.told(waiting, clock()) == (tones.WARN, "not delivered yet; next try in 8 s")
