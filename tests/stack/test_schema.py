@@ -64,7 +64,9 @@ def test_migrations_lead_to_the_tables_that_are_declared(fresh: Settings) -> Non
     engine = database.open_engine(fresh)
     for schema, metadata in PACKAGES.values():
         schema.upgrade(engine)
-        assert differences(engine, metadata) == [], f'python -m sidecar.storage.migrations.new {schema.name} "what changes"'
+        assert differences(engine, metadata) == [], (
+            f'python -m sidecar.storage.migrations.new {schema.name} "what changes"'
+        )
     engine.dispose()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.support.rails_cases import Case
-from tests.upstream import basic
+from tests.support.upstream import basic
 
 NOW = re.compile(r"^20\d\d-\d\d-\d\dT[\d:.]+Z$")
 COMPARED = (

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from compose.hosp.data import generate
-from tests.stack import Sidecar, until
 from tests.support.rails_app import RailsApp
 from tests.support.rails_cases import AXIOS, BROWSER, ERRORS, FORMAT, JSON, Case, _json
 from tests.support.rails_send import Answer, send
+from tests.support.stack import Sidecar, until
 
 USER = next(iter(generate(7).passwords.items()))
 KEEPER = ":".join(USER)
@@ -91,7 +91,9 @@ def test_a_write_in_an_outage_ends_as_it_would_have_once(rails: RailsApp, sideca
     new = [row for row in after["notes"] if row[0] > 2000]
     would = send(rails.port, case, USER)
     if told.status < 400:
-        assert would.status < 400 or parked, f"{told.status} {told.body[:200]!r}, Rails: {would.status} {would.body[:200]!r}"
+        assert would.status < 400 or parked, (
+            f"{told.status} {told.body[:200]!r}, Rails: {would.status} {would.body[:200]!r}"
+        )
         assert after != before or parked or case.method == "PATCH"
         assert len(new) <= 1
     else:
