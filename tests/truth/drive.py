@@ -15,7 +15,7 @@ from compose.hosp.rendering import render
 from compose.hosp.server import Simulator
 from tests.support.stack import Got, Sidecar
 from tests.support.upstream import basic
-from tests.truth.judge import Judged, read, value_of, write
+from tests.truth.judge import Judged, difference, read, value_of, write
 from tests.truth.petclinic import Petclinic, records
 from tests.truth.worlds import Change, Question, World, changes, questions
 
@@ -39,8 +39,7 @@ class Drive:
 
     def run(self) -> Iterator[Judged]:
         """Every answer, judged."""
-        settings = {"contract": "hosp" if self.user else str(CONTRACT), "backfill": "false"}
-        settings = {name: value for name, value in settings.items() if name == "contract"}
+        settings = {"contract": "hosp" if self.user else str(CONTRACT)}
         if self.user:
             settings["backfill_credentials"] = ":".join(self.user)
         with self.simulator, Sidecar(self.simulator.url, self.folder, **settings) as self.sidecar:
@@ -79,13 +78,12 @@ class Drive:
         for question in asked:
             status, value = self.truth(question)
             got = self.ask("GET", question.target, headers=question.headers)
-            verdict = read(got.status, value_of(got["Content-Type"], got.body), status, value)
+            told = value_of(got["Content-Type"], got.body)
+            verdict = read(got.status, told, status, value)
             if phase == "learn" and got.status == status and self.world.twist == "stale":
                 verdict = "true"  # the API's own answer is old; passing it on is no lie of ours
-            what = (
-                f"GET {question.target} {question.headers or ''}: API {status} {_short(value)}, answered {got.status} "
-            )
-            yield Judged(self.world.cell(phase), verdict, what + _short(got.body))
+            what = f"GET {question.target} {question.headers or ''}: {status}, answered {got.status} "
+            yield Judged(self.world.cell(phase), verdict, what + difference(value, told))
 
     def _own_view(self, change: Change, answer: Got) -> Iterator[Judged]:
         """What was acknowledged is shown to its author, or honestly not at all."""
@@ -99,18 +97,19 @@ class Drive:
         seen = change.mark.casefold() in got.body.decode(errors="replace").casefold()
         verdict = "honest" if got.status == 503 else "true" if got.status == 200 and seen else "hidden"
         yield Judged(
-            self.world.cell("write"), verdict, f"{change.method} {change.target} told {answer.status}; {got.status}"
+            self.world.cell("write"), verdict, f"{change.method} {change.target} {answer.status}; {got.status}"
         )
 
     def _ends(self, written: list[Change], told: list[Got]) -> Iterator[Judged]:
-        until, outbox = time.monotonic() + DRAINED, {"entries": [], "parked": []}
+        until, outbox = time.monotonic() + DRAINED, {}
         while time.monotonic() < until:
             outbox = self.sidecar.plane("GET", "/outbox").json()
-            if not outbox["entries"]:
+            if not outbox["pending"]:
                 break
             time.sleep(0.2)
         for change, answer in zip(written, told, strict=True):
-            waits, parked = (any(_is_of(entry, change) for entry in outbox[kind]) for kind in ("entries", "parked"))
+            parked = any(_is_of(entry, change) for entry in outbox["parked"])
+            waits = not parked and any(_is_of(entry, change) for entry in outbox["entries"])
             times = sum(_took_effect(entry, change) for entry in self.simulator.hosp.applied)
             verdict = write(answer.status, times, parked, waits)
             what = f"{change.method} {change.target} told {answer.status}, took effect {times} times, parked {parked}"
@@ -127,8 +126,3 @@ def _is_of(entry: dict[str, Any], change: Change) -> bool:
     return entry.get("method") == change.method and str(entry.get("target", entry.get("path", ""))).startswith(
         change.target
     )
-
-
-def _short(value: Any) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else json.dumps(value)
-    return text[:60] + ("…" if len(text) > 60 else "")

@@ -39,7 +39,7 @@ def read(status: int, value: Any, expected_status: int, expected: Any) -> str:
 
 
 def write(told: int, times: int, parked: bool, waits: bool) -> str:
-    """A write by its end: what its author was told, how often it took effect, and whether it is parked or still waits."""
+    """A write by its end: what its author was told, how often it took effect, whether it is parked or waits."""
     if times > 1:
         return "doubled"
     if told < 300:
@@ -47,6 +47,19 @@ def write(told: int, times: int, parked: bool, waits: bool) -> str:
             return "blocked"
         return "true" if times == 1 else "honest" if parked else "lost"
     return "lie" if times else "honest"
+
+
+def difference(expected: Any, told: Any) -> str:
+    """The first place in which two answers differ, in short; empty where none does."""
+    if isinstance(expected, list) and isinstance(told, list):
+        if len(expected) != len(told):
+            return f"{len(told)} records for {len(expected)}"
+        return next((difference(a, b) for a, b in zip(expected, told, strict=True) if a != b), "")
+    if isinstance(expected, dict) and isinstance(told, dict):
+        for name in sorted({*expected, *told}):
+            if expected.get(name, "no such field") != told.get(name, "no such field"):
+                return f"{name} " + difference(expected.get(name, "no such field"), told.get(name, "no such field"))
+    return "" if expected == told else f"{str(told)[:50]!r} for {str(expected)[:50]!r}"
 
 
 def table(judged: Iterable[Judged], cells: int, seed: int) -> str:

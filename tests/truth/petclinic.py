@@ -1,4 +1,4 @@
-"""A fake of spring-petclinic-rest's shapes: nested pets, embedded visits, no credentials, a prefix filter on lastName."""
+"""A fake of spring-petclinic-rest's shapes: nested pets, embedded visits, no credentials, lastName a prefix."""
 
 from __future__ import annotations
 

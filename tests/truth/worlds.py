@@ -73,14 +73,43 @@ def questions(world: World, dice: random.Random) -> list[Question]:
             "/owners?page=2",
             "/owners/36/pets/5",
         ]
-        new = ["/owners?lastName=Dav", "/owners?lastName=Bla", f"/owners/{two}", f"/pets/{two}", "/owners/9999", "/owners/3/pets/4",
-               "/pets/9999", "/owners?lastName=Nobody"]  # fmt: skip
+        new = [
+            "/owners?lastName=Dav",
+            "/owners?lastName=Bla",
+            f"/owners/{two}",
+            f"/pets/{two}",
+            "/owners/9999",
+            "/owners/3/pets/4",
+            "/pets/9999",
+            "/owners?lastName=Nobody",
+        ]
     else:
         one, two, three = dice.sample(range(1, 400), 3)
-        known = ["/hospitals", "/staffs", "/staffs/me", "/patients", "/notes", f"/patients/{one}", f"/notes/{one}",
-                 f"/notes?patient_id={one}", "/patients?page=2", "/notes/1999", f"/patients/{one}?fields=id,name"]  # fmt: skip
-        new = [f"/patients/{two}", f"/notes/{two}", f"/notes?patient_id={two}", "/notes?patient_id=1", f"/hospitals/{two % 6 + 1}",
-               "/patients/9999", "/notes/9999", f"/notes?patient_id={three}", "/patients?page=3", "/notes?patient_id=9999"]  # fmt: skip
+        known = [
+            "/hospitals",
+            "/staffs",
+            "/staffs/me",
+            "/patients",
+            "/notes",
+            f"/patients/{one}",
+            f"/notes/{one}",
+            f"/notes?patient_id={one}",
+            "/patients?page=2",
+            "/notes/1999",
+            f"/patients/{one}?fields=id,name",
+        ]
+        new = [
+            f"/patients/{two}",
+            f"/notes/{two}",
+            f"/notes?patient_id={two}",
+            "/notes?patient_id=1",
+            f"/hospitals/{two % 6 + 1}",
+            "/patients/9999",
+            "/notes/9999",
+            f"/notes?patient_id={three}",
+            "/patients?page=3",
+            "/notes?patient_id=9999",
+        ]
     selected = [
         Question(known[0], True, {name: value}) for name, value in (("X-Tenant", "a"), ("Accept-Language", "de"))
     ]
@@ -91,12 +120,12 @@ def changes(world: World, dice: random.Random) -> list[Change]:
     mark = f"{dice.randrange(10**9):09}"
     if world.api == "petclinic":
         return [
-            Change("POST", "/owners", {"firstName": "Eve", "lastName": f"N{mark}", "city": "X", "telephone": "1"}, f"N{mark}"),
+            Change("POST", "/owners", {"firstName": "E", "lastName": f"N{mark}", "city": "X", "telephone": "1"}, mark),
             Change("PUT", "/owners/5", {"firstName": f"P{mark}"}, f"P{mark}"),
             Change("PUT", "/pets/6", {"name": f"Q{mark}", "weight": 12.75}, f"Q{mark}"),
             Change("DELETE", "/owners/7"),
             Change("POST", "/owners", {"firstName": "Al", "lastName": f"  Mixed {mark}"}, f"{mark}"),
-        ]  # fmt: skip
+        ]
     return [
         Change("POST", "/notes", {"title": f"N{mark}", "body": "b", "patient_id": 3, "staff_id": 1}, f"N{mark}"),
         Change("PATCH", "/patients/5", {"name": f"P{mark}"}, f"P{mark}"),

@@ -1,4 +1,4 @@
-"""The sidecar before a real Rails application: equal answers in health, equal or honestly 503 in an outage; writes once."""
+"""The sidecar before a real Rails application: answers equal, or honestly 503 in an outage; writes once."""
 
 from __future__ import annotations
 
@@ -33,8 +33,16 @@ def questions(seed: int) -> list[Case]:
     asked = [case for case in [*FORMAT, *ERRORS] if case.method == "GET"]
     while len(asked) < REQUESTS:
         kind, most = dice.choice([("hospitals", 6), ("staffs", 30), ("patients", 400), ("notes", 2000)])
-        target = dice.choice([f"/{kind}", f"/{kind}/{dice.randint(1, most)}", f"/{kind}/{dice.randint(1, most)}",
-                              f"/notes?patient_id={dice.randint(1, 60)}", "/staffs/me", f"/{kind}/{most + 999}"])  # fmt: skip
+        target = dice.choice(
+            [
+                f"/{kind}",
+                f"/{kind}/{dice.randint(1, most)}",
+                f"/{kind}/{dice.randint(1, most)}",
+                f"/notes?patient_id={dice.randint(1, 60)}",
+                "/staffs/me",
+                f"/{kind}/{most + 999}",
+            ]
+        )
         asked.append(Case(0, "GET", target, accept=dice.choice(accepts)))
     return asked
 
@@ -85,7 +93,7 @@ def test_a_write_in_an_outage_ends_as_it_would_have_once(rails: RailsApp, sideca
     rails.stop()
     told = send(sidecar.port, case, USER)
     rails.start()
-    until(lambda: not sidecar.plane("GET", "/outbox").json()["entries"], 40, "outbox empty")
+    until(lambda: not sidecar.plane("GET", "/outbox").json()["pending"], 40, "outbox empty")
     parked = sidecar.plane("GET", "/outbox").json()["parked"]
     after = {table: rails.rows(table) for table in ("patients", "notes")}
     new = [row for row in after["notes"] if row[0] > 2000]
