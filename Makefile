@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 EVENTS ?= embedded
 
 MINUTES ?= 30
+HOURS ?= 0
 SEED ?= 1
 
 .PHONY: venv demo unit test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
-	partitions rolling secrets door outage clean
+	partitions rolling secrets door outage truth clean
 
 venv: $(VENV)/.done
 
@@ -89,6 +90,10 @@ door: venv
 # Alerts seen from outside while HOSP goes down and comes back: within two minutes, over within five.
 outage: venv
 	$(BIN)/python -m tests.stack.outage
+
+# The matrix of tests/truth: an API with each twist, through learning, an outage, writes and its return. Whole once, or for HOURS.
+truth: venv
+	$(BIN)/python -m tests.truth --hours $(HOURS)
 
 clean:
 	rm -rf $(VENV) data build *.egg-info

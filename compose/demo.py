@@ -26,7 +26,7 @@ import click
 from alerts.objectives import openslo
 from compose import traffic
 from compose.demo_webhook import receiver
-from compose.hosp import control_server as hosp_api
+from compose.hosp import client as hosp_api
 from sidecar.control.client import Control, ControlError
 from sidecar.settings import Settings, load_settings
 

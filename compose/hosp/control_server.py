@@ -1,22 +1,40 @@
-"""The simulator's control endpoint, on a port of its own, and the client that tests and the demo use."""
+"""The simulator's control endpoint, on a port of its own."""
 
 from __future__ import annotations
 
-import base64
 import json
-import random
 import threading
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from compose.hosp.profiles import PROFILES
-
-if TYPE_CHECKING:
-    from compose.hosp.server import Simulator
+from compose.hosp.records import Hosp
 
 
-def control_server(simulator: Simulator, port: int, host: str = "127.0.0.1") -> ThreadingHTTPServer:
+class Controlled(Protocol):
+    """What the endpoint may see and do of a simulator."""
+
+    door: str | None
+
+    @property
+    def hosp(self) -> Hosp: ...
+
+    @property
+    def profile_name(self) -> str: ...
+
+    @property
+    def users(self) -> list[tuple[str, str]]: ...
+
+    def requests(self) -> dict[str, Any]: ...
+
+    def forget_requests(self) -> None: ...
+
+    def set_profile(self, name: str) -> None: ...
+
+    def fault(self, kind: str, path_prefix: str = "/", method: str = "", times: int = 1) -> None: ...
+
+
+def control_server(simulator: Controlled, port: int, host: str = "127.0.0.1") -> ThreadingHTTPServer:
     """GET /profile, /applied, /requests, /records, /users; POST /profile, /door, /fault; DELETE /applied, /requests."""
 
     class Control(BaseHTTPRequestHandler):
@@ -69,54 +87,3 @@ def control_server(simulator: Simulator, port: int, host: str = "127.0.0.1") -> 
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     return server
-
-
-def users(control_url: str) -> list[tuple[str, str]]:
-    """Names and passwords of staff."""
-    return [(name, password) for name, password in _ask(control_url, "GET", "/users")]
-
-
-def set_profile(control_url: str, name: str) -> None:
-    """Switches the profile."""
-    _ask(control_url, "POST", "/profile", {"name": name})
-
-
-def fault(control_url: str, **asked: Any) -> None:
-    """Scripts a fault: kind, and optionally method, path_prefix and times."""
-    _ask(control_url, "POST", "/fault", asked)
-
-
-def requests(control_url: str) -> dict[str, Any]:
-    """How often each request came, and the most that were under way at once."""
-    return dict(_ask(control_url, "GET", "/requests"))
-
-
-def applied(control_url: str) -> list[dict[str, Any]]:
-    """Writes that took effect, in order."""
-    return list(_ask(control_url, "GET", "/applied"))
-
-
-def _ask(control_url: str, method: str, path: str, body: Any = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(control_url + path, data, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:  # nosec B310 # our own simulator, http
-        return json.load(answer)
-
-
-def vandalise(url: str, user: tuple[str, str], dice: random.Random) -> None:
-    """With one person's stolen credentials: writes a note, or writes over one. HOSP may well be failing just then."""
-    token = base64.b64encode(":".join(user).encode()).decode()
-    headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
-    note, over = dice.randint(1, 2000), dice.random() < 0.5
-    body = {"title": "pwned", "body": "pwned by nobody"} | ({} if over else {"patient_id": 1, "staff_id": 1})
-    method, target = ("PATCH", f"/notes/{note}") if over else ("POST", "/notes")
-    request = urllib.request.Request(url + target, json.dumps(body).encode(), headers, method=method)
-    try:
-        urllib.request.urlopen(request, timeout=10).close()  # nosec B310 # our own simulator, http
-    except OSError:
-        return
-
-
-def set_door(control_url: str, url: str) -> None:
-    """Tells the vandal where the front door is."""
-    _ask(control_url, "POST", "/door", {"url": url})

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
 
-from compose.hosp import control_server
+from compose.hosp import client as hosp_api
 from compose.hosp.server import Simulator
 from tests.bench.readme import put
 from tests.consistency.checker import check
@@ -101,7 +101,7 @@ def nginx(upstream: int, cache: str = "") -> Iterator[int]:
 def candidates(stack: ExitStack, seed: int) -> list[Candidate]:
     """All four, warm: every user has looked at everything once."""
     hosps = [stack.enter_context(Simulator("calm", seed=seed, time_scale=SCALE)) for _ in range(4)]
-    keeper = ":".join(control_server.users(hosps[3].control_url)[-1])
+    keeper = ":".join(hosp_api.users(hosps[3].control_url)[-1])
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     sidecar = stack.enter_context(Sidecar(hosps[3].url, folder / "data", backfill_credentials=keeper, **SIDECAR))
     found = [
@@ -111,7 +111,7 @@ def candidates(stack: ExitStack, seed: int) -> list[Candidate]:
         Candidate("Understudy", hosps[3], sidecar.port, sidecar),
     ]
     for candidate in found:
-        for user in control_server.users(candidate.simulator.control_url)[:USERS]:
+        for user in hosp_api.users(candidate.simulator.control_url)[:USERS]:
             for path in ("/", "/notes", "/patients", "/hospitals", "/staffs", "/staffs/me"):
                 ask(candidate.port, "GET", path, {"Authorization": basic(*user)})
     until(lambda: sidecar.plane("GET", "/ready/notes.list").status == 200, 30, "the standby is warm")
@@ -124,7 +124,7 @@ def run(seconds: float, seed: int) -> tuple[list[Row], list[str]]:
         found = candidates(stack, seed)
         clients, marks = [], []
         for candidate in found:
-            staff = control_server.users(candidate.simulator.control_url)
+            staff = hosp_api.users(candidate.simulator.control_url)
             clients += [
                 Client(n, staff[n], candidate.port, candidate.history, seed, PAUSE, TRAFFIC) for n in range(USERS)
             ]

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from compose.hosp import control_server
+from compose.hosp import client as hosp_api
 from compose.hosp.server import Simulator
 from tests.consistency.checker import Final, Violation, check
 from tests.consistency.history import History, Outcome
@@ -65,7 +65,7 @@ def run(
     with ExitStack() as stack:
         extra = {"database": stack.enter_context(cluster())} if postgresql else {}
         simulator = stack.enter_context(Simulator("calm", seed=seed, time_scale=SCALE))
-        staff = control_server.users(simulator.control_url)
+        staff = hosp_api.users(simulator.control_url)
         keeper = ":".join(staff[-1])
         sidecar = stack.enter_context(
             Sidecar(

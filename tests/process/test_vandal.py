@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compose import traffic
-from compose.hosp.control_server import vandalise
+from compose.hosp.client import vandalise
 from compose.hosp.server import Simulator
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import basic

@@ -1,8 +1,8 @@
-"""A real Rails application as `rails generate scaffold` makes it, with the simulator's own records: what HOSP is one of.
+"""A real Rails application as `rails generate scaffold` makes it, with the simulator's own records. HOSP is one.
 
-Made of Debian's ruby-rails, puma, ruby-jbuilder and ruby-sqlite3; nothing is downloaded, so bundler is left out. What is
-changed in the generated code is what HOSP is known to have: Basic authentication, newest first, the filter of notes,
-`/staffs/me`, screening, and no password in an answer.
+Made of Debian's ruby-rails, puma, ruby-jbuilder and ruby-sqlite3; nothing is downloaded, so bundler is left out.
+What is changed in the generated code is what HOSP is known to have: Basic authentication, newest first, the filter of
+notes, `/staffs/me`, screening, and no password in an answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Requests that show how a Rails scaffold application behaves, row by row of what is known of HOSP's framework. Data only.
+"""Requests that show how a Rails scaffold application behaves, row by row of HOSP.md's description. Data only.
 
 Sent in this order to the real application and to the simulator with the same records: each answer is to be the same.
 """
@@ -51,7 +51,8 @@ def _form(row: int, method: str, target: str, body: str, kind: str = FORM, **mor
 FORMAT = [
     Case(1, "GET", target, accept=accept)
     for target in ("/patients/3", "/hospitals", "/staffs/me")
-    for accept in (None, "*/*", AXIOS, BROWSER, JSON, "application/xml", "text/plain", "application/json;q=0.5, text/html",
+    for accept in (None, "*/*", AXIOS, BROWSER, JSON, "application/xml", "text/plain",
+                   "application/json;q=0.5, text/html",
                    "text/html, application/json", "application/json, text/javascript, */*; q=0.01")
 ] + [
     Case(1, "GET", "/patients/3.json", accept=None),
@@ -118,15 +119,16 @@ HTML_WRITES = [
 CASTS = [
     _json(5, "PATCH", "/patients/6", {name: value})
     for name, values in {
-        "birthdate": ("2019-12-31T00:00:00.000Z", "2019-1-2", "31/02/2020", "", None, "not a date", 20200101, "2020-02-30",
-                      "2020-06-07 12:00", "31/01/2020", "1 March 2020", True),
+        "birthdate": ("2019-12-31T00:00:00.000Z", "2019-1-2", "31/02/2020", "", None, "not a date", "2020-02-30",
+                      "2020-06-07 12:00", "31/01/2020", "1 March 2020"),
         "name": (123, 12.5, True, "  spaced  ", "Zoë 🐕", "a\tb\nc"),
         "hospital_id": ("2", 2.9, " 3 ", "4abc", True),
     }.items()
     for value in values
 ] + [
     *(Case(5, "GET", f"/patients/{ident}") for ident in ("17abc", "017", "17%20", "+17", "17.5", "abc", "-1", "0x11")),
-    *(Case(5, "GET", f"/notes?patient_id={value}") for value in ("", "17", "017", "17abc", "abc", "99999", "17&patient_id=18")),
+    *(Case(5, "GET", f"/notes?patient_id={value}")
+      for value in ("", "17", "017", "17abc", "abc", "99999", "17&patient_id=18")),
     Case(5, "GET", "/notes?other=1&patient_id=17"),
     _json(5, "PATCH", "/patients/6", {"name": {"a": 1}}),
     _json(5, "PATCH", "/patients/6", {"name": ["a"]}),
@@ -171,7 +173,8 @@ def spellings(user: str, password: str) -> list[Case]:
     written = [
         f"Basic\t{token}", f"Basic {bare}", f"Basic {token[:6]}!{token[6:]}", f"basic {token}", f"BASIC {token}",
         f"Basic  {token}", f"Basic {token} ", f"Basic {token[:8]} {token[8:]}", f"Bearer {token}", token, "Basic",
-        "Basic " + base64.b64encode(user.encode()).decode(), "Basic " + base64.b64encode(f"{user}:wrong".encode()).decode(),
+        "Basic " + base64.b64encode(user.encode()).decode(),
+        "Basic " + base64.b64encode(f"{user}:wrong".encode()).decode(),
     ]  # fmt: skip
     return [Case(10, "GET", "/staffs/me", user=value) for value in written]
 

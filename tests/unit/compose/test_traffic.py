@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from compose import traffic
-from compose.hosp import control_server
+from compose.hosp import client
 from compose.hosp.server import Simulator
 
 
@@ -42,11 +42,11 @@ def test_nothing_is_sent_twice(hosp: Simulator) -> None:
     results = run_for(hosp, 0.5)
     assert results
     assert {(result.status, result.ok) for result in results} == {(500, False)}
-    assert sum(control_server.requests(hosp.control_url)["counts"].values()) == len(results)
+    assert sum(client.requests(hosp.control_url)["counts"].values()) == len(results)
 
 
 def test_no_answer_is_status_0(hosp: Simulator) -> None:
-    control_server.set_profile(hosp.control_url, "outage")
+    client.set_profile(hosp.control_url, "outage")
     results = run_for(hosp, 0.5)
     assert results
     assert {(result.status, result.ok) for result in results} == {(0, False)}

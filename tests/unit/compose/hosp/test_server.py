@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from compose.hosp import control_server
+from compose.hosp import client
 from compose.hosp.data import generate
 from compose.hosp.profiles import PROFILES
 from compose.hosp.server import Simulator
@@ -48,7 +48,7 @@ def test_the_api_as_it_is_known(hosp: Simulator) -> None:
     assert call(hosp, "PATCH", path, {"title": "U"}).json()["title"] == "U"
     assert call(hosp, "DELETE", path).status == 204
     assert call(hosp, "GET", path).status == 404
-    assert [entry["method"] for entry in control_server.applied(hosp.control_url)] == ["POST", "PATCH", "DELETE"]
+    assert [entry["method"] for entry in client.applied(hosp.control_url)] == ["POST", "PATCH", "DELETE"]
 
 
 def test_screening_is_pure_and_follows_the_images(hosp: Simulator) -> None:
@@ -94,10 +94,10 @@ def test_a_200_can_lie(hosp: Simulator) -> None:
 
 
 def test_outage_refuses_and_ends(hosp: Simulator) -> None:
-    control_server.set_profile(hosp.control_url, "outage")
+    client.set_profile(hosp.control_url, "outage")
     with pytest.raises(ConnectionRefusedError):
         call(hosp, "GET", "/notes")
-    control_server.set_profile(hosp.control_url, "calm")
+    client.set_profile(hosp.control_url, "calm")
     assert call(hosp, "GET", "/hospitals").status == 200
 
 
@@ -115,18 +115,18 @@ def test_an_ordinary_day_fails_a_little() -> None:
 
 def test_the_vandal_writes(hosp: Simulator) -> None:
     assert PROFILES["vandal"].vandals > 0
-    control_server.set_profile(hosp.control_url, "vandal")
+    client.set_profile(hosp.control_url, "vandal")
     until(lambda: any(entry["body"].get("title") == "pwned" for entry in hosp.hosp.applied), 60, "vandalised")
 
 
 def test_control_scripts_faults_and_counts(hosp: Simulator) -> None:
-    control_server.fault(hosp.control_url, kind="status500", path_prefix="/hospitals", times=2)
+    client.fault(hosp.control_url, kind="status500", path_prefix="/hospitals", times=2)
     assert [call(hosp, "GET", "/hospitals").status for _ in range(3)] == [500, 500, 200]
-    told = control_server.requests(hosp.control_url)
+    told = client.requests(hosp.control_url)
     assert told["counts"] == {"GET /hospitals": 3}
     assert told["max_in_flight"] >= 1
     with pytest.raises(urllib.error.HTTPError, match="400"):
-        control_server.fault(hosp.control_url, kind="no-such-fault")
+        client.fault(hosp.control_url, kind="no-such-fault")
 
 
 @pytest.mark.parametrize("kind", ["reset", "applied_reset"])
@@ -168,7 +168,7 @@ def test_a_renamed_member_of_staff_keeps_the_password(hosp: Simulator) -> None:
     (_, password), me = hosp.users[0], call(hosp, "GET", "/staffs/me").json()["id"]
     old = basic(*hosp.users[0])
     assert call(hosp, "PUT", f"/staffs/{me}", {"name": "Dr New Name"}).status == 200
-    assert control_server.applied(hosp.control_url)[-1]["method"] == "PUT"
+    assert client.applied(hosp.control_url)[-1]["method"] == "PUT"
     assert ask(hosp.port, "GET", "/staffs/me", {"Authorization": old}).status == 401
     assert ask(hosp.port, "GET", "/staffs/me", {"Authorization": basic("Dr New Name", password)}).json()["id"] == me
 
@@ -177,7 +177,7 @@ def test_a_password_is_set_and_never_told(hosp: Simulator) -> None:
     me = call(hosp, "GET", "/staffs/me").json()
     old = basic(*hosp.users[0])
     assert b"s3cret" not in call(hosp, "PATCH", f"/staffs/{me['id']}", {"password": "s3cret"}).body
-    assert "s3cret" not in json.dumps(control_server.applied(hosp.control_url))
+    assert "s3cret" not in json.dumps(client.applied(hosp.control_url))
     assert ask(hosp.port, "GET", "/staffs/me", {"Authorization": old}).status == 401
     assert ask(hosp.port, "GET", "/staffs/me", {"Authorization": basic(me["name"], "s3cret")}).status == 200
 

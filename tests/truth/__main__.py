@@ -1,0 +1,56 @@
+"""`python -m tests.truth`: the whole matrix once, or with --hours random worlds and seeds until the time is over."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.truth.drive import Drive
+from tests.truth.judge import BAD, Judged, table
+from tests.truth.worlds import CELLS, WORLDS, World
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--hours", type=float, default=0.0)
+    parser.add_argument("--world", action="append", default=[], help="api or api/twist; may be repeated")
+    parser.add_argument("--known", action="store_true", help="print what is false as lines of known.txt")
+    parser.add_argument("--verbose", action="store_true", help="print every false answer")
+    given = parser.parse_args()
+    worlds = [world for world in WORLDS if not given.world or _named(world) & set(given.world)]
+    judged: list[Judged] = []
+    until, seed = time.monotonic() + given.hours * 3600, given.seed
+    while True:
+        for world in worlds:
+            judged += _run(world, seed)
+        seed += 1
+        random.Random(seed).shuffle(worlds)
+        if time.monotonic() >= until:
+            break
+    print(table(judged, len(CELLS), given.seed))
+    if given.known:
+        print("\n".join(sorted({f"{each.cell} {each.verdict}" for each in judged if each.verdict in BAD})))
+    if given.verbose:
+        print("\n".join(f"{each.verdict} {each.cell} {each.what}" for each in judged if each.verdict in BAD))
+    return int(any(each.verdict in BAD for each in judged))
+
+
+def _named(world: World) -> set[str]:
+    return {world.api, f"{world.api}/{world.twist or 'plain'}"}
+
+
+def _run(world: World, seed: int) -> list[Judged]:
+    with tempfile.TemporaryDirectory() as folder:
+        judged = list(Drive(world, Path(folder) / "data", seed).run())
+    bad = sum(each.verdict in BAD for each in judged)
+    print(f"{world.api}/{world.twist or 'plain'}: {len(judged)} answers, {bad} false", file=sys.stderr, flush=True)
+    return judged
+
+
+if __name__ == "__main__":
+    sys.exit(main())

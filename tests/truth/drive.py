@@ -1,0 +1,128 @@
+"""Drives a real sidecar through the four phases of one world; the API itself, asked in this process, is the truth."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from compose.hosp.behaviours import chosen
+from compose.hosp.messages import Asked
+from compose.hosp.rendering import render
+from compose.hosp.server import Simulator
+from tests.support.stack import Got, Sidecar
+from tests.support.upstream import basic
+from tests.truth.judge import Judged, difference, read, value_of, write
+from tests.truth.petclinic import Petclinic, records
+from tests.truth.worlds import Change, Question, World, changes, questions
+
+CONTRACT = Path(__file__).with_name("petclinic.yaml")
+HOST = "api.test"
+DRAINED = 25.0
+"""Seconds in which the outbox of a healthy API is to be empty."""
+
+
+class Drive:
+    """One world, from a cold start to the API's return."""
+
+    def __init__(self, world: World, folder: Path, seed: int) -> None:
+        self.world, self.folder = world, folder
+        self.dice = random.Random(f"{seed} {world.api} {world.twist}")
+        on = chosen(rails=world.api == "hosp", twists=[world.twist] if world.twist else [])
+        self.simulator = Simulator("calm", seed=7, behaviours=on)
+        if world.api == "petclinic":
+            self.simulator.hosp = Petclinic(records(), on)
+        self.user = self.simulator.users[0] if world.api == "hosp" else None
+
+    def run(self) -> Iterator[Judged]:
+        """Every answer, judged."""
+        settings = {"contract": "hosp" if self.user else str(CONTRACT)}
+        if self.user:
+            settings["backfill_credentials"] = ":".join(self.user)
+        with self.simulator, Sidecar(self.simulator.url, self.folder, **settings) as self.sidecar:
+            asked, written = questions(self.world, self.dice), changes(self.world, self.dice)
+            known = [question for question in asked if not question.derived]
+            for _ in range(2):
+                yield from self._reads("learn", known)
+            time.sleep(0.5)
+            self.simulator.set_profile("outage")
+            yield from self._reads("outage", asked)
+            told = []
+            for change in written:
+                answer = self.ask(change.method, change.target, change.body)
+                told.append(answer)
+                yield from self._own_view(change, answer)
+            self.simulator.set_profile("calm")
+            yield from self._ends(written, told)
+            yield from self._reads("return", known)
+
+    def ask(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Got:
+        sent = {"Accept": "application/json", "Host": HOST, **(headers or {})}
+        if self.user:
+            sent["Authorization"] = basic(*self.user)
+        return self.sidecar.ask(method, target, sent, body)
+
+    def truth(self, question: Question) -> tuple[int, Any]:
+        """What the API says now, whether it can be reached or not."""
+        headers = {"accept": "application/json", **{k.lower(): v for k, v in question.headers.items()}}
+        if self.user:
+            headers["authorization"] = basic(*self.user)
+        asked = Asked("GET", question.target, headers, b"", f"http://{HOST}")
+        rendered = render(asked, self.simulator.hosp.answer(asked), self.simulator.hosp.on)
+        return rendered.status, value_of(rendered.headers.get("Content-Type", ""), rendered.body)
+
+    def _reads(self, phase: str, asked: list[Question]) -> Iterator[Judged]:
+        for question in asked:
+            status, value = self.truth(question)
+            got = self.ask("GET", question.target, headers=question.headers)
+            told = value_of(got["Content-Type"], got.body)
+            verdict = read(got.status, told, status, value)
+            if phase == "learn" and got.status == status and self.world.twist == "stale":
+                verdict = "true"  # the API's own answer is old; passing it on is no lie of ours
+            what = f"GET {question.target} {question.headers or ''}: {status}, answered {got.status} "
+            yield Judged(self.world.cell(phase), verdict, what + difference(value, told))
+
+    def _own_view(self, change: Change, answer: Got) -> Iterator[Judged]:
+        """What was acknowledged is shown to its author, or honestly not at all."""
+        if answer.status >= 300 or change.method == "DELETE":
+            return
+        shown = value_of(answer["Content-Type"], answer.body)
+        target = (
+            f"{change.target}/{shown['id']}" if change.method == "POST" and isinstance(shown, dict) else change.target
+        )
+        got = self.ask("GET", target)
+        seen = change.mark.casefold() in got.body.decode(errors="replace").casefold()
+        verdict = "honest" if got.status == 503 else "true" if got.status == 200 and seen else "hidden"
+        yield Judged(
+            self.world.cell("write"), verdict, f"{change.method} {change.target} {answer.status}; {got.status}"
+        )
+
+    def _ends(self, written: list[Change], told: list[Got]) -> Iterator[Judged]:
+        until, outbox = time.monotonic() + DRAINED, {}
+        while time.monotonic() < until:
+            outbox = self.sidecar.plane("GET", "/outbox").json()
+            if not outbox["pending"]:
+                break
+            time.sleep(0.2)
+        for change, answer in zip(written, told, strict=True):
+            parked = any(_is_of(entry, change) for entry in outbox["parked"])
+            waits = not parked and any(_is_of(entry, change) for entry in outbox["entries"])
+            times = sum(_took_effect(entry, change) for entry in self.simulator.hosp.applied)
+            verdict = write(answer.status, times, parked, waits)
+            what = f"{change.method} {change.target} told {answer.status}, took effect {times} times, parked {parked}"
+            yield Judged(self.world.cell("write"), verdict, what)
+
+
+def _took_effect(entry: dict[str, Any], change: Change) -> bool:
+    if change.method == "DELETE":
+        return bool(entry["method"] == "DELETE" and entry["path"] == change.target)
+    return entry["method"] == change.method and change.mark[:12].casefold() in json.dumps(entry["body"]).casefold()
+
+
+def _is_of(entry: dict[str, Any], change: Change) -> bool:
+    return entry.get("method") == change.method and str(entry.get("target", entry.get("path", ""))).startswith(
+        change.target
+    )

@@ -1,0 +1,137 @@
+# pure
+"""The matrix as data: two APIs, each as its contract says and with each twist; four phases; what is asked in them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from compose.hosp.behaviours import TWISTS
+
+PHASES = ("learn", "outage", "write", "return")
+NO_PETCLINIC = {
+    "private",
+    "oldest-first",
+    "language",
+    "tenant",
+    "uuid-ids",
+    "cascades",
+    "reused-ids",
+    "trims-history",
+    "text-404",
+}
+NO_HOSP = {"rounded"}
+
+
+@dataclass(frozen=True)
+class World:
+    """An API (`hosp`, `petclinic`) with a twist, or none (empty)."""
+
+    api: str
+    twist: str = ""
+
+    def cell(self, phase: str) -> str:
+        return f"{self.api}/{self.twist or 'plain'}/{phase}"
+
+
+WORLDS = [
+    *(World("hosp", name) for name in ("", *(each.name for each in TWISTS if each.name not in NO_HOSP))),
+    *(World("petclinic", name) for name in ("", *(each.name for each in TWISTS if each.name not in NO_PETCLINIC))),
+]
+CELLS = [world.cell(phase) for world in WORLDS for phase in PHASES]
+
+
+@dataclass(frozen=True)
+class Question:
+    """`derived`: asked for the first time in the outage: only a derivation can answer it."""
+
+    target: str
+    derived: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """`mark`: a string of it that is found nowhere else, for counting what took effect."""
+
+    method: str
+    target: str
+    body: dict[str, Any] | None = None
+    mark: str = ""
+
+
+def questions(world: World, dice: random.Random) -> list[Question]:
+    if world.api == "petclinic":
+        one, two = dice.sample(range(1, 60), 2)
+        known = [
+            "/owners",
+            f"/owners/{one}",
+            "/owners?lastName=Davis",
+            "/pets",
+            "/pets/4",
+            "/owners?page=2",
+            "/owners/36/pets/5",
+        ]
+        new = [
+            "/owners?lastName=Dav",
+            "/owners?lastName=Bla",
+            f"/owners/{two}",
+            f"/pets/{two}",
+            "/owners/9999",
+            "/owners/3/pets/4",
+            "/pets/9999",
+            "/owners?lastName=Nobody",
+        ]
+    else:
+        one, two, three = dice.sample(range(1, 400), 3)
+        known = [
+            "/hospitals",
+            "/staffs",
+            "/staffs/me",
+            "/patients",
+            "/notes",
+            f"/patients/{one}",
+            f"/notes/{one}",
+            f"/notes?patient_id={one}",
+            "/patients?page=2",
+            "/notes/1999",
+            f"/patients/{one}?fields=id,name",
+        ]
+        new = [
+            f"/patients/{two}",
+            f"/notes/{two}",
+            f"/notes?patient_id={two}",
+            "/notes?patient_id=1",
+            f"/hospitals/{two % 6 + 1}",
+            "/patients/9999",
+            "/notes/9999",
+            f"/notes?patient_id={three}",
+            "/patients?page=3",
+            "/notes?patient_id=9999",
+        ]
+    selected = [
+        Question(known[0], True, {name: value}) for name, value in (("X-Tenant", "a"), ("Accept-Language", "de"))
+    ]
+    return [*(Question(target) for target in known), *(Question(target, True) for target in new), *selected]
+
+
+def changes(world: World, dice: random.Random) -> list[Change]:
+    mark = f"{dice.randrange(10**9):09}"
+    if world.api == "petclinic":
+        return [
+            Change("POST", "/owners", {"firstName": "E", "lastName": f"N{mark}", "city": "X", "telephone": "1"}, mark),
+            Change("PUT", "/owners/5", {"firstName": f"P{mark}"}, f"P{mark}"),
+            Change("PUT", "/pets/6", {"name": f"Q{mark}", "weight": 12.75}, f"Q{mark}"),
+            Change("DELETE", "/owners/7"),
+            Change("POST", "/owners", {"firstName": "Al", "lastName": f"  Mixed {mark}"}, f"{mark}"),
+        ]
+    return [
+        Change("POST", "/notes", {"title": f"N{mark}", "body": "b", "patient_id": 3, "staff_id": 1}, f"N{mark}"),
+        Change("PATCH", "/patients/5", {"name": f"P{mark}"}, f"P{mark}"),
+        Change("PATCH", "/notes/1000", {"title": f" T{mark} A Long Title"}, f"T{mark}"),
+        Change("PUT", "/patients/6", {"name": f"Q{mark}", "hospital_id": 2}, f"Q{mark}"),
+        Change("DELETE", "/notes/1500"),
+        Change("POST", "/patients", {"name": f"R{mark}", "hospital_id": 1, "birthdate": "2019-1-2"}, f"R{mark}"),
+        Change("POST", "/notes", {"title": f"S{mark}", "patient_id": 3, "staff_id": 1}, f"S{mark}"),
+    ]
