@@ -46,6 +46,29 @@ OWNED: Final = "promoted"
 LARGE: Final = 2
 """Writes whose bodies were spooled and that a worker handles, in memory, at once."""
 UNSETTLED: Final = "unsettled"
+NOT_KEPT: Final = {
+    "media_type": "its media type is not one whose meaning is known",
+    "empty_body": "it changes nothing",
+    "unreadable": "its body is not a JSON object",
+    "unknown_field": "its body has members that the contract does not know, or wraps the record",
+    "invalid_field": "a value is not exactly what the contract means, and would be cast or refused",
+    "required_field": "a field is missing that was seen to be demanded",
+    "precondition": "its precondition cannot be evaluated now",
+    "content_coding": "its body is coded, or a part",
+    "unknown_query": "what its query does is not known",
+    "unexpected_body": "what its body does is not known",
+    "method_override": "it carries another method",
+    "chosen_id": "it chooses the record's id",
+    "string_id": "the id that the record will have cannot be foreseen",
+    "credentials": "it changes credentials, which must be confirmed first",
+    "unknown_reference": "it refers to a record that is not known to be there",
+    "never_seen": "the record has not been seen",
+    "never_shown": "the record was not shown to its author",
+    "in_doubt": "nobody can say how the record is now",
+    "unverified": "what is known of the record is unverified",
+    "parked": "it is about a record whose creation waits for a person's decision",
+}
+"""Why a write cannot be kept, for people."""
 
 
 class Handler:
@@ -275,13 +298,22 @@ class Handler:
 
     def _foreseen(self, visit: Visit, reason: str) -> Response | None:
         """The answer to a write that the outbox would not take: it need not even begin. None: it would."""
-        seen = self._standby.refusal(visit.match, visit.request)
+        seen = self._standby.refusal(visit.match, visit.request, visit.user or "")
         if seen is None:
             return None
-        return self._taken(visit, seen) if isinstance(seen, Answer) else self._not_taken(visit, reason)
+        if isinstance(seen, Answer):
+            return self._taken(visit, seen)
+        visit.not_kept = seen.reason
+        return self._not_taken(visit, reason)
 
     def _not_taken(self, visit: Visit, reason: str) -> Response:
-        return self._unavailable(visit, reason, "The write was not taken; nothing was sent.")
+        why = NOT_KEPT.get(visit.not_kept or "", visit.not_kept)
+        detail = (
+            f"The write was not taken: {why}. Nothing was sent."
+            if why
+            else "The write was not taken; nothing was sent."
+        )
+        return self._unavailable(visit, reason, detail)
 
     def _accept(self, visit: Visit, *, sent: bool, answered: bool = False, under_way: bool = False) -> Response | None:
         """The standby's answer to a write that the outbox takes, or None. The caller has been verified."""
@@ -293,6 +325,8 @@ class Handler:
             visit.write, visit.request, exchange.request_id, fields, visit.caller.user, visit.caller.password,
             sent=sent, answered=answered, under_way=under_way,
         )  # fmt: skip
+        if isinstance(answer, DontKnow):
+            visit.not_kept = answer.reason
         return self._taken(visit, answer) if isinstance(answer, Answer) else None
 
     def _taken(self, visit: Visit, answer: Answer) -> Response:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, exists, func, or_, select
 
-from sidecar.standby.tables import collections, identities, meta, owners, records, replies, writes
+from sidecar.standby.tables import collections, identities, meta, owners, records, replies, sightings, writes
 
 VERIFIED_SINCE: Final = "verified_since"
 
@@ -26,6 +26,9 @@ _UNCLEAR: Final = select(writes.c.fields).where(
     writes.c.type == _KIND, or_(writes.c.outcome == "open", writes.c.outcome == "unknown")
 )
 _UNCLEAR_CREATES: Final = _UNCLEAR.where(writes.c.record.is_(None))
+_SHOWN: Final = select(sightings.c.id).where(
+    sightings.c.caller == bindparam("user"), sightings.c.type == _KIND, sightings.c.id == _ID
+)
 _OWN: Final = select(identities.c.id).where(identities.c.caller == bindparam("user"))
 _LATER: Final = select(func.count()).where(
     writes.c.type == _KIND,
@@ -64,6 +67,11 @@ def owned_types(connection: Connection) -> frozenset[str]:
 def own(connection: Connection, user: str) -> Sequence[str]:
     """The ids of the caller's own record, as the upstream told them."""
     return connection.scalars(_OWN, {"user": user}).all()
+
+
+def was_shown(connection: Connection, user: str, kind: str, ident: str) -> bool:
+    """Whether the caller was shown the record, or made it."""
+    return connection.scalar(_SHOWN, {"user": user, "kind": kind, "ident": ident}) is not None
 
 
 def reply(connection: Connection, endpoint: str, kind: str) -> Any:

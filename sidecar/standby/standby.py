@@ -88,13 +88,13 @@ class Standby:
         self._generation += 1
         return self.intents.begin(match, request, user)
 
-    def refusal(self, match: Match, request: Request) -> Answer | DontKnow | None:
+    def refusal(self, match: Match, request: Request, user: str) -> Answer | DontKnow | None:
         """Of a write that has not begun and must not be sent: what is said instead of taking it. None: it will be
         taken, most likely: `accept` it, and see."""
         if match.endpoint is not None and match.endpoint.resource in self._ready:
             return None
         try:
-            return self.intents.refusal(match, request)
+            return self.intents.refusal(match, request, user)
         except SQLAlchemyError:
             return None  # whoever accepts it finds out
 

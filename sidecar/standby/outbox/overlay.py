@@ -63,7 +63,8 @@ def sent_fields(resource: Resource, body: Any) -> Value | None:
 
 
 def new_record(resource: Resource, fields: Mapping[str, Any], ident: int, at: int, sample: Value | None) -> Value:
-    """A record in the upstream's own shape: the keys of a sample record, or of the contract."""
+    """A record in the upstream's own shape: the keys of a sample record, or of the contract, as far as their values are
+    known. What the upstream would put into the others is not invented, null neither."""
     now, known = moment(at), {resource.id_field: ident, **fields}
     for name in (resource.created_field, resource.updated_field):
         if name is not None:
@@ -71,7 +72,7 @@ def new_record(resource: Resource, fields: Mapping[str, Any], ident: int, at: in
     if resource.url_field is not None:
         known[resource.url_field] = record_path(resource, ident, sample)
     keys = sample or dict.fromkeys((*resource.fields, *known))
-    return {name: known.get(name) for name in keys}
+    return {name: known[name] for name in keys if name in known}
 
 
 def record_path(resource: Resource, ident: object, sample: Value | None) -> str:

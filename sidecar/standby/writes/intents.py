@@ -33,8 +33,9 @@ from sidecar.standby.outbox.entries import Outbox, State
 from sidecar.standby.outbox.overlay import Pending, laid_over, merged, new_record, provisional, sent_fields
 from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, credentials, records, writes
+from sidecar.standby.writes import learned
+from sidecar.standby.writes.acceptable import fault
 
-REFUSED: Final = Shape(422, "application/json; charset=utf-8", b'{"status":422,"error":"Unprocessable Entity"}')
 CREATED: Final = Shape(201)
 DELETED: Final = Shape(204, "")
 _INTEND: Final = insert(writes)
@@ -68,6 +69,8 @@ class Write:
     whole: bool = False
     accepted: bool = False
     ended: bool = False
+    given: frozenset[str] = frozenset()
+    """The fields that it gives, with a value that is not blank."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -120,6 +123,8 @@ class Intents:
             write.was = ABSENT
             whole = queries.collection(connection, kind)
             write.whole = whole is not None and whole.complete and whole.stamp >= queries.since(connection, kind)
+            if write.whole and write.floor is None:
+                write.floor = knowledge.highest(connection).get(kind, 0)
         if write.record is not None:
             row = queries.record(connection, kind, write.record)
             write.before = row.state if row is not None else None
@@ -151,7 +156,9 @@ class Intents:
         assert endpoint.resource is not None
         secrets = endpoint.takes_secrets and any(name.encode() in request.body for name in self._contract.secrets)
         ident = uuid7(time.time_ns())
-        return Write(ident, match, endpoint, endpoint.resource, match.record_id, secrets, stamp(), None, queued=True)
+        given = frozenset(name for name, value in (_json(request.body) or {}).items() if value not in (None, "", []))
+        return Write(ident, match, endpoint, endpoint.resource, match.record_id, secrets, stamp(), None, queued=True,
+                     given=given)  # fmt: skip
 
     def _known(self, row: Any) -> tuple[str, str | None]:
         """A record as it is known to be, its digest first; what is in doubt, or unverified, is unknown."""
@@ -194,13 +201,16 @@ class Intents:
                 if response is None or response.status not in (404, 410):  # else it is not as we thought
                     self._took_no_effect(connection, write, now)
                 write.refused, verdict = True, "failure"
-                if response is not None and response.status == 422:
-                    self._learn_shape(connection, write.endpoint.id, "refused", response)
+                if response is not None and response.status in (400, 422):
+                    resource = self._contract.resources[write.kind]
+                    learned.refused(connection, write.endpoint.id, resource, write.given, response)
             elif outcome is Outcome.SUCCESS and response is not None and self._took_effect(
                 connection, write, response, user, now
             ):  # fmt: skip
                 verdict = "success"
                 self._learn_shape(connection, write.endpoint.id, "good", response)
+                if write.endpoint.action is Action.CREATE:
+                    learned.taken(connection, write.endpoint.id, write.given)
             else:
                 self._unclear(connection, write, now)
                 verdict = "unknown"
@@ -270,12 +280,13 @@ class Intents:
 
     # Acceptance ---------------------------------------------------------------------------------------------------
 
-    def refusal(self, match: Match, request: Request) -> Answer | DontKnow | None:
+    def refusal(self, match: Match, request: Request, user: str) -> Answer | DontKnow | None:
         """Of a write that has not begun and must not be sent: what `accept` would say instead of taking it. None: it
         would take it. Only looks. Raises SQLAlchemyError."""
         write = self.plan(match, request)
         with self._reader.connect() as connection, connection.begin():
-            seen = self._considered(connection, self._contract.resources[write.kind], write, request)
+            owned = write.kind in queries.owned_types(connection)
+            seen = self._considered(connection, self._contract.resources[write.kind], write, request, user, owned)
         return seen if isinstance(seen, Answer | DontKnow) else None
 
     def accept(
@@ -317,7 +328,7 @@ class Intents:
                 self._intend(connection, write, request, user, now, "accepted")
             if owned:
                 self._apply(connection, resource, write.endpoint.action, draft, now)
-            if password is not None:
+            if password is not None and owned:  # else nobody has confirmed it
                 self._sign_in(connection, resource, draft, password)
             if draft.action is Action.CREATE:
                 knowledge.see_created(connection, self._contract, write.kind, draft.record, user)
@@ -330,7 +341,8 @@ class Intents:
         owned: bool,
     ) -> Pending | Answer | DontKnow:  # fmt: skip
         """The entry to be, with the record as it will be in `body`; or the upstream's refusal; or why it cannot be."""
-        action, seen = write.endpoint.action, self._considered(connection, resource, write, request)
+        action = write.endpoint.action
+        seen = self._considered(connection, resource, write, request, user, owned)
         if isinstance(seen, Answer | DontKnow):
             return seen
         fields, base = seen
@@ -343,29 +355,53 @@ class Intents:
         return Pending(0, write.kind, action, write.record, fields, base, user, at)
 
     def _considered(
-        self, connection: Connection, resource: Resource, write: Write, request: Request
+        self, connection: Connection, resource: Resource, write: Write, request: Request, user: str, owned: bool
     ) -> tuple[dict[str, Any], dict[str, Any] | None] | Answer | DontKnow:
         """What is sent, and the record that it would change; or the upstream's refusal; or why it cannot be taken."""
         action = write.endpoint.action
+        why = fault(write.endpoint, resource, request, learned.needed(connection, write.endpoint.id))
+        if why is None and not owned:
+            why = _unkeepable(resource, write)
+        if why is not None:
+            return DontKnow(why)
         fields = {} if action is Action.DELETE else sent_fields(resource, _json(request.body))
         if fields is None:
             return DontKnow("unreadable")
         fields = box.resolved(connection, resource.references, fields)
         for name, kind in resource.references.items():
-            if fields.get(name) is not None and self._is_absent(connection, kind, str(fields[name])):
-                return _refusal(knowledge.shape(connection, write.endpoint.id, "refused") or REFUSED)
+            if fields.get(name) is not None and not self._is_there(connection, kind, str(fields[name])):
+                return DontKnow("unknown_reference")  # in whose words it would be refused nobody can say
         if action is Action.CREATE:
             return fields, None
         assert write.record is not None
         write.record = box.real_id(connection, write.kind, write.record) or write.record
         current = self._current(connection, resource, write)
-        if isinstance(current, DontKnow) and (action is not Action.DELETE or current.reason == "unverified"):
+        if isinstance(current, DontKnow):
             return current
         if current is None:
             return missing(
                 knowledge.shape(connection, _read_id(self._contract, write.kind), "missing") or NOT_FOUND, 0.0
             )
-        return fields, None if isinstance(current, DontKnow) else current
+        if knowledge.is_private(connection, self._contract, write.kind) and not queries.was_shown(
+            connection, user, write.kind, write.record
+        ):
+            return DontKnow("never_shown")
+        return fields, current
+
+    def _is_there(self, connection: Connection, kind: str, ident: str) -> bool:
+        """Whether it is known that there is such a record, as users see it: one that is pending is, and one whose
+        deletion is, is not."""
+        entries = [row for row in box.about(connection, kind, ident) if row.state != State.PARKED]
+        if any(row.action == Action.DELETE for row in entries):
+            return False
+        if any(row.action == Action.CREATE for row in entries):
+            return True
+        row = queries.record(connection, kind, box.real_id(connection, kind, ident) or ident)
+        whole = queries.collection(connection, kind)
+        if row is None or row.state != KNOWN:
+            return False
+        seen = max(row.stamp, whole.stamp if whole is not None and whole.complete else 0)
+        return bool(self._serve_unverified or seen >= queries.since(connection, kind))
 
     def _current(self, connection: Connection, resource: Resource, write: Write) -> dict[str, Any] | None | DontKnow:
         """The record as users see it now; None: there is none."""
@@ -582,8 +618,13 @@ def _is_refusal(response: Response | None) -> bool:
     return response is not None and 400 <= response.status < 500
 
 
-def _refusal(shape: Shape) -> Answer:
-    return Answer(shape.status, [("Content-Type", shape.content_type)], shape.body)
+def _unkeepable(resource: Resource, write: Write) -> str | None:
+    """Why the answer to it could not be kept, though the upstream would take it."""
+    if write.endpoint.action is Action.CREATE and "integer" not in resource.fields.get(resource.id_field, ("integer",)):
+        return "string_id"  # what a provisional one would have to look like nobody can say
+    if write.secrets and resource.username_field is not None and write.endpoint.action is Action.UPDATE:
+        return "credentials"  # neither the old password nor the new one could be believed
+    return None
 
 
 def _read_id(contract: Contract, kind: str) -> str:
