@@ -7,8 +7,6 @@ cannot be read as JSON is not recorded at all, nor is its digest: a digest of a 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import codecs
 import re
 import zlib
@@ -18,6 +16,7 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 import orjson
 
+from sidecar.http.credentials import parse_authorization
 from sidecar.http.messages import Request
 
 REDACTED: Final = "[redacted]"
@@ -150,14 +149,11 @@ def _forms(value: str) -> tuple[str, ...]:
 @lru_cache(maxsize=256)
 def _credentials(value: str) -> list[str]:
     """The secrets in an Authorization or Cookie field: the token itself, and the password of Basic."""
-    scheme, _, token = value.partition(" ")
+    _, _, token = value.partition(" ")
     found = [value, token.strip()] if token else [value]
-    if scheme.lower() == "basic":
-        try:
-            decoded = base64.b64decode(token.strip()).decode("utf-8", "replace")
-        except (binascii.Error, ValueError):
-            return found
-        found.append(decoded.partition(":")[2])
+    caller = parse_authorization(value)
+    if caller is not None:
+        found.append(caller.password)
     else:
         found += [part.partition("=")[2].strip() for part in value.split(";")]
     return found

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from sidecar.http.credentials import TwoAuthorizations, canonical_authorization
 from sidecar.http.headers import MARKS
 from sidecar.http.messages import Headers, Request, first
 from sidecar.http.spooled_body import IN_MEMORY, PIECE, Spool
@@ -102,6 +103,10 @@ def read_request(
     to a file without a name in `folder`."""
     host = _host(headers, str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")))
     target = _origin_form(target, host, str(environ["REQUEST_METHOD"]))
+    try:
+        headers = canonical_authorization(headers)
+    except TwoAuthorizations as error:
+        raise Refusal(400, "two_authorizations", str(error)) from None
     body, spool = _body(environ, headers, max_body, folder, watch)
     request = Request(
         method=str(environ["REQUEST_METHOD"]),

@@ -87,6 +87,9 @@ class Settings:
     grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
     bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
     unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
+    credentials_for: float = setting(
+        "30d", duration, "How long the standby knows a caller whom the upstream has not accepted again."
+    )
     backfill_credentials: tuple[str, str] | None = setting(
         None, credentials, "user:password with which the upstream is asked for what is missing.", secret=True
     )
