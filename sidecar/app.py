@@ -36,6 +36,7 @@ from sidecar.gateway.handler import Handler
 from sidecar.gateway.mirror import Copies
 from sidecar.gateway.stored_results import Results
 from sidecar.http.headers import via
+from sidecar.journal.head import public_half
 from sidecar.journal.keys import SigningKey, write_public
 from sidecar.journal.paths import PUBLIC_KEY
 from sidecar.journal.writer import Journal
@@ -77,7 +78,13 @@ def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
     check(settings)
     Seal(settings.seal_key_file)
-    write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
+    key = SigningKey(settings.sign_key_file)
+    write_public(key, settings.data / PUBLIC_KEY)
+    try:
+        write_public(key, public_half(key.path))
+    except OSError as error:  # a key that is mounted read-only: whoever verifies has to read the key itself
+        fields = {"event.action": "no_public_key"}
+        log.warning("%s: %s", public_half(key.path), error.strerror, extra={"fields": fields})
     engine = open_engine(settings)
     create_all(engine)
     lock_up(engine, open_vault(settings))

@@ -224,7 +224,7 @@ def _piece(stream: Any, size: int) -> bytes:
 
 
 def _heed_proxies(request: Request, trusted: Networks) -> None:
-    """Takes address, scheme and host from X-Forwarded-* or Forwarded of trusted peers, and drops those fields from anyone else."""
+    """Takes address, scheme and host from what trusted peers say (X-Forwarded-*, Forwarded); drops it from others."""
     if not within(request.remote, trusted):
         request.headers = [(n, v) for n, v in request.headers if not _forwarding(n)]
         return

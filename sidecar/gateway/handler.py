@@ -233,7 +233,7 @@ class Handler:
         asked = challenge(schemes, self._contract.name)
         if asked is None or shows_credentials(schemes, visit.request):
             exchange.reason = "cannot_verify"
-            return problem.problem(503, "The upstream cannot be asked who you are.", retry_after=RetryAfter.UPSTREAM)
+            return problem.problem(503, "The upstream cannot be asked who you are.", retry_after=RetryAfter.SHORTLY)
         exchange.reason = "no_credentials"
         return problem.unauthorized(asked, "Credentials are needed.")
 

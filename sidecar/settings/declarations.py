@@ -107,6 +107,11 @@ class Settings:
         Path,
         "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
     )
+    sign_head: Path | None = setting(
+        None,
+        Path,
+        "Where the last signed head is kept, outside DATA; unset: SIGN_KEY's name with `.head` behind it.",
+    )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
     encryption_keys: Path | None = setting(
         None,
@@ -183,6 +188,10 @@ class Settings:
     @property
     def sign_key_file(self) -> Path:
         return self.sign_key or self._beside_data(".sign-key")
+
+    @property
+    def sign_head_file(self) -> Path:
+        return self.sign_head or self.sign_key_file.with_name(f"{self.sign_key_file.name}.head")
 
     def _beside_data(self, suffix: str) -> Path:
         return self.data.resolve().with_name(self.data.resolve().name + suffix)
