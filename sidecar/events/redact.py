@@ -18,11 +18,9 @@ import orjson
 
 from sidecar.http.credentials import parse_authorization
 from sidecar.http.messages import Request
+from sidecar.http.secret_names import SUBSTRINGS, is_secret_name, may_hold_secret
 
 REDACTED: Final = "[redacted]"
-CREDENTIAL_NAMES: Final = frozenset(
-    {"password", "passwd", "authorization", "cookie", "api_key", "access_token", "refresh_token", "client_secret"}
-)
 LARGEST: Final = 1 << 20
 """A longer body (or one that is longer when unpacked) is counted, and not recorded."""
 _USERINFO: Final = re.compile(r"\A((?:[\w+.-]*:)?//|(?!/))[^/]*@")
@@ -43,8 +41,9 @@ class Redactor:
                 self._values.update(_credentials(value))
 
     def secret_name(self, name: str) -> bool:
+        """Whether the contract or the common rule calls what goes by this name a secret."""
         lowered = name.lower()
-        return any(word in lowered for word in self._names)
+        return any(word in lowered for word in self._names) or is_secret_name(name)
 
     def text(self, text: str) -> str:
         """The text without the caller's own secrets, in plain, JSON and percent-encoded form."""
@@ -74,7 +73,7 @@ class Redactor:
         if plain is None or len(plain) > LARGEST:
             return None
         lowered = plain.lower()
-        suspect = b"\\u" in lowered or any(word in lowered for word in self._words)
+        suspect = may_hold_secret(plain) or any(word in lowered for word in self._words)
         if suspect or request:
             try:
                 value = orjson.loads(plain)
@@ -93,12 +92,17 @@ class Redactor:
         return whole if len(whole) * 4 <= cap else codecs.utf_8_decode(whole.encode()[:cap], "strict", False)[0]
 
     def _suspect(self, text: str) -> bool:
-        return self.secret_name(unquote_plus(text)) if "%" in text or "+" in text else self.secret_name(text)
+        return self._text_holds(unquote_plus(text)) if "%" in text or "+" in text else self._text_holds(text)
+
+    def _text_holds(self, text: str) -> bool:
+        """Whether there may be a secret in the text, under some name in it."""
+        lowered = text.lower()
+        return any(word in lowered for word in self._names) or may_hold_secret(text.encode("utf-8", "replace"))
 
     def _pair(self, part: str) -> str:
-        if not self._suspect(part):
-            return part
         key, equals, value = part.partition("=")
+        if not (self.secret_name(unquote_plus(key)) or self._suspect(value or part)):
+            return part
         self._values.add(unquote_plus(value))
         return f"{key}={REDACTED}" if equals and not _holds_value(unquote_plus(key)) else REDACTED
 
@@ -121,7 +125,7 @@ class Redactor:
 
     def _scalar(self, value: Any) -> Any:
         """JSON inside a string may hold a secret too."""
-        if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"') and self.secret_name(value):
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"') and self._text_holds(value):
             return REDACTED
         return value
 
@@ -136,7 +140,7 @@ def _holds_value(key: str) -> bool:
 
 @lru_cache(maxsize=16)
 def _names(given: frozenset[str]) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-    names = tuple(sorted({name.lower() for name in given} | CREDENTIAL_NAMES))
+    names = tuple(sorted({name.lower() for name in given} | SUBSTRINGS))
     return names, tuple(name.encode() for name in names)
 
 

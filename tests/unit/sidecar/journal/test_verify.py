@@ -68,7 +68,14 @@ def test_an_untouched_journal_is_whole(tmp_path: Path) -> None:
 
 
 def test_nothing_is_whole(tmp_path: Path) -> None:
-    assert verify([]).as_json() == {"ok": True, "events": 0, "first_bad": None}
+    assert verify([]).as_json() == {
+        "ok": True,
+        "events": 0,
+        "first_bad": None,
+        "signed": None,
+        "unsigned": 0,
+        "key": None,
+    }
 
 
 def rewrite(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[bytes]], list[bytes]]:
