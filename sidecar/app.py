@@ -39,6 +39,7 @@ from sidecar.http.headers import via
 from sidecar.journal.head import public_half
 from sidecar.journal.keys import SigningKey, write_public
 from sidecar.journal.paths import PUBLIC_KEY
+from sidecar.journal.reserve import Reserve, remove_left
 from sidecar.journal.writer import Journal
 from sidecar.server import agent_check
 from sidecar.server.phase import Service
@@ -77,6 +78,7 @@ def check(settings: Settings) -> None:
 def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
     check(settings)
+    remove_left(settings.data)
     Seal(settings.seal_key_file)
     key = SigningKey(settings.sign_key_file)
     write_public(key, settings.data / PUBLIC_KEY)
@@ -124,6 +126,8 @@ def create_gateway_app(settings: Settings, service: Service) -> Flask:
         on_transition=lambda made: metrics.takeover(contract.endpoints[made.endpoint].name) if made.takeover else None,
     )
     underway = Underway()
+    held = settings.data / f"reserve-{os.getpid()}"
+    reserve = Reserve(held) if settings.on_record_failure == "refuse" else None
     journal = Journal(
         settings.data / "journal",
         settings.node_name,
@@ -131,6 +135,7 @@ def create_gateway_app(settings: Settings, service: Service) -> Flask:
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
         coming=underway.coming,
+        reserve=reserve,
     )
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream")

@@ -49,6 +49,12 @@ class Settings:
     )
     certificates: tuple[str, ...] = setting("", names, "Certificate files whose expiry is a metric; comma-separated.")
     control_token: str | None = setting(None, text, "Bearer token for actions; unset: all refused.", secret=True)
+    allowed_hosts: tuple[str, ...] = setting(
+        "",
+        names,
+        "Names by which the control plane and the dashboard may be asked, beside addresses, names without a dot and "
+        "DASHBOARD_URL's.",
+    )
     data: Path = setting("./data", Path, "Where everything is written.")
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
     database: str | None = setting(None, text, "SQLAlchemy URL of the standby; unset: SQLite in DATA.", secret=True)
