@@ -122,9 +122,9 @@ class Exports:
         threading.Thread(target=self._make, args=arguments, name="export", daemon=True).start()
         return ident
 
-    def proof(self, digests: Mapping[str, bytes]) -> Mapping[str, Any]:
+    def proof(self, rows: Mapping[str, Row]) -> Mapping[str, Any]:
         """What the journal says of these rows, without an export."""
-        return self._journal(digests)
+        return self._journal(rows)
 
     def find(self, ident: str, user: str) -> Export | None:
         """An export of that user's."""

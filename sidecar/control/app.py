@@ -1,7 +1,8 @@
 """The control plane: health, readiness, metrics, the state of each endpoint, and what people do about it.
 
 Served on a port of its own. Every action, and what shows records, needs `Authorization: Bearer CONTROL_TOKEN`; the rest
-is free to be read, by our own names only. Errors are problem+json and name the field at fault. Each blueprint is a file of its own.
+is free to be read, by our own names only. Errors are problem+json and name the field at fault. Each blueprint is a file
+of its own.
 """
 
 from __future__ import annotations

@@ -116,7 +116,11 @@ class Gateway:
             return problem(508, "The upstream's address leads back here: UNDERSTUDY_UPSTREAM must name the API itself.")
         if self._settings.on_record_failure == "refuse" and not self._recorder.ready():
             exchange.reason = "not_recorded"
-            return problem(503, "This could not be recorded, and is refused for that; nothing was sent.", retry_after=RetryAfter.SHORTLY)
+            return problem(
+                503,
+                "This cannot be recorded now, and is refused; nothing was sent.",
+                retry_after=RetryAfter.SHORTLY,
+            )
         try:
             if is_copy(exchange.request):
                 return self._copies.take(exchange, caller.user if caller else None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.stack import Sidecar, until
 from tests.upstream import HOLT, Upstream
+
+from tests.stack import Sidecar, until
 
 
 def test_nobody_else_reads_what_a_sidecar_writes(tmp_path: Path) -> None:
