@@ -13,6 +13,7 @@ from dashboard.data import tables
 from sidecar.server.gunicorn import BASE, Server
 from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
+from sidecar.storage.private_folder import make_private
 from sidecar.telemetry.logging import setup_logging
 
 WORKERS: Final = 2
@@ -22,7 +23,7 @@ THREADS: Final = 8
 def run(settings: Settings) -> int:
     """Serves the dashboard until it is told to stop."""
     setup_logging(settings.log_level)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    make_private(settings.data)
     engine = open_engine(settings)
     tables.create_all(engine)  # once, before there are workers that would race
     engine.dispose()

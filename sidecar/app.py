@@ -37,8 +37,10 @@ from sidecar.gateway.handler import Handler
 from sidecar.gateway.mirror import Copies
 from sidecar.gateway.stored_results import Results
 from sidecar.http.headers import via
+from sidecar.journal.head import public_half
 from sidecar.journal.keys import SigningKey, write_public
 from sidecar.journal.paths import PUBLIC_KEY
+from sidecar.journal.reserve import Reserve, remove_left
 from sidecar.journal.writer import Journal
 from sidecar.server import agent_check
 from sidecar.server.phase import Service
@@ -78,8 +80,15 @@ def check(settings: Settings) -> None:
 def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
     check(settings)
+    remove_left(settings.data)
     Seal(settings.seal_key_file)
-    write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
+    key = SigningKey(settings.sign_key_file)
+    write_public(key, settings.data / PUBLIC_KEY)
+    try:
+        write_public(key, public_half(key.path))
+    except OSError as error:  # a key that is mounted read-only: whoever verifies has to read the key itself
+        fields = {"event.action": "no_public_key"}
+        log.warning("%s: %s", public_half(key.path), error.strerror, extra={"fields": fields})
     engine = open_engine(settings)
     create_all(engine)
     lock_up(engine, open_vault(settings))
@@ -122,6 +131,8 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         on_transition=lambda made: metrics.takeover(contract.endpoints[made.endpoint].name) if made.takeover else None,
     )
     underway = Underway()
+    held = settings.data / f"reserve-{os.getpid()}"
+    reserve = Reserve(held) if settings.on_record_failure == "refuse" else None
     journal = Journal(
         settings.data / "journal",
         settings.node_name,
@@ -129,6 +140,7 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
         coming=underway.coming,
+        reserve=reserve,
     )
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream", new_wire)

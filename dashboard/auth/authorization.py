@@ -17,6 +17,7 @@ from flask import Flask, Response, g, jsonify, redirect, request
 from dashboard.auth.sessions import Session, Sessions
 from dashboard.auth.users import Role
 from sidecar.settings import Settings, within
+from sidecar.settings.hosts import is_own_host
 
 OPEN: Final = frozenset(
     {"/login", "/login/oidc", "/login/oidc/callback", "/healthz", "/assets/understudy.css", "/assets/icon.svg"}
@@ -60,6 +61,8 @@ class Guard:
     ) -> None:
         """`pages`: path → the least role; `policy`: the Content-Security-Policy."""
         self._settings = settings
+        url = urlsplit(settings.dashboard_url or "").hostname
+        self._hosts = (*settings.allowed_hosts, *([url] if url else []))
         self._sessions = sessions
         self._callbacks = callbacks
         self._pages = pages
@@ -72,6 +75,8 @@ class Guard:
     def before(self) -> Any:
         g.address, g.secure = self._where()
         g.session = None
+        if not is_own_host(request.headers.get("Host"), self._hosts):
+            return _refuse(421, "this is not the host that was asked for; UNDERSTUDY_ALLOWED_HOSTS names more of them")
         if request.method not in SAFE and self._is_foreign():
             return _refuse(403, "this did not come from the dashboard's own pages")
         token = request.cookies.get(cookie_name(g.secure))

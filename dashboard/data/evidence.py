@@ -17,7 +17,7 @@ from sqlalchemy import Engine, insert, select
 
 from dashboard.data.event_queries import Queries
 from dashboard.data.export_signature import Signer
-from dashboard.data.exports import digest
+from dashboard.data.exports import Row, row_of
 from dashboard.data.tables import packs
 from dashboard.values import time_format
 from dashboard.values.filters import View
@@ -72,11 +72,11 @@ class Packs:
         engine: Engine,
         queries: Queries,
         signer: Signer,
-        journal: Callable[[Mapping[str, bytes]], Mapping[str, Any]],
+        journal: Callable[[Mapping[str, Row]], Mapping[str, Any]],
         zone: ZoneInfo,
         clock: Callable[[], int],
     ) -> None:
-        """`journal`: event id → digest of each row, to what the journal says of them."""
+        """`journal`: event id → each row, to what the journal says of them."""
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
         self._queries = queries
@@ -98,7 +98,7 @@ class Packs:
         events, bodies = self._events(where)
         if not events:
             raise Unfit("there is no event in this view")
-        said = self._journal({event["event"]["id"]: digest(event) for event in events})
+        said = self._journal({event["event"]["id"]: row_of(event) for event in events})
         rows = [self._row(event, bodies.get(event["event"]["id"]), said) for event in events]
         head = {
             "what": "Understudy evidence pack",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -73,6 +73,14 @@ class Export:
     detail: str
 
 
+class Row(NamedTuple):
+    """What is held against the journal: a digest of the event, its time (RFC 3339, UTC), and the node that wrote it."""
+
+    digest: bytes
+    at: str
+    node: str | None
+
+
 class Exports:
     """The exports in DATA/exports."""
 
@@ -81,11 +89,11 @@ class Exports:
         engine: Engine,
         store: EventStore,
         data: Path,
-        journal: Callable[[Mapping[str, bytes]], Mapping[str, Any]],
+        journal: Callable[[Mapping[str, Row]], Mapping[str, Any]],
         zone: ZoneInfo,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`journal`: event id → digest of each exported row, to what the journal says of them."""
+        """`journal`: event id → each exported row, to what the journal says of them."""
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
         self._store = store
@@ -114,9 +122,9 @@ class Exports:
         threading.Thread(target=self._make, args=arguments, name="export", daemon=True).start()
         return ident
 
-    def proof(self, digests: Mapping[str, bytes]) -> Mapping[str, Any]:
+    def proof(self, rows: Mapping[str, Row]) -> Mapping[str, Any]:
         """What the journal says of these rows, without an export."""
-        return self._journal(digests)
+        return self._journal(rows)
 
     def find(self, ident: str, user: str) -> Export | None:
         """An export of that user's."""
@@ -151,30 +159,30 @@ class Exports:
             path = self.path(export, "file")
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._tell(export, total=sum(bucket.count for bucket in self._store.count(where)))
-            digests = self._write(export, where, path)
-            said = self._journal(digests)
-            manifest = self._manifest(export, path, len(digests), said)
+            rows = self._write(export, where, path)
+            said = self._journal(rows)
+            manifest = self._manifest(export, path, len(rows), said)
             self.path(export, "manifest").write_bytes(manifest)
-            self._tell(export, state="done", done=len(digests), detail=_in_words(said))
+            self._tell(export, state="done", done=len(rows), detail=_in_words(said))
         except Exception as error:
             log.exception("an export failed", extra={"fields": {"event.action": "export_failed", "export": export.id}})
             self._tell(export, state="failed", detail=f"it failed ({type(error).__name__}); try again")
 
-    def _write(self, export: Export, where: Filter, path: Path) -> dict[str, bytes]:
-        digests: dict[str, bytes] = {}
+    def _write(self, export: Export, where: Filter, path: Path) -> dict[str, Row]:
+        rows: dict[str, Row] = {}
         separator = FORMS[export.form]
         with path.open("wb") as file:
             path.chmod(0o600)
             for events, bodies in self._pages(where):
                 if separator:
-                    file.write(_csv(events, bodies, self._zone, not digests, separator))
+                    file.write(_csv(events, bodies, self._zone, not rows, separator))
                 else:
                     file.write(_jsonl(events))
-                digests.update((event["event"]["id"], digest(event)) for event in events)
-                self._tell(export, done=len(digests))
-            if separator and not digests:
+                rows.update((event["event"]["id"], row_of(event)) for event in events)
+                self._tell(export, done=len(rows))
+            if separator and not rows:
                 file.write(_csv([], {}, self._zone, True, separator))
-        return digests
+        return rows
 
     def _pages(self, where: Filter) -> Iterator[tuple[Sequence[Event], Mapping[str, Event]]]:
         for page in pages(self._store, where, PAGE):
@@ -207,9 +215,13 @@ def plain(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def digest(event: Event) -> bytes:
-    """Of an event as the journal holds it, whatever the order of its keys."""
-    return sha256(orjson.dumps(event, option=orjson.OPT_SORT_KEYS)).digest()[:16]
+def row_of(event: Event) -> Row:
+    """An event as the journal holds it, whatever the order of its keys."""
+    return Row(
+        sha256(orjson.dumps(event, option=orjson.OPT_SORT_KEYS)).digest()[:16],
+        str(event["@timestamp"]),
+        at(event, "service.node.name"),
+    )
 
 
 def _csv(
@@ -243,13 +255,16 @@ def _jsonl(events: Iterable[Event]) -> bytes:
 
 def _in_words(said: Mapping[str, Any]) -> str:
     if said["ok"] is None:
-        return "the journal is not on this machine: not compared"
+        return f"NOT verified: {said['why']}"
     if not said["ok"]:
         return "THE JOURNAL DOES NOT VERIFY: see the manifest"
     if said["different"]:
         return f"{said['different']} rows are NOT as the journal has them: see the manifest"
-    older = f"{said['not_in_journal']} are older than it keeps"
-    return f"journal verified; {said['matched']} rows are identical in it, {older}"
+    if said["missing"]:
+        return f"{said['missing']} rows are NOT in the journal, which reaches back further than they: see the manifest"
+    older = said["not_in_journal"]
+    text = f"journal verified up to {str(said['signed'])[:19]}Z; {said['matched']} rows are identical in it"
+    return f"{text}, {older} are older than it keeps, or another node's: not verified" if older else text
 
 
 def _export(row: Any, now: int) -> Export:

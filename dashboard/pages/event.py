@@ -12,7 +12,7 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit, visit
 from dashboard.data import history
-from dashboard.data.exports import digest
+from dashboard.data.exports import row_of
 from dashboard.page import Page
 from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
@@ -185,7 +185,7 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         def check() -> components.Part:
             ident = View.parse(asked.query).event
             rows = parts.queries.rows(Filter(terms={"event.id": [ident]}), 1)
-            found = parts.exports.proof({each["event"]["id"]: digest(each) for each in rows.events})
+            found = parts.exports.proof({each["event"]["id"]: row_of(each) for each in rows.events})
             state, words = proven(found)
             parts.trail.note(asked.who, asked.address, "look", f"the journal's proof of {ident}")
             return components.notice(state, words)

@@ -69,7 +69,7 @@ class Guard:
 
     def _refuse(self, policy: Policy, match: Match) -> Response:
         if policy.status == 401:
-            return problem.unauthorized(self._contract.name, policy.says)
+            return problem.unauthorized(f'Basic realm="{self._contract.name}"', policy.says)
         waits = policy.status in (429, 503)
         answer = problem.problem(
             policy.status, policy.says, retry_after=RetryAfter.LATER if waits else None, policy=policy.name

@@ -10,7 +10,7 @@ import os
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -19,6 +19,7 @@ from sidecar.cli import operate
 from sidecar.cli.policy import policy
 from sidecar.control.client import ControlError
 from sidecar.settings import SettingError, Settings, load_settings, strangers
+from sidecar.storage.private_folder import UMASK
 
 
 class Commands(click.Group):
@@ -42,12 +43,18 @@ def _others() -> Any:
     return entry_points(group="understudy.commands")
 
 
+FOR_OTHERS: Final = frozenset(("slo", "lb", "demo", "contract"))
+"""Commands that write files for other programs and people; all others' are their owner's alone."""
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="understudy")
 @click.option("--config", type=click.Path(path_type=Path), help="A TOML file with settings; the environment wins.")
 @click.pass_context
 def understudy(context: click.Context, config: Path | None) -> None:
     """Stands beside an HTTP API that you depend on and do not own: records, learns, and takes over when it fails."""
+    if context.invoked_subcommand not in FOR_OTHERS:
+        os.umask(UMASK)
     for warning in strangers(os.environ):
         click.echo(f"understudy: warning: {warning}", err=True)
     context.obj = load_settings(os.environ, config)

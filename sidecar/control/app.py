@@ -1,7 +1,8 @@
 """The control plane: health, readiness, metrics, the state of each endpoint, and what people do about it.
 
-Served on a port of its own. Reading is free; every action needs `Authorization: Bearer CONTROL_TOKEN`. Errors are
-problem+json and name the field at fault. Each blueprint is a file of its own.
+Served on a port of its own. Every action, and what shows records, needs `Authorization: Bearer CONTROL_TOKEN`; the rest
+is free to be read, by our own names only. Errors are problem+json and name the field at fault. Each blueprint is a file
+of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sidecar.control import (
     traffic,
 )
 from sidecar.control.gauges import readings
-from sidecar.control.requests import handle_errors, require_token
+from sidecar.control.requests import handle_errors, require_own_host, require_token
 from sidecar.control.services import ControlServices
 from sidecar.telemetry.metrics import SharedState, serve_metrics
 
@@ -34,6 +35,7 @@ BLUEPRINTS: Final = (
 def create_control(services: ControlServices) -> Flask:
     """The Flask application."""
     app = Flask("understudy.control")
+    app.before_request(lambda: require_own_host(services.settings.allowed_hosts))
     app.before_request(lambda: require_token(services.settings.control_token))
     for module in BLUEPRINTS:
         app.register_blueprint(module.blueprint(services))

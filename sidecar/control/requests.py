@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hmac
 import logging
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from flask import Flask, Response, g, json, request
 from werkzeug.exceptions import HTTPException
 
 from sidecar.http.problem import RetryAfter
 from sidecar.settings import PREFIX
+from sidecar.settings.hosts import is_own_host
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +26,34 @@ class Problem(Exception):
         self.status, self.detail, self.field = status, detail, field
 
 
+ANYBODY: Final = frozenset(("healthz", "readyz", "ready", "metrics"))
+"""What is asked by load balancers and monitoring, by whatever name; nothing of anybody's is in it."""
+CONFIDENTIAL: Final = frozenset(("outbox", "parity", "evidence"))
+"""What shows records, or what somebody wrote: it needs the token also to be read."""
+
+
+def require_own_host(names: Iterable[str]) -> None:
+    """Only whether we are well is told to who asks for somebody else's name (DNS rebinding). Raises Problem."""
+    if _first() not in ANYBODY and not is_own_host(request.headers.get("Host"), names):
+        raise Problem(421, f"this is not the host that was asked for; {PREFIX}ALLOWED_HOSTS names more of them")
+
+
+def _first() -> str:
+    """The path's first segment."""
+    return request.path.split("/")[1] if "/" in request.path else ""
+
+
 def require_token(token: str | None) -> None:
-    """Actions need the token, compared in constant time; `g.by` is then who acts. Raises Problem."""
-    if request.method in ("GET", "HEAD", "OPTIONS"):
+    """Actions, and what shows records, need the token, compared in constant time; `g.by` is then who asks. Raises
+    Problem."""
+    if request.method in ("GET", "HEAD", "OPTIONS") and _first() not in CONFIDENTIAL:
         return
     if not token:
-        raise Problem(403, f"actions are refused because {PREFIX}CONTROL_TOKEN is not set")
+        raise Problem(403, f"this is refused because {PREFIX}CONTROL_TOKEN is not set")
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode())
     if scheme.lower() != "bearer" or not same:
-        raise Problem(401, f"actions need `Authorization: Bearer` with the token in {PREFIX}CONTROL_TOKEN")
+        raise Problem(401, f"this needs `Authorization: Bearer` with the token in {PREFIX}CONTROL_TOKEN")
     g.by = request.headers.get("X-Understudy-By", "control")[:200]
 
 

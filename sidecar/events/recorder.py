@@ -35,5 +35,9 @@ class Recorder:
         )
         self._journal.append(event, bodies).wait(SYNC_TIMEOUT)
 
+    def ready(self) -> bool:
+        """Whether what is done now can be recorded, as far as that can be known before it is done."""
+        return self._journal.ready()
+
     def close(self) -> None:
         self._journal.close()

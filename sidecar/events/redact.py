@@ -7,8 +7,6 @@ cannot be read as JSON is not recorded at all, nor is its digest: a digest of a 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import codecs
 import re
 import zlib
@@ -18,12 +16,11 @@ from urllib.parse import quote, quote_plus, unquote_plus
 
 import orjson
 
+from sidecar.http.credentials import parse_authorization
 from sidecar.http.messages import Request
+from sidecar.http.secret_names import SUBSTRINGS, is_secret_name, may_hold_secret
 
 REDACTED: Final = "[redacted]"
-CREDENTIAL_NAMES: Final = frozenset(
-    {"password", "passwd", "authorization", "cookie", "api_key", "access_token", "refresh_token", "client_secret"}
-)
 LARGEST: Final = 1 << 20
 """A longer body (or one that is longer when unpacked) is counted, and not recorded."""
 _USERINFO: Final = re.compile(r"\A((?:[\w+.-]*:)?//|(?!/))[^/]*@")
@@ -44,8 +41,9 @@ class Redactor:
                 self._values.update(_credentials(value))
 
     def secret_name(self, name: str) -> bool:
+        """Whether the contract or the common rule calls what goes by this name a secret."""
         lowered = name.lower()
-        return any(word in lowered for word in self._names)
+        return any(word in lowered for word in self._names) or is_secret_name(name)
 
     def text(self, text: str) -> str:
         """The text without the caller's own secrets, in plain, JSON and percent-encoded form."""
@@ -75,7 +73,7 @@ class Redactor:
         if plain is None or len(plain) > LARGEST:
             return None
         lowered = plain.lower()
-        suspect = b"\\u" in lowered or any(word in lowered for word in self._words)
+        suspect = may_hold_secret(plain) or any(word in lowered for word in self._words)
         if suspect or request:
             try:
                 value = orjson.loads(plain)
@@ -94,12 +92,17 @@ class Redactor:
         return whole if len(whole) * 4 <= cap else codecs.utf_8_decode(whole.encode()[:cap], "strict", False)[0]
 
     def _suspect(self, text: str) -> bool:
-        return self.secret_name(unquote_plus(text)) if "%" in text or "+" in text else self.secret_name(text)
+        return self._text_holds(unquote_plus(text)) if "%" in text or "+" in text else self._text_holds(text)
+
+    def _text_holds(self, text: str) -> bool:
+        """Whether there may be a secret in the text, under some name in it."""
+        lowered = text.lower()
+        return any(word in lowered for word in self._names) or may_hold_secret(text.encode("utf-8", "replace"))
 
     def _pair(self, part: str) -> str:
-        if not self._suspect(part):
-            return part
         key, equals, value = part.partition("=")
+        if not (self.secret_name(unquote_plus(key)) or self._suspect(value or part)):
+            return part
         self._values.add(unquote_plus(value))
         return f"{key}={REDACTED}" if equals and not _holds_value(unquote_plus(key)) else REDACTED
 
@@ -122,7 +125,7 @@ class Redactor:
 
     def _scalar(self, value: Any) -> Any:
         """JSON inside a string may hold a secret too."""
-        if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"') and self.secret_name(value):
+        if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"') and self._text_holds(value):
             return REDACTED
         return value
 
@@ -137,7 +140,7 @@ def _holds_value(key: str) -> bool:
 
 @lru_cache(maxsize=16)
 def _names(given: frozenset[str]) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-    names = tuple(sorted({name.lower() for name in given} | CREDENTIAL_NAMES))
+    names = tuple(sorted({name.lower() for name in given} | SUBSTRINGS))
     return names, tuple(name.encode() for name in names)
 
 
@@ -150,14 +153,11 @@ def _forms(value: str) -> tuple[str, ...]:
 @lru_cache(maxsize=256)
 def _credentials(value: str) -> list[str]:
     """The secrets in an Authorization or Cookie field: the token itself, and the password of Basic."""
-    scheme, _, token = value.partition(" ")
+    _, _, token = value.partition(" ")
     found = [value, token.strip()] if token else [value]
-    if scheme.lower() == "basic":
-        try:
-            decoded = base64.b64decode(token.strip()).decode("utf-8", "replace")
-        except (binascii.Error, ValueError):
-            return found
-        found.append(decoded.partition(":")[2])
+    caller = parse_authorization(value)
+    if caller is not None:
+        found.append(caller.password)
     else:
         found += [part.partition("=")[2].strip() for part in value.split(";")]
     return found

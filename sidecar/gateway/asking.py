@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from sidecar.contract import Contract
+from sidecar.contract import Contract, Endpoint
 from sidecar.exchange import Identity, Outcome
 from sidecar.gateway.crowd import Crowd
 from sidecar.gateway.inquiry import Inquiry
@@ -26,6 +26,7 @@ from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream.connection import Call
 from sidecar.upstream.scheduler import Job, Priority, Result, RetryBudget, Upstream
 from sidecar.upstream.validation import response_fault
+from sidecar.upstream.vouching import vouches
 
 log = logging.getLogger(__name__)
 REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
@@ -39,6 +40,7 @@ class Asking:
         metrics: Metrics, via: str, underway: Underway,
     ) -> None:  # fmt: skip
         self._settings = settings
+        self._contract = contract
         self._pool = pool
         self._standby = standby
         self._switchboard = switchboard
@@ -119,8 +121,18 @@ class Asking:
         if response.status == 401:
             self._standby.rejected(visit.caller.user, visit.caller.password)
         elif outcome is Outcome.SUCCESS and response.status < 400:
+            self._prove(visit, endpoint, response, result.began)
+
+    def _prove(self, visit: Visit, endpoint: Endpoint, response: Response, began: int) -> None:
+        """Whether the caller is who they say, by this answer, or by an earlier one that proved it."""
+        assert visit.caller is not None
+        user, password = visit.caller.user, visit.caller.password
+        if self._standby.needs_proof(user, password) and vouches(
+            self._contract, endpoint, visit.request, response, self._settings.max_answer
+        ):
+            self._standby.accepted(user, password, began)
+        if self._standby.is_known(user, password):
             visit.exchange.identity = Identity.VERIFIED
-            self._standby.accepted(visit.caller.user, visit.caller.password)
 
     def never_sent(self, visit: Visit) -> None:
         """Settles a write of which nothing was sent; what cannot be written down now expires by itself."""

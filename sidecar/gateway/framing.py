@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from sidecar.http.credentials import TwoAuthorizations, canonical_authorization
+from sidecar.http.forwarded import hops, scheme_and_host
 from sidecar.http.headers import MARKS
 from sidecar.http.messages import Headers, Request, first
 from sidecar.http.spooled_body import IN_MEMORY, PIECE, Spool
-from sidecar.settings import Networks, is_address, within
+from sidecar.settings import Networks, within
 
 _HOST: Final = re.compile(
     r"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]{0,5})?", re.ASCII
@@ -102,6 +104,10 @@ def read_request(
     to a file without a name in `folder`."""
     host = _host(headers, str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")))
     target = _origin_form(target, host, str(environ["REQUEST_METHOD"]))
+    try:
+        headers = canonical_authorization(headers)
+    except TwoAuthorizations as error:
+        raise Refusal(400, "two_authorizations", str(error)) from None
     body, spool = _body(environ, headers, max_body, folder, watch)
     request = Request(
         method=str(environ["REQUEST_METHOD"]),
@@ -218,21 +224,19 @@ def _piece(stream: Any, size: int) -> bytes:
 
 
 def _heed_proxies(request: Request, trusted: Networks) -> None:
-    """Takes address, scheme and host from X-Forwarded-* of trusted peers, and drops those fields from anyone else."""
+    """Takes address, scheme and host from what trusted peers say (X-Forwarded-*, Forwarded); drops it from others."""
     if not within(request.remote, trusted):
         request.headers = [(n, v) for n, v in request.headers if not _forwarding(n)]
         return
-    chain = [part.strip() for n, v in request.headers if n.lower() == "x-forwarded-for" for part in v.split(",")]
-    for hop in reversed(chain):
-        if not is_address(hop):
+    for hop in reversed(hops(request.headers)):
+        if hop is None:
             break
         request.remote = hop
         if not within(hop, trusted):
             break
-    scheme = (first(request.headers, "x-forwarded-proto") or "").split(",")[-1].strip().lower()
+    scheme, host = scheme_and_host(request.headers)
     if scheme in ("http", "https"):
         request.scheme = scheme
-    host = (first(request.headers, "x-forwarded-host") or "").split(",")[-1].strip()
     if host and _HOST.fullmatch(host):
         request.host = host
 

@@ -114,6 +114,13 @@ class Gateway:
         if has_passed(exchange.request, self._via):
             exchange.reason = "loop"
             return problem(508, "The upstream's address leads back here: UNDERSTUDY_UPSTREAM must name the API itself.")
+        if self._settings.on_record_failure == "refuse" and not self._recorder.ready():
+            exchange.reason = "not_recorded"
+            return problem(
+                503,
+                "This cannot be recorded now, and is refused; nothing was sent.",
+                retry_after=RetryAfter.SHORTLY,
+            )
         try:
             if is_copy(exchange.request):
                 return self._copies.take(exchange, caller.user if caller else None)
@@ -140,7 +147,8 @@ class Gateway:
         try:
             self._recorder.record(exchange)
         except RecordingFailed:
-            if self._settings.on_record_failure == "refuse":
+            # What may have taken effect is answered as it was: a refusal would be repeated, and done twice.
+            if self._settings.on_record_failure == "refuse" and exchange.request.method in ("GET", "HEAD"):
                 return problem(
                     503, "The request could not be recorded, and is refused for that.", retry_after=RetryAfter.SHORTLY
                 )

@@ -29,6 +29,7 @@ from sidecar.http.credentials import Credentials
 from sidecar.http.headers import answer_fields, upstream_fields
 from sidecar.http.messages import Request, Response
 from sidecar.http.problem import RetryAfter
+from sidecar.http.schemes import challenge, shows_credentials
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.known_callers import Standing
@@ -235,19 +236,29 @@ class Handler:
         """None for a caller whom the upstream has accepted before; else the refusal."""
         exchange = visit.exchange
         if visit.caller is None:
-            exchange.reason = "no_credentials"
-            return problem.unauthorized(self._contract.name, "Credentials are needed.")
+            return self._unverified(visit)
         standing = self._standby.check(visit.caller.user, visit.caller.password)
         if standing is Standing.KNOWN:
             exchange.identity = Identity.VERIFIED
             return None
         if standing in (Standing.WRONG, Standing.REVOKED):
             exchange.reason = "wrong_credentials" if standing is Standing.WRONG else "revoked"
-            return problem.unauthorized(self._contract.name, "These credentials are not valid.")
+            return problem.unauthorized(f'Basic realm="{self._contract.name}"', "These credentials are not valid.")
         exchange.reason = "cannot_verify"
         return problem.problem(
             503, "The upstream cannot be asked whether these credentials are valid.", retry_after=RetryAfter.SHORTLY
         )
+
+    def _unverified(self, visit: Visit) -> Response:
+        """The refusal of a caller without Basic credentials. A token that only the upstream can read is never called
+        wrong: its owner would throw it away."""
+        schemes, exchange = self._contract.schemes, visit.exchange
+        asked = challenge(schemes, self._contract.name)
+        if asked is None or shows_credentials(schemes, visit.request):
+            exchange.reason = "cannot_verify"
+            return problem.problem(503, "The upstream cannot be asked who you are.", retry_after=RetryAfter.SHORTLY)
+        exchange.reason = "no_credentials"
+        return problem.unauthorized(asked, "Credentials are needed.")
 
     # A write, and what is outside the contract ---------------------------------------------------------------------
 

@@ -34,10 +34,10 @@ def problem(status: int, detail: str, *, retry_after: RetryAfter | None = None, 
     return Response(status, headers, body)
 
 
-def unauthorized(realm: str, detail: str) -> Response:
-    """A 401 that asks for Basic credentials."""
+def unauthorized(challenge: str, detail: str) -> Response:
+    """A 401. `challenge`: how to sign in, such as `Basic realm="HOSP"`."""
     answer = problem(401, detail)
-    answer.headers.append(("WWW-Authenticate", f'Basic realm="{realm}"'))
+    answer.headers.append(("WWW-Authenticate", challenge))
     return answer
 
 

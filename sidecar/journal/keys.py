@@ -50,6 +50,7 @@ def write_public(key: SigningKey, path: Path) -> None:
     pem = public_pem(key.private())
     if not path.exists() or path.read_bytes() != pem:
         write_atomically(path, pem)
+        path.chmod(0o644)
 
 
 def fresh() -> bytes:

@@ -104,7 +104,7 @@ def create(directory: Path, prefix: str) -> Segment:
     """A new, empty segment whose name is on disk: the directory is synced."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{prefix}-{time.time_ns()}.jsonl"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

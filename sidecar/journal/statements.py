@@ -14,6 +14,7 @@ signature vouches for every statement that is kept. What is said:
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 import time
@@ -28,6 +29,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sidecar.http.identifiers import uuid7
+from sidecar.journal.head import Head, keep_head
 from sidecar.journal.keys import SigningKey, raw_public
 from sidecar.journal.paths import STATEMENTS
 from sidecar.journal.segment import chained, first_previous, node_prefix
@@ -35,6 +37,7 @@ from sidecar.settings import Settings
 from sidecar.storage.atomic_file import write_atomically
 from sidecar.timeunits import to_rfc3339
 
+log = logging.getLogger(__name__)
 MARK: Final = "@statements"
 """How the chain of statements is named: no segment of exchanges can have it in its name."""
 SIGNED: Final = "journal_signed"
@@ -157,14 +160,15 @@ def _signed(previous: str, event: Mapping[str, Any]) -> bytes:
 
 def statements_of(settings: Settings) -> Statements:
     """The signed statements about this node's journal."""
-    return Statements(settings.data / STATEMENTS, settings.node_name)
+    return Statements(settings.data / STATEMENTS, settings.node_name, settings.sign_head_file)
 
 
 class Statements:
     """The file of statements. Safe between processes: who writes holds a lock, and reads first what others wrote."""
 
-    def __init__(self, path: Path, node: str) -> None:
-        self._path = path
+    def __init__(self, path: Path, node: str, head: Path | None = None) -> None:
+        """`head`: the file, outside DATA, that holds the last statement's place in the chain."""
+        self._path, self._head = path, head
         self._name = node_prefix(node) + MARK
         self._told, self._read, self._inode = Told(), 0, -1
         self._reading = threading.RLock()
@@ -226,7 +230,19 @@ class Statements:
                 self._write(raw)
             told = self.told()
             assert told.last is not None
+            assert told.name is not None
+            self._keep_head(Head(told.name, told.last.sequence, told.last.hash))
             return told.last
+
+    def _keep_head(self, head: Head) -> None:
+        """What is signed is signed: that its head could not be kept is told, and the next one is as good."""
+        if self._head is None:
+            return
+        try:
+            keep_head(self._head, head)
+        except OSError as error:
+            fields = {"event.action": "head_not_kept"}
+            log.error("the head of the journal is not kept: %s: %s", self._head, error, extra={"fields": fields})
 
     def closing(
         self, key: SigningKey, said: Mapping[str, Any], told: Told, kept: int = 0, action: str = EXPORTED
@@ -257,7 +273,7 @@ class Statements:
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
     def _write(self, raw: bytes) -> None:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, raw)
             os.fsync(descriptor)

@@ -21,6 +21,8 @@ import orjson
 
 from sidecar.journal.chain import Bad, Chain, Erased, link
 from sidecar.journal.checkpoints import Checkpoint, known_checkpoints
+from sidecar.journal.head import Head, own_key, read_head
+from sidecar.journal.keys import SigningError as SigningError  # for who may import only this module
 from sidecar.journal.offsets import started
 from sidecar.journal.paths import STATEMENTS
 from sidecar.journal.statements import EXPORTED, MARK, BadStatement, Told, is_statement, read
@@ -53,7 +55,14 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """What `audit verify --format json` prints."""
-        return {"ok": self.ok, "events": self.events, "first_bad": self.first_bad}
+        return {
+            "ok": self.ok,
+            "events": self.events,
+            "first_bad": self.first_bad,
+            "signed": self.signed,
+            "unsigned": self.unsigned,
+            "key": self.key,
+        }
 
 
 @dataclass(frozen=True)
@@ -102,13 +111,16 @@ def verify(
     *,
     statements: Path | None = None,
     trusted: str | None = None,
+    head: Head | None = None,
     processes: int = 1,
 ) -> Verdict:
     """Follows every chain in the files. Events are counted up to the first bad line.
 
     `checkpoints`: segment (or chain of statements) → (sequence, hash) that must be there. `statements`: the file of
     signed statements about these segments, each of which is a file of its own name; without it, they are looked for at
-    the file's end. `trusted`: the public key (hex) that must have signed. Raises OSError for what cannot be read.
+    the file's end. `trusted`: the public key (hex) that must have signed; events of which nothing is signed by it
+    are a failure. `head`: how far the statements had come by what is kept beside the key. Raises OSError for what
+    cannot be read.
     """
     paths = list(paths)
     verdict, told = Verdict(), Told()
@@ -121,7 +133,7 @@ def verify(
         verdict.bad(statements or paths[-1], max(1, before + bad.line), str(bad))
     own_files = statements is not None
     if statements is not None:
-        _judge_statements(verdict, told, kept, statements)
+        _judge_statements(verdict, told, kept, head, statements)
     expected = _Expected(told.points, kept, told.erased)
     parts = [part for path in paths for part in _parts(path, ends[path])]
     if processes > 1 and len(parts) > 1:
@@ -131,17 +143,28 @@ def verify(
             pool.shutdown(cancel_futures=True)
     else:
         _judge(verdict, told, expected, ((part, _check(part, expected)) for part in parts), own_files)
+    if trusted is not None and told.last is None and verdict.events:
+        verdict.bad(statements or paths[-1], 1, "not signed: no signed statement is there")
     return verdict
 
 
 def verify_node(
     settings: Settings, shipped: Iterable[Checkpoint], trusted: str | None = None, processes: int = 1
 ) -> Verdict:
-    """The whole journal of this node. `shipped`: what the event store says of how far it had come."""
+    """The whole journal of this node. `shipped`: what the event store says of how far it had come.
+
+    Nothing under DATA is believed of itself: only what `trusted` (unset: the node's own key) has signed, and only a
+    journal that is no older than the head kept beside that key. Raises SigningError where neither can be read.
+    """
     paths, statements = sorted((settings.data / "journal").glob("*.jsonl")), settings.data / STATEMENTS
-    return verify(
-        paths, known_checkpoints(shipped, settings), statements=statements, trusted=trusted, processes=processes
-    )
+    trusted, head = trusted or own_key(settings), read_head(settings.sign_head_file)
+    if trusted is None:
+        raise SigningError(f"UNDERSTUDY_SIGN_KEY: {settings.sign_key_file} cannot be read: no key to trust is known")
+    known = known_checkpoints(shipped, settings)
+    verdict = verify(paths, known, statements=statements, trusted=trusted, head=head, processes=processes)
+    if head is None:
+        verdict.notes.append(f"{settings.sign_head_file} is not there: that all was put back would not be noticed")
+    return verdict
 
 
 def _told(paths: Sequence[Path], statements: Path | None, trusted: str | None, ends: dict[Path, int]) -> Told:
@@ -250,17 +273,19 @@ def _judge_ends(verdict: Verdict, told: Told, expected: _Expected, ends: Mapping
             verdict.bad(path, line, f"added: {more} events of segment {segment} came after the export was signed")
 
 
-def _judge_statements(verdict: Verdict, told: Told, kept: Mapping[str, tuple[int, str]], where: Path) -> None:
-    """The chain of statements must be as far as its checkpoint in the event store says."""
+def _judge_statements(
+    verdict: Verdict, told: Told, kept: Mapping[str, tuple[int, str]], head: Head | None, where: Path
+) -> None:
+    """The chain of statements must be as far as its checkpoint in the event store says, and the head beside the key."""
     hashes = {statement.sequence: statement.hash for statement in told.statements}
-    for name, (sequence, hash) in kept.items():
-        if MARK not in name:
-            continue
+    demanded = [("a checkpoint", *point) for name, point in kept.items() if MARK in name]
+    demanded += [("the head beside the key", head.sequence, head.hash)] if head is not None else []
+    for who, sequence, hash in demanded:
         if not told.statements or told.statements[-1].sequence < sequence:
             last = told.statements[-1].sequence if told.statements else 0
-            verdict.bad(where, len(hashes) + 1, f"cut: signed statements end at {last}, a checkpoint says {sequence}")
+            verdict.bad(where, len(hashes) + 1, f"cut: signed statements end at {last}, {who} says {sequence}")
         elif hashes.get(sequence, hash) != hash:
-            verdict.bad(where, list(hashes).index(sequence) + 1, "rewritten: the hash is not the checkpoint's")
+            verdict.bad(where, list(hashes).index(sequence) + 1, f"rewritten: the hash is not that of {who}")
 
 
 _given: list[_Expected] = []

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import orjson
 
+from sidecar.journal.reserve import Reserve
 from sidecar.journal.segment import Segment, create, node_prefix
 
 GATHER: Final = 0.003
@@ -90,9 +91,11 @@ class Journal:
         sync: Callable[[int], None] = os.fdatasync,
         coming: Callable[[], int] = lambda: 0,
         gather: float = GATHER,
+        reserve: Reserve | None = None,
     ) -> None:
         """`coming`: how many more events are about to come. For these a sync waits, `gather` seconds at the most."""
         self.syncs = self.events = self.failures = self.gaps = self._unsynced = 0
+        self._reserve = reserve
         self._directory = directory
         self._prefix = f"{node_prefix(node)}-{worker}"
         self._durable, self._segment_bytes, self._sync = durable, segment_bytes, sync
@@ -133,6 +136,8 @@ class Journal:
             self._closing = True
             self._ring()
         self._thread.join()
+        if self._reserve is not None:
+            self._reserve.close()
 
     def _ring(self) -> None:
         """With the lock held."""
@@ -167,22 +172,39 @@ class Journal:
                     return batch
             self._bell.acquire(timeout=-1 if due is None else due - now)
 
+    def ready(self) -> bool:
+        """Whether what happens now can be recorded, as far as can be known before: the disk has kept the last record,
+        and room is set aside for the next ones. Without a reserve only the first."""
+        return not self._failing and (self._reserve is None or self._reserve.held())
+
     def _write(self, batch: _Batch) -> None:
         try:
-            segment = self._segment = self._segment or create(self._directory, self._prefix)
-            lines = []
-            for ticket, event, bodies in batch.entries:
-                try:
-                    lines.append(segment.line(event, bodies))
-                except (TypeError, KeyError) as error:
-                    ticket.failure = f"no JSON document: {error}"
-                    self.failures += 1
-            segment.write(b"".join(lines))
-            self._unsynced += len(lines)
-            self._dirty = self._unsynced > 0
+            self._put(batch)
         except OSError as error:
+            if self._reserve is not None and self._reserve.spend(error):
+                self._failed(None, error)
+                try:
+                    self._put(batch)
+                except OSError as again:
+                    error = again
+                else:
+                    return
             self.failures += sum(1 for ticket, _, _ in batch.entries if ticket.failure is None)
             self._failed(batch, error)
+
+    def _put(self, batch: _Batch) -> None:
+        """Raises OSError."""
+        segment = self._segment = self._segment or create(self._directory, self._prefix)
+        lines = []
+        for ticket, event, bodies in batch.entries:
+            try:
+                lines.append(segment.line(event, bodies))
+            except (TypeError, KeyError) as error:
+                ticket.failure = f"no JSON document: {error}"
+                self.failures += 1
+        segment.write(b"".join(lines))
+        self._unsynced += len(lines)
+        self._dirty = self._unsynced > 0
 
     def _flush(self, batch: _Batch) -> None:
         assert self._segment is not None
@@ -203,12 +225,13 @@ class Journal:
         self.events += self._unsynced
         self._unsynced, self._dirty, self._failing = 0, False, False
 
-    def _failed(self, batch: _Batch, error: OSError) -> None:
+    def _failed(self, batch: _Batch | None, error: OSError) -> None:
         """After a failed sync nobody knows which pages are on disk: the segment is cut back and never used again.
 
         An async journal keeps whole lines written before: nobody was told that they failed.
         """
-        batch.failure = f"cannot record: {error.strerror or error}"
+        if batch is not None:
+            batch.failure = f"cannot record: {error.strerror or error}"
         segment, self._segment = self._segment, None
         if segment is not None:
             segment.abandon(keep_written=not self._durable, sync=self._sync if self._dirty else None)

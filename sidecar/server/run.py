@@ -20,6 +20,7 @@ from sidecar.server.phase import Service
 from sidecar.server.processes import say_ready
 from sidecar.server.supervisor import BEHIND, Role, Supervisor
 from sidecar.settings import SettingError, Settings
+from sidecar.storage.private_folder import make_private
 from sidecar.telemetry import metrics
 from sidecar.telemetry.logging import setup_logging
 
@@ -59,7 +60,7 @@ def run(settings: Settings, program: Program) -> int:
     left = found(os.environ)
     if left is None:
         settings.require_upstream()
-        settings.data.mkdir(parents=True, exist_ok=True)
+        make_private(settings.data)
         lock = _lock(settings)
     else:
         lock = left.lock

@@ -49,6 +49,12 @@ class Settings:
     )
     certificates: tuple[str, ...] = setting("", names, "Certificate files whose expiry is a metric; comma-separated.")
     control_token: str | None = setting(None, text, "Bearer token for actions; unset: all refused.", secret=True)
+    allowed_hosts: tuple[str, ...] = setting(
+        "",
+        names,
+        "Names by which the control plane and the dashboard may be asked, beside addresses, names without a dot and "
+        "DASHBOARD_URL's.",
+    )
     data: Path = setting("./data", Path, "Where everything is written.")
     contract: str = setting("hosp", text, "A shipped contract's name, or a path to an OpenAPI 3.1 file.")
     database: str | None = setting(None, text, "SQLAlchemy URL of the standby; unset: SQLite in DATA.", secret=True)
@@ -87,6 +93,9 @@ class Settings:
     grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
     bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
     unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
+    credentials_for: float = setting(
+        "30d", duration, "How long the standby knows a caller whom the upstream has not accepted again."
+    )
     backfill_credentials: tuple[str, str] | None = setting(
         None, credentials, "user:password with which the upstream is asked for what is missing.", secret=True
     )
@@ -103,6 +112,11 @@ class Settings:
         None,
         Path,
         "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
+    )
+    sign_head: Path | None = setting(
+        None,
+        Path,
+        "Where the last signed head is kept, outside DATA; unset: SIGN_KEY's name with `.head` behind it.",
     )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
     encryption_keys: Path | None = setting(
@@ -180,6 +194,10 @@ class Settings:
     @property
     def sign_key_file(self) -> Path:
         return self.sign_key or self._beside_data(".sign-key")
+
+    @property
+    def sign_head_file(self) -> Path:
+        return self.sign_head or self.sign_key_file.with_name(f"{self.sign_key_file.name}.head")
 
     def _beside_data(self, suffix: str) -> Path:
         return self.data.resolve().with_name(self.data.resolve().name + suffix)

@@ -13,6 +13,7 @@ import orjson
 from sidecar.contract import Action, Contract, Match, Resource
 from sidecar.http.content import Unreadable, decode_body
 from sidecar.http.messages import Request, Response
+from sidecar.http.secret_names import is_secret_name, names_in
 
 LIMIT: Final = 64 << 20
 """Bytes of a decoded body that are read."""
@@ -121,11 +122,20 @@ def whole_record(resource: Resource, value: Any) -> RecordSeen | None:
     ident = value.get(resource.id_field)
     if isinstance(ident, bool) or not isinstance(ident, (int, str)):
         return None
-    if not resource.secrets.isdisjoint(value):
-        value = {name: kept for name, kept in value.items() if name not in resource.secrets}
+    value = without_secrets(resource, value)
+    if value is None:
+        return None
     if resource.url_field and isinstance(value.get(resource.url_field), str):
         value = {**value, resource.url_field: without_origin(value[resource.url_field])}
     return RecordSeen(resource.name, str(ident), orjson.dumps(value).decode())
+
+
+def without_secrets(resource: Resource, value: dict[str, Any]) -> dict[str, Any] | None:
+    """The record without the secrets that the contract names, and what is named after them. None: it has others, which
+    the contract does not know: it is not kept at all, for without them it would not be what the upstream says."""
+    strip = {name for name in value if any(secret in name for secret in resource.secrets)}
+    kept = {name: held for name, held in value.items() if name not in strip} if strip else value
+    return None if any(is_secret_name(name) and name not in resource.fields for name in names_in(kept)) else kept
 
 
 def without_origin(url: str) -> str:

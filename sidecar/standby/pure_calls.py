@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select
 
 from sidecar.contract import Action, Match
 from sidecar.http.messages import Request, Response
+from sidecar.http.secret_names import may_hold_secret
 from sidecar.standby.answer import Answer
 from sidecar.standby.tables import calls
 
@@ -28,6 +29,8 @@ def is_pure_call(match: Match) -> bool:
 def remember(engine: Engine, match: Match, request: Request, response: Response) -> None:
     """Keeps a good answer that has a body of its own, uncompressed."""
     if response.status != 200 or len(response.body) > LARGEST or response.header("content-encoding"):
+        return
+    if may_hold_secret(response.body):
         return
     row: dict[str, Any] = {
         "status": response.status,

@@ -27,6 +27,7 @@ from sidecar.http.messages import Headers, Request, Response
 from sidecar.settings import Settings
 from sidecar.standby import knowledge, pure_calls, queries
 from sidecar.standby.answer import Answer, DontKnow
+from sidecar.standby.departures import Departures
 from sidecar.standby.known_callers import Callers, Standing, bump
 from sidecar.standby.mirrored_writes import Passing
 from sidecar.standby.observations import ListSeen, OwnSeen, RecordMissing, RecordSeen, ReplySeen, observations
@@ -49,6 +50,10 @@ QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 
 
+REFUSALS: Final = 8
+"""Refused credentials waiting to be looked up, each of which may cost a scrypt: guesses must not crowd out learning."""
+
+
 class Standby:
     """The façade. Thread-safe."""
 
@@ -57,7 +62,9 @@ class Standby:
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
         self._settings = settings
-        self._callers = Callers(engine)
+        self._callers = Callers(engine, settings.credentials_for)
+        self._departures = Departures(contract, self._callers)
+        self._refusals = threading.BoundedSemaphore(REFUSALS)
         self._shared = settings.data / "outbox.version" if settings.database is None else None
         self.outbox = Outbox(contract, engine, self._shared, go_on=settings.database_lost == "pass")
         self.seal = cache(lambda: Seal(settings.seal_key_file))
@@ -167,17 +174,33 @@ class Standby:
         self._recent[key] = (latest, t0)
         return False
 
-    def accepted(self, user: str, password: str) -> None:
-        """The upstream has accepted these credentials."""
-        if self._callers.is_new(user, password):
-            self._later(lambda: self._callers.remember(user, password))
+    def accepted(self, user: str, password: str, began: int | None = None) -> None:
+        """The upstream has accepted these credentials, in an answer asked for at the stamp `began`, or now."""
+        if self._callers.is_new(user, password, began) and not self._later(
+            lambda: self._callers.remember(user, password)
+        ):
+            self._callers.put_off(user, password)
+
+    def is_known(self, user: str, password: str) -> bool:
+        """Whether the upstream is known, by this process, to have accepted these credentials; from memory."""
+        return self._callers.is_known(user, password)
+
+    def needs_proof(self, user: str, password: str) -> bool:
+        """Whether it is worth while to find out if an answer proves these credentials; from memory."""
+        return self._callers.needs_proof(user, password)
 
     def rejected(self, user: str, password: str) -> None:
         """The upstream answered 401 to these credentials."""
-        if self._callers.may_know(user, password):
+        if self._callers.is_known(user, password):
             self._callers.reject(user, password)
-        else:
-            self._later(lambda: self._callers.reject(user, password))
+        elif self._refusals.acquire(blocking=False) and not self._later(lambda: self._reject(user, password)):
+            self._refusals.release()
+
+    def _reject(self, user: str, password: str) -> None:
+        try:
+            self._callers.reject(user, password)
+        finally:
+            self._refusals.release()
 
     def flush(self, timeout: float = 5.0) -> None:
         """Waits until all that is queued has been learned."""
@@ -186,11 +209,13 @@ class Standby:
         if not done.wait(timeout):
             raise TimeoutError("the standby is still learning")
 
-    def _later(self, work: Callable[[], None]) -> None:
+    def _later(self, work: Callable[[], None]) -> bool:
+        """False: there is no room in the queue."""
         try:
             self._work.put_nowait(work)
         except queue.Full:
-            return
+            return False
+        return True
 
     def _learner(self) -> None:
         while (work := self._work.get()) is not None:
@@ -212,7 +237,7 @@ class Standby:
             return
         if compare and endpoint.resource is not None and request.method == "GET":
             self._compare(match, request, response, user, t0)
-        with self._engine.begin() as connection:
+        with self._engine.begin() as connection, self._departures.watch(connection, endpoint.resource or ""):
             for observation in seen:
                 self._see(connection, endpoint.id, observation, user, t0)
 
@@ -376,6 +401,7 @@ class Standby:
                 self.intents.floors = knowledge.highest(connection)
             with self._engine.begin() as connection:
                 knowledge.expire(connection, stamp(), *self._patience)
+            self._callers.expire()
 
     def verified_since(self) -> int:
         """The stamp before which nothing that is known is verified."""

@@ -89,7 +89,20 @@ credentials: Final = Table(
     Column("user", String(200), nullable=False, index=True),
     Column("hash", String(300), nullable=False),
     Column("accepted_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False, server_default="0"),
 )
+"""`seen_at`: when the upstream last accepted them, to half a day; of time.time_ns()."""
+
+retirements: Final = Table(
+    "retirements",
+    metadata,
+    Column("user", String(200), primary_key=True),
+    Column("version", BigInteger, nullable=False, index=True),
+    Column("at", BigInteger, nullable=False),
+)
+"""Per person (the name folded), the stamp before which no credential of theirs counts; `version`: of
+`credentials_version` at the time, so that other processes find what is new."""
+
 revocations: Final = Table(
     "revocations", metadata, Column("user", String(200), primary_key=True), Column("at", BigInteger, nullable=False)
 )

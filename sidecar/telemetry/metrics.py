@@ -8,6 +8,7 @@ never 0. prometheus_client decides how it counts when it is first imported, so i
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import threading
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.exchange import Client, Exchange, Outcome, Purpose
+from sidecar.telemetry.metric_files import allocate_first, locked, merge_dead
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -76,11 +78,15 @@ def prepare(directory: Path, fresh: bool = True) -> None:
 
 
 def forget(pid: int) -> None:
-    """A process has ended: its live gauges go, its counts stay."""
+    """A process has ended: its live gauges go, its counts are added to those of all that have ended."""
     if DIRECTORY in os.environ:
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        try:
+            merge_dead(Path(os.environ[DIRECTORY]), pid)
+        except _LOST as error:  # its file stays, and is summed up as it is
+            _say_lost(error)
 
 
 class Journalled(Protocol):
@@ -96,6 +102,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         from prometheus_client import CollectorRegistry
 
+        allocate_first()
         self.registry = registry if registry is not None else CollectorRegistry()
         self._metrics: dict[str, Any] = {}
         self._children: dict[tuple[str, ...], Any] = {}
@@ -240,6 +247,7 @@ def serve_metrics(app: Flask, shared: SharedState) -> None:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             registry.register(shared)
             encode, content_type = choose_encoder(accept_header or "")
-            return encode(registry.restricted_registry(names) if names else registry), content_type
+            with locked(Path(os.environ[DIRECTORY]), fcntl.LOCK_SH):
+                return encode(registry.restricted_registry(names) if names else registry), content_type
 
     Exposition(app, export_defaults=False)

@@ -52,7 +52,7 @@ def verdict(environ: Mapping[str, str], *words: str) -> dict[str, Any]:
     done = audit(environ, "verify", "--format", "json", *words)
     found: dict[str, Any] = json.loads(done.output)
     assert done.exit_code == (0 if found["ok"] else 1), done.output
-    assert found.keys() == {"ok", "events", "first_bad"}
+    assert found.keys() == {"ok", "events", "first_bad", "signed", "unsigned", "key"}
     return found
 
 
@@ -88,7 +88,7 @@ def test_a_stranger_verifies_an_export_with_the_public_key_alone(sidecar: Sideca
     one.write_bytes(b"".join(raw for raw in lines if raw not in statements))
     done = stranger()
     assert (done.returncode, "not signed" in done.stdout) == (1, True)
-    assert verdict(sidecar.environ, str(one))["ok"]
+    assert not verdict(sidecar.environ, str(one))["ok"]
     (tmp_path / "nonsense").write_text("nonsense")
     told = audit(sidecar.environ, "verify", str(one), "--public-key", str(tmp_path / "nonsense"))
     assert (type(told.exception), "expected an Ed25519 public key" in str(told.exception)) == (SigningError, True)
@@ -196,3 +196,45 @@ def everything(sidecar: Sidecar) -> bytes:
     """All that is written: the journal and the event store."""
     paths = [*(sidecar.data / "journal").glob("*"), *sidecar.data.glob("events.db*")]
     return b"".join(path.read_bytes() for path in paths)
+
+
+def test_a_journal_stripped_rolled_back_or_signed_by_a_stranger_does_not_verify(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """What an attacker who may write all of DATA can do: none of it passes, by the key and the head beside it."""
+    with Sidecar(upstream.url, tmp_path / "data", workers="1", sign_every="1s") as running:
+        environ = running.environ
+        running.ask("GET", "/notes", HOLT)
+        until(lambda: all_signed(audit(environ, "verify").output), what="signed once")
+        shutil.copytree(running.data, tmp_path / "older")
+        running.ask("GET", "/notes", HOLT)
+        until(lambda: verdict(environ)["events"] == 2 and verdict(environ)["unsigned"] == 0, what="signed twice")
+        assert verdict(environ)["ok"]
+    statements = running.data / "statements.jsonl"
+    whole = statements.read_bytes()
+    statements.unlink()
+    assert "not signed" in str(stripped(environ)) or "cut: signed statements" in str(stripped(environ))
+    for name in ("journal", "statements.jsonl", "events.db"):
+        replaced(tmp_path / "older" / name, running.data / name)
+    assert "head beside the key says" in str(stripped(environ))
+    statements.write_bytes(whole)
+    key, head = tmp_path / "data.sign-key", tmp_path / "data.sign-key.head"
+    assert (head.exists(), key.with_name("data.sign-key.pub").exists()) == (True, True)
+    key.unlink()
+    key.with_name("data.sign-key.pub").unlink()
+    done = audit(environ, "verify")
+    assert isinstance(done.exception, SigningError)
+
+
+def stripped(environ: Mapping[str, str]) -> Any:
+    found = verdict(environ)
+    assert not found["ok"]
+    return found["first_bad"]["why"]
+
+
+def replaced(source: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+        shutil.copytree(source, target)
+    elif source.exists():
+        shutil.copy(source, target)

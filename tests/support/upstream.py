@@ -137,6 +137,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault.kind == "invalid_json":
             self._raw(200, b'{"id": 1, "title": "cut', [("Content-Type", "application/json")])
+        elif fault.kind == "redirect":
+            self._raw(301, b"", [("Location", f"https://127.0.0.1{self.path}")])
+        elif fault.kind == "page":
+            self._raw(200, b"<html><body>Back soon.</body></html>", [("Content-Type", "text/html; charset=utf-8")])
         elif fault.kind == "truncated":
             self._raw(200, b'[{"id":1', [("Content-Type", "application/json"), ("Content-Length", "5000")])
             self.connection.shutdown(socket.SHUT_RDWR)

@@ -15,7 +15,8 @@ from sidecar.control.client import ControlError
 from sidecar.events import audit_entries
 from sidecar.events.store.factory import kept_checkpoints
 from sidecar.journal.export import export
-from sidecar.journal.keys import SigningKey, public_pem, raw_public, read_public, write_public
+from sidecar.journal.head import own_key, public_half
+from sidecar.journal.keys import SigningError, SigningKey, public_pem, read_public, write_public
 from sidecar.journal.paths import PUBLIC_KEY
 from sidecar.journal.statements import BadStatement, rotate, statements_of
 from sidecar.journal.verify import Verdict, verify, verify_node
@@ -30,34 +31,28 @@ from sidecar.settings import Settings
 def audit_verify(settings: Settings, file: Path | None, public_key: Path | None, form: str) -> None:
     """Prove that nothing was altered, cut, reordered or removed: in the journal, or in an exported FILE.
 
+    Only this node's own key is trusted, or --public-key, and only a journal no older than the head kept beside the key.
     An export is verified by itself: all that is needed is FILE and the public key (`understudy audit key`).
     """
-    given, own, many = read_public(public_key) if public_key else None, _own_key(settings), os.cpu_count() or 1
+    many = os.cpu_count() or 1
+    trusted = read_public(public_key) if public_key else own_key(settings)
+    if trusted is None:
+        raise SigningError(f"{settings.sign_key_file} cannot be read: --public-key tells who must have signed")
     if file is not None:
-        verdict = verify([file], trusted=given, processes=many)
+        verdict = verify([file], trusted=trusted, processes=many)
     else:
-        verdict = verify_node(settings, kept_checkpoints(settings), trusted=given or own, processes=many)
-    click.echo(json.dumps(verdict.as_json()) if form == "json" else _said(verdict, given, own))
+        verdict = verify_node(settings, kept_checkpoints(settings), trusted=trusted, processes=many)
+    click.echo(json.dumps(verdict.as_json()) if form == "json" else _said(verdict))
     sys.exit(0 if verdict.ok else 1)
 
 
-def _own_key(settings: Settings) -> str | None:
-    """The public half of this node's own key, where there is one and it may be read."""
-    key = settings.sign_key_file
-    return raw_public(SigningKey(key).private()) if os.access(key, os.R_OK) else None
-
-
-def _said(verdict: Verdict, given: str | None, own: str | None) -> str:
+def _said(verdict: Verdict) -> str:
     if not verdict.ok:
         bad = verdict.first_bad or {}
         return f"NOT ok: {bad.get('file')}, line {bad.get('line')}: {bad.get('why')}"
     parts = [f"ok: {verdict.events} events, nothing altered, reordered or removed"]
-    if verdict.signed is None:
-        parts.append("NOT signed: this proves only that it agrees with itself")
-    elif given or verdict.key == own:
+    if verdict.signed is not None:
         parts.append(f"signed up to {verdict.signed[:19]}Z")
-    else:
-        parts.append(f"signed up to {verdict.signed[:19]}Z by {verdict.key}: whose key that is, --public-key tells")
     if verdict.signed is not None and verdict.unsigned:
         parts.append(f"{verdict.unsigned} events since are not signed yet")
     return "\n".join(["; ".join(parts), *verdict.notes])
@@ -100,6 +95,7 @@ def audit_rotate_key(settings: Settings) -> None:
         audit_entries.record(settings, "rotate_key", getuser(), "")
         old = rotate(key, statements_of(settings))
         write_public(key, settings.data / PUBLIC_KEY)
+        write_public(key, public_half(key.path))
     except BadStatement as bad:
         raise ControlError(f"{statements_of(settings).path}, line {bad.line}: {bad}") from None
     click.echo(f"signing with a new key; the old one is {old}. Give out the new public key: understudy audit key")

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
-from werkzeug.security import generate_password_hash
 
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
@@ -24,7 +23,8 @@ from sidecar.http.identifiers import uuid7
 from sidecar.http.messages import Headers, Request, Response
 from sidecar.standby import knowledge, queries
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, localised, missing
-from sidecar.standby.known_callers import Callers
+from sidecar.standby.departures import Departures
+from sidecar.standby.known_callers import Callers, hashed
 from sidecar.standby.observations import RecordSeen, digest, record_in
 from sidecar.standby.outbox import dependencies
 from sidecar.standby.outbox import entries as box
@@ -32,7 +32,7 @@ from sidecar.standby.outbox.dependencies import Held
 from sidecar.standby.outbox.entries import Outbox, State
 from sidecar.standby.outbox.overlay import Pending, laid_over, merged, new_record, provisional, sent_fields
 from sidecar.standby.outbox.sealing import Seal
-from sidecar.standby.tables import DOUBT, GONE, KNOWN, credentials, records, writes
+from sidecar.standby.tables import DOUBT, GONE, KNOWN, records, writes
 from sidecar.standby.writes import learned
 from sidecar.standby.writes.acceptable import fault
 
@@ -90,6 +90,7 @@ class Intents:
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
         self._callers = callers
+        self._departures = Departures(contract, callers)
         self._outbox = outbox
         self._seal = seal
         self._process = process
@@ -204,7 +205,7 @@ class Intents:
                 if response is not None and response.status in (400, 422):
                     resource = self._contract.resources[write.kind]
                     learned.refused(connection, write.endpoint.id, resource, write.given, response)
-            elif outcome is Outcome.SUCCESS and response is not None and self._took_effect(
+            elif outcome is Outcome.SUCCESS and response is not None and self._confirmed(
                 connection, write, response, user, now
             ):  # fmt: skip
                 verdict = "success"
@@ -229,6 +230,14 @@ class Intents:
         if knowledge.clean(connection, write.kind, write.record, write.started, but=write.id):
             where = (records.c.type == write.kind) & (records.c.id == write.record)
             connection.execute(update(records).where(where).values(state=write.before, stamp=now))
+
+    def _confirmed(self, connection: Connection, write: Write, response: Response, user: str | None, now: int) -> bool:
+        """Applies a write that the upstream confirmed (`_took_effect`); whose password it changed signs in anew."""
+        if write.secrets:
+            seen = record_in(self._contract.resources[write.kind], response)
+            self._departures.new_password(connection, write.kind, write.record, seen)
+        with self._departures.watch(connection, write.kind):
+            return self._took_effect(connection, write, response, user, now)
 
     def _took_effect(
         self, connection: Connection, write: Write, response: Response, user: str | None, now: int
@@ -256,10 +265,6 @@ class Intents:
             knowledge.changed(connection, kind, now)
         if user is not None:
             knowledge.see_created(connection, self._contract, kind, seen.id, user)
-        if write.secrets and resource.username_field is not None:
-            name = orjson.loads(seen.body).get(resource.username_field)
-            if isinstance(name, str):
-                self._callers.forget(connection, name)
         return True
 
     def _unclear(self, connection: Connection, write: Write, now: int) -> None:
@@ -301,7 +306,7 @@ class Intents:
         now, at = stamp(), time.time_ns()
         resource = self._contract.resources[write.kind]
         sealed = self._seal().close(write.id, headers, request.body)
-        password = self._new_password(resource, write, request)
+        password = self._new_password(resource, write, request) if write.kind in self._outbox.owned() else None
         with self._engine.begin() as connection:
             if not write.begun:
                 self._look_before(connection, write)
@@ -328,7 +333,7 @@ class Intents:
                 self._intend(connection, write, request, user, now, "accepted")
             if owned:
                 self._apply(connection, resource, write.endpoint.action, draft, now)
-            if password is not None and owned:  # else nobody has confirmed it
+            if owned and password is not None:  # else nobody has confirmed it
                 self._sign_in(connection, resource, draft, password)
             if draft.action is Action.CREATE:
                 knowledge.see_created(connection, self._contract, write.kind, draft.record, user)
@@ -496,15 +501,14 @@ class Intents:
         """The hash of a password that the write sets. Slow, so before any lock is taken."""
         sent = _json(request.body) if write.secrets and resource.username_field is not None else None
         given = next((v for n, v in (sent or {}).items() if n in resource.secrets and isinstance(v, str)), None)
-        return None if given is None else generate_password_hash(given, "scrypt")
+        return None if given is None else hashed(given)
 
     def _sign_in(self, connection: Connection, resource: Resource, draft: Pending, password: str) -> None:
-        """From now on, its person signs in with the new password: the upstream will agree."""
+        """Of a resource that we own, and whose writes nobody else confirms: its person signs in with this password.
+        A create gives one to nobody who has one already: it would open another's account."""
         name = draft.fields.get(str(resource.username_field)) or (draft.body or {}).get(str(resource.username_field))
-        if isinstance(name, str):
-            self._callers.forget(connection, name)
-            row = {"user": name, "hash": password, "accepted_at": time.time_ns()}
-            connection.execute(insert(credentials).values(row))
+        if isinstance(name, str) and not (draft.action is Action.CREATE and self._callers.has(connection, name)):
+            self._callers.replace(connection, name, password)
 
     def _sample(self, connection: Connection, resource: Resource) -> dict[str, Any] | None:
         where = (records.c.type == resource.name) & (records.c.state == KNOWN)
@@ -580,13 +584,16 @@ class Intents:
         """The entry is true upstream: `seen` is its record there, where that is known."""
         now, kind = stamp(), row.type
         real = seen.id if seen is not None else box.real_id(connection, kind, row.record) or row.record
-        if row.action == Action.DELETE:
-            knowledge.drop_record(connection, kind, real, now)
-            knowledge.doubt_referrers(connection, self._contract, kind, real, now)
-        elif seen is not None:
-            knowledge.put_record(connection, seen, now)
-        else:
-            knowledge.forget_record(connection, kind, real, now)
+        if self._contract.endpoints[row.endpoint].takes_secrets:
+            self._departures.new_password(connection, kind, real, seen)
+        with self._departures.watch(connection, kind):
+            if row.action == Action.DELETE:
+                knowledge.drop_record(connection, kind, real, now)
+                knowledge.doubt_referrers(connection, self._contract, kind, real, now)
+            elif seen is not None:
+                knowledge.put_record(connection, seen, now)
+            else:
+                knowledge.forget_record(connection, kind, real, now)
         if row.action == Action.CREATE:
             box.alias(connection, kind, row.record, real)
             box.claim(connection, kind, real)

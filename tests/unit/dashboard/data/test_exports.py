@@ -16,6 +16,9 @@ from dashboard.data.export_verification import held
 from dashboard.data.exports import Export, Exports
 from dashboard.values.filters import View
 from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.journal.keys import SigningKey
+from sidecar.journal.signer import Signer as JournalSigner
+from sidecar.journal.statements import Statements, statements_of
 from sidecar.journal.writer import Journal
 from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
@@ -24,6 +27,23 @@ from tests.support.stack import until
 
 UTC = ZoneInfo("UTC")
 NOW = time.time_ns()
+
+
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data=tmp_path, node="ward", sign_key=tmp_path / "keys" / "sign-key")
+
+
+def signer(tmp_path: Path) -> tuple[JournalSigner, Statements]:
+    """Of the journal, as the sidecar has it."""
+    statements = statements_of(settings(tmp_path))
+    key = SigningKey(settings(tmp_path).sign_key_file)
+    return JournalSigner(tmp_path / "journal", statements, key, lambda *_: None), statements
+
+
+def sign(tmp_path: Path) -> None:
+    made, _ = signer(tmp_path)
+    made.look()
+    made.sign()
 
 
 @pytest.fixture
@@ -38,6 +58,7 @@ def store(tmp_path: Path) -> EmbeddedStore:
             del event["event"][name]
         journal.append(event, None).wait(5)
     journal.close()
+    sign(tmp_path)
     paths = (tmp_path / "journal").glob("*.jsonl")
     lines = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
     store.append([line["event"] for line in lines])
@@ -49,7 +70,7 @@ def store(tmp_path: Path) -> EmbeddedStore:
 def export(tmp_path: Path, store: EmbeddedStore, form: str) -> tuple[Export, Path, Path]:
     engine = open_engine(Settings(data=tmp_path))
     tables.create_all(engine)
-    exports = Exports(engine, store, tmp_path, held(Settings(data=tmp_path), tuple), UTC)
+    exports = Exports(engine, store, tmp_path, held(settings(tmp_path), tuple), UTC)
     ident = exports.start("auditor", View(period="7d", person="Dr Holt").fixed(NOW + seed.SECOND, UTC), form)
     made = until(lambda: (found := exports.find(ident, "auditor")) and found.state != "running" and found, 20)
     assert exports.find(ident, "somebody else") is None
@@ -94,3 +115,30 @@ def test_a_journal_that_does_not_verify_is_told(tmp_path: Path, store: EmbeddedS
     made, _, manifest = export(tmp_path, store, "csv")
     assert made.detail.startswith("THE JOURNAL DOES NOT VERIFY")
     assert json.loads(manifest.read_text())["journal"]["first_bad"]["line"] == 1
+
+
+def test_a_row_that_the_journal_should_have_and_has_not_is_told(tmp_path: Path, store: EmbeddedStore) -> None:
+    store.append([seed.event(NOW - 3 * seed.SECOND, random.Random(8), user="Dr Holt")[0]])
+    made, _, manifest = export(tmp_path, store, "csv")
+    assert made.detail.startswith("1 rows are NOT in the journal")
+    said = json.loads(manifest.read_text())["journal"]
+    assert (said["missing"], said["not_in_journal"], len(said["missing_ids"])) == (1, 5, 1)
+
+
+def test_a_journal_that_a_stranger_signed_is_not_verified(tmp_path: Path, store: EmbeddedStore) -> None:
+    (tmp_path / "statements.jsonl").unlink()
+    own = settings(tmp_path).sign_key_file
+    own.rename(tmp_path / "own")
+    sign(tmp_path)
+    own.unlink()
+    (tmp_path / "own").rename(own)
+    made, _, manifest = export(tmp_path, store, "csv")
+    assert made.detail.startswith("THE JOURNAL DOES NOT VERIFY")
+    assert json.loads(manifest.read_text())["journal"]["ok"] is False
+
+
+def test_without_the_key_nothing_is_called_verified(tmp_path: Path, store: EmbeddedStore) -> None:
+    settings(tmp_path).sign_key_file.unlink()
+    made, _, manifest = export(tmp_path, store, "csv")
+    assert made.detail.startswith("NOT verified")
+    assert json.loads(manifest.read_text())["journal"]["ok"] is None

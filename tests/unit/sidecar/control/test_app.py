@@ -242,3 +242,19 @@ def test_the_clients_errors_are_one_line(plane: Plane) -> None:
     with pytest.raises(ControlError) as caught:
         Control(Settings(control_listen=("127.0.0.1", port))).get("/endpoints")
     assert str(caught.value) == f"the sidecar's control plane does not answer at 127.0.0.1:{port} (is it running?)"
+
+
+def test_what_shows_records_needs_the_token_also_to_be_read(plane: Plane) -> None:
+    for path in ("/outbox", "/outbox/w1", "/parity"):
+        assert plane.ask("GET", path, Authorization="")[0] == 401
+        assert plane.ask("GET", path)[0] == 200
+    assert plane.ask("GET", "/endpoints", Authorization="")[0] == 200
+
+
+def test_nothing_is_told_under_a_strangers_name(plane: Plane) -> None:
+    """A page at evil.example, whose name was made to resolve to us (DNS rebinding)."""
+    for path in ("/outbox", "/endpoints", "/marks", "/standby"):
+        assert plane.ask("GET", path, Host="evil.example:8081")[0] == 421
+        assert plane.ask("GET", path, Host="sidecar:8081")[0] == 200
+    assert plane.ask("POST", "/revocations", b'{"user": "Dr Holt"}', Host="evil.example")[0] == 421
+    assert plane.ask("GET", "/healthz", Host="hosp.example.org")[0] == 200

@@ -63,11 +63,19 @@ def found(verdict: Verdict, path: Path, line: int, why: str) -> None:
 def test_an_untouched_journal_is_whole(tmp_path: Path) -> None:
     paths = [journal(tmp_path), journal(tmp_path, 3)]
     verdict = verify(paths, {path.stem: last(path) for path in paths})
-    assert verdict.as_json() == {"ok": True, "events": 7, "first_bad": None}
+    said = {"ok": True, "events": 7, "first_bad": None, "signed": None, "unsigned": 7, "key": None}
+    assert verdict.as_json() == said
 
 
 def test_nothing_is_whole(tmp_path: Path) -> None:
-    assert verify([]).as_json() == {"ok": True, "events": 0, "first_bad": None}
+    assert verify([]).as_json() == {
+        "ok": True,
+        "events": 0,
+        "first_bad": None,
+        "signed": None,
+        "unsigned": 0,
+        "key": None,
+    }
 
 
 def rewrite(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[bytes]], list[bytes]]:

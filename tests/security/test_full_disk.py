@@ -1,0 +1,70 @@
+"""A real, small disk without a block left: nothing that took effect is refused, and nothing is done unrecorded."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.upstream import HOLT, Upstream
+
+from sidecar.journal.reserve import Reserve
+from sidecar.journal.writer import Journal, read_segment
+from tests.stack import Sidecar, until
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """48 MiB."""
+    folder, libc = tmp_path / "disk", ctypes.CDLL(None, use_errno=True)
+    folder.mkdir()
+    if libc.mount(b"none", str(folder).encode(), b"tmpfs", 0, b"size=48m") != 0:
+        pytest.skip(f"needs to mount a file system: {os.strerror(ctypes.get_errno())}")
+    yield folder
+    libc.umount2(str(folder).encode(), 2)
+
+
+def fill(disk: Path) -> Path:
+    """Takes the last block."""
+    path, size = disk / "filler", 1 << 20
+    with path.open("ab", buffering=0) as file:
+        while size:
+            try:
+                file.write(b"x" * size)
+            except OSError:
+                size //= 2
+    return path
+
+
+def test_the_reserve_takes_the_records_of_what_was_under_way(disk: Path) -> None:
+    journal = Journal(disk / "journal", "n", "1", reserve=Reserve(disk / "reserve", 1 << 20))
+    assert journal.ready()
+    filler = fill(disk)
+    for number in range(20):
+        journal.append({"event": {"id": str(number)}, "body": "x" * 9000}, None).wait(5)
+    assert not journal.ready()
+    filler.unlink()
+    until(journal.ready, 5, "room again")
+    journal.append({"event": {"id": "20"}}, None).wait(5)
+    journal.close()
+    lines = [line for path in sorted((disk / "journal").glob("*.jsonl")) for line, _ in read_segment(path)]
+    assert {line["event"]["event"]["id"] for line in lines} == {str(number) for number in range(21)}
+
+
+def test_refuse_refuses_before_anything_is_sent(disk: Path) -> None:
+    with (
+        Upstream() as upstream,
+        Sidecar(upstream.url, disk / "data", workers="1", on_record_failure="refuse") as sidecar,
+    ):
+        assert sidecar.ask("POST", "/notes", HOLT, {"title": "before"}).status == 201
+        filler = fill(disk)
+        statuses = [sidecar.ask("POST", "/notes", HOLT, {"title": f"n{number}"}).status for number in range(12)]
+        assert set(statuses) <= {201, 503}
+        assert len(upstream.seen("/notes", "POST")) == 1 + statuses.count(201)
+        assert statuses[-1] == 503
+        filler.unlink()
+        until(lambda: sidecar.ask("POST", "/notes", HOLT, {"title": "after"}).status == 201, 15, "recovered")
+        done = [event for event in sidecar.events(path="/notes") if event["http"]["response"]["status_code"] == 201]
+        assert len(done) == len(upstream.seen("/notes", "POST"))
