@@ -25,6 +25,8 @@ class Visit:
     write: Write | None = None
     crowded: bool = False
     """It is one too many, should the endpoint hang. A probe never is: there is one at a time, and it must find out."""
+    missing: str = ""
+    """Which knowledge the standby lacks to answer, for people."""
     unsettled: bool = False
     """It names a record that only the outbox has: the upstream cannot be asked."""
 

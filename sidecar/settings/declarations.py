@@ -87,6 +87,8 @@ class Settings:
     grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
     bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
     unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
+    proof: int = setting("5", count, "Agreements on different questions after which a derivation may answer.")
+    unproven: str = setting("refuse", one_of("refuse", "serve"), "Whether derivations answer before they are proven.")
     backfill_credentials: tuple[str, str] | None = setting(
         None, credentials, "user:password with which the upstream is asked for what is missing.", secret=True
     )
