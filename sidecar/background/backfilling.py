@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Final
 
 from sidecar import clock
@@ -24,6 +25,10 @@ from sidecar.upstream.scheduler import new_upstream
 log = logging.getLogger(__name__)
 IDLE: Final = 0.5
 """Seconds between looks at whether there is something to fill."""
+ASK_AGAIN: Final = 30.0
+"""Seconds before the same question is asked once more for proof."""
+QUESTIONS: Final = 20
+"""Questions asked for proof before we look whether something is missing."""
 AGAIN: Final = 5.0
 """Seconds between rounds of backfill: what could not be had now is asked for again, gently."""
 
@@ -39,6 +44,8 @@ class Backfilling:
         self._upstream = new_upstream(settings, 1, "backfill")
         errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.BACKFILL)
         self._client = _BackfillClient(settings, contract, errands)
+        self._asked: dict[str, float] = {}
+        self._next_proof = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop`."""
@@ -51,6 +58,7 @@ class Backfilling:
             everything = backfill_asked(self._settings) or self._standby.verified_since() > filled
             doubts = None if everything else self._standby.doubtful()
             if not everything and not doubts:
+                self._prove(stop)
                 continue
             started = clock.stamp()
             whole = self._fill(doubts, stop)
@@ -61,6 +69,25 @@ class Backfilling:
         self._standby.close()
         self._engine.dispose()
 
+    def _prove(self, stop: threading.Event) -> None:
+        """A few questions that tell rivals apart; the same one again only after a while."""
+        now = time.monotonic()
+        if now < self._next_proof:
+            return
+        self._next_proof = now + AGAIN
+        self._asked = {target: at for target, at in self._asked.items() if now - at < ASK_AGAIN}
+        targets = [target for target in self._standby.questions() if target not in self._asked][:QUESTIONS]
+        if targets:
+            self._asked |= dict.fromkeys(targets, now)
+            self._filler().prove(stop, targets)
+            self._standby.flush()
+            self._next_proof = time.monotonic()
+
+    def _filler(self) -> Backfill:
+        return Backfill(
+            self._contract, self._client.ask, self._client.user, self._standby, self._settings.backfill_rate
+        )
+
     def _fill(self, only: set[str] | None, stop: threading.Event) -> bool:
         """One round; True when it went through."""
 
@@ -69,9 +96,7 @@ class Backfilling:
             tell(self._settings, "backfill", state)
 
         progress(None, 0, 0)
-        filling = Backfill(
-            self._contract, self._client.ask, self._client.user, self._standby, self._settings.backfill_rate
-        )
+        filling = self._filler()
         try:
             done = filling.run(stop, progress, only)
             self._standby.flush()

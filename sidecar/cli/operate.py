@@ -204,4 +204,29 @@ def parity(settings: Settings) -> None:
         click.echo(f"{name:20} {ratio:>8}  {counts}")
 
 
-COMMANDS: Final = (endpoints, takeover, handback, route, revoke, restore, mark, backfill, parity)
+@click.command()
+@click.argument("endpoint", required=False)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
+@click.pass_obj
+def evidence(settings: Settings, endpoint: str | None, form: str) -> None:
+    """What the standby can answer, how it knows, and which other behaviour of the upstream is not ruled out yet."""
+    found = client.get(settings, "/evidence")["endpoints"]
+    if endpoint is not None:
+        if endpoint not in found:
+            raise click.ClickException(f"no reads of an endpoint {endpoint!r}; there are {', '.join(found)}")
+        found = {endpoint: found[endpoint]}
+    if form == "json":
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, row in found.items():
+        click.echo(f"{name}: {row['reason']}")
+        for derivation, seen in row["derivations"].items():
+            agreed = f"{min(seen['agreements'], seen['needed'])}/{seen['needed']} agreed"
+            click.echo(f"  {derivation:24} {seen['state']:9} {agreed}, {seen['differences']} differed")
+            for rival in seen["rivals"]:
+                click.echo(f"    not ruled out: {rival['name']}; {rival['settled_by']} settles it")
+            if seen["last_difference"]:
+                click.echo(f"    last difference: {seen['last_difference']}")
+
+
+COMMANDS: Final = (endpoints, takeover, handback, route, revoke, restore, mark, backfill, parity, evidence)

@@ -73,4 +73,8 @@ def blueprint(services: ControlServices) -> Blueprint:
             }
         }  # fmt: skip
 
+    @views.get("/evidence")
+    def evidence() -> Any:
+        return {"endpoints": services.standby.evidence()}
+
     return views

@@ -218,11 +218,11 @@ class Handler:
                 return refusal if last else None
         answer = self._standby.answer(visit.match, visit.request, visit.user)
         if not isinstance(answer, Answer):
-            exchange.reason = answer.reason
+            exchange.reason, visit.missing = answer.reason, answer.detail
             return None
         exchange.answered_by = AnsweredBy.STANDBY
         age = max(0, int(answer.age_seconds))
-        detail = "; detail=unverified" if answer.unverified else ""
+        detail = "; detail=unverified" if answer.unverified else "; detail=unproven" if answer.unproven else ""
         fields = [*answer.headers, ("Age", str(age)), ("Cache-Status", f"understudy; hit; ttl=-{age}{detail}")]
         return Response(answer.status, fields, answer.body)
 
@@ -427,7 +427,8 @@ class Handler:
 
     def _unavailable(self, visit: Visit, reason: str, detail: str) -> Response:
         visit.exchange.reason = reason if visit.exchange.reason is None else visit.exchange.reason
-        return problem.problem(503, detail, retry_after=RetryAfter.MOMENT, reason=visit.exchange.reason)
+        missing = {"missing": visit.missing} if visit.missing else {}
+        return problem.problem(503, detail, retry_after=RetryAfter.MOMENT, reason=visit.exchange.reason, **missing)
 
 
 def _good(result: Result | None) -> bool:

@@ -27,6 +27,8 @@ class Visit:
     """It is one too many, should the endpoint hang. A probe never is: there is one at a time, and it must find out."""
     not_kept: str | None = None
     """Why the outbox cannot take its write, in one word."""
+    missing: str = ""
+    """Which knowledge the standby lacks to answer, for people."""
     unsettled: bool = False
     """It names a record that only the outbox has: the upstream cannot be asked."""
 

@@ -96,6 +96,8 @@ class Settings:
     credentials_for: float = setting(
         "30d", duration, "How long the standby knows a caller whom the upstream has not accepted again."
     )
+    proof: int = setting("5", count, "Agreements on different questions after which a derivation may answer.")
+    unproven: str = setting("refuse", one_of("refuse", "serve"), "Whether derivations answer before they are proven.")
     backfill_credentials: tuple[str, str] | None = setting(
         None, credentials, "user:password with which the upstream is asked for what is missing.", secret=True
     )

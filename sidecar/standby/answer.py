@@ -10,13 +10,15 @@ import orjson
 
 from sidecar.contract import Resource
 from sidecar.http.messages import Headers, Request
+from sidecar.standby.derivations import equal
 
 
 @dataclass(frozen=True, slots=True)
 class DontKnow:
-    """The standby cannot answer truthfully; `reason` is one word."""
+    """The standby cannot answer truthfully; `reason` is one word, `detail` says which knowledge is missing."""
 
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Answer:
     body: bytes
     age_seconds: float = 0.0
     unverified: bool = False
+    unproven: bool = False
+    """It was derived by a rule that is not proven (UNPROVEN=serve)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +71,34 @@ def listing(
     unverified: bool,
 ) -> Answer | DontKnow:
     """The records that the filters let through, in the contract's order."""
-    for name, wanted in filters:
-        if any(name not in value for value in values):
-            return DontKnow("unknown_filter")
-        if not all(_plain(value[name], wanted) for value in values):
-            return DontKnow("unclear_filter")
-        values = [value for value in values if value[name] is not None and str(value[name]) == wanted]
-    for name, descending in reversed(resource.order):
-        try:
-            values.sort(key=lambda value: value[name], reverse=descending)
-        except (KeyError, TypeError):
-            return DontKnow("unknown_order")
+    if any(name not in value for name, _ in filters for value in values):
+        return DontKnow("unknown_filter")
+    if not plain_filters(values, filters):
+        return DontKnow("unclear_filter")
+    ordered = in_contracts_order(resource, values, filters)
+    if ordered is None:
+        return DontKnow("unknown_order")
+    values = ordered
     body = orjson.dumps([localised(resource, value, request) for value in values])
     return Answer(shape.status, [("Content-Type", shape.content_type)], body, age, unverified)
+
+
+def plain_filters(values: Sequence[dict[str, Any]], filters: Sequence[tuple[str, str]]) -> bool:
+    """Whether the filters' values can each only mean one thing for the fields of these records."""
+    return all(_plain(value.get(name), wanted) for name, wanted in filters for value in values)
+
+
+def in_contracts_order(
+    resource: Resource, values: Sequence[dict[str, Any]], filters: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]] | None:
+    """The records that the filters let through, in the contract's order; None: they cannot be ordered."""
+    kept = [value for value in values if all(equal(value.get(name), wanted) for name, wanted in filters)]
+    for name, descending in reversed(resource.order):
+        try:
+            kept.sort(key=lambda value: value[name], reverse=descending)
+        except (KeyError, TypeError):
+            return None
+    return kept
 
 
 def missing(shape: Shape, age: float) -> Answer:

@@ -1,13 +1,14 @@
 """Backfill: asks the upstream, gently, for what the standby has not seen, and learns from the answers as from a user's.
 
-It lists every resource, and reads what is in doubt. It waits between requests, gives way to users (its calls have the
-least priority), and what failed PATIENCE times is left for the next round.
+It lists every resource, reads what is in doubt, and asks what tells rivals apart (seeking.py). It waits between
+requests, gives way to users (its calls have the least priority), and what failed PATIENCE times is left for the next
+round.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from sidecar.contract import Action, Contract, Endpoint
@@ -45,6 +46,13 @@ class Backfill:
         tell(None, len(work), len(work))
         return whole
 
+    def prove(self, stop: threading.Event, targets: Sequence[str]) -> None:
+        """Asks what would tell rivals apart, each once."""
+        for target in targets:
+            if stop.wait(self._pause):
+                return
+            self._once(target)
+
     def _work(self, only: Collection[str] | None) -> list[tuple[Endpoint, str]]:
         work = []
         for endpoint in self._contract.endpoints.values():
@@ -61,7 +69,7 @@ class Backfill:
         if answered is None:
             return False
         response, began, ended = answered
-        match = self._contract.match("GET", target)
+        match = self._contract.match("GET", target.partition("?")[0])
         request = Request("GET", target, [("Accept", "application/json")])
         if response.status == 401:
             return False

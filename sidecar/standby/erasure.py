@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import Engine, delete, select, tuple_, update
 
+from sidecar.standby.literals import literals
 from sidecar.standby.outbox.entries import State, outbox
 from sidecar.standby.tables import calls, replies
 
@@ -23,7 +24,7 @@ def forget(engine: Engine, contents: AbstractSet[str], request_ids: AbstractSet[
     wanted = {content.encode() for content in contents if len(content) > SHORTEST}
     with engine.begin() as connection:
         forgotten = 0
-        for table, name in ((calls, calls.c.input), (replies, replies.c.kind)):
+        for table, name in ((calls, calls.c.input), (replies, replies.c.kind), (literals, literals.c.question)):
             keys = (table.c.endpoint, name)
             rows = connection.execute(select(*keys, table.c.body))
             gone = [tuple(row[:2]) for row in rows if any(bytes(row[2]).startswith(content) for content in wanted)]

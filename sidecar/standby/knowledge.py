@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, select, update
 
+from sidecar.clock import stamp as now_stamp
 from sidecar.contract import Action, Contract, Endpoint, Resource
 from sidecar.standby import queries
 from sidecar.standby.answer import Shape
@@ -24,6 +26,10 @@ from sidecar.standby.tables import (
     DOUBT,
     GONE,
     KNOWN,
+    LIST,
+    MISSING,
+    READ,
+    WRITE,
     collections,
     identities,
     records,
@@ -45,9 +51,13 @@ def clean(connection: Connection, kind: str, record: str | None, t0: int, *, but
     return not queries.written_since(connection, kind, record, t0, but)
 
 
-def put_record(connection: Connection, seen: RecordSeen, stamp: int, state: str = KNOWN) -> None:
-    """The record is known to be so, by `stamp`."""
-    _set(connection, seen.type, seen.id, {"state": state, "body": seen.body, "stamp": stamp})
+def put_record(
+    connection: Connection, seen: RecordSeen, stamp: int, state: str = KNOWN, *, source: str = WRITE,
+    caller: str | None = None,
+) -> None:  # fmt: skip
+    """The record is known to be so, by `stamp`, from an answer that `caller` was given."""
+    values = {"state": state, "body": seen.body, "stamp": stamp, "source": source, "caller": caller}
+    _set(connection, seen.type, seen.id, values)
 
 
 def doubt_record(connection: Connection, kind: str, record: str, stamp: int) -> None:
@@ -60,9 +70,9 @@ def forget_record(connection: Connection, kind: str, record: str, stamp: int) ->
     _set(connection, kind, record, {"state": DOUBT, "body": None, "stamp": stamp})
 
 
-def drop_record(connection: Connection, kind: str, record: str, stamp: int) -> None:
+def drop_record(connection: Connection, kind: str, record: str, stamp: int, source: str = WRITE) -> None:
     """The record is known to be gone."""
-    _set(connection, kind, record, {"state": GONE, "body": None, "stamp": stamp})
+    _set(connection, kind, record, {"state": GONE, "body": None, "stamp": stamp, "source": source})
 
 
 def doubt_referrers(connection: Connection, contract: Contract, kind: str, record: str, stamp: int) -> None:
@@ -78,28 +88,37 @@ def doubt_referrers(connection: Connection, contract: Contract, kind: str, recor
             _unlist(connection, resource.name, stamp)
 
 
-def see_record(connection: Connection, contract: Contract, seen: RecordSeen, caller: str | None, t0: int) -> None:
-    """A read showed the record."""
+def see_record(
+    connection: Connection, contract: Contract, seen: RecordSeen, caller: str | None, t0: int, source: str = READ
+) -> bool:
+    """A read showed the record. Returns True when that shows that the resource is not the same for everyone."""
     _sight(connection, contract, seen.type, [seen.id], caller)
     row = queries.record(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, seen.id, t0):
-        return
-    put_record(connection, seen, t0)
+        return False
+    private = _refused_to_another(row, caller) and _tighten(connection, contract, seen.type)
+    put_record(connection, seen, t0, source=source, caller=caller)
+    whole = queries.collection(connection, seen.type) if row is None else None
+    if (row is not None and row.body != seen.body) or (whole is not None and whole.complete):
+        touched(connection, seen.type, t0)  # else it is new to us alone
+    return private
 
 
-def see_missing(connection: Connection, contract: Contract, seen: RecordMissing, t0: int) -> bool:
-    """A read said there is none. Returns True when that shows that the resource is not the same for everyone."""
+def see_missing(
+    connection: Connection, contract: Contract, seen: RecordMissing, t0: int, caller: str | None = None
+) -> None:
+    """A read said there is none. Of one that was there that is doubt: it may be gone, or not be for this caller."""
     row = queries.record(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, None, t0):
-        return False
+        return
     if seen.id in entries.deleting(connection, seen.type):
-        return False  # the outbox's own doing, perhaps; it will find out
+        return  # the outbox's own doing, perhaps; it will find out
     if row is not None and row.state == KNOWN and row.stamp >= queries.since(connection, seen.type):
-        doubt_record(connection, seen.type, seen.id, t0)
-        return _tighten(connection, contract, seen.type)
-    if not is_private(connection, contract, seen.type):
-        drop_record(connection, seen.type, seen.id, t0)
-    return False
+        values = {"state": DOUBT, "stamp": t0, "source": MISSING, "caller": caller}
+        _set(connection, seen.type, seen.id, values)
+        touched(connection, seen.type, t0)
+    elif not is_private(connection, contract, seen.type) and (row is None or row.state != DOUBT):
+        drop_record(connection, seen.type, seen.id, t0, MISSING)
 
 
 def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller: str | None, t0: int) -> bool:
@@ -109,29 +128,61 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
         return False
     known = {row.id: row for row in connection.execute(select(records).where(records.c.type == seen.type))}
     verified = queries.since(connection, seen.type)
+    whole = queries.collection(connection, seen.type)
+    complete = whole is not None and bool(whole.complete)
+    private = changed_now = False
     for record in seen.records:
         row = known.get(record.id)
         # One that is as it was is seen anew all the same, once after each gap: else nobody could change it.
         outdated = row is None or row.state != KNOWN or row.body != record.body or row.stamp < verified
         if row is None or (row.stamp <= t0 and outdated):
-            put_record(connection, record, t0)
+            private = private or _refused_to_another(row, caller)
+            put_record(connection, record, t0, source=LIST, caller=caller)
+            changed_now = changed_now or (complete if row is None else row.body != record.body)
+    if changed_now:
+        touched(connection, seen.type, t0)
+    private = private and _tighten(connection, contract, seen.type)
     if is_private(connection, contract, seen.type):
         _view(connection, seen, caller, t0)
-        return False
+        return private
     if seen.filters:
         return False
     listed = {record.id for record in seen.records} | entries.deleting(connection, seen.type)
     unlisted = [row for row in known.values() if row.id not in listed and row.state != GONE and row.stamp <= t0]
     # What changed in a gap tells nothing of who may see what.
     if any(row.state == KNOWN and row.stamp >= verified for row in unlisted):
+        # Gone, or beyond this page, or not for this caller: nobody can say.
         for row in unlisted:
-            doubt_record(connection, seen.type, row.id, t0)
-        return _tighten(connection, contract, seen.type)
+            values = {"state": DOUBT, "stamp": t0, "source": MISSING, "caller": caller}
+            _set(connection, seen.type, row.id, values)
+        touched(connection, seen.type, t0)
+        _collection(connection, seen.type, {"complete": False})
+        return False
     for row in unlisted:
-        drop_record(connection, seen.type, row.id, t0)
-    _collection(connection, seen.type, {"complete": True, "stamp": t0, "observed": time.time_ns()})
+        drop_record(connection, seen.type, row.id, t0, LIST)
+    values = {"complete": True, "stamp": t0, "observed": time.time_ns(), "caller": caller}
+    values |= {"digest": list_digest([record.body for record in seen.records]), "listed": len(seen.records)}
+    _collection(connection, seen.type, values)
     connection.execute(delete(writes).where(writes.c.type == seen.type, writes.c.ended <= t0))
     return False
+
+
+def list_digest(bodies: Iterable[str]) -> str:
+    """Tells a list from any other: its records as they are kept, in order."""
+    return sha256("\0".join(bodies).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def touched(connection: Connection, kind: str, at: int | None = None) -> None:
+    """Something has happened that may change what any answer about the resource says: a write, now; or a read that
+    began at `at` has shown something new."""
+    name, at = f"touched:{kind}", now_stamp() if at is None else at
+    if at > queries.number(connection, name):
+        bump(connection, name, at)
+
+
+def _refused_to_another(row: Any, caller: str | None) -> bool:
+    """Whether what is shown to this caller was kept from another, with no write between."""
+    return row is not None and row.state == DOUBT and row.source == MISSING and row.caller not in (None, caller)
 
 
 def see_own(connection: Connection, caller: str, record: str) -> None:
@@ -247,9 +298,12 @@ def highest(connection: Connection) -> dict[str, int]:
 def changed(connection: Connection, kind: str, stamp: int) -> None:
     """Records of the resource were added or removed: lists that were shown to single callers no longer hold."""
     bump(connection, f"changed:{kind}", stamp)
+    touched(connection, kind)
 
 
 def _set(connection: Connection, kind: str, record: str, values: Mapping[str, Any]) -> None:
+    if values.get("source", WRITE) == WRITE:
+        touched(connection, kind)
     values = {**values, "observed": time.time_ns()} if values["state"] != DOUBT else dict(values)
     if connection.execute(_SET, {**values, "kind": kind, "ident": record}).rowcount == 0:
         row = {"body": None, "observed": time.time_ns(), **values}
@@ -263,6 +317,7 @@ def _collection(connection: Connection, kind: str, values: Mapping[str, Any]) ->
 
 
 def _unlist(connection: Connection, kind: str, stamp: int) -> None:
+    touched(connection, kind)
     _collection(connection, kind, {"complete": False, "stamp": stamp})
 
 

@@ -48,6 +48,8 @@ class ListSeen:
     type: str
     filters: str
     records: Sequence[RecordSeen]
+    counted: bool = False
+    """It says itself that these are all there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +73,132 @@ Observation = RecordSeen | RecordMissing | ListSeen | OwnSeen | ReplySeen
 
 
 def observations(contract: Contract, match: Match, request: Request, response: Response) -> list[Observation]:
-    """What a whole and valid answer shows. An answer that cannot be read shows nothing."""
+    """What a whole and valid answer shows, if it determines it (`determines`). An answer that cannot be read shows
+    nothing."""
     endpoint = match.endpoint
-    if endpoint is None or request.method == "HEAD":
+    if endpoint is None or request.method == "HEAD" or not determines(request, response):
         return []
     media = response.header("content-type") or ""
-    if endpoint.public and endpoint.safe and response.status == 200:
-        body = _readable(response)
-        return [] if body is None else [ReplySeen("page", 200, media, body)]
     if endpoint.resource is None or endpoint.action is Action.CALL or endpoint.action is Action.DELETE:
         return []
     resource = contract.resources[endpoint.resource]
+    if endpoint is not contract.endpoint_for(endpoint.resource, endpoint.action) and not endpoint.own:
+        return []  # another endpoint of the same resource may show it in another shape
+    if endpoint.template.count("{") > (endpoint.action is not Action.LIST and not endpoint.own):
+        return []  # below a parent: neither all there are, nor there whatever the parent
     if response.status in (403, 404, 410) and match.record_id is not None and not endpoint.own:
         body = _readable(response) or b""
         missing = RecordMissing(resource.name, match.record_id)
-        reusable = response.status == 404 and match.record_id.encode() not in body
+        reusable = response.status == 404 and "json" in media and match.record_id.encode() not in body
         return [missing, ReplySeen("missing", 404, media, body)] if reusable else [missing]
-    value = _json(response) if 200 <= response.status < 300 else None
+    value = _json(response) if response.status == 200 else None
     if value is None:
         return []
     good = ReplySeen("good", response.status, media, b"")
     if endpoint.action is Action.LIST:
         filters = list_filters(endpoint.filters, request.query)
         seen = _list(resource, value) if filters is not None else None
-        return [] if seen is None or filters is None else [ListSeen(resource.name, filters, seen), good]
+        if seen is None or filters is None or goes_on(response, len(seen)):
+            return []
+        counted = total(response) == len(seen)
+        return [ListSeen(resource.name, filters, seen, counted), good]
     record = whole_record(resource, value)
-    if record is None or (match.record_id is not None and record.id != match.record_id):
+    if record is None or request.query or (match.record_id is not None and record.id != match.record_id):
         return []
     return [record, OwnSeen(record.id), good] if endpoint.own else [record, good]
+
+
+# What determines ------------------------------------------------------------------------------------------------------
+
+_ANY: Final = frozenset(
+    [
+        "host",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "accept-charset",
+        "authorization",
+        "connection",
+        "keep-alive",
+        "te",
+        "cookie",
+        "cache-control",
+        "pragma",
+        "content-type",
+        "content-length",
+        "origin",
+        "referer",
+        "date",
+        "via",
+        "forwarded",
+        "priority",
+        "dnt",
+        "from",
+        "upgrade-insecure-requests",
+        "x-request-id",
+        "x-requested-with",
+        "traceparent",
+        "tracestate",
+        "x-real-ip",
+        "expect",
+        "if-none-match",
+        "if-modified-since",
+        "x-csrf-token",
+        "save-data",
+    ]
+)
+"""Fields of a request that select no other content, unless Vary names them."""
+_ALIKE: Final = frozenset(("accept", "accept-encoding", "origin", "authorization", "cookie", "x-requested-with"))
+"""Fields that Vary may name although what is learned does not differ by them: format and caller are kept apart."""
+_TOTALS: Final = ("x-total-count", "x-total", "total-count", "x-pagination-total-count")
+
+
+def determines(request: Request, response: Response) -> bool:
+    """Whether an answer to a GET tells what is there: whole, asked without a body or a field that may select, fresh."""
+    if request.size or selecting(request) or response.status == 206 or response.header("content-range") is not None:
+        return False
+    names = varies(response)
+    return names is not None and _ALIKE.issuperset(names) and not is_aged(response)
+
+
+def selecting(request: Request) -> list[str]:
+    """The fields, with their values, that may select other content: whatever is not known to be harmless."""
+    found = []
+    for name, value in request.headers:
+        low = name.lower()
+        if low not in _ANY and not low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-")):
+            found.append(f"{low}={value}")
+    return sorted(found)
+
+
+def varies(response: Response) -> list[str] | None:
+    """The fields that Vary names, in lower case; None: it varies by more than can be told."""
+    names = [n.strip().lower() for key, value in response.headers if key.lower() == "vary" for n in value.split(",")]
+    return None if "*" in names else sorted({name for name in names if name})
+
+
+def is_aged(response: Response) -> bool:
+    """Whether it comes from a cache, from before we asked."""
+    age = response.header("age")
+    return age is not None and age.strip() != "0"
+
+
+def total(response: Response) -> int | None:
+    """How many there are in all, where the answer says so."""
+    for name in _TOTALS:
+        value = (response.header(name) or "").strip()
+        if value.isdecimal():
+            return int(value)
+    return None
+
+
+def goes_on(response: Response, shown: int) -> bool:
+    """Whether a list says that there are more than it shows."""
+    counted, more = total(response), (response.header("x-has-more") or "").strip().lower()
+    links = " ".join(value for key, value in response.headers if key.lower() == "link").lower().replace('"', "")
+    pages = (response.header("x-total-pages") or "1").strip()
+    return "rel=next" in links or (counted is not None and counted != shown) or more in ("1", "true") or pages > "1"
 
 
 def digest(body: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, exists, func, or_, select
 
-from sidecar.standby.tables import collections, identities, meta, owners, records, replies, sightings, writes
+from sidecar.standby.tables import KNOWN, collections, identities, meta, owners, records, replies, sightings, writes
 
 VERIFIED_SINCE: Final = "verified_since"
 
@@ -29,6 +29,8 @@ _UNCLEAR_CREATES: Final = _UNCLEAR.where(writes.c.record.is_(None))
 _SHOWN: Final = select(sightings.c.id).where(
     sightings.c.caller == bindparam("user"), sightings.c.type == _KIND, sightings.c.id == _ID
 )
+_TOUCHED: Final = select(func.max(meta.c.value)).where(meta.c.name.like("touched:%"))
+_ANY_UNCLEAR: Final = select(writes.c.id).where(or_(writes.c.outcome == "open", writes.c.outcome == "unknown")).limit(1)
 _OWN: Final = select(identities.c.id).where(identities.c.caller == bindparam("user"))
 _LATER: Final = select(func.count()).where(
     writes.c.type == _KIND,
@@ -47,6 +49,23 @@ def number(connection: Connection, name: str) -> int:
 def since(connection: Connection, kind: str) -> int:
     """The stamp before which what is known of the resource is unverified. What the standby owns is always verified."""
     return connection.scalar(_SINCE, {"number": VERIFIED_SINCE, "kind": kind}) or 0
+
+
+def ids(connection: Connection, kind: str) -> set[str]:
+    """Ids of the records of the resource that are known."""
+    return set(connection.scalars(select(records.c.id).where(records.c.type == kind, records.c.state == KNOWN)))
+
+
+def touched(connection: Connection, kind: str | None) -> int:
+    """The stamp at which something last happened that may change what is said of the resource; None: of any."""
+    if kind is not None:
+        return number(connection, f"touched:{kind}")
+    return connection.scalar(_TOUCHED) or 0
+
+
+def any_unclear(connection: Connection) -> bool:
+    """Whether any write is under way, or nobody knows what became of it."""
+    return connection.scalar(_ANY_UNCLEAR) is not None
 
 
 def record(connection: Connection, kind: str, ident: str) -> Any:

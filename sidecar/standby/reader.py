@@ -1,4 +1,8 @@
-"""Looks up what is known, in one transaction, and decides whether it suffices for an answer."""
+"""Looks up what is known, in one transaction, and decides whether it suffices for an answer.
+
+The upstream's own words to the same question are given again while nothing has happened since. Anything else is a
+derivation, and answers only where the evidence for it holds (gate.py): what is not known is never made up.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +15,24 @@ from sqlalchemy import Connection, Engine, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.http.messages import Request
-from sidecar.standby import knowledge, queries
-from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, accepts_json, item, listing, missing
-from sidecar.standby.observations import list_filters
+from sidecar.standby import knowledge, literals, queries
+from sidecar.standby.answer import Answer, DontKnow, Shape, accepts_json, item, listing, missing
+from sidecar.standby.derivations import DELETED, ITEM, MISSING, OWN, WRITTEN, leaves_out
+from sidecar.standby.derivations import LIST as LISTED
+from sidecar.standby.gate import Claim, Gate
+from sidecar.standby.observations import list_filters, selecting
 from sidecar.standby.outbox.entries import Snapshot, real_id
 from sidecar.standby.outbox.overlay import Pending, about, laid_over, provisional
-from sidecar.standby.tables import DOUBT, GONE, KNOWN, records, replies, sightings, views
+from sidecar.standby.tables import DOUBT, GONE, KNOWN, READ, WRITE, records, sightings, views
 
 
 class Library:
     """Answers reads. Never writes."""
 
-    def __init__(self, contract: Contract, *, serve_unverified: bool) -> None:
+    def __init__(self, contract: Contract, *, serve_unverified: bool, proof: int, serve_unproven: bool) -> None:
         self._contract = contract
         self._serve_unverified = serve_unverified
+        self._gate = Gate(contract, proof=proof, serve_unproven=serve_unproven)
 
     def answer(
         self, connection: Connection, match: Match, request: Request, user: str | None, view: Snapshot
@@ -33,30 +41,71 @@ class Library:
         endpoint = match.endpoint
         if endpoint is None or not endpoint.safe:
             return DontKnow("not_a_read")
-        if endpoint.public:
-            return self._page(connection, endpoint)
-        if endpoint.resource is None or user is None or endpoint.action is Action.CALL:
+        if user is None and not endpoint.public:
             return DontKnow("not_kept")
+        repeated = self._repeat(connection, endpoint, request, user or "", view)
+        if repeated is not None:
+            return repeated
+        user = "" if endpoint.public else user
+        if endpoint.resource is None or user is None or endpoint.action is Action.CALL:
+            return DontKnow("never_seen", f"this very question was never answered by the upstream: {endpoint.name}")
         if not accepts_json(request):
-            return DontKnow("not_json")
+            return DontKnow("not_json", "what is known can be told in JSON only")
+        if selecting(request) or endpoint is not self._primary(endpoint):
+            return DontKnow("unknown_query", "the question has a part that may select other content")
         resource = self._contract.resources[endpoint.resource]
         if endpoint.action is Action.LIST:
             return self._list(connection, endpoint, resource, request, user, view)
         record = match.record_id
+        claims: list[Claim] = []
         if endpoint.own:
             told = queries.own(connection, user)
             record = told[0] if told else self._by_name(connection, resource, user)
             if record is None:
                 return DontKnow("unknown_caller")
+            claims = [Claim(endpoint.id, ITEM)] if told else [Claim(endpoint.id, ITEM), Claim(endpoint.id, OWN)]
         if request.query or record is None:
-            return DontKnow("unknown_query")
-        return self._item(connection, endpoint, resource, record, request, user, view)
+            return DontKnow("unknown_query", "the contract does not say what this query means")
+        return self._item(connection, endpoint, resource, record, request, user, view, claims)
+
+    def _primary(self, endpoint: Endpoint) -> Endpoint | None:
+        """The endpoint whose answers are learned from: another of the same resource may have another shape."""
+        levels = endpoint.template.count("{")
+        if endpoint.own:
+            return endpoint if levels == 0 else None
+        if levels != (endpoint.action is Action.READ):
+            return None
+        return self._contract.endpoint_for(endpoint.resource or "", endpoint.action)
+
+    def _repeat(
+        self, connection: Connection, endpoint: Endpoint, request: Request, caller: str, view: Snapshot
+    ) -> Answer | None:
+        """The upstream's own words to this caller's same question, if nothing has happened since."""
+        kind = endpoint.resource
+        if kind is None:
+            since = 0 if endpoint.pure else queries.since(connection, "")
+        elif view.touches(kind) or queries.unclear(connection, kind, creates=False):
+            return None
+        else:
+            since = queries.touched(connection, kind) or 0
+            if not self._serve_unverified:
+                since = max(since, queries.since(connection, kind))
+        caller = "" if endpoint.public else caller
+        answer = literals.recall(connection, endpoint, request, caller, since)
+        if answer is None or endpoint.pure or not literals.is_nested(answer):
+            return answer
+        if any(view.touches(name) for name in self._contract.resources) or queries.any_unclear(connection):
+            return None
+        return literals.recall(connection, endpoint, request, caller, max(since, queries.touched(connection, None)))
 
     def has_page(self, engine: Engine, endpoint: str) -> bool:
         """Whether a public endpoint's page is known."""
         with engine.connect() as connection, connection.begin():
-            query = select(replies.c.status).where(replies.c.endpoint == endpoint, replies.c.kind == "page")
-            return connection.scalar(query) is not None
+            return literals.has_any(connection, endpoint)
+
+    def missing_proof(self, connection: Connection, endpoint: Endpoint) -> str | None:
+        """What is not proven of what an endpoint's answers are derived by; None: nothing."""
+        return self._gate.missing(connection, endpoint)
 
     def _by_name(self, connection: Connection, resource: Resource, user: str) -> str | None:
         """The one record with the caller's user name, when all are known; the contract says which field that is."""
@@ -68,15 +117,9 @@ class Library:
         doubtful = any(row.state != KNOWN for row in rows)
         return named[0].id if len(named) == 1 and not doubtful else None
 
-    def _page(self, connection: Connection, endpoint: Endpoint) -> Answer | DontKnow:
-        row = queries.reply(connection, endpoint.id, "page")
-        if row is None:
-            return DontKnow("never_seen")
-        return Answer(row.status, [("Content-Type", row.content_type)], row.body, _age(row.observed))
-
     def _item(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, record: str, request: Request, user: str,
-        view: Snapshot,
+        view: Snapshot, claims: Sequence[Claim] = (),
     ) -> Answer | DontKnow:  # fmt: skip
         if provisional(record):
             record = real_id(connection, resource.name, record) or record
@@ -93,7 +136,10 @@ class Library:
                 resource, view.pending[resource.name], record, values, lambda i: view.is_claimed(resource.name, i)
             )
             if pending:
-                return self._pending_item(connection, endpoint, resource, record, request, user, view, pending)
+                found = self._pending_item(connection, endpoint, resource, record, request, user, view, pending)
+                made = any(write.action is Action.CREATE and write.record == record for write in pending)
+                row = None if made else queries.record(connection, resource.name, record)
+                return self._gate.passes(connection, resource, found, [*claims, *self._source(endpoint, row)])
         whole = queries.collection(connection, resource.name)
         private = knowledge.private(resource, whole)
         if private and not endpoint.own and not _sighted(connection, user, resource.name, record):
@@ -105,18 +151,41 @@ class Library:
             return DontKnow("unverified")
         if row is not None and row.state == DOUBT:
             return DontKnow("in_doubt")
+        listed = whole is not None and whole.complete and whole.caller == user
+        shown = row is not None and (row.caller == user or (listed and row.stamp <= whole.stamp))
         if row is not None and row.state == KNOWN:
+            if literals.nests(orjson.loads(row.body)) and stamp <= queries.touched(connection, None):
+                return DontKnow("in_doubt", "it holds copies of other records, and something was written since")
             shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
             observed = max(row.observed, whole.observed if whole and whole.complete else 0)
-            return item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
+            found = item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
+            claims = [*claims, *self._source(endpoint, row), *self._gate.shared(resource, user, shown=shown)]
+            return self._gate.passes(connection, resource, found, claims)
         if private or not verified:
             return DontKnow("never_seen")
         if knowledge.unsettled(connection, resource.name, membership=True):
             return DontKnow("unsettled_write")  # an unclear create may have made just this record
-        if (row is not None and row.state == GONE) or (whole is not None and whole.complete):
-            observed = row.observed if row is not None else whole.observed if whole else 0
-            return missing(knowledge.shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
-        return DontKnow("never_seen")
+        words = knowledge.shape(connection, endpoint.id, "missing")
+        if words is None:
+            return DontKnow("never_seen", "how the upstream says that there is no such record")
+        if row is not None and row.state == GONE and row.source == WRITE:
+            claims = [*claims, Claim(endpoint.id, DELETED, frozenset({"still_shown"}))]
+        elif whole is not None and whole.complete:
+            left_out = leaves_out(queries.ids(connection, resource.name), record)
+            claims = [*claims, Claim(endpoint.id, MISSING, left_out)]
+            claims += self._gate.shared(resource, user, shown=listed)
+        else:
+            return DontKnow("never_seen", f"not all {resource.name} are known")
+        observed = row.observed if row is not None else whole.observed if whole else 0
+        return self._gate.passes(connection, resource, missing(words, _age(observed)), claims)
+
+    def _source(self, endpoint: Endpoint, row: Any) -> list[Claim]:
+        """What is to be proven of a record by how it came to be known: read itself, nothing."""
+        if row is None or row.source == READ:
+            return []
+        if row.source == WRITE:
+            return [Claim(endpoint.id, WRITTEN, frozenset({"answer_is_an_echo"}))]
+        return [Claim(endpoint.id, ITEM, frozenset({"list_shows_otherwise"}))]
 
     def _list(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, request: Request, user: str,
@@ -134,21 +203,32 @@ class Library:
             return DontKnow("settled_meanwhile")
         if named:
             # What the upstream has never heard of, nothing there refers to.
-            return self._listing(connection, endpoint, resource, [], filters, request, time.time_ns(), True, view)
+            found = self._listing(connection, endpoint, resource, [], filters, request, time.time_ns(), True, view)
+            return self._gate.passes(connection, resource, found, self._gate.filters(endpoint, pairs))
         if whole is None or not whole.complete:
             return DontKnow("incomplete")
         verified = whole.stamp >= queries.since(connection, resource.name)
         if not verified and not self._serve_unverified:
             return DontKnow("unverified")
         if knowledge.unsettled(connection, resource.name, membership=True, filters=pairs):
-            return DontKnow("unsettled_write")
+            return DontKnow("unsettled_write", "a write of which nobody knows what became of it")
         names = {name for name, _ in pairs}
         changing = {write.record for write in view.pending.get(resource.name, ()) if names & write.fields.keys()}
         if knowledge.may_be_listed(connection, resource.name, pairs, changing):
             return DontKnow("in_doubt")
-        known = (records.c.type == resource.name) & (records.c.state == KNOWN)
-        bodies = connection.scalars(select(records.c.body).where(known)).all()
-        return self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)
+        rows = connection.execute(select(records).where(*_known(resource))).all()
+        values = [orjson.loads(row.body) for row in rows]
+        stamp = max([whole.stamp, *(row.stamp for row in rows)])
+        if any(literals.nests(value) for value in values) and stamp <= queries.touched(connection, None):
+            return DontKnow("in_doubt", "they hold copies of other records, and something was written since")
+        claims = self._gate.listing(connection, endpoint, resource, whole, rows, values, pairs)
+        if isinstance(claims, DontKnow):
+            return claims
+        shown = whole.caller == user and all(row.caller == user or row.stamp <= whole.stamp for row in rows)
+        claims += self._gate.shared(resource, user, shown=shown)
+        bodies = [row.body for row in rows]
+        found = self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)
+        return self._gate.passes(connection, resource, found, claims)
 
     def _view(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, filters: str, request: Request, user: str,
@@ -171,7 +251,9 @@ class Library:
             return DontKnow("in_doubt")
         bodies = [rows[ident].body for ident in ids]
         shown = now.only(user, set(ids))
-        return self._listing(connection, endpoint, resource, bodies, filters, request, view.observed, verified, shown)
+        found = self._listing(connection, endpoint, resource, bodies, filters, request, view.observed, verified, shown)
+        claims = [Claim(endpoint.id, LISTED), *self._gate.filters(endpoint, orjson.loads(filters) if filters else [])]
+        return self._gate.passes(connection, resource, found, claims)
 
     def _listing(
         self,
@@ -214,10 +296,15 @@ class Library:
             base, observed = [orjson.loads(row.body)] if row.state == KNOWN else [], row.observed
         values = laid_over(resource, base, pending, lambda ident: view.is_claimed(resource.name, ident))
         if not values:
-            return missing(knowledge.shape(connection, endpoint.id, "missing") or NOT_FOUND, _age(observed))
+            words = knowledge.shape(connection, endpoint.id, "missing")
+            return DontKnow("never_seen", "how it says so") if words is None else missing(words, _age(observed))
         shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
         body = orjson.dumps(values[0]).decode()
         return item(resource, body, request, Shape(200, shape.content_type), _age(observed), unverified)
+
+
+def _known(resource: Resource) -> tuple[Any, Any]:
+    return records.c.type == resource.name, records.c.state == KNOWN
 
 
 def _sighted(connection: Connection, caller: str, kind: str, record: str) -> bool:

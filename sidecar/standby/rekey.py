@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, Table, select
 
 from sidecar.settings import PREFIX, SettingError
+from sidecar.standby.literals import literals
 from sidecar.standby.outbox.entries import UNSETTLED, State, outbox
 from sidecar.standby.tables import DOUBT, calls, owners, records, replies
 from sidecar.storage.encrypted_columns import give_up, rekey
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def lock_up(engine: Engine, vault: Vault) -> None:
     """Raises SettingError for what must not be lost."""
-    lost = rekey(engine, vault, (records, replies, calls, outbox))
+    lost = rekey(engine, vault, (records, replies, calls, literals, outbox))
     if not lost:
         return
     with engine.begin() as connection:

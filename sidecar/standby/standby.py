@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -21,23 +21,33 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
-from sidecar.contract import Action, Contract, Match
+from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import Outcome
 from sidecar.http.messages import Headers, Request, Response
 from sidecar.settings import Settings
-from sidecar.standby import knowledge, pure_calls, queries
+from sidecar.standby import evidence, knowledge, literals, pure_calls, queries, seeking
 from sidecar.standby.answer import Answer, DontKnow
+from sidecar.standby.comparing import Comparer
 from sidecar.standby.departures import Departures
+from sidecar.standby.derivations import PAGES, room
 from sidecar.standby.known_callers import Callers, Standing, bump
 from sidecar.standby.mirrored_writes import Passing
-from sidecar.standby.observations import ListSeen, OwnSeen, RecordMissing, RecordSeen, ReplySeen, observations
+from sidecar.standby.observations import (
+    ListSeen,
+    Observation,
+    OwnSeen,
+    RecordMissing,
+    RecordSeen,
+    ReplySeen,
+    observations,
+)
 from sidecar.standby.outbox.entries import Outbox, Snapshot
 from sidecar.standby.outbox.overlay_response import Newer, over_answer
 from sidecar.standby.outbox.rewrite import Rewritten, rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.parity import Parity
 from sidecar.standby.reader import Library
-from sidecar.standby.tables import DOUBT, KNOWN, collections, records
+from sidecar.standby.tables import DOUBT, KNOWN, LIST, READ, collections, records
 from sidecar.standby.writes.intents import Intents, Write
 from sidecar.storage.database import is_away
 from sidecar.timeunits import SECOND
@@ -75,7 +85,13 @@ class Standby:
             serve_unverified=settings.unverified == "serve",
         )  # fmt: skip
         self._passing = Passing(contract, engine, sum(self._patience))
-        self._library = Library(contract, serve_unverified=settings.unverified == "serve")
+        self._library = Library(
+            contract, serve_unverified=settings.unverified == "serve", proof=settings.proof,
+            serve_unproven=settings.unproven == "serve",
+        )  # fmt: skip
+        self._comparer = Comparer(contract)
+        self._settled: frozenset[str] = frozenset()
+        """Endpoints of which all that was compared is proven, or refuted and being proven anew no more than sampled."""
         self.parity = Parity(engine)
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
@@ -232,22 +248,55 @@ class Standby:
         if pure_calls.is_pure_call(match):
             pure_calls.remember(self._engine, match, request, response)
             return
-        seen = observations(self._contract, match, request, response)
-        if endpoint is None or not seen:
+        if endpoint is None:
             return
+        seen = observations(self._contract, match, request, response)
+        user = "" if endpoint.public else user
         if compare and endpoint.resource is not None and request.method == "GET":
             self._compare(match, request, response, user, t0)
         with self._engine.begin() as connection, self._departures.watch(connection, endpoint.resource or ""):
+            if compare or endpoint.id not in self._settled:
+                self._note_evidence(connection, match, response, seen, user, t0)
             for observation in seen:
-                self._see(connection, endpoint.id, observation, user, t0)
+                self._see(connection, endpoint.id, observation, user, t0, own=endpoint.own)
+            self._keep_words(connection, endpoint, request, response, user, t0)
 
-    def _see(self, connection: Connection, endpoint: str, seen: Any, user: str | None, t0: int) -> None:
+    def _keep_words(
+        self, connection: Connection, endpoint: Endpoint, request: Request, response: Response, user: str | None,
+        t0: int,
+    ) -> None:  # fmt: skip
+        """The upstream's own words, where no write was under way while they were said."""
+        if not endpoint.safe or (user is None and not endpoint.public):
+            return
+        if endpoint.resource is not None and not knowledge.clean(connection, endpoint.resource, None, t0):
+            return
+        caller = "" if endpoint.public else str(user)
+        literals.remember(connection, endpoint, request, response, caller, t0, self._contract.secrets)
+
+    def _note_evidence(
+        self, connection: Connection, match: Match, response: Response, seen: Sequence[Observation],
+        user: str | None, t0: int,
+    ) -> None:  # fmt: skip
+        assert match.endpoint is not None
+        if match.endpoint.resource is not None and self.outbox.snapshot().touches(match.endpoint.resource):
+            return  # what users see is ahead of what the upstream says
+        caller = "" if match.endpoint.public else user
+        for of, comparison in self._comparer.compare(connection, match, response, seen, caller, t0):
+            for derivation in evidence.note(connection, of, [comparison], self._settings.proof):
+                fields = {"event.action": "derivation_refuted", "endpoint": of, "derivation": derivation}
+                said = comparison.difference
+                log.warning("the upstream answers otherwise than was derived: %s", said, extra={"fields": fields})
+
+    def _see(
+        self, connection: Connection, endpoint: str, seen: Any, user: str | None, t0: int, *, own: bool = False
+    ) -> None:
         private = False
         if isinstance(seen, RecordSeen):
-            knowledge.see_record(connection, self._contract, seen, user, t0)
+            source = LIST if own else READ  # the record's own endpoint may show it otherwise
+            private = knowledge.see_record(connection, self._contract, seen, user, t0, source)
         elif isinstance(seen, RecordMissing):
             self._generation += 1  # it may put in doubt what others were shown
-            private = knowledge.see_missing(connection, self._contract, seen, t0)
+            knowledge.see_missing(connection, self._contract, seen, t0, user)
         elif isinstance(seen, ListSeen):
             private = knowledge.see_list(connection, self._contract, seen, user, t0)
         elif isinstance(seen, OwnSeen) and user is not None:
@@ -389,6 +438,7 @@ class Standby:
             self._callers.refresh(connection)
             self._verified_since = queries.number(connection, queries.VERIFIED_SINCE)
             rows = connection.execute(select(collections)).all()
+            self._settled = evidence.settled(connection, self._settings.proof)
         self.outbox.owned()  # a request finds it in memory
         if self._shared is None:
             self.outbox.snapshot()  # so that what was last seen is never old, should the database go away
@@ -412,6 +462,11 @@ class Standby:
         with self._reader.connect() as connection, connection.begin():
             shared = {name for name in self._contract.resources if not self._private(connection, name)}
             return (shared - self._ready) | knowledge.doubtful(connection, stamp())
+
+    def questions(self) -> list[str]:
+        """Targets that, asked of the upstream, would prove or refute something that is neither yet."""
+        with self._reader.connect() as connection, connection.begin():
+            return seeking.questions(connection, self._contract, self._settings.proof)
 
     def _private(self, connection: Connection, kind: str) -> bool:
         return knowledge.is_private(connection, self._contract, kind)
@@ -462,7 +517,7 @@ class Standby:
     def ready(self, endpoint_id: str) -> tuple[bool, str]:
         """Whether the standby can answer for the endpoint, and why not."""
         endpoint = self._contract.endpoints[endpoint_id]
-        if endpoint.public and endpoint.safe:
+        if endpoint.public and endpoint.safe and (endpoint.resource is None or endpoint.action is Action.CALL):
             seen = self._library.has_page(self._reader, endpoint_id)
             return seen, "ready" if seen else "the page has not been seen yet"
         if endpoint.resource is None or endpoint.action is Action.CALL:
@@ -478,7 +533,28 @@ class Standby:
             return False, "what is known is unverified"
         if row["in_doubt"]:
             return False, f"{row['in_doubt']} {endpoint.resource} are in doubt"
+        if endpoint.safe and self._settings.unproven != "serve":
+            with self._reader.connect() as connection, connection.begin():
+                unproven = self._library.missing_proof(connection, endpoint)
+            if unproven is not None:
+                return False, unproven
         return True, "ready"
+
+    def evidence(self) -> dict[str, dict[str, Any]]:
+        """For people: per endpoint, and per resource for what callers share, each derivation with its evidence."""
+        with self._reader.connect() as connection, connection.begin():
+            found = evidence.every(connection)
+            rooms = {name: set(PAGES) - room(queries.ids(connection, name)) for name in self._contract.resources}
+        told = {}
+        for endpoint in self._contract.endpoints.values():
+            if endpoint.safe and endpoint.action in (Action.LIST, Action.READ):
+                rows = evidence.told(
+                    self._contract, endpoint, found, self._settings.proof, rooms[str(endpoint.resource)]
+                )
+                able, reason = self.ready(endpoint.id)
+                shared = evidence.shared(found, str(endpoint.resource), self._settings.proof)
+                told[endpoint.id] = {"ready": able, "reason": reason, "derivations": {**rows, **shared}}
+        return told
 
     def close(self) -> None:
         """Learns what is queued, then ends."""

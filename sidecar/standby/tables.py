@@ -15,6 +15,11 @@ from sidecar.storage.encrypted_columns import LockedBytes, LockedText
 KNOWN: Final = "known"
 GONE: Final = "gone"
 DOUBT: Final = "doubt"
+READ: Final = "read"
+LIST: Final = "list"
+WRITE: Final = "write"
+MISSING: Final = "missing"
+"""How a record came to be known: it was read, listed, shown or made by a write, or a read said that it is not there."""
 
 records: Final = Table(
     "records",
@@ -25,9 +30,11 @@ records: Final = Table(
     Column("body", LockedText),
     Column("stamp", BigInteger, nullable=False),
     Column("observed", BigInteger, nullable=False),
+    Column("source", String(10), nullable=False, server_default=""),
+    Column("caller", String(200)),
 )
 """One row a record. `body` is the JSON as the upstream wrote it, less the origin of its URL field; `stamp` orders
-knowledge; `observed` is for Age."""
+knowledge; `observed` is for Age; `source` (read, list, write, missing) and `caller` say how it came to be known."""
 
 collections: Final = Table(
     "collections",
@@ -37,8 +44,12 @@ collections: Final = Table(
     Column("stamp", BigInteger, nullable=False),
     Column("observed", BigInteger, nullable=False),
     Column("private", Boolean, nullable=False, default=False),
+    Column("caller", String(200)),
+    Column("digest", String(64)),
+    Column("listed", Integer, nullable=False, server_default="0"),
 )
-"""Whether every record of a resource is known; `private` once the upstream was seen to show it to some callers only."""
+"""Whether every record of a resource is known; `private` once the upstream was seen to show it to some callers only.
+`caller`, `digest` and `listed` (records) are of the last list: who was shown it, what it said."""
 
 writes: Final = Table(
     "writes",

@@ -57,6 +57,7 @@ def test_reads_survive_an_outage_and_come_back(sidecar: Sidecar, upstream: Upstr
 def test_unknown_is_not_absent(sidecar: Sidecar, upstream: Upstream) -> None:
     assert sidecar.ask("GET", "/notes/5", HOLT).status == 200
     assert sidecar.ask("GET", "/patients", HOLT).status == 200
+    assert sidecar.ask("GET", "/patients/98", HOLT).status == 404  # how it says so, nobody makes up
     until(lambda: sidecar.plane("GET", "/ready/patients.list").status == 200)
     upstream.stop()
     assert sidecar.ask("GET", "/notes/5", HOLT).status == 200

@@ -1,7 +1,7 @@
 """A part of the matrix on every run: what is false there is known, listed, and grows fewer.
 
-`known.txt` has a line `api/twist/phase verdict` for each kind of false answer that is still given. It may only shrink: a
-false answer that is not listed fails here; what a whole run of the matrix no longer finds is to be deleted there.
+`known.txt` has a line `api/twist/phase verdict` for each kind of false answer that is still given. It may only shrink:
+a false answer that is not listed fails here; what a whole run of the matrix no longer finds is to be deleted there.
 """
 
 from __future__ import annotations

@@ -258,7 +258,7 @@ class Intents:
         seen = record_in(resource, response)
         if seen is None or (record is not None and seen.id != record) or not alone:
             return False
-        knowledge.put_record(connection, seen, now)
+        knowledge.put_record(connection, seen, now, caller=user)
         write.became = seen.digest
         if record is None:
             box.claim(connection, kind, seen.id)

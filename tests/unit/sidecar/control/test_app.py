@@ -54,6 +54,9 @@ class FakeStandby:
             "staffs": {"ratio": 1.0, **whole},
         }
 
+    def evidence(self) -> Mapping[str, Any]:
+        return {}
+
     def ready(self, endpoint_id: str) -> tuple[bool, str]:
         return (True, "complete") if endpoint_id == "notes.list" else (False, "nothing is known")
 

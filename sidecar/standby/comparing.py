@@ -1,0 +1,190 @@
+"""Compares what the standby would have derived with what the upstream did answer: the evidence. Off the request path.
+
+Called before the answer is learned from, inside the same transaction. A difference that a write may explain is no
+comparison: nothing is compared with knowledge that is newer than the question, unverified, or being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select
+
+from sidecar.contract import Action, Contract, Endpoint, Match, Resource
+from sidecar.http.messages import Response
+from sidecar.standby import knowledge, queries
+from sidecar.standby.answer import in_contracts_order, plain_filters
+from sidecar.standby.derivations import (
+    DELETED,
+    ITEM,
+    MISSING,
+    OWN,
+    PAGES,
+    SHARED,
+    WRITTEN,
+    Comparison,
+    by_filter,
+    leaves_out,
+    list_rivals,
+)
+from sidecar.standby.derivations import LIST as LISTED
+from sidecar.standby.diff import differences
+from sidecar.standby.observations import ListSeen, Observation, RecordMissing, RecordSeen
+from sidecar.standby.tables import DOUBT, GONE, KNOWN, LIST, READ, WRITE, records
+
+Compared = tuple[str, Comparison]
+"""An endpoint's id, with what was compared of it."""
+
+
+class Comparer:
+    """Makes comparisons. Only looks."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+
+    def compare(
+        self, connection: Connection, match: Match, response: Response, seen: Sequence[Observation],
+        user: str | None, t0: int,
+    ) -> list[Compared]:  # fmt: skip
+        """What the answer to a question of t0 says of each derivation that would have answered it."""
+        endpoint = match.endpoint
+        if endpoint is None or endpoint.resource is None or endpoint.action not in (Action.LIST, Action.READ):
+            return []
+        resource = self._contract.resources[endpoint.resource]
+        if not knowledge.clean(connection, resource.name, None, t0):
+            return []
+        if knowledge.unsettled(connection, resource.name, membership=False):
+            return []
+        found: list[Compared] = []
+        for observation in seen:
+            if isinstance(observation, RecordSeen):
+                found += self._record(connection, endpoint, resource, observation, user, t0)
+            elif isinstance(observation, RecordMissing):
+                found += self._missing(connection, endpoint, resource, observation.id, response, user, t0)
+            elif isinstance(observation, ListSeen):
+                found += self._list(connection, endpoint, resource, observation, user, t0)
+        return found
+
+    def _record(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, seen: RecordSeen, user: str | None,
+        t0: int,
+    ) -> Iterator[Compared]:  # fmt: skip
+        row, whole = queries.record(connection, resource.name, seen.id), queries.collection(connection, resource.name)
+        since = queries.since(connection, resource.name)
+        if endpoint.own and user is not None:
+            yield from self._own(connection, endpoint, resource, seen, user, t0)
+        if row is None or row.state == GONE:
+            known = row.stamp if row is not None else whole.stamp if whole is not None and whole.complete else None
+            if known is not None and since <= known <= t0 and not knowledge.private(resource, whole):
+                derivation = DELETED if row is not None and row.source == WRITE else MISSING
+                yield (
+                    endpoint.id,
+                    Comparison(derivation, seen.id, "the upstream shows a record that we took to be gone"),
+                )
+            return
+        if row.state != KNOWN or not since <= row.stamp <= t0:
+            return
+        said = _differences(row.body, seen.body)
+        if row.source == WRITE:
+            rival = frozenset({"answer_is_an_echo"})
+            yield endpoint.id, Comparison(WRITTEN, f"{seen.id} {row.body}", said, rival)
+        elif row.source != READ or endpoint.own:
+            yield endpoint.id, Comparison(ITEM, seen.id, said, frozenset({"list_shows_otherwise"}))
+        if row.caller is not None and user is not None and row.caller != user:
+            yield from _shared(endpoint, user, row.caller, seen.id, said)
+
+    def _own(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, seen: RecordSeen, user: str, t0: int
+    ) -> Iterator[Compared]:
+        value = orjson.loads(seen.body)
+        if resource.username_field is not None:
+            right = value.get(resource.username_field) == user
+            said = None if right else "the caller's record has another name"
+            yield endpoint.id, Comparison(OWN, user, said, frozenset({"another_field"}))
+
+    def _missing(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, asked: str, response: Response,
+        user: str | None, t0: int,
+    ) -> Iterator[Compared]:  # fmt: skip
+        row, whole = queries.record(connection, resource.name, asked), queries.collection(connection, resource.name)
+        since = queries.since(connection, resource.name)
+        if knowledge.private(resource, whole):
+            return
+        if row is not None and row.state == KNOWN and since <= row.stamp <= t0:
+            said = "the upstream does not show a record that was there"
+            if row.caller not in (None, user) and user is not None:
+                yield from _shared(endpoint, user, row.caller, asked, said)
+            else:
+                yield endpoint.id, Comparison({LIST: ITEM, WRITE: WRITTEN}.get(row.source, ITEM), asked, said)
+        elif response.status == 404 and row is not None and row.state == GONE and row.source == WRITE:
+            if since <= row.stamp <= t0:
+                yield endpoint.id, Comparison(DELETED, asked, None, frozenset({"still_shown"}))
+            return
+        complete = whole is not None and whole.complete and since <= whole.stamp <= t0
+        if response.status == 404 and complete and (row is None or (row.state == GONE and row.source != WRITE)):
+            told = leaves_out(queries.ids(connection, resource.name), asked)
+            yield endpoint.id, Comparison(MISSING, asked, None, told)
+
+    def _list(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, seen: ListSeen, user: str | None, t0: int
+    ) -> Iterator[Compared]:
+        whole, since = queries.collection(connection, resource.name), queries.since(connection, resource.name)
+        if knowledge.private(resource, whole):
+            return
+        read = self._contract.endpoint_for(resource.name, Action.READ) or endpoint
+        rows = connection.execute(select(records).where(records.c.type == resource.name)).all()
+        if any(row.stamp > t0 or row.state == DOUBT for row in rows):
+            return
+        known = {row.id: row for row in rows if row.state == KNOWN}
+        theirs = [record.id for record in seen.records]
+        if not seen.filters:
+            hidden = known.keys() - set(theirs)
+            if any(known[ident].stamp >= since for ident in hidden):
+                yield read.id, Comparison(MISSING, "left out", "a list leaves out records that are there")
+            if seen.counted:
+                yield read.id, Comparison(MISSING, f"counted {len(theirs)}", None, frozenset(PAGES))
+        if whole is None or not whole.complete or not since <= whole.stamp <= t0:
+            return
+        values = [orjson.loads(row.body) for row in known.values()]
+        pairs = [(str(name), str(value)) for name, value in orjson.loads(seen.filters)] if seen.filters else []
+        ours = in_contracts_order(resource, values, pairs)
+        if ours is None or not plain_filters(values, pairs):
+            return
+        said = _list_differences(resource, ours, [orjson.loads(record.body) for record in seen.records])
+        told = {
+            derivation: frozenset(name for name, ids in said_by.items() if ids != theirs)
+            for derivation, said_by in list_rivals(resource, values, pairs).items()
+        }
+        if pairs:
+            for name, _ in pairs:
+                derivation = by_filter(name)
+                yield endpoint.id, Comparison(derivation, seen.filters, said, told[derivation])
+            return
+        text = [orjson.dumps(value).decode() for value in ours]
+        digest = knowledge.list_digest(text)
+        yield endpoint.id, Comparison(LISTED, digest, said, told[LISTED])
+        if said is None and len(ours) > whole.listed and digest != whole.digest:
+            yield read.id, Comparison(MISSING, "grown", None, frozenset(PAGES))
+        if user is not None and whole.caller not in (None, user):
+            yield from _shared(endpoint, user, whole.caller, "list " + digest, said)
+
+
+def _shared(endpoint: Endpoint, user: str, other: str | None, asked: str, said: str | None) -> Iterator[Compared]:
+    """Of what one caller was shown, for another: of all callers together, and of these two. Kept by the resource."""
+    kept, rival = str(endpoint.resource), frozenset({"callers_own"})
+    yield kept, Comparison(SHARED, f"{user} {asked}", said, rival)
+    for caller in (user, other):
+        yield kept, Comparison(f"{SHARED}:{caller}"[:200], asked, said, rival)
+
+
+def _differences(ours: str, theirs: str) -> str | None:
+    """Masked; None: equal as values."""
+    if ours == theirs:
+        return None
+    return "; ".join(differences(orjson.loads(ours), orjson.loads(theirs))) or None
+
+
+def _list_differences(resource: Resource, ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str | None:
+    return None if ours == theirs else "; ".join(differences(ours, theirs)) or "another order"

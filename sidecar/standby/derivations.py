@@ -1,0 +1,230 @@
+# pure
+"""Derivations: the rules by which the standby makes an answer that the upstream has not itself given, each with its
+rivals: the other things that the upstream may be doing, as functions that say what the rival would have answered.
+
+An agreement tells a rival apart only where the rival would have answered otherwise; and a rival that still lives
+forbids only the answers that it would have given otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sidecar.contract import Resource
+
+ITEM: Final = "item"
+"""A record as a list, or another endpoint, showed it."""
+WRITTEN: Final = "written"
+"""A record as the answer to its create, update or replacement showed it."""
+DELETED: Final = "deleted"
+"""A 404 for what was confirmed to be deleted."""
+MISSING: Final = "missing"
+"""A 404 for what a complete list does not have."""
+LIST: Final = "list"
+"""The list made from records, after they have changed."""
+SHARED: Final = "shared"
+"""What one caller was shown, for another."""
+OWN: Final = "own"
+"""The caller's own record, found by the caller's name."""
+FILTER: Final = "filter:"
+
+PAGES: Final = ("page_of_newest", "page_of_oldest", "hidden")
+"""What a list may leave out, by where a number that it does not have lies: below, above or between its ids."""
+RIVALS: Final[Mapping[str, tuple[str, ...]]] = {
+    ITEM: ("list_shows_otherwise",),
+    WRITTEN: ("answer_is_an_echo",),
+    DELETED: ("still_shown",),
+    MISSING: PAGES,
+    LIST: (),
+    SHARED: ("callers_own",),
+    OWN: ("another_field",),
+}
+"""Of a list and of filters: see `list_rivals`."""
+SETTLES: Final[Mapping[str, str]] = {
+    "list_shows_otherwise": "a read of a record that so far only a list has shown",
+    "answer_is_an_echo": "a read of a record after it was written",
+    "still_shown": "a read of a record after it was deleted",
+    "page_of_newest": "a read of an id below the lowest one listed",
+    "page_of_oldest": "a read of an id above the highest one listed",
+    "hidden": "a read of an id between those listed",
+    "callers_own": "the same read by a second caller",
+    "another_field": "the own record of one more caller",
+    "ignored": "a filter that lets some records through and others not",
+    "prefix": "a filter by the beginning of a value (`Dav` where there is `Davis`)",
+    "contains": "a filter by a part of a value",
+    "case_folded": "a filter in other letter case",
+    "trimmed": "a filter with a space about it",
+    "several": "a filter by two values with a comma",
+    "blank_is_all": "a filter by nothing",
+    "at_least": "a filter by a value below others",
+    "at_most": "a filter by a value above others",
+    "null_too": "a filter where a record has null",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What we would have answered, beside what the upstream did answer.
+
+    `input` tells this question from others. `difference`: masked, or None: they agreed. `told_apart`: rivals that would
+    have answered otherwise than the upstream did.
+    """
+
+    derivation: str
+    input: str
+    difference: str | None = None
+    told_apart: frozenset[str] = frozenset()
+
+
+def by_filter(name: str) -> str:
+    """The derivation of a filter."""
+    return FILTER + name
+
+
+def rivals(resource: Resource | None, derivation: str) -> tuple[str, ...]:
+    """The names of a derivation's rivals."""
+    if resource is None or not (derivation == LIST or derivation.startswith(FILTER)):
+        return RIVALS.get(derivation, ())
+    meanings = () if derivation == LIST else tuple(MEANINGS)
+    return (*meanings, *(name for name, _, _ in _orders(resource)))
+
+
+def settles(rival: str) -> str:
+    """The one request that would tell the rival apart."""
+    kind, _, field = rival.partition(":")
+    return SETTLES.get(rival) or (f"a list whose records {field} orders otherwise" if kind == "order" else rival)
+
+
+# What filters may mean ------------------------------------------------------------------------------------------------
+
+MEANINGS: Final[Mapping[str, Callable[[Any, str], bool]]] = {
+    "ignored": lambda _found, _wanted: True,
+    "prefix": lambda found, wanted: found is not None and str(found).startswith(wanted),
+    "contains": lambda found, wanted: found is not None and wanted.lower() in str(found).lower(),
+    "case_folded": lambda found, wanted: found is not None and str(found).casefold() == wanted.casefold(),
+    "trimmed": lambda found, wanted: found is not None and str(found).strip() == wanted.strip(),
+    "several": lambda found, wanted: found is not None and str(found) in wanted.split(","),
+    "blank_is_all": lambda found, wanted: wanted == "" or equal(found, wanted),
+    "at_least": lambda found, wanted: _ordered(found, wanted, 1),
+    "at_most": lambda found, wanted: _ordered(found, wanted, -1),
+    "null_too": lambda found, wanted: found is None or equal(found, wanted),
+}
+
+
+def equal(found: Any, wanted: str) -> bool:
+    """What we take a filter to mean."""
+    return found is not None and str(found) == wanted
+
+
+def _ordered(found: Any, wanted: str, sign: int) -> bool:
+    if found is None:
+        return False
+    if isinstance(found, int) and wanted.lstrip("-").isdecimal():
+        return (found - int(wanted)) * sign >= 0
+    return str(found) >= wanted if sign > 0 else str(found) <= wanted
+
+
+# What lists may be ----------------------------------------------------------------------------------------------------
+
+
+def in_order(resource: Resource, values: Sequence[dict[str, Any]], order: Iterable[tuple[str, bool]]) -> list[str]:
+    """Ids of the records by fields, each with whether it descends. Raises KeyError and TypeError."""
+    rows = list(values)
+    for name, descending in reversed(tuple(order)):
+        rows.sort(key=lambda row: row[name], reverse=descending)
+    return [str(row[resource.id_field]) for row in rows]
+
+
+def _orders(resource: Resource) -> list[tuple[str, str, bool]]:
+    fields = [resource.id_field, resource.created_field, resource.updated_field, *(n for n, _ in resource.order)]
+    every = [(name, down) for name in dict.fromkeys(filter(None, fields)) for down in (False, True)]
+    ours = resource.order[:1]
+    return [
+        (f"order:{name}{' down' if down else ' up'}", name, down) for name, down in every if (name, down) not in ours
+    ]
+
+
+def list_rivals(
+    resource: Resource, values: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]],
+    but: Collection[str] = (),
+) -> dict[str, dict[str, list[str]]]:  # fmt: skip
+    """By derivation (LIST where there is no filter) and rival: the ids that the rival would have listed, of these
+    records. A rival that cannot be worked out with them has nothing to say; `but`: rivals that need not be asked."""
+    whole = _kept(values, pairs, None, equal)
+    orders: dict[str, list[str]] = {}
+    for rival, field, down in _orders(resource):
+        if rival in but:
+            continue
+        try:
+            orders[rival] = in_order(resource, whole, [(field, down)])
+        except (KeyError, TypeError):
+            continue
+    if not pairs:
+        return {LIST: orders}
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, _ in pairs:
+        meant = {}
+        for rival, meaning in MEANINGS.items():
+            if rival in but:
+                continue
+            try:
+                meant[rival] = in_order(resource, _kept(values, pairs, name, meaning), resource.order)
+            except (KeyError, TypeError):
+                continue
+        found[by_filter(name)] = {**meant, **orders}
+    return found
+
+
+def _kept(
+    values: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]], other: str | None,
+    meaning: Callable[[Any, str], bool],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The records that the filters let through, where the one of that name means something else."""
+    return [
+        value
+        for value in values
+        if all((meaning if name == other else equal)(value.get(name), wanted) for name, wanted in pairs)
+    ]
+
+
+# What lists may leave out ---------------------------------------------------------------------------------------------
+
+
+def leaves_out(known: Collection[str], asked: str) -> frozenset[str]:
+    """The rivals by which the id may exist although the list does not have it."""
+    if not asked.isdecimal() or not known or not all(ident.isdecimal() for ident in known):
+        return frozenset(PAGES)
+    numbers, number = [int(ident) for ident in known], int(asked)
+    if number < min(numbers):
+        return frozenset({"page_of_newest"})
+    return frozenset({"page_of_oldest" if number > max(numbers) else "hidden"})
+
+
+def room(known: Collection[str]) -> frozenset[str]:
+    """The rivals by which there may be records beside the listed ones: a page of the newest needs ids below."""
+    if not known or not all(ident.isdecimal() for ident in known):
+        return frozenset(PAGES)
+    numbers = [int(ident) for ident in known]
+    below, between = min(numbers) > 1, len(numbers) <= max(numbers) - min(numbers)
+    possible = (("page_of_newest", below), ("page_of_oldest", True), ("hidden", between))
+    return frozenset(name for name, there in possible if there)
+
+
+def crosses_a_cap(listed: int, now: int) -> bool:
+    """Whether a list of `now` records may be cut at a round number, where one of `listed` was seen whole."""
+    return now > listed and (now - 1) // 5 > (listed - 1) // 5
+
+
+def probes(known: Collection[str], count: int, skip: int) -> list[str]:
+    """Ids that no record has, where those who leave something out would have one: below, above and between."""
+    if not all(ident.isdecimal() for ident in known):
+        return []
+    numbers = {int(ident) for ident in known}
+    low, high = min(numbers, default=1), max(numbers, default=0)
+    below = list(range(max(1, low - 3), low))[:2]
+    holes = [number for number in range(low, min(high, low + 5000)) if number not in numbers]
+    between = holes[skip % max(1, len(holes)) :][:2]
+    above = [high + 1 + skip + step for step in range(count)]
+    return [str(number) for number in (*above[:1], *below[:1], *between, *below[1:], *above[1:])][:count]

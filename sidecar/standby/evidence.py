@@ -1,0 +1,180 @@
+"""Evidence: the comparisons made for each derivation of each endpoint, and what follows from them.
+
+Unproven, until PROOF comparisons on different inputs have agreed and no rival lives; refuted by one difference, which
+undoes what was there. Shared by processes, and kept over restarts. What was said is never kept: differences are masked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, String, Table, Text, bindparam, insert, select
+from sqlalchemy import update as update_
+
+from sidecar.contract import Contract, Endpoint
+from sidecar.standby.derivations import SHARED, Comparison, rivals, settles
+from sidecar.storage.database import metadata
+
+MOST: Final = 64
+"""Inputs remembered of a derivation, so that the same is not counted twice."""
+
+evidence: Final = Table(
+    "evidence",
+    metadata,
+    Column("endpoint", String(200), primary_key=True),
+    Column("derivation", String(200), primary_key=True),
+    Column("agreements", Integer, nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("told_apart", Text, nullable=False),
+    Column("differences", Integer, nullable=False),
+    Column("difference", Text),
+    Column("refuted", Boolean, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+"""`agreements`, `inputs` (digests) and `told_apart` (rivals) since the last `difference`, which is masked; `at`: ns."""
+_FIND: Final = select(evidence).where(
+    evidence.c.endpoint == bindparam("of"), evidence.c.derivation == bindparam("derived")
+)
+
+
+class State(StrEnum):
+    """What the comparisons amount to."""
+
+    UNPROVEN = "unproven"
+    PROVEN = "proven"
+    REFUTED = "refuted"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What was compared of one derivation. A value: `after` makes the next one."""
+
+    agreements: int = 0
+    inputs: tuple[str, ...] = ()
+    told_apart: frozenset[str] = frozenset()
+    differences: int = 0
+    difference: str | None = None
+    refuted: bool = False
+
+    def after(self, seen: Comparison, proof: int) -> Standing:
+        """With one more comparison. A difference undoes all that agreed before; enough agreement since undoes it."""
+        if seen.difference is not None:
+            return Standing(0, (), frozenset(), self.differences + 1, seen.difference, refuted=True)
+        key = sha256(seen.input.encode()).hexdigest()[:16]
+        told = self.told_apart | seen.told_apart
+        if key in self.inputs or self.agreements >= max(MOST, proof):
+            return self if told == self.told_apart else replace(self, told_apart=told)
+        agreed = self.agreements + 1
+        refuted = self.refuted and agreed < proof
+        return replace(self, agreements=agreed, inputs=(*self.inputs, key), told_apart=told, refuted=refuted)
+
+    def holds(self, proof: int, otherwise: Collection[str]) -> bool:
+        """Whether an answer may be given of which these rivals would give another."""
+        return not self.refuted and self.agreements >= proof and self.told_apart.issuperset(otherwise)
+
+    def state(self, proof: int, every_rival: Collection[str]) -> State:
+        if self.refuted:
+            return State.REFUTED
+        return State.PROVEN if self.holds(proof, every_rival) else State.UNPROVEN
+
+
+NOTHING: Final = Standing()
+
+
+def standing(connection: Connection, endpoint: str, derivation: str) -> Standing:
+    """What was compared so far."""
+    row = connection.execute(_FIND, {"of": endpoint, "derived": derivation}).one_or_none()
+    return NOTHING if row is None else _standing(row)
+
+
+def note(connection: Connection, endpoint: str, comparisons: Iterable[Comparison], proof: int) -> list[str]:
+    """Keeps comparisons. Returns the derivations that they have refuted."""
+    refuted = []
+    for seen in comparisons:
+        before = standing(connection, endpoint, seen.derivation)
+        now = before.after(seen, proof)
+        if now is before:
+            continue
+        if now.refuted and not before.refuted:
+            refuted.append(seen.derivation)
+        row: dict[str, Any] = {
+            "agreements": now.agreements,
+            "inputs": orjson.dumps(now.inputs).decode(),
+            "told_apart": orjson.dumps(sorted(now.told_apart)).decode(),
+            "differences": now.differences,
+            "difference": now.difference,
+            "refuted": now.refuted,
+            "at": time.time_ns(),
+        }
+        key = (evidence.c.endpoint == endpoint) & (evidence.c.derivation == seen.derivation)
+        if connection.execute(update_(evidence).where(key).values(row)).rowcount == 0:
+            connection.execute(insert(evidence).values(endpoint=endpoint, derivation=seen.derivation, **row))
+    return refuted
+
+
+def every(connection: Connection) -> dict[tuple[str, str], Standing]:
+    """All that was compared, by endpoint and derivation."""
+    return {(row.endpoint, row.derivation): _standing(row) for row in connection.execute(select(evidence))}
+
+
+def told(
+    contract: Contract, endpoint: Endpoint, found: dict[tuple[str, str], Standing], proof: int,
+    no_room: Collection[str] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """For people: of each derivation its state, agreements, living rivals with what would settle each, and the last
+    difference. What was compared per caller is left out, as are rivals for which there is `no_room`."""
+    resource = contract.resources.get(endpoint.resource or "")
+    rows = {}
+    for (of, derivation), seen in sorted(found.items()):
+        if of != endpoint.id or derivation.startswith("shared:"):
+            continue
+        names = [name for name in rivals(resource, derivation) if name not in no_room]
+        living = [name for name in names if name not in seen.told_apart]
+        rows[derivation] = {
+            "state": seen.state(proof, names),
+            "agreements": seen.agreements,
+            "needed": proof,
+            "rivals": [{"name": name, "settled_by": settles(name)} for name in living],
+            "told_apart": sorted(seen.told_apart),
+            "differences": seen.differences,
+            "last_difference": seen.difference,
+        }
+    return rows
+
+
+def shared(found: dict[tuple[str, str], Standing], resource: str, proof: int) -> dict[str, Any]:
+    """For people: how much is known of callers seeing the same of a resource, and of how many callers."""
+    seen = found.get((resource, SHARED))
+    if seen is None:
+        return {}
+    callers = [one for (of, name), one in found.items() if of == resource and name.startswith(f"{SHARED}:")]
+    names = rivals(None, SHARED)
+    return {
+        SHARED: {
+            "state": seen.state(proof, names), "agreements": seen.agreements, "needed": proof,
+            "rivals": [{"name": n, "settled_by": settles(n)} for n in names if n not in seen.told_apart],
+            "told_apart": sorted(seen.told_apart), "differences": seen.differences,
+            "last_difference": seen.difference, "callers": sum(one.agreements > 0 for one in callers),
+        }
+    }  # fmt: skip
+
+
+def settled(connection: Connection, proof: int) -> frozenset[str]:
+    """Endpoints of which everything compared has agreed often enough: they are compared by sample only."""
+    counts: dict[str, bool] = {}
+    for (endpoint, _), seen in every(connection).items():
+        counts[endpoint] = counts.get(endpoint, True) and seen.agreements >= proof and not seen.refuted
+    return frozenset(endpoint for endpoint, enough in counts.items() if enough)
+
+
+def _standing(row: Any) -> Standing:
+    return Standing(
+        row.agreements, tuple(orjson.loads(row.inputs)), frozenset(orjson.loads(row.told_apart)), row.differences,
+        row.difference, bool(row.refuted),
+    )  # fmt: skip

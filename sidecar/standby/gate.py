@@ -1,0 +1,137 @@
+"""The gate before every answer that the upstream has not itself given: the evidence for each rule behind it must hold.
+
+A rule's rivals matter for an answer only where they would give another one; each of those must have been told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import Connection
+
+from sidecar.contract import Action, Contract, Endpoint, Resource
+from sidecar.standby import evidence, knowledge, queries
+from sidecar.standby.answer import Answer, DontKnow, in_contracts_order, plain_filters
+from sidecar.standby.derivations import (
+    ITEM,
+    LIST,
+    MISSING,
+    SHARED,
+    by_filter,
+    crosses_a_cap,
+    list_rivals,
+    rivals,
+    room,
+    settles,
+)
+
+UNPROVEN: Final = "unproven"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An answer stands on this derivation of this endpoint; `otherwise`: the rivals that would give another answer.
+
+    `agreed`: fewest agreements; None: PROOF.
+    """
+
+    endpoint: str
+    derivation: str
+    otherwise: frozenset[str] = frozenset()
+    agreed: int | None = None
+
+
+class Gate:
+    """Judges claims. Only looks."""
+
+    def __init__(self, contract: Contract, *, proof: int, serve_unproven: bool) -> None:
+        self._contract = contract
+        self._proof = proof
+        self._serve = serve_unproven
+
+    def passes(
+        self, connection: Connection, resource: Resource, answer: Answer | DontKnow, claims: Sequence[Claim]
+    ) -> Answer | DontKnow:
+        """The answer, if all that it stands on holds; what the standby owns needs no proof."""
+        if isinstance(answer, DontKnow) or not claims:
+            return answer
+        failing = [(claim, why) for claim in claims if (why := self._why_not(connection, claim)) is not None]
+        if not failing or resource.name in queries.owned_types(connection):
+            return answer
+        claim, why = failing[0]
+        refuted = any(evidence.standing(connection, each.endpoint, each.derivation).refuted for each, _ in failing)
+        if self._serve and not refuted:
+            return replace(answer, unproven=True)
+        return DontKnow(UNPROVEN, f"{claim.derivation.partition(' ')[0]} of {claim.endpoint}: {why}")
+
+    def shared(self, resource: Resource, user: str, *, shown: bool) -> list[Claim]:
+        """For what was not `shown` to this caller, but to another: that callers see the same, and this one too."""
+        if shown:
+            return []
+        own = frozenset({"callers_own"})
+        return [Claim(resource.name, SHARED, own), Claim(resource.name, f"{SHARED}:{user}"[:200], own, 1)]
+
+    def filters(self, endpoint: Endpoint, pairs: Sequence[Any]) -> list[Claim]:
+        """For a filter of which no record can tell what it means: every rival must be gone."""
+        return [Claim(endpoint.id, by_filter(str(name)), frozenset(("ignored", "blank_is_all"))) for name, _ in pairs]
+
+    def listing(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, whole: Any, rows: Sequence[Any],
+        values: list[dict[str, Any]], pairs: Sequence[tuple[str, str]],
+    ) -> list[Claim] | DontKnow:  # fmt: skip
+        """What a list made of these records stands on. The list that was last shown, unchanged, stands on itself."""
+        ours = in_contracts_order(resource, values, pairs)
+        if ours is None or not plain_filters(values, pairs):
+            return []  # it will not be answered
+        text = [orjson.dumps(value).decode() for value in ours]
+        if not pairs and knowledge.list_digest(text) == whole.digest:
+            return []
+        ids = [str(value[resource.id_field]) for value in ours]
+        known = {row.id for row in rows}
+        read = self._contract.endpoint_for(resource.name, Action.READ) or endpoint
+        beyond = room(known)
+        if crosses_a_cap(whole.listed, len(known)):
+            return DontKnow(UNPROVEN, f"whether a list of more than {whole.listed} {resource.name} is cut")
+        claims = [Claim(read.id, MISSING, beyond, 1 if beyond else 0)]
+        if any(row.source == "list" for row in rows) and not pairs:
+            claims.append(Claim(read.id, ITEM, agreed=0))
+        told = frozenset[str]()
+        if not pairs:
+            told = evidence.standing(connection, endpoint.id, LIST).told_apart
+        elif len(pairs) == 1:
+            told = evidence.standing(connection, endpoint.id, by_filter(pairs[0][0])).told_apart
+        for derivation, said in list_rivals(resource, values, pairs, told).items():
+            otherwise = frozenset(name for name, listed in said.items() if listed != ids)
+            claims.append(Claim(endpoint.id, derivation, otherwise))
+        return claims
+
+    def missing(self, connection: Connection, endpoint: Endpoint) -> str | None:
+        """What is not yet proven of what an endpoint's answers may stand on; None: nothing."""
+        resource = self._contract.resources[endpoint.resource or ""]
+        if endpoint.own:
+            return None  # to each caller what they were answered
+        names = {by_filter(name) for name in endpoint.filters} if endpoint.action is Action.LIST else {MISSING, ITEM}
+        for name in sorted(names):
+            known = queries.ids(connection, resource.name)
+            otherwise = frozenset(rivals(resource, name)) if name != MISSING else room(known)
+            if name.startswith("filter:"):
+                otherwise = frozenset({"ignored"})
+            why = self._why_not(connection, Claim(endpoint.id, name, otherwise))
+            if why is not None:
+                return f"{name} is {why}"
+        return None
+
+    def _why_not(self, connection: Connection, claim: Claim) -> str | None:
+        """Why a claim does not hold; None: it does."""
+        seen = evidence.standing(connection, claim.endpoint, claim.derivation)
+        needed = self._proof if claim.agreed is None else claim.agreed
+        if seen.holds(needed, claim.otherwise):
+            return None
+        if seen.refuted:
+            return f"refuted ({seen.difference})"
+        living = sorted(claim.otherwise - seen.told_apart)
+        agreed = f"unproven ({seen.agreements} of {needed} agreements)"
+        return f"{agreed}; {living[0]} may be; it is settled by {settles(living[0])}" if living else agreed

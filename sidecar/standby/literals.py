@@ -1,0 +1,178 @@
+"""Literal replies: the upstream's own answer to the same question by the same caller, while nothing has happened since
+that could have changed it. They need no proof.
+
+A question is the method, the target, who asks by what host, and the fields that select: Accept, and those that the
+answer's Vary named. The table is bounded; the oldest go first.
+"""
+
+from __future__ import annotations
+
+import time
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+
+from sidecar.contract import Endpoint
+from sidecar.http.content import Unreadable, decode_body
+from sidecar.http.messages import Request, Response
+from sidecar.standby.answer import Answer
+from sidecar.standby.observations import LIMIT, is_aged, selecting, varies
+from sidecar.storage.database import metadata
+from sidecar.storage.encrypted_columns import LockedBytes
+
+KEPT: Final = 10_000
+"""Replies that are kept."""
+LARGEST: Final = 4 << 20
+"""Bytes of an answer beyond which it is not kept."""
+FRESH: Final = 10 * 10**9
+"""ns in which an unchanged reply is not written again."""
+LEFT_OUT: Final = frozenset(
+    [
+        "set-cookie",
+        "date",
+        "age",
+        "content-length",
+        "content-encoding",
+        "transfer-encoding",
+        "connection",
+        "cache-status",
+        "x-request-id",
+        "x-runtime",
+        "server-timing",
+        "traceparent",
+        "via",
+        "keep-alive",
+    ]
+)
+"""Fields of an answer that were that answer's alone."""
+
+literals: Final = Table(
+    "literals",
+    metadata,
+    Column("question", String(64), primary_key=True),
+    Column("endpoint", String(200), nullable=False, index=True),
+    Column("selected", String(64), nullable=False),
+    Column("vary", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("body", LockedBytes, nullable=False),
+    Column("stamp", BigInteger, nullable=False),
+    Column("observed", BigInteger, nullable=False, index=True),
+)
+"""`question` and `selected` are digests: of the question, and of the fields that `vary` names as they were sent."""
+
+
+def remember(
+    connection: Connection, endpoint: Endpoint, request: Request, response: Response, caller: str, t0: int,
+    secrets: frozenset[str],
+) -> None:  # fmt: skip
+    """Keeps an answer that may be given again word for word; nothing that holds a secret."""
+    names = varies(response)
+    if request.method != "GET" or request.size or response.status not in (200, 404, 410) or names is None:
+        return
+    if is_aged(response) or request.header("range") is not None:
+        return
+    body = _plain(response, public=endpoint.public, secrets=secrets)
+    if body is None:
+        return
+    key = _question(endpoint, request, caller)
+    row: dict[str, Any] = {
+        "endpoint": endpoint.id,
+        "selected": _selected(request, names),
+        "vary": orjson.dumps(names).decode(),
+        "status": response.status,
+        "headers": orjson.dumps([(n, v) for n, v in response.headers if n.lower() not in LEFT_OUT]).decode(),
+        "body": body,
+        "stamp": t0,
+        "observed": time.time_ns(),
+    }
+    if connection.execute(update(literals).where(literals.c.question == key).values(row)).rowcount == 0:
+        connection.execute(insert(literals).values(question=key, **row))
+        if row["observed"] % 64 == 0:
+            _bound(connection)
+
+
+def recall(connection: Connection, endpoint: Endpoint, request: Request, caller: str, since: int) -> Answer | None:
+    """The upstream's words to the same question, asked at the stamp `since` or later."""
+    if request.size or request.header("range") is not None or request.method not in ("GET", "HEAD"):
+        return None
+    key = _question(endpoint, request, caller)
+    row = connection.execute(
+        select(literals).where(literals.c.question == key, literals.c.stamp >= since)
+    ).one_or_none()
+    if row is None or row.selected != _selected(request, orjson.loads(row.vary)):
+        return None
+    age = max(0.0, (time.time_ns() - row.observed) / 1e9)
+    return Answer(row.status, [(name, value) for name, value in orjson.loads(row.headers)], bytes(row.body), age)
+
+
+def is_nested(answer: Answer) -> bool:
+    """Whether the answer may hold copies of other resources' records: an object within a record, or no JSON at all."""
+    try:
+        value = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return True
+    return any(nests(row) for row in value) if isinstance(value, list) else nests(value)
+
+
+def nests(record: Any) -> bool:
+    """Whether a record holds records, or more than plain values."""
+    return not isinstance(record, dict) or any(isinstance(value, (dict, list)) for value in record.values())
+
+
+def has_any(connection: Connection, endpoint: str) -> bool:
+    """Whether any reply of the endpoint is kept."""
+    return connection.scalar(select(literals.c.status).where(literals.c.endpoint == endpoint).limit(1)) is not None
+
+
+def _question(endpoint: Endpoint, request: Request, caller: str) -> str:
+    query = urlencode(sorted(parse_qsl(request.query, keep_blank_values=True)))
+    accept = request.header("accept") or ""
+    parts = [endpoint.id, caller, request.scheme, request.host, request.path, query, accept, *selecting(request)]
+    return sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _selected(request: Request, names: list[str]) -> str:
+    sent = [f"{name}={request.header(name) or ''}" for name in names]
+    return sha256("\0".join(sent).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _plain(response: Response, *, public: bool, secrets: frozenset[str]) -> bytes | None:
+    """The body, decoded; None for one that is not kept."""
+    try:
+        body = decode_body(response, LIMIT)
+    except Unreadable:
+        return None
+    if len(body) > LARGEST:
+        return None
+    if "json" not in (response.header("content-type") or ""):
+        return body if public else None
+    if any(f'"{name}"'.encode() in body for name in secrets):
+        return None
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return body
+
+
+def _bound(connection: Connection) -> None:
+    if (connection.scalar(select(func.count()).select_from(literals)) or 0) > KEPT:
+        oldest = select(literals.c.observed).order_by(literals.c.observed).offset(KEPT // 10).limit(1).scalar_subquery()
+        connection.execute(delete(literals).where(literals.c.observed < oldest))

@@ -1,0 +1,209 @@
+"""Rivals say what they would have answered; an upstream that behaves as one of them never gets a false answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete
+
+from sidecar.clock import stamp
+from sidecar.contract import Contract
+from sidecar.http.messages import Request, Response
+from sidecar.settings import load_settings
+from sidecar.standby.answer import Answer, DontKnow
+from sidecar.standby.derivations import MEANINGS, Comparison, crosses_a_cap, leaves_out, room
+from sidecar.standby.evidence import NOTHING, State
+from sidecar.standby.standby import Standby
+from sidecar.storage.database import create_all, metadata, open_engine
+
+HOSP = Contract.load("hosp")
+JSON = [("Content-Type", "application/json; charset=utf-8")]
+Note = dict[str, Any]
+NOTES = [{"id": number, "title": f"t{number}", "patient_id": patient} for number, patient in
+         ((1, 1), (2, 11), (3, 2), (5, 12), (6, 1), (8, 21), (9, 2), (11, 3), (12, 1))]  # fmt: skip
+FILTERED = [1, 2, 3, 11, 12, 21, 77, 78, 5]
+
+
+class Api:
+    """An upstream that lists and filters in its own way. `meaning`: of its filter; `shows`: its list of all notes."""
+
+    def __init__(
+        self, meaning: Callable[[Any, str], bool], shows: Callable[[list[Note]], list[Note]] = lambda notes: notes
+    ) -> None:
+        self.meaning, self.shows = meaning, shows
+
+    def answer(self, target: str) -> tuple[int, Any]:
+        path, _, query = target.partition("?")
+        if path != "/notes":
+            found = [note for note in NOTES if path == f"/notes/{note['id']}"]
+            return (200, found[0]) if found else (404, {"error": "Not Found"})
+        newest = sorted(NOTES, key=lambda note: -int(note["id"]))
+        if not query:
+            return 200, self.shows(newest)
+        wanted = query.partition("=")[2]
+        return 200, [note for note in newest if self.meaning(note["patient_id"], wanted)]
+
+
+class World:
+    """A standby that refuses what is not proven, and hears of an upstream."""
+
+    def __init__(self, data: Path) -> None:
+        settings_ = load_settings({"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": "1"})
+        self.engine = open_engine(settings_)
+        create_all(self.engine)
+        self.standby = Standby(HOSP, self.engine, settings_)
+
+    def reset(self) -> None:
+        self.standby.flush()
+        with self.engine.begin() as connection:
+            for table in metadata.sorted_tables:
+                connection.execute(delete(table))
+        self.standby.mark_gap("a new example begins")
+
+    def learn(
+        self, target: str, status: int, value: Any, user: str = "u", headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        request = Request("GET", target, [], host="h")
+        response = Response(status, [*JSON, *headers], json.dumps(value).encode())
+        t0 = stamp()
+        self.standby.learn(HOSP.match("GET", target.partition("?")[0]), request, response, user, t0, stamp())
+        self.standby.flush()
+
+    def ask(self, target: str, user: str = "u", headers: tuple[tuple[str, str], ...] = ()) -> Answer | DontKnow:
+        request = Request("GET", target, list(headers), host="h")
+        return self.standby.answer(HOSP.match("GET", target.partition("?")[0]), request, user)
+
+    def json(self, target: str, user: str = "u") -> tuple[int, Any] | None:
+        got = self.ask(target, user)
+        return (got.status, json.loads(got.body)) if isinstance(got, Answer) else None
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    world = World(tmp_path_factory.mktemp("standby"))
+    yield world
+    world.standby.close()
+    world.engine.dispose()
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    shared.reset()
+    return shared
+
+
+EQUAL = Api(lambda found, wanted: str(found) == wanted)
+APIS = {name: Api(meaning) for name, meaning in MEANINGS.items()} | {
+    "equal": EQUAL,
+    "page of the newest": Api(EQUAL.meaning, lambda notes: notes[:4]),
+    "page of the oldest": Api(EQUAL.meaning, lambda notes: notes[4:]),
+    "some are hidden": Api(EQUAL.meaning, lambda notes: [note for note in notes if note["id"] % 3]),
+    "oldest first": Api(EQUAL.meaning, lambda notes: notes[::-1]),
+    "a list that shows less": Api(
+        EQUAL.meaning, lambda notes: [{**note, "title": note["title"][:1]} for note in notes]
+    ),
+}
+TARGETS = [f"/notes/{number}" for number in range(1, 18)] + [f"/notes?patient_id={value}" for value in FILTERED]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(APIS)), st.lists(st.sampled_from(["/notes", *TARGETS]), max_size=24))
+def test_an_api_that_behaves_as_a_rival_never_gets_a_false_answer(shared: World, name: str, asked: list[str]) -> None:
+    api, world = APIS[name], shared
+    world.reset()
+    world.learn("/notes", *api.answer("/notes"))
+    for target in asked:
+        world.learn(target, *api.answer(target))
+    for target in ("/notes", *TARGETS):
+        got = world.json(target)
+        assert got is None or got == api.answer(target), (name, target)
+
+
+def learn_all(world: World, api: Api) -> None:
+    world.learn("/notes", *api.answer("/notes"))
+    for target in TARGETS:
+        if target not in ("/notes/4", "/notes/12", "/notes?patient_id=5"):
+            world.learn(target, *api.answer(target))
+
+
+def test_what_is_proven_is_answered_and_nothing_before(world: World) -> None:
+    world.learn("/notes", *EQUAL.answer("/notes"))
+    assert world.json("/notes") == EQUAL.answer("/notes")  # a literal repeat needs no proof
+    for target in ("/notes/12", "/notes/4", "/notes?patient_id=5", "/notes?patient_id=1"):
+        got = world.ask(target)
+        assert isinstance(got, DontKnow), target
+        assert got.detail
+    learn_all(world, EQUAL)
+    for target in ("/notes/12", "/notes/4", "/notes?patient_id=5", "/notes?patient_id=1"):
+        assert world.json(target) == EQUAL.answer(target), target
+
+
+def test_a_difference_refutes_until_it_is_proven_anew(world: World) -> None:
+    learn_all(world, EQUAL)
+    assert world.json("/notes?patient_id=5") == (200, [])
+    world.learn("/notes?patient_id=79", 200, [NOTES[0]])
+    assert world.json("/notes?patient_id=5") is None
+    assert world.standby.evidence()["notes.list"]["derivations"]["filter:patient_id"]["state"] == State.REFUTED
+    for target in TARGETS:
+        if target != "/notes?patient_id=5":
+            world.learn(f"{target}", *EQUAL.answer(target))
+    assert world.json("/notes?patient_id=5") == (200, [])
+
+
+def test_another_callers_view_needs_proof_of_its_own(world: World) -> None:
+    learn_all(world, EQUAL)
+    assert world.json("/notes/3", "u") is not None
+    assert world.json("/notes/3", "v") is None
+    for number in (1, 2, 5, 6, 8):
+        world.learn(f"/notes/{number}", *EQUAL.answer(f"/notes/{number}"), user="v")
+    assert world.json("/notes/3", "v") == EQUAL.answer("/notes/3")
+    assert world.json("/notes/3", "w") is None  # of whom nothing is known
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (("Link", '</notes?page=2>; rel="next"'),), (("X-Total-Count", "40"),), (("Content-Range", "items 0-8/40"),),
+        (("Age", "100"),), (("Vary", "X-Tenant"),), (("Vary", "*"),), (("X-Has-More", "true"),),
+    ],
+)  # fmt: skip
+def test_an_answer_that_does_not_determine_is_not_learned_from(
+    world: World, headers: tuple[tuple[str, str], ...]
+) -> None:
+    world.learn("/notes", *EQUAL.answer("/notes"), headers=headers)
+    assert not world.standby.completeness()["notes"]["complete"]
+
+
+def test_a_field_that_selects_is_part_of_the_question(world: World) -> None:
+    learn_all(world, EQUAL)
+    assert isinstance(world.ask("/notes/3"), Answer)
+    assert isinstance(world.ask("/notes/3", headers=(("X-Tenant", "other"),)), DontKnow)
+    assert isinstance(world.ask("/notes/3?fields=id"), DontKnow)
+
+
+def test_a_page_leaves_out_what_lies_beyond_it() -> None:
+    assert leaves_out({"3", "5"}, "2") == {"page_of_newest"}
+    assert leaves_out({"3", "5"}, "4") == {"hidden"}
+    assert leaves_out({"3", "5"}, "6") == {"page_of_oldest"}
+    assert room({"1", "2"}) == {"page_of_oldest"}
+    assert len(leaves_out({"a"}, "b")) == 3
+    assert not crosses_a_cap(7, 9)
+    assert crosses_a_cap(10, 11)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.sets(st.sampled_from(["x", "y"]))), max_size=30))
+def test_a_standing_is_what_was_seen_since_the_last_difference(seen: list[tuple[bool, int, set[str]]]) -> None:
+    standing, inputs, told = NOTHING, set[int](), set[str]()
+    for agreed, input_, apart in seen:
+        comparison = Comparison("item", str(input_), None if agreed else "text of 3 letters here", frozenset(apart))
+        standing = standing.after(comparison, 3)
+        inputs, told = (inputs | {input_}, told | apart) if agreed else (set(), set())
+        assert (standing.agreements, standing.told_apart) == (len(inputs), told)
+        proven = len(inputs) >= 3 and told == {"x", "y"}
+        assert (standing.state(3, ("x", "y")) is State.PROVEN) == proven
