@@ -52,7 +52,7 @@ from sidecar.standby.rekey import lock_up
 from sidecar.standby.standby import Standby
 from sidecar.storage.database import SCHEMA, create_all, open_engine
 from sidecar.storage.encryption import open_vault
-from sidecar.storage.status_files import ask_for_backfill, told
+from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
@@ -263,6 +263,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             phase=lambda: service.phase,
             database_lost=lambda: standby.lost,
             shipper=lambda: told(settings, "shipper"),
+            background=lambda: background_trouble(settings),
             start_backfill=lambda: ask_for_backfill(settings),
             backfill=lambda: told(settings, "backfill"),
         )

@@ -29,6 +29,9 @@ def endpoints(settings: Settings, form: str) -> None:
     for row in rows:
         ready = "yes" if row["ready"] else f"no: {row['ready_reason']}"
         click.echo("".join(str(row[name]).ljust(width) for name, width in columns) + ready)
+    background = client.get(settings, "/background")
+    if not background["alive"]:
+        click.echo(f"understudy: warning: {background['trouble']}: nothing is replayed, shipped or signed", err=True)
 
 
 def _act(settings: Settings, endpoint: str, action: str, **body: Any) -> None:

@@ -62,6 +62,8 @@ class ControlServices:
     start_backfill: Callable[[], Any]
     shipper: Callable[[], Mapping[str, Any]] = _nothing
     """As the background work tells it; at least `unshipped`: a number of events, or None."""
+    background: Callable[[], str | None] = lambda: None
+    """Why background work does not go on; None: it does."""
     backfill: Callable[[], Mapping[str, Any]] = _nothing
     """Progress, as the backfill tells it."""
 

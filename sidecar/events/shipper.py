@@ -179,9 +179,10 @@ class Shipper:
         if not batch.ends:
             self._batch = None
             return False
+        more = batch.full  # delivery empties it
         self._deliver(batch)
         self._settle(batch)
-        return batch.full
+        return more
 
     def _next(self) -> _Batch:
         batch = _Batch()

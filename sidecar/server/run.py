@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from sidecar.settings import SettingError, Settings
 from sidecar.telemetry import metrics
 from sidecar.telemetry.logging import setup_logging
 
+log = logging.getLogger(__name__)
 LISTENING: Final = "_UNDERSTUDY_LISTENING"
 """Where this process tells a rehearsal of its successor which addresses are taken, and handed on."""
 NICE: Final = 10
@@ -141,6 +143,14 @@ def _roles(
     ]  # fmt: skip
 
 
+def _stand_back() -> None:
+    """Lets users' work go first. Where that is not allowed, background work goes on as it is: it is needed more."""
+    try:
+        os.nice(NICE)
+    except OSError as error:
+        log.info("background work cannot stand back: %s", error.strerror)
+
+
 def _gateway(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
     options = worker_options(listener, settings.workers, settings.threads, settings.grace, ready, settings.body_timeout)
     options["worker_exit"] = lambda _arbiter, _worker: program.close()
@@ -154,7 +164,7 @@ def _control(settings: Settings, program: Program, listener: socket.socket, serv
 
 
 def _background(settings: Settings, program: Program, ready: int) -> None:
-    os.nice(NICE)
+    _stand_back()
     background = program.create_background(settings)
     say_ready(ready)
     background.run()
