@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 AGAIN: Final = SECOND
 """ns in which the same answer to the same question is learned from once."""
 RECENT: Final = 4096
+COUNT_AGAIN: Final = 600.0
+"""Seconds after which the highest ids are counted anew: a program of the release before keeps no maximum."""
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 
@@ -73,6 +75,7 @@ class Standby:
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
+        self._counted = -COUNT_AGAIN
         self.lost = False
         """Whether a shared database is away."""
         self._generation = 0
@@ -373,8 +376,13 @@ class Standby:
             self._expired = time.monotonic()
             self.outbox.expire()
             with self._reader.connect() as connection, connection.begin():
-                self.intents.floors = knowledge.highest(connection)
+                anew = time.monotonic() - self._counted > COUNT_AGAIN
+                found = knowledge.count_highest(connection) if anew else knowledge.highest(connection)
+            self.intents.floors = found
             with self._engine.begin() as connection:
+                for kind, ident in found.items() if anew else ():
+                    knowledge.raise_highest(connection, kind, ident)
+                    self._counted = time.monotonic()
                 knowledge.expire(connection, stamp(), *self._patience)
 
     def verified_since(self) -> int:

@@ -9,7 +9,6 @@ from typing import Any, Final
 from sidecar.settings import Settings
 from sidecar.storage.atomic_file import write_atomically
 
-
 STALE: Final = 15.0
 """Seconds after which a sign of life is none any more."""
 
