@@ -50,7 +50,7 @@ from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.rekey import lock_up
 from sidecar.standby.standby import Standby
-from sidecar.storage.database import SCHEMA, create_all, open_engine
+from sidecar.storage.database import SCHEMA, create_all, open_engine, or_away
 from sidecar.storage.encryption import open_vault
 from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
 from sidecar.takeover.coordinator import Switchboard
@@ -69,19 +69,23 @@ def check(settings: Settings) -> None:
     load_policies(Contract.load(settings.contract), settings.contract)
     if settings.database or (settings.data / "understudy.db").exists():
         engine = open_engine(settings)
+        with or_away(settings), engine.execution_options(writes=False).connect():
+            pass
         SCHEMA.refuse_later(engine)
         engine.dispose()
 
 
 def prepare(settings: Settings) -> None:
-    """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
+    """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables. Raises
+    DatabaseAway while the database's server cannot be reached."""
     check(settings)
     Seal(settings.seal_key_file)
     write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
     engine = open_engine(settings)
-    create_all(engine)
-    lock_up(engine, open_vault(settings))
-    clock.not_before(latest_stamp(engine))
+    with or_away(settings):
+        create_all(engine)
+        lock_up(engine, open_vault(settings))
+        clock.not_before(latest_stamp(engine))
     engine.dispose()
 
 
@@ -264,6 +268,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             database_lost=lambda: standby.lost,
             shipper=lambda: told(settings, "shipper"),
             background=lambda: background_trouble(settings),
+            reload=lambda: told(settings, "reload"),
             start_backfill=lambda: ask_for_backfill(settings),
             backfill=lambda: told(settings, "backfill"),
         )

@@ -207,4 +207,18 @@ def parity(settings: Settings) -> None:
         click.echo(f"{name:20} {ratio:>8}  {counts}")
 
 
-COMMANDS: Final = (endpoints, takeover, handback, route, revoke, restore, mark, backfill, parity)
+@click.command("reload")
+@click.pass_obj
+def reload_(settings: Settings) -> None:
+    """Have the sidecar on DATA take new settings, and wait for it.
+
+    The exit status is not zero where it refused them, and goes on as it was."""
+    from sidecar.server.reload import reload
+
+    refused = reload(settings)
+    if refused is not None:
+        raise click.ClickException(f"not reloaded, all goes on as it was: {refused}")
+    click.echo("reloaded")
+
+
+COMMANDS: Final = (reload_, endpoints, takeover, handback, route, revoke, restore, mark, backfill, parity)

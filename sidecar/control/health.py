@@ -30,7 +30,8 @@ def blueprint(services: ControlServices) -> Blueprint:
             raise Problem(503, "the database is away: send nobody here")
         if phase is not Phase.SERVING:
             raise Problem(503, f"the sidecar is {phase.name.lower()}: send nobody here")
-        return {"status": "alive"}
+        refused = services.reload().get("refused")
+        return {"status": "alive", **({"reload_refused": refused} if refused else {})}
 
     @views.get("/readyz")
     def readyz() -> Any:

@@ -64,6 +64,8 @@ class ControlServices:
     """As the background work tells it; at least `unshipped`: a number of events, or None."""
     background: Callable[[], str | None] = lambda: None
     """Why background work does not go on; None: it does."""
+    reload: Callable[[], Mapping[str, Any]] = _nothing
+    """What became of the last reload: `refused` is the reason, or None."""
     backfill: Callable[[], Mapping[str, Any]] = _nothing
     """Progress, as the backfill tells it."""
 

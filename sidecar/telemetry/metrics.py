@@ -64,6 +64,7 @@ _GAUGES: Final = {
         "Whether background work (replay, shipping, signing, backfill) gives signs of life: 1, or 0.",
         None,
     ),
+    "reload_refused": ("Whether the last reload was refused, so that all goes on as it was: 1, or 0.", None),
     "journal_unshipped_events": ("Journalled events that are not yet in the event store.", None),
     "journal_behind_seconds": ("How far the event store may be behind the journal, at the most.", None),
     "data_free_ratio": ("Free share of the disk under DATA.", None),
