@@ -45,6 +45,7 @@ from sidecar.server.underway import Underway
 from sidecar.settings import Settings
 from sidecar.standby.knowledge import latest_stamp
 from sidecar.standby.observations import digest_in
+from sidecar.standby.outbox.orphans import refuse_orphans
 from sidecar.standby.outbox.review import Desk
 from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
@@ -65,20 +66,32 @@ TICK: Final = 0.25
 
 
 def check(settings: Settings) -> None:
-    """Refuses, without changing anything, a contract, policies or a database that cannot be used."""
-    load_policies(Contract.load(settings.contract), settings.contract)
+    """Refuses, without changing anything, a contract, policies or a database that cannot be used, and a contract that
+    has no place for writes that are pending."""
+    contract = _usable(settings)
+    if settings.database or (settings.data / "understudy.db").exists():
+        engine = open_engine(settings)
+        refuse_orphans(engine, contract)
+        engine.dispose()
+
+
+def _usable(settings: Settings) -> Contract:
+    """The contract, where the settings can be used at all. Raises."""
+    contract = Contract.load(settings.contract)
+    load_policies(contract, settings.contract)
     if settings.database or (settings.data / "understudy.db").exists():
         engine = open_engine(settings)
         with or_away(settings), engine.execution_options(writes=False).connect():
             pass
         SCHEMA.refuse_later(engine)
         engine.dispose()
+    return contract
 
 
 def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables. Raises
     DatabaseAway while the database's server cannot be reached."""
-    check(settings)
+    _usable(settings)
     Seal(settings.seal_key_file)
     write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
     engine = open_engine(settings)

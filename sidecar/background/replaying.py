@@ -57,7 +57,7 @@ class Replaying:
             contract, self._engine, self._standby.intents, self._standby.outbox, self._standby.seal(), self._lease,
             self._send, self._may_send, settings.replay_credentials,
         )  # fmt: skip
-        self._pruned = time.monotonic()
+        self._pruned = -PRUNE_EVERY
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._busy: set[str] = set()
         """The entries that were handed out."""
@@ -80,14 +80,17 @@ class Replaying:
                 self._standby.refresh()
                 if not self._lease.hold():
                     continue
+                self._prune()
                 for ident in self._replayer.ready():
                     if ident not in self._busy:
                         self._busy.add(ident)
                         self._ready.put(ident)
                 self._probe()
-                self._prune()
             except SQLAlchemyError:
                 log.exception("replay has no database", extra={"fields": {"event.action": "replay_failed"}})
+                stop.wait(1)
+            except Exception:  # whatever an entry is like, it does not end replay of the others
+                log.exception("a round of replay broke", extra={"fields": {"event.action": "replay_failed"}})
                 stop.wait(1)
         for _ in senders:
             self._ready.put(None)
@@ -137,6 +140,7 @@ class Replaying:
             self._pruned = time.monotonic()
             with self._engine.begin() as connection:
                 prune(connection, time.time_ns())
+            self._replayer.park_orphans()
 
     def _probe(self) -> None:
         """Half-open reads are tried by us too, so that an endpoint comes back though nobody asks for it."""

@@ -106,7 +106,7 @@ def check(settings: Settings, program: Program) -> None:
 def rehearse(settings: Settings, program: Program) -> None:
     """All of a start that may fail, in a process of its own: migrates, and listens for a moment where its predecessor
     does not (its addresses are in the environment). Raises."""
-    settings.require_upstream()
+    check(settings, program)
     program.prepare(settings)
     taken = {tuple(address) for address in json.loads(os.environ.get(LISTENING, "[]"))}
     addresses = {name: address for name, address in _addresses(settings).items() if address not in taken}

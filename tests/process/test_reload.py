@@ -1,4 +1,4 @@
-"""A reload says what became of it; alerts and dashboard take SIGHUP; a database that is away at the start is awaited."""
+"""A reload says what became of it; alerts and dashboard take SIGHUP; a database away at the start is waited for."""
 
 from __future__ import annotations
 
