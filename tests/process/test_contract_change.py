@@ -1,4 +1,4 @@
-"""A contract that loses an endpoint whose writes are pending is refused by name; taken all the same, they are parked."""
+"""A contract without an endpoint whose writes are pending is refused by name; else they are parked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.stack import Sidecar, until
-from tests.upstream import HOLT, Upstream
+from tests.support.stack import Sidecar, until
+from tests.support.upstream import HOLT, Upstream
 
 SHIPPED = Path(__file__).parents[2] / "sidecar" / "contracts" / "hosp.yaml"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres import Server, programs
-from tests.stack import Sidecar, ask, free_port, until
-from tests.upstream import HOLT, Upstream
+from tests.support.postgres import Server, programs
+from tests.support.stack import Sidecar, ask, free_port, until
+from tests.support.upstream import HOLT, Upstream
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import seccomp
-from tests.stack import Sidecar, ask, until
-from tests.upstream import Upstream
+from tests.support import seccomp
+from tests.support.stack import Sidecar, ask, until
+from tests.support.upstream import Upstream
 
 UNIT = Path(__file__).parents[2] / "compose" / "systemd" / "understudy-sidecar.service"
 pytestmark = pytest.mark.skipif(not seccomp.available(), reason="needs libseccomp2 and systemd-analyze")
@@ -25,7 +25,7 @@ def upstream() -> Iterator[Upstream]:
 
 
 def test_background_work_lives_under_the_unit_s_filter(tmp_path: Path, upstream: Upstream) -> None:
-    within = [sys.executable, "-m", "tests.seccomp", str(UNIT)]
+    within = [sys.executable, "-m", "tests.support.seccomp", str(UNIT)]
     side = Sidecar(upstream.url, tmp_path / "data", within=within)
     try:
         ask(side.port, "GET", "/hospitals", {"Authorization": "Basic YTpi"})

@@ -1,4 +1,4 @@
-"""The system call filter of a shipped unit, put on a command: `python -m tests.seccomp UNIT COMMAND …`.
+"""The system call filter of a shipped unit, put on a command: `python -m tests.support.seccomp UNIT COMMAND …`.
 
 systemd-analyze says what a set such as @system-service holds; libseccomp makes the filter. What it denies gets what the
 unit says (SystemCallErrorNumber), or SIGSYS where it says nothing, as systemd does it.
