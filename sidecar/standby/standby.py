@@ -86,10 +86,18 @@ class Standby:
 
     # Writes -------------------------------------------------------------------------------------------------------
 
-    def begin_write(self, match: Match, request: Request, user: str | None) -> Write:
-        """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
+    def begin_write(self, match: Match, request: Request, user: str | None, *, wait: bool = False) -> Write | None:
+        """Puts the intent on disk and the record in doubt. None, where the caller can `wait`: another write to the
+        record is under way, and nothing was kept of this one. Raises SQLAlchemyError."""
         self._generation += 1
-        return self.intents.begin(match, request, user)
+        return self.intents.begin(match, request, user, wait=wait)
+
+    def is_under_way(self, match: Match) -> bool:
+        """Whether a write to the record is, as far as can be told."""
+        try:
+            return self.intents.is_under_way(match)
+        except SQLAlchemyError:
+            return False
 
     def refusal(self, match: Match, request: Request) -> Answer | DontKnow | None:
         """Of a write that has not begun and must not be sent: what is said instead of taking it. None: it will be
@@ -100,6 +108,13 @@ class Standby:
             return self.intents.refusal(match, request)
         except SQLAlchemyError:
             return None  # whoever accepts it finds out
+
+    def would_take(self, match: Match, request: Request) -> bool:
+        """Whether the outbox would take a write now, or refuse it as the upstream would."""
+        try:
+            return not isinstance(self.intents.refusal(match, request), DontKnow)
+        except SQLAlchemyError:
+            return False
 
     def plan(self, match: Match, request: Request) -> Write:
         """A write that must not be sent: nothing of it is kept before it is `accept`ed."""

@@ -32,7 +32,7 @@ from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.dependencies import Held
 from sidecar.standby.outbox.effect_lookup import Effect, EffectLookup, Found
 from sidecar.standby.outbox.entries import Outbox, State
-from sidecar.standby.outbox.orphans import has_place, orphans, park_orphans
+from sidecar.standby.outbox.orphans import orphans, park_orphans
 from sidecar.standby.outbox.rewrite import rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.writes.intents import Intents
@@ -120,7 +120,7 @@ class Replayer:
             rows = box.waiting(connection)
         for row in rows:
             mine = needs.get(row.id)
-            if mine is None or not has_place(self._contract, row):
+            if mine is None or row.endpoint not in self._contract.endpoints:
                 continue  # it will be parked
             due = row.state in WORKED_ON and row.due <= now
             if due and not held.stops(mine) and self._may_send(row.endpoint):
