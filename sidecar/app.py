@@ -36,8 +36,8 @@ from sidecar.gateway.handler import Handler
 from sidecar.gateway.mirror import Copies
 from sidecar.gateway.stored_results import Results
 from sidecar.http.headers import via
-from sidecar.journal.keys import SigningKey, write_public
-from sidecar.journal.paths import PUBLIC_KEY
+from sidecar.journal.keys import SigningKey, refuse_lost, write_public
+from sidecar.journal.paths import PUBLIC_KEY, STATEMENTS
 from sidecar.journal.writer import Journal
 from sidecar.server import agent_check
 from sidecar.server.phase import Service
@@ -47,6 +47,7 @@ from sidecar.standby.knowledge import latest_stamp
 from sidecar.standby.observations import digest_in
 from sidecar.standby.outbox.orphans import refuse_orphans
 from sidecar.standby.outbox.review import Desk
+from sidecar.standby.outbox.seal_key import refuse_another, remember
 from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.rekey import lock_up
@@ -72,6 +73,8 @@ def check(settings: Settings) -> None:
     if settings.database or (settings.data / "understudy.db").exists():
         engine = open_engine(settings)
         refuse_orphans(engine, contract)
+        with engine.execution_options(writes=False).connect() as connection, connection.begin():
+            refuse_another(connection, settings.seal_key_file, settings.node_name)
         engine.dispose()
 
 
@@ -79,6 +82,7 @@ def _usable(settings: Settings) -> Contract:
     """The contract, where the settings can be used at all. Raises."""
     contract = Contract.load(settings.contract)
     load_policies(contract, settings.contract)
+    refuse_lost(settings.sign_key_file, settings.data / STATEMENTS)
     if settings.database or (settings.data / "understudy.db").exists():
         engine = open_engine(settings)
         with or_away(settings), engine.execution_options(writes=False).connect():
@@ -92,11 +96,14 @@ def prepare(settings: Settings) -> None:
     """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables. Raises
     DatabaseAway while the database's server cannot be reached."""
     _usable(settings)
-    Seal(settings.seal_key_file)
     write_public(SigningKey(settings.sign_key_file), settings.data / PUBLIC_KEY)
     engine = open_engine(settings)
     with or_away(settings):
         create_all(engine)
+        with engine.begin() as connection:
+            refuse_another(connection, settings.seal_key_file, settings.node_name)
+            Seal(settings.seal_key_file)
+            remember(connection, settings.seal_key_file)
         lock_up(engine, open_vault(settings))
         clock.not_before(latest_stamp(engine))
     engine.dispose()
