@@ -43,6 +43,7 @@ from sidecar.server import agent_check
 from sidecar.server.phase import Service
 from sidecar.server.underway import Underway
 from sidecar.settings import Settings
+from sidecar.standby import high_water
 from sidecar.standby.knowledge import latest_stamp
 from sidecar.standby.observations import digest_in
 from sidecar.standby.outbox.orphans import refuse_orphans
@@ -104,6 +105,9 @@ def prepare(settings: Settings) -> None:
             refuse_another(connection, settings.seal_key_file, settings.node_name)
             Seal(settings.seal_key_file)
             remember(connection, settings.seal_key_file)
+            went_back = high_water.bring_forward(connection, high_water.read(settings.mark_file))
+        if went_back is not None:
+            high_water.say(settings, went_back)
         lock_up(engine, open_vault(settings))
         clock.not_before(latest_stamp(engine))
     engine.dispose()
@@ -289,6 +293,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             shipper=lambda: told(settings, "shipper"),
             background=lambda: background_trouble(settings),
             reload=lambda: told(settings, "reload"),
+            restored=lambda: told(settings, "restored"),
             start_backfill=lambda: ask_for_backfill(settings),
             backfill=lambda: told(settings, "backfill"),
         )

@@ -16,6 +16,7 @@ from sidecar.contract import Action, Contract, Endpoint
 from sidecar.events.recorder import Recorder
 from sidecar.exchange import Outcome, Purpose
 from sidecar.settings import Settings
+from sidecar.standby import high_water
 from sidecar.standby.observations import digest_in
 from sidecar.standby.outbox.entries import prune
 from sidecar.standby.outbox.replay import Replayer
@@ -57,6 +58,7 @@ class Replaying:
             contract, self._engine, self._standby.intents, self._standby.outbox, self._standby.seal(), self._lease,
             self._send, self._may_send, settings.replay_credentials,
         )  # fmt: skip
+        self._high_water = high_water.HighWater(settings.mark_file)
         self._pruned = -PRUNE_EVERY
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._busy: set[str] = set()
@@ -78,6 +80,7 @@ class Replaying:
             try:
                 self._switchboard.tick()
                 self._standby.refresh()
+                self._notice_restore()
                 if not self._lease.hold():
                     continue
                 self._prune()
@@ -134,6 +137,19 @@ class Replaying:
         """A probe: what comes of it is what users would meet."""
         attempt = self._errands.send(endpoint, call, "").attempt
         self._switchboard.observe(endpoint.id, attempt.outcome is Outcome.SUCCESS, attempt.error in REFUSED)
+
+    def _notice_restore(self) -> None:
+        """A database that is behind what it was, as after a failover to a replica, sends nothing before it is brought
+        forward."""
+        with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
+            if self._high_water.keep(connection):
+                return
+        with self._engine.begin() as connection:
+            found = high_water.bring_forward(connection, self._high_water.mark)
+        if found is not None:
+            self._standby.mark_gap("the database went back in time")
+            self._standby.outbox.touch()
+            high_water.say(self._settings, found)
 
     def _prune(self) -> None:
         if time.monotonic() - self._pruned > PRUNE_EVERY:

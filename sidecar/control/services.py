@@ -66,6 +66,8 @@ class ControlServices:
     """Why background work does not go on; None: it does."""
     reload: Callable[[], Mapping[str, Any]] = _nothing
     """What became of the last reload: `refused` is the reason, or None."""
+    restored: Callable[[], Mapping[str, Any]] = _nothing
+    """When the database was last found to have gone back in time, and what it lacked."""
     backfill: Callable[[], Mapping[str, Any]] = _nothing
     """Progress, as the backfill tells it."""
 

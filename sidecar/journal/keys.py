@@ -50,8 +50,8 @@ def refuse_lost(key: Path, statements: Path) -> None:
     be one that nobody vouches for."""
     if not key.exists() and statements.exists() and statements.stat().st_size:
         raise SigningError(
-            f"UNDERSTUDY_SIGN_KEY: {key} is not there, and {statements} was signed by it: put it back; if it is lost for"
-            " good, `understudy keys --new-sign-key` makes another"
+            f"UNDERSTUDY_SIGN_KEY: {key} is not there, and {statements} was signed by it: put it back; if it is lost"
+            " for good, `understudy keys --new-sign-key` makes another"
         )
 
 

@@ -104,6 +104,11 @@ class Settings:
         Path,
         "The key that signs the journal, made on first use; unset: DATA's name with `.sign-key` behind it.",
     )
+    mark: Path | None = setting(
+        None,
+        Path,
+        "Tells a restored database: how far the outbox had come; unset: DATA's name with `.mark` behind it.",
+    )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
     encryption_keys: Path | None = setting(
         None,
@@ -180,6 +185,10 @@ class Settings:
     @property
     def sign_key_file(self) -> Path:
         return self.sign_key or self._beside_data(".sign-key")
+
+    @property
+    def mark_file(self) -> Path:
+        return self.mark or self._beside_data(".mark")
 
     def _beside_data(self, suffix: str) -> Path:
         return self.data.resolve().with_name(self.data.resolve().name + suffix)

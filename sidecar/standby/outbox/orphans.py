@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, inspect, select
 
-from sidecar.contract import Contract, ContractError
+from sidecar.contract import Contract
+from sidecar.settings import PREFIX, SettingError
 from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.entries import UNSETTLED, State, outbox
 
@@ -35,15 +36,15 @@ def orphans(connection: Connection, contract: Contract) -> list[Any]:
 
 
 def refuse_orphans(engine: Engine, contract: Contract) -> None:
-    """Raises ContractError, naming the entries, where the contract would leave pending writes without a place."""
+    """Raises SettingError, naming the entries, where the contract would leave pending writes without a place."""
     with engine.execution_options(writes=False).connect() as connection, connection.begin():
         found = orphans(connection, contract) if inspect(connection).has_table(outbox.name) else []
     if found:
         named = ", ".join(f"{row.id} ({row.endpoint})" for row in found[:NAMED])
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        raise ContractError(
-            f"{contract.name}: writes are pending for endpoints that this contract does not have: {named}{more};"
-            " let them settle, or keep the endpoints until they have"
+        raise SettingError(
+            f"{PREFIX}CONTRACT: {contract.name}: writes are pending for endpoints that this contract does not have:"
+            f" {named}{more}; let them settle, or keep the endpoints until they have"
         )
 
 
