@@ -78,8 +78,12 @@ class Evaluator:
             self._queue, self._state, channels, lambda: self._mine.is_set() and not self._stop.is_set()
         )
 
+    def stop(self) -> None:
+        """Ends `run`, from any thread."""
+        self._stop.set()
+
     def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Until SIGTERM or SIGINT, or `stop`."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         renewing = threading.Thread(target=self._renew, name="lease", daemon=True)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import logging
+import os
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +25,13 @@ from alerts.message import at, summary
 from alerts.rules import conditions
 from alerts.rules.burn_rules import Rule
 from alerts.rules.evaluation import Evaluation, levels
-from sidecar.settings import Settings, duration
+from sidecar.settings import Settings, duration, load_settings
 from sidecar.timeunits import SECOND
 
 if TYPE_CHECKING:
-    from alerts.evaluator import Pace
+    from alerts.evaluator import Evaluator, Pace
+
+log = logging.getLogger(__name__)
 
 
 @click.group(invoke_without_command=True)
@@ -33,19 +39,47 @@ if TYPE_CHECKING:
 def alerts(context: click.Context) -> None:
     """Evaluate the objectives, keep the alerts and tell the channels that are set; or see and answer them (below)."""
     if context.invoked_subcommand is None:
-        run(context.obj)
+        config = context.parent.params.get("config") if context.parent is not None else None
+        run(context.obj, lambda: load_settings(os.environ, config))
 
 
-def run(settings: Settings) -> None:
-    """The evaluator, until it is told to stop."""
+def run(settings: Settings, again: Callable[[], Settings]) -> None:
+    """The evaluator, until it is told to stop. On SIGHUP it goes on with the settings, objectives and rules that are
+    there then, read `again`; where they are no good, with those that it has, and says why."""
+    from sidecar.telemetry.logging import setup_logging
+
+    setup_logging(settings.log_level)
+    running = [_evaluating(settings)]
+
+    def renew() -> None:
+        try:
+            running.append(_evaluating(again()))
+        except (click.ClickException, ValueError, OSError, SQLAlchemyError) as error:
+            said = error.message if isinstance(error, click.ClickException) else str(error)
+            fields = {"event.action": "reload_refused", "reason": said}
+            log.error("not reloaded, all goes on as it was: %s", said, extra={"fields": fields})
+            return
+        running[-2][0].stop()
+
+    signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=renew, name="reload", daemon=True).start())
+    done = 0
+    while done < len(running):
+        evaluator, close = running[done]
+        evaluator.run()
+        close()
+        done += 1
+        if done < len(running):
+            log.info("reloaded", extra={"fields": {"event.action": "reload"}})
+
+
+def _evaluating(settings: Settings) -> tuple[Evaluator, Callable[[], None]]:
+    """An evaluator that can run, and what is done after it. Raises ClickException."""
     from alerts.evaluator import Evaluator
     from alerts.rules.cycle import Watch
     from sidecar.contract import Contract
     from sidecar.control.client import Control
     from sidecar.events.store.factory import open_store
-    from sidecar.telemetry.logging import setup_logging
 
-    setup_logging(settings.log_level)
     promised, told = promises(settings), _channels(settings)
     try:
         by_period, rules = levels(promised), conditions.load(settings.alert_conditions or conditions.SHIPPED)
@@ -56,11 +90,15 @@ def run(settings: Settings) -> None:
     store, engine = open_store(settings), open_alerts(settings)
     evaluation = Evaluation(store, promised, by_period, Rule(), kept(settings))
     watch = Watch(evaluation, rules, store, Control(settings), Contract.load(settings.contract), settings.alert_keep)
-    Evaluator(
+    evaluator = Evaluator(
         engine, watch, told, channels.routes(settings, told), _pace(settings, rules), settings.alert_heartbeat
-    ).run()
-    store.close()
-    engine.dispose()
+    )
+
+    def close() -> None:
+        store.close()
+        engine.dispose()
+
+    return evaluator, close
 
 
 def _pace(settings: Settings, rules: tuple[conditions.Rule, ...]) -> Pace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import click
 from dashboard.auth.access_log import Trail
 from dashboard.auth.users import AccessError, Role, Users
 from dashboard.data import tables
-from sidecar.settings import Settings
+from sidecar.settings import Settings, load_settings
 from sidecar.storage.database import open_engine
 
 ROLES = click.Choice([str(role) for role in Role])
@@ -26,8 +27,15 @@ def dashboard(context: click.Context) -> None:
         from alerts.cli import promises
         from dashboard.server import run
 
+        config = context.parent.params.get("config") if context.parent is not None else None
+
+        def again() -> Settings:
+            settings = load_settings(os.environ, config)
+            promises(settings)
+            return settings
+
         promises(context.obj)  # a wrong file is told here, in one line, not by each worker
-        sys.exit(run(context.obj))
+        sys.exit(run(context.obj, again))
 
 
 @dashboard.group()

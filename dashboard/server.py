@@ -5,6 +5,8 @@ Nothing is kept in a worker that another one needs: sessions, exports and the tr
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any, Final
 
 from alerts.lifecycle.tables import open_alerts
@@ -16,19 +18,32 @@ from sidecar.storage.database import open_engine
 from sidecar.storage.private_folder import make_private
 from sidecar.telemetry.logging import setup_logging
 
+log = logging.getLogger(__name__)
 WORKERS: Final = 2
 THREADS: Final = 8
 
 
-def run(settings: Settings) -> int:
-    """Serves the dashboard until it is told to stop."""
+def run(settings: Settings, again: Callable[[], Settings] | None = None) -> int:
+    """Serves the dashboard until it is told to stop. On SIGHUP its workers begin anew, with the settings that are read
+    `again`; where they are no good with those that they had, and the log says why."""
     setup_logging(settings.log_level)
     make_private(settings.data)
     engine = open_engine(settings)
     tables.create_all(engine)  # once, before there are workers that would race
     engine.dispose()
     open_alerts(settings).dispose()
-    Server(options(settings), lambda: create_app(settings)).run()
+    current = settings
+
+    def reload(_arbiter: Any) -> None:
+        nonlocal current
+        try:
+            current = current if again is None else again()
+        except Exception as error:
+            said = getattr(error, "message", None) or str(error)
+            fields = {"event.action": "reload_refused", "reason": said}
+            log.error("not reloaded, all goes on as it was: %s", said, extra={"fields": fields})
+
+    Server(options(settings) | {"on_reload": reload}, lambda: create_app(current)).run()
     return 0
 
 

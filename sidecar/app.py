@@ -38,24 +38,27 @@ from sidecar.gateway.mirror import Copies
 from sidecar.gateway.stored_results import Results
 from sidecar.http.headers import via
 from sidecar.journal.head import public_half
-from sidecar.journal.keys import SigningKey, write_public
-from sidecar.journal.paths import PUBLIC_KEY
+from sidecar.journal.keys import SigningKey, refuse_lost, write_public
+from sidecar.journal.paths import PUBLIC_KEY, STATEMENTS
 from sidecar.journal.reserve import Reserve, remove_left
 from sidecar.journal.writer import Journal
 from sidecar.server import agent_check
 from sidecar.server.phase import Service
 from sidecar.server.underway import Underway
 from sidecar.settings import Settings
+from sidecar.standby import high_water
 from sidecar.standby.knowledge import latest_stamp
 from sidecar.standby.observations import digest_in
+from sidecar.standby.outbox.orphans import refuse_orphans
 from sidecar.standby.outbox.review import Desk
+from sidecar.standby.outbox.seal_key import refuse_another, remember
 from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.rekey import lock_up
 from sidecar.standby.standby import Standby
-from sidecar.storage.database import SCHEMA, create_all, open_engine
+from sidecar.storage.database import SCHEMA, create_all, open_engine, or_away
 from sidecar.storage.encryption import open_vault
-from sidecar.storage.status_files import ask_for_backfill, told
+from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
@@ -69,19 +72,36 @@ TICK: Final = 0.25
 
 
 def check(settings: Settings) -> None:
-    """Refuses, without changing anything, a contract, policies or a database that cannot be used."""
-    load_policies(Contract.load(settings.contract), settings.contract)
+    """Refuses, without changing anything, a contract, policies or a database that cannot be used, and a contract that
+    has no place for writes that are pending."""
+    contract = _usable(settings)
     if settings.database or (settings.data / "understudy.db").exists():
         engine = open_engine(settings)
-        SCHEMA.refuse_later(engine)
+        refuse_orphans(engine, contract)
+        with engine.execution_options(writes=False).connect() as connection, connection.begin():
+            refuse_another(connection, settings.seal_key_file, settings.node_name)
         engine.dispose()
 
 
+def _usable(settings: Settings) -> Contract:
+    """The contract, where the settings can be used at all. Raises."""
+    contract = Contract.load(settings.contract)
+    load_policies(contract, settings.contract)
+    refuse_lost(settings.sign_key_file, settings.data / STATEMENTS)
+    if settings.database or (settings.data / "understudy.db").exists():
+        engine = open_engine(settings)
+        with or_away(settings), engine.execution_options(writes=False).connect():
+            pass
+        SCHEMA.refuse_later(engine)
+        engine.dispose()
+    return contract
+
+
 def prepare(settings: Settings) -> None:
-    """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables."""
-    check(settings)
+    """Once, before any process is forked: refuses a contract that cannot be used, and makes the tables. Raises
+    DatabaseAway while the database's server cannot be reached."""
+    _usable(settings)
     remove_left(settings.data)
-    Seal(settings.seal_key_file)
     key = SigningKey(settings.sign_key_file)
     write_public(key, settings.data / PUBLIC_KEY)
     try:
@@ -90,9 +110,17 @@ def prepare(settings: Settings) -> None:
         fields = {"event.action": "no_public_key"}
         log.warning("%s: %s", public_half(key.path), error.strerror, extra={"fields": fields})
     engine = open_engine(settings)
-    create_all(engine)
-    lock_up(engine, open_vault(settings))
-    clock.not_before(latest_stamp(engine))
+    with or_away(settings):
+        create_all(engine)
+        with engine.begin() as connection:
+            refuse_another(connection, settings.seal_key_file, settings.node_name)
+            Seal(settings.seal_key_file)
+            remember(connection, settings.seal_key_file)
+            went_back = high_water.bring_forward(connection, high_water.read(settings.mark_file))
+        if went_back is not None:
+            high_water.say(settings, went_back)
+        lock_up(engine, open_vault(settings))
+        clock.not_before(latest_stamp(engine))
     engine.dispose()
 
 
@@ -280,6 +308,9 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             phase=lambda: service.phase,
             database_lost=lambda: standby.lost,
             shipper=lambda: told(settings, "shipper"),
+            background=lambda: background_trouble(settings),
+            reload=lambda: told(settings, "reload"),
+            restored=lambda: told(settings, "restored"),
             start_backfill=lambda: ask_for_backfill(settings),
             backfill=lambda: told(settings, "backfill"),
         )

@@ -1,8 +1,8 @@
 """Background work, in one process beside the workers: shipping the journal, retention, replay, and backfill when due.
 
 It never stands in users' way: its calls upstream take the places that users leave (see `upstream.concurrency`), and
-when it dies, users notice nothing. What it is doing is told in two small files under DATA, which the control plane
-reads.
+when it dies, users notice nothing. What it is doing is told in small files under DATA, which the control plane reads;
+one of them is its sign of life.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import logging
 import os
 import signal
 import threading
+import time
+from typing import Final
 
 from sidecar.background.backfilling import Backfilling
 from sidecar.background.replaying import Replaying
@@ -20,9 +22,12 @@ from sidecar.events.recorder import Recorder
 from sidecar.journal.writer import Journal
 from sidecar.settings import Settings
 from sidecar.storage.encryption import open_vault
+from sidecar.storage.status_files import tell
 from sidecar.telemetry.sentry import setup_sentry
 
 log = logging.getLogger(__name__)
+ALIVE_EVERY: Final = 2.0
+"""Seconds between signs of life."""
 
 
 class Background:
@@ -51,7 +56,11 @@ class Background:
         threads = [threading.Thread(target=work, name=name) for name, work in works.items()]
         for thread in threads:
             thread.start()
+        told = 0.0
         while not self._stop.wait(0.5):
+            if time.monotonic() - told > ALIVE_EVERY:
+                told = time.monotonic()
+                self._live()
             if not all(thread.is_alive() for thread in threads):
                 log.error(
                     "a thread of the background work ended", extra={"fields": {"event.action": "background_broke"}}
@@ -61,6 +70,13 @@ class Background:
         for thread in threads:
             thread.join(5)
         self._recorder.close()
+
+    def _live(self) -> None:
+        """A sign of life. A disk that is full does not end what can go on without it."""
+        try:
+            tell(self._settings, "background", {"at": time.time(), "pid": os.getpid()})
+        except OSError as error:
+            log.error("no sign of life could be given: %s", error.strerror)
 
     def _ship(self) -> None:
         self._shipping.ship(self._stop)

@@ -16,6 +16,7 @@ from sidecar.contract import Action, Contract, Endpoint
 from sidecar.events.recorder import Recorder
 from sidecar.exchange import Outcome, Purpose
 from sidecar.settings import Settings
+from sidecar.standby import high_water
 from sidecar.standby.observations import digest_in
 from sidecar.standby.outbox.entries import prune
 from sidecar.standby.outbox.replay import Replayer
@@ -57,7 +58,8 @@ class Replaying:
             contract, self._engine, self._standby.intents, self._standby.outbox, self._standby.seal(), self._lease,
             self._send, self._may_send, settings.replay_credentials,
         )  # fmt: skip
-        self._pruned = time.monotonic()
+        self._high_water = high_water.HighWater(settings.mark_file)
+        self._pruned = -PRUNE_EVERY
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._busy: set[str] = set()
         """The entries that were handed out."""
@@ -78,16 +80,20 @@ class Replaying:
             try:
                 self._switchboard.tick()
                 self._standby.refresh()
+                self._notice_restore()
                 if not self._lease.hold():
                     continue
+                self._prune()
                 for ident in self._replayer.ready():
                     if ident not in self._busy:
                         self._busy.add(ident)
                         self._ready.put(ident)
                 self._probe()
-                self._prune()
             except SQLAlchemyError:
                 log.exception("replay has no database", extra={"fields": {"event.action": "replay_failed"}})
+                stop.wait(1)
+            except Exception:  # whatever an entry is like, it does not end replay of the others
+                log.exception("a round of replay broke", extra={"fields": {"event.action": "replay_failed"}})
                 stop.wait(1)
         for _ in senders:
             self._ready.put(None)
@@ -132,11 +138,25 @@ class Replaying:
         attempt = self._errands.send(endpoint, call, "").attempt
         self._switchboard.observe(endpoint.id, attempt.outcome is Outcome.SUCCESS, attempt.error in REFUSED)
 
+    def _notice_restore(self) -> None:
+        """A database that is behind what it was, as after a failover to a replica, sends nothing before it is brought
+        forward."""
+        with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
+            if self._high_water.keep(connection):
+                return
+        with self._engine.begin() as connection:
+            found = high_water.bring_forward(connection, self._high_water.mark)
+        if found is not None:
+            self._standby.mark_gap("the database went back in time")
+            self._standby.outbox.touch()
+            high_water.say(self._settings, found)
+
     def _prune(self) -> None:
         if time.monotonic() - self._pruned > PRUNE_EVERY:
             self._pruned = time.monotonic()
             with self._engine.begin() as connection:
                 prune(connection, time.time_ns())
+            self._replayer.park_orphans()
 
     def _probe(self) -> None:
         """Half-open reads are tried by us too, so that an endpoint comes back though nobody asks for it."""

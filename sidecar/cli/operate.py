@@ -29,6 +29,9 @@ def endpoints(settings: Settings, form: str) -> None:
     for row in rows:
         ready = "yes" if row["ready"] else f"no: {row['ready_reason']}"
         click.echo("".join(str(row[name]).ljust(width) for name, width in columns) + ready)
+    background = client.get(settings, "/background")
+    if not background["alive"]:
+        click.echo(f"understudy: warning: {background['trouble']}: nothing is replayed, shipped or signed", err=True)
 
 
 def _act(settings: Settings, endpoint: str, action: str, **body: Any) -> None:
@@ -157,12 +160,37 @@ def revoke(settings: Settings, user: str) -> None:
 
 
 @click.command()
-@click.argument("user")
+@click.argument("user", required=False)
+@click.option("--check", is_flag=True, help="Say what a database that was restored lacks, and change nothing.")
 @click.pass_obj
-def restore(settings: Settings, user: str) -> None:
-    """Take back a revocation."""
+def restore(settings: Settings, user: str | None, check: bool) -> None:
+    """Take back the revocation of USER; or --check a database that was restored from a backup."""
+    if check == (user is not None):
+        raise click.UsageError("give one of USER and --check")
+    if user is None:
+        _check_restored(settings)
+        return
     client.post(settings, "/revocations", {"user": user, "revoked": False}, by=getuser())
     click.echo(f"{user}: restored")
+
+
+def _check_restored(settings: Settings) -> None:
+    from sidecar.standby import high_water
+    from sidecar.storage.database import open_engine
+
+    engine, mark = open_engine(settings), high_water.read(settings.mark_file)
+    with engine.execution_options(writes=False).connect() as connection, connection.begin():
+        found = high_water.compare(connection, mark)
+    engine.dispose()
+    if mark == high_water.Mark():
+        raise click.ClickException(f"{settings.mark_file} is not there: nobody can say what the database lacks")
+    if found is None:
+        click.echo("nothing is lacking: the database is not behind the mark")
+        return
+    click.echo(f"{found.changes} changes of the outbox and {found.ids} provisional ids are not in the database")
+    click.echo(f"{len(found.entries)} pending entries will be looked up before they are sent")
+    for ident in found.entries:
+        click.echo(ident)
 
 
 @click.command()
@@ -229,4 +257,20 @@ def evidence(settings: Settings, endpoint: str | None, form: str) -> None:
                 click.echo(f"    last difference: {seen['last_difference']}")
 
 
-COMMANDS: Final = (endpoints, takeover, handback, route, revoke, restore, mark, backfill, parity, evidence)
+@click.command("reload")
+@click.pass_obj
+def reload_(settings: Settings) -> None:
+    """Have the sidecar on DATA take new settings, and wait for it.
+
+    The exit status is not zero where it refused them, and goes on as it was."""
+    from sidecar.server.reload import reload
+
+    refused = reload(settings)
+    if refused is not None:
+        raise click.ClickException(f"not reloaded, all goes on as it was: {refused}")
+    click.echo("reloaded")
+
+
+COMMANDS: Final = (
+    reload_, endpoints, takeover, handback, route, revoke, restore, mark, backfill, parity, evidence,
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Filling the copy, and shipping the journal: how far they are, and a start on request."""
+"""Filling the copy, and shipping the journal: how far they are, a start on request, and whether such work goes on."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def blueprint(services: ControlServices) -> Blueprint:
     def start() -> Any:
         services.start_backfill()
         return dict(services.backfill()), 202
+
+    @views.get("/background")
+    def background() -> Any:
+        why = services.background()
+        return {"alive": why is None, "trouble": why}
 
     @views.get("/shipper")
     def shipper() -> Any:

@@ -37,6 +37,9 @@ def readings(services: ControlServices) -> dict[str, Callable[[], Any]]:
         "standby_ready": lambda: {
             e.name: float(services.standby.ready(n)[0]) for n, e in declared.items() if _coverable(e)
         },
+        "reload_refused": lambda: float(bool(services.reload().get("refused"))),
+        "database_went_back_timestamp_seconds": lambda: services.restored().get("at"),
+        "background_up": lambda: float(services.background() is None),
         "journal_unshipped_events": lambda: services.shipper().get("unshipped"),
         "journal_behind_seconds": lambda: _behind(services.shipper()),
         "data_free_ratio": lambda: _free(services.settings.data),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, request
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -30,15 +30,20 @@ def blueprint(services: ControlServices) -> Blueprint:
             raise Problem(503, "the database is away: send nobody here")
         if phase is not Phase.SERVING:
             raise Problem(503, f"the sidecar is {phase.name.lower()}: send nobody here")
-        return {"status": "alive"}
+        refused = services.reload().get("refused")
+        return {"status": "alive", **({"reload_refused": refused} if refused else {})}
 
     @views.get("/readyz")
     def readyz() -> Any:
+        """Whether it could serve. `?full`: also whether all that no user waits for goes on, which alone turns nobody
+        away: replay, shipping, signing."""
         healthz()
         try:
             ask_database(services.engine)
         except SQLAlchemyError as error:
             raise Problem(503, f"the database does not answer ({type(error).__name__})") from None
+        if "full" in request.args and (why := services.background()) is not None:
+            raise Problem(503, why)
         return {"status": "ready"}
 
     @views.get("/ready/<endpoint>")

@@ -63,6 +63,12 @@ class ControlServices:
     start_backfill: Callable[[], Any]
     shipper: Callable[[], Mapping[str, Any]] = _nothing
     """As the background work tells it; at least `unshipped`: a number of events, or None."""
+    background: Callable[[], str | None] = lambda: None
+    """Why background work does not go on; None: it does."""
+    reload: Callable[[], Mapping[str, Any]] = _nothing
+    """What became of the last reload: `refused` is the reason, or None."""
+    restored: Callable[[], Mapping[str, Any]] = _nothing
+    """When the database was last found to have gone back in time, and what it lacked."""
     backfill: Callable[[], Mapping[str, Any]] = _nothing
     """Progress, as the backfill tells it."""
 

@@ -51,7 +51,8 @@ class Lag:
 
 @dataclass(frozen=True)
 class Report:
-    """Told after every step: for metrics and for people. `trouble` is None while the store takes what it is given."""
+    """Told after a step, and every IDLE seconds at least: for metrics and for people. `trouble` is None while the store
+    takes what it is given."""
 
     shipped: int
     dead_letters: int
@@ -132,6 +133,7 @@ class Shipper:
         self._failures = 0
         self._not_before = 0.0
         self._cleaned = 0.0
+        self._told = -inf
         self._batch: _Batch | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -155,7 +157,9 @@ class Shipper:
             self._failures, self.trouble, self._not_before = 0, None, 0.0
         except (StoreUnavailable, OSError) as error:
             wait = self._back_off(now, error)
-        self._on_progress(Report(self.shipped, self.dead_letters, self.lag(now), self.trouble))
+        if wait or not 0 <= now - self._told < IDLE:  # to count what is left takes as long as to ship a part of it
+            self._told = now
+            self._on_progress(Report(self.shipped, self.dead_letters, self.lag(now), self.trouble))
         return wait
 
     @property
@@ -179,9 +183,10 @@ class Shipper:
         if not batch.ends:
             self._batch = None
             return False
+        more = batch.full  # delivery empties it
         self._deliver(batch)
         self._settle(batch)
-        return batch.full
+        return more
 
     def _next(self) -> _Batch:
         batch = _Batch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
 from typing import Final
 
@@ -62,6 +62,10 @@ class Asking:
     def _moves(self, visit: Visit) -> bool:
         with self._underway.waiting():
             return self._crowd.moves(visit.exchange.endpoint_id)
+
+    def aside(self) -> AbstractContextManager[None]:
+        """While its thread waits for something other than the upstream, and is not in others' way."""
+        return self._underway.waiting()
 
     def earn(self) -> None:
         """A user's request: it adds to what repeated calls may be spent on."""

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from sidecar.exchange import AnsweredBy, Exchange, Identity, Outcome
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.mirror import key_of
 from sidecar.gateway.outside import AmbiguousMethod, may_have_changed, method_meant
+from sidecar.gateway.record_line import RecordLines
 from sidecar.gateway.visit import Visit
 from sidecar.http import problem
 from sidecar.http.credentials import Credentials
@@ -70,6 +72,10 @@ NOT_KEPT: Final = {
     "parked": "it is about a record whose creation waits for a person's decision",
 }
 """Why a write cannot be kept, for people."""
+TURN_AFTER: Final = 1.0
+"""Seconds beyond its deadline for which a write waits for the one before it, before the outbox is asked to take it."""
+TURN_LOOK: Final = 0.01
+"""Seconds between looks at whether that has ended."""
 
 
 class Handler:
@@ -86,6 +92,7 @@ class Handler:
         self._standby = standby
         self._switchboard = switchboard
         self._via = via
+        self._lines = RecordLines()
         self._large = threading.BoundedSemaphore(LARGE)
 
     def answer(self, exchange: Exchange, caller: Credentials | None) -> Response:
@@ -269,16 +276,62 @@ class Handler:
             self._keep(lambda: self._standby.withdrawn(copied))
         if decision.who is Who.NOBODY:
             return self._take(visit, decision.reason)
-        with self._asking.room(visit, probe=decision.who is Who.PROBE) as room:
-            if room:
-                return self._send(visit)
+        with ExitStack() as line:
+            self._line_up(visit, line)
+            while True:
+                with self._asking.room(visit, probe=decision.who is Who.PROBE) as room:
+                    if not room:
+                        break
+                    if self._begin(visit, wait=self._may_wait(visit)):
+                        line.close()  # the next may look whether it can begin
+                        return self._send(visit)
+                self._await_turn(visit)
         return self._take(visit, "overloaded")
 
-    def _send(self, visit: Visit) -> Response:
+    def _longest(self, visit: Visit) -> float:
+        """How long is waited for what only the upstream can answer."""
+        return visit.until - self._settings.deadline + self._settings.upstream_timeout
+
+    def _line_up(self, visit: Visit, line: ExitStack) -> None:
+        """Behind those of this process who want to write to the same record."""
+        if visit.match.record_id is not None:
+            with self._asking.aside():
+                key = visit.endpoint_resource, visit.match.record_id
+                line.enter_context(self._lines.first(key, self._longest(visit)))
+
+    def _may_wait(self, visit: Visit) -> bool:
+        """Whether a write waits for the one before it, if there is one: until its deadline, and a moment more, for that
+        one is answered at its own; beyond it if the outbox would not take this one. To be refused is worse."""
+        now = time.monotonic()
+        if visit.match.record_id is None or now >= self._longest(visit):
+            return False
+        if now < visit.until + TURN_AFTER or visit.caller is None:
+            return True
+        known = self._standby.check(visit.caller.user, visit.caller.password) is Standing.KNOWN
+        return not known or not self._standby.would_take(visit.match, visit.request, visit.caller.user)
+
+    def _await_turn(self, visit: Visit) -> None:
+        """Until no other write to the record is under way; for TURN_AFTER, or until it may no longer wait."""
+        until = min(self._longest(visit), max(visit.until, time.monotonic()) + TURN_AFTER)
+        with self._asking.aside():
+            while time.monotonic() < until and self._standby.is_under_way(visit.match):
+                time.sleep(TURN_LOOK)
+
+    def _begin(self, visit: Visit, *, wait: bool) -> bool:
+        """Writes the intent down, if that can be. False: another write to the record is under way, and this may wait
+        for its end; sent past it, nobody could say which of the two was the last."""
+        waits = False
+
         def begin() -> None:
-            visit.write = self._standby.begin_write(visit.match, visit.request, visit.user)
+            nonlocal waits
+            visit.write = self._standby.begin_write(visit.match, visit.request, visit.user, wait=wait)
+            waits = visit.write is None
 
         self._keep(begin)
+        return not waits
+
+    def _send(self, visit: Visit) -> Response:
+        """Of a write that was begun, or could not be written down."""
         if visit.write is not None and visit.write.queued:
             return self._take(visit, "queued")
         if visit.write is None and (visit.unsettled or self._standby.is_waiting(visit.endpoint_resource)):

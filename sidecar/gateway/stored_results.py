@@ -113,6 +113,8 @@ class Results:
         request = _request(exchange.request, into.template, body)
         fields = upstream_fields(request, exchange.id, exchange.traceparent, self._via)
         write = self._standby.begin_write(self._contract.match("POST", into.template), request, user)
+        if write is None:
+            raise NotNow
         now = not write.queued and self._switchboard.state(into.id).circuit.state is not State.OPEN
         now = now and not self._standby.owns(into.resource)
         taken = self._standby.accept(

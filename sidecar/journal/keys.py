@@ -45,6 +45,16 @@ class SigningKey:
         return key
 
 
+def refuse_lost(key: Path, statements: Path) -> None:
+    """Raises SigningError where statements are there and the key that signed them is not: a key made in silence would
+    be one that nobody vouches for."""
+    if not key.exists() and statements.exists() and statements.stat().st_size:
+        raise SigningError(
+            f"UNDERSTUDY_SIGN_KEY: {key} is not there, and {statements} was signed by it: put it back; if it is lost"
+            " for good, `understudy keys --new-sign-key` makes another"
+        )
+
+
 def write_public(key: SigningKey, path: Path) -> None:
     """Puts the public key where everyone may read it, unless it is there."""
     pem = public_pem(key.private())

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from sidecar import clock
@@ -17,15 +19,21 @@ from sidecar.server.gunicorn import Server, worker_options
 from sidecar.server.handover import Handover, found
 from sidecar.server.listeners import Address, from_systemd, open_listeners
 from sidecar.server.phase import Service
-from sidecar.server.processes import say_ready
+from sidecar.server.processes import notify, say_ready
 from sidecar.server.supervisor import BEHIND, Role, Supervisor
+from sidecar.server.waiting_room import WaitingRoom
 from sidecar.settings import SettingError, Settings
+from sidecar.storage.migrate import DatabaseAway
 from sidecar.storage.private_folder import make_private
+from sidecar.storage.status_files import tell
 from sidecar.telemetry import metrics
 from sidecar.telemetry.logging import setup_logging
 
+log = logging.getLogger(__name__)
 LISTENING: Final = "_UNDERSTUDY_LISTENING"
 """Where this process tells a rehearsal of its successor which addresses are taken, and handed on."""
+ASK_AGAIN: Final = 1.0
+"""Seconds between looks at a database that is waited for."""
 NICE: Final = 10
 """By how much background work stands back when the processor is short."""
 
@@ -72,9 +80,11 @@ def run(settings: Settings, program: Program) -> int:
     service = Service(None if left is None else left.service)
     metrics.prepare(settings.data / "metrics", fresh=left is None)
     setup_logging(settings.log_level)
-    program.prepare(settings)
+    _prepare(settings, program, listeners.values() if left is None else ())
     roles = _roles(settings, program, listeners, service)
     supervisor = Supervisor(roles, service, settings.drain, [] if left is None else left.children)
+    supervisor.on_reload = lambda refused: _tell_reload(settings, refused)
+    supervisor.renewed = left is not None
     supervisor.run(
         listeners["listen"].close,
         lambda children: Handover(
@@ -97,12 +107,42 @@ def check(settings: Settings, program: Program) -> None:
 def rehearse(settings: Settings, program: Program) -> None:
     """All of a start that may fail, in a process of its own: migrates, and listens for a moment where its predecessor
     does not (its addresses are in the environment). Raises."""
-    settings.require_upstream()
+    check(settings, program)
     program.prepare(settings)
     taken = {tuple(address) for address in json.loads(os.environ.get(LISTENING, "[]"))}
     addresses = {name: address for name, address in _addresses(settings).items() if address not in taken}
     for listener in open_listeners(addresses, {}).values():
         listener.close()
+
+
+def _prepare(settings: Settings, program: Program, listeners: Iterable[socket.socket]) -> None:
+    """Prepares; waits for a database that is away, and says so to those who come meanwhile and to systemd.
+
+    `listeners`: those that no process of a predecessor serves.
+    """
+    room = None
+    try:
+        while True:
+            try:
+                program.prepare(settings)
+                return
+            except DatabaseAway as error:
+                if room is None:
+                    log.warning("%s: waiting for it", error, extra={"fields": {"event.action": "database_awaited"}})
+                    room = WaitingRoom(listeners, "the database is away, and is waited for: send nobody here")
+            notify(f"STATUS=waiting for the database\nEXTEND_TIMEOUT_USEC={int(60e6)}")
+            time.sleep(ASK_AGAIN)
+    finally:
+        if room is not None:
+            room.close()
+
+
+def _tell_reload(settings: Settings, refused: str | None) -> None:
+    """What became of a reload, for the control plane and for `understudy reload`."""
+    try:
+        tell(settings, "reload", {"at": time.time(), "refused": refused})
+    except OSError as error:
+        log.error("what became of a reload cannot be told: %s", error.strerror)
 
 
 def _addresses(settings: Settings) -> dict[str, Address]:
@@ -115,6 +155,8 @@ def _lock(settings: Settings) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SettingError(f"UNDERSTUDY_DATA: {settings.data} is in use by another sidecar") from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
     return lock
 
 
@@ -142,6 +184,14 @@ def _roles(
     ]  # fmt: skip
 
 
+def _stand_back() -> None:
+    """Lets users' work go first. Where that is not allowed, background work goes on as it is: it is needed more."""
+    try:
+        os.nice(NICE)
+    except OSError as error:
+        log.info("background work cannot stand back: %s", error.strerror)
+
+
 def _gateway(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
     options = worker_options(listener, settings.workers, settings.threads, settings.grace, ready, settings.body_timeout)
     options["worker_exit"] = lambda _arbiter, _worker: program.close()
@@ -155,7 +205,7 @@ def _control(settings: Settings, program: Program, listener: socket.socket, serv
 
 
 def _background(settings: Settings, program: Program, ready: int) -> None:
-    os.nice(NICE)
+    _stand_back()
     background = program.create_background(settings)
     say_ready(ready)
     background.run()

@@ -74,6 +74,10 @@ class Supervisor:
         self._due: dict[str, float] = {}
         self._ended: dict[str, list[float]] = {name: [] for name in self._roles}
         self._asked: set[int] = set()
+        self.on_reload: Callable[[str | None], None] = lambda refused: None
+        """Told what became of a reload: None, or why all goes on as it was."""
+        self.renewed = False
+        """This is a new generation, of which nobody was told yet."""
 
     def run(self, close: Callable[[], None], handover: Callable[[list[Left]], Handover]) -> None:
         """Works until SIGTERM or SIGINT. `close` stops listening for users; `handover` is asked before an exec."""
@@ -142,6 +146,10 @@ class Supervisor:
         able = {child.role.name for child in self._children.values() if not child.missing and child.until is None}
         serving = {role.name for role in self._roles.values() if not role.alone}
         now = Phase.SERVING if able >= serving else Phase.STARTING
+        if self.renewed and now is Phase.SERVING and not self._changing():
+            self.renewed = False
+            notify("READY=1")
+            self.on_reload(None)
         if now is not self._service.phase:
             self._service.phase = now
             log.info("the sidecar is %s", now.name.lower(), extra={"fields": {"event.action": now.name.lower()}})
@@ -188,6 +196,10 @@ class Supervisor:
         if any(other.role.name == name and other.until is None for other in self._children.values()):
             said = "did not start: the old one goes on" if child.missing else "ended: the new one is about to start"
             log.error("a process of the sidecar %s", said, extra={"fields": fields})
+            if self.renewed and child.missing:
+                self.renewed = False
+                notify("READY=1")
+                self.on_reload(f"the new {name} {said}")
             return
         now = time.monotonic()
         self._ended[name] = [t for t in self._ended[name] if now - t < 60] + [now]
@@ -206,6 +218,7 @@ class Supervisor:
         if said := fault([*command, "--rehearse"]):
             fields = {"event.action": "reload_refused", "reason": said}
             log.error("not reloaded, all goes on as it was: %s", said, extra={"fields": fields})
+            self.on_reload(said)
             return
         # Until the new program listens for them, signals wait: unheard, they would end it.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

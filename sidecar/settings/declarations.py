@@ -120,6 +120,11 @@ class Settings:
         Path,
         "Where the last signed head is kept, outside DATA; unset: SIGN_KEY's name with `.head` behind it.",
     )
+    mark: Path | None = setting(
+        None,
+        Path,
+        "Tells a restored database: how far the outbox had come; unset: DATA's name with `.mark` behind it.",
+    )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
     encryption_keys: Path | None = setting(
         None,
@@ -200,6 +205,10 @@ class Settings:
     @property
     def sign_head_file(self) -> Path:
         return self.sign_head or self.sign_key_file.with_name(f"{self.sign_key_file.name}.head")
+
+    @property
+    def mark_file(self) -> Path:
+        return self.mark or self._beside_data(".mark")
 
     def _beside_data(self, suffix: str) -> Path:
         return self.data.resolve().with_name(self.data.resolve().name + suffix)

@@ -32,6 +32,7 @@ from sidecar.standby.tables import (
     WRITE,
     collections,
     identities,
+    meta,
     records,
     replies,
     sightings,
@@ -41,6 +42,8 @@ from sidecar.standby.tables import (
 
 _SET: Final = update(records).where(records.c.type == bindparam("kind"), records.c.id == bindparam("ident"))
 _ADD: Final = insert(records)
+HIGHEST: Final = "highest:"
+"""Before a resource's name: the number in `meta` that is the highest id which it ever had."""
 
 
 def clean(connection: Connection, kind: str, record: str | None, t0: int, *, but: str = "") -> bool:
@@ -287,12 +290,24 @@ def expire(connection: Connection, now: int, upstream_timeout: int, late_effect:
 
 
 def highest(connection: Connection) -> dict[str, int]:
-    """By resource, the highest number among the ids that are known."""
+    """By resource, the highest number among the ids that were ever known: kept as records are added."""
+    rows = connection.execute(select(meta).where(meta.c.name.startswith(HIGHEST)))
+    return {row.name.removeprefix(HIGHEST): row.value for row in rows}
+
+
+def count_highest(connection: Connection) -> dict[str, int]:
+    """The same, found by reading all ids: for those that a program of before has added, which keeps no maximum."""
     found: dict[str, int] = {}
     for row in connection.execute(select(records.c.type, records.c.id)):
         if row.id.isdecimal():
             found[row.type] = max(found.get(row.type, 0), int(row.id))
     return found
+
+
+def raise_highest(connection: Connection, kind: str, ident: int) -> None:
+    """From now on the resource has had this id."""
+    if ident > queries.number(connection, f"{HIGHEST}{kind}"):
+        bump(connection, f"{HIGHEST}{kind}", ident)
 
 
 def changed(connection: Connection, kind: str, stamp: int) -> None:
@@ -308,6 +323,8 @@ def _set(connection: Connection, kind: str, record: str, values: Mapping[str, An
     if connection.execute(_SET, {**values, "kind": kind, "ident": record}).rowcount == 0:
         row = {"body": None, "observed": time.time_ns(), **values}
         connection.execute(_ADD, {"type": kind, "id": record, **row})
+        if record.isdecimal() and len(record) < 19:
+            raise_highest(connection, kind, int(record))
 
 
 def _collection(connection: Connection, kind: str, values: Mapping[str, Any]) -> None:

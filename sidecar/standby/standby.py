@@ -56,6 +56,8 @@ log = logging.getLogger(__name__)
 AGAIN: Final = SECOND
 """ns in which the same answer to the same question is learned from once."""
 RECENT: Final = 4096
+COUNT_AGAIN: Final = 600.0
+"""Seconds after which the highest ids are counted anew: a program of the release before keeps no maximum."""
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 
@@ -96,6 +98,7 @@ class Standby:
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
+        self._counted = -COUNT_AGAIN
         self.lost = False
         """Whether a shared database is away."""
         self._generation = 0
@@ -106,10 +109,18 @@ class Standby:
 
     # Writes -------------------------------------------------------------------------------------------------------
 
-    def begin_write(self, match: Match, request: Request, user: str | None) -> Write:
-        """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
+    def begin_write(self, match: Match, request: Request, user: str | None, *, wait: bool = False) -> Write | None:
+        """Puts the intent on disk and the record in doubt. None, where the caller can `wait`: another write to the
+        record is under way, and nothing was kept of this one. Raises SQLAlchemyError."""
         self._generation += 1
-        return self.intents.begin(match, request, user)
+        return self.intents.begin(match, request, user, wait=wait)
+
+    def is_under_way(self, match: Match) -> bool:
+        """Whether a write to the record is, as far as can be told."""
+        try:
+            return self.intents.is_under_way(match)
+        except SQLAlchemyError:
+            return False
 
     def refusal(self, match: Match, request: Request, user: str) -> Answer | DontKnow | None:
         """Of a write that has not begun and must not be sent: what is said instead of taking it. None: it will be
@@ -120,6 +131,13 @@ class Standby:
             return self.intents.refusal(match, request, user)
         except SQLAlchemyError:
             return None  # whoever accepts it finds out
+
+    def would_take(self, match: Match, request: Request, user: str) -> bool:
+        """Whether the outbox would take a write now, or refuse it as the upstream would."""
+        try:
+            return not isinstance(self.intents.refusal(match, request, user), DontKnow)
+        except SQLAlchemyError:
+            return False
 
     def plan(self, match: Match, request: Request) -> Write:
         """A write that must not be sent: nothing of it is kept before it is `accept`ed."""
@@ -448,8 +466,13 @@ class Standby:
             self._expired = time.monotonic()
             self.outbox.expire()
             with self._reader.connect() as connection, connection.begin():
-                self.intents.floors = knowledge.highest(connection)
+                anew = time.monotonic() - self._counted > COUNT_AGAIN
+                found = knowledge.count_highest(connection) if anew else knowledge.highest(connection)
+            self.intents.floors = found
             with self._engine.begin() as connection:
+                for kind, ident in found.items() if anew else ():
+                    knowledge.raise_highest(connection, kind, ident)
+                    self._counted = time.monotonic()
                 knowledge.expire(connection, stamp(), *self._patience)
             self._callers.expire()
 

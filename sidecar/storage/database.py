@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +18,9 @@ from sqlalchemy import Dialect, Engine, MetaData, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as SATimeout
 
-from sidecar.settings import Settings
+from sidecar.settings import PREFIX, Settings
 from sidecar.storage.encryption import VAULT, open_vault
-from sidecar.storage.migrate import MIGRATIONS, Schema
+from sidecar.storage.migrate import MIGRATIONS, DatabaseAway, Schema
 from sidecar.storage.write_lock import Turns, attempt
 
 WRITERS: Final = 0x756E6465727374
@@ -96,6 +98,17 @@ def is_away(error: SQLAlchemyError) -> bool:
         return isinstance(error, SATimeout)
     state = getattr(error.orig, "sqlstate", None)
     return isinstance(error, OperationalError | InterfaceError) and (state is None or state[:3] in ("57P", "080"))
+
+
+@contextmanager
+def or_away(settings: Settings) -> Iterator[None]:
+    """Raises DatabaseAway where a server cannot be reached, for what is done with it within."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if not settings.database or not is_away(error):
+            raise
+        raise DatabaseAway(f"{PREFIX}DATABASE: it does not answer ({type(error).__name__})") from None
 
 
 def open_file(path: Path, patience: float = PATIENCE) -> Engine:

@@ -34,6 +34,10 @@ class SchemaError(SettingError):
     """The database cannot be used by this program as it is."""
 
 
+class DatabaseAway(SchemaError):
+    """The database's server cannot be reached now: it may be a moment later."""
+
+
 @dataclass(frozen=True)
 class Schema:
     """A package's tables: the name of their version's table is made from `name`; `folder` has the migrations."""

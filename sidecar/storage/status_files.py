@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from typing import Any, Final
 
 from sidecar.settings import Settings
 from sidecar.storage.atomic_file import write_atomically
 
+STALE: Final = 15.0
+"""Seconds after which a sign of life is none any more."""
+
+
+def background_trouble(settings: Settings) -> str | None:
+    """Why background work (replay, shipping, signing, backfill) is not going on, in a sentence; None: it is."""
+    at = told(settings, "background").get("at")
+    if not isinstance(at, int | float):
+        return "background work has not begun"
+    silent = time.time() - at
+    return None if silent < STALE else f"background work has given no sign of life for {silent:.0f} s"
+
 
 def tell(settings: Settings, name: str, state: dict[str, Any]) -> None:
-    """Tells how `name` (backfill, shipper) is doing."""
+    """Tells how `name` (background, backfill, shipper) is doing."""
     write_atomically(settings.data / f"{name}.json", json.dumps(state).encode())
 
 

@@ -62,6 +62,15 @@ _GAUGES: Final = {
     "standby_completeness_ratio": ("Share of a resource's records that the standby knows.", "resource"),
     "certificate_expiry_timestamp_seconds": ("When a certificate of CERTIFICATES ends; absent: unknown.", "file"),
     "standby_ready": ("Whether the standby could answer for an endpoint now; 1: yes.", "endpoint"),
+    "background_up": (
+        "Whether background work (replay, shipping, signing, backfill) gives signs of life: 1, or 0.",
+        None,
+    ),
+    "reload_refused": ("Whether the last reload was refused, so that all goes on as it was: 1, or 0.", None),
+    "database_went_back_timestamp_seconds": (
+        "When the database was last found to be older than the mark: restored, or a replica; absent: never.",
+        None,
+    ),
     "journal_unshipped_events": ("Journalled events that are not yet in the event store.", None),
     "journal_behind_seconds": ("How far the event store may be behind the journal, at the most.", None),
     "data_free_ratio": ("Free share of the disk under DATA.", None),

@@ -21,6 +21,7 @@ from sidecar.events.store import Appended, Bucket, Checkpoint, Event, Filter, Ho
 from sidecar.events.store.sqlite_sql import (
     INSERT,
     SCHEMA,
+    TEXTS,
     VOLUMES,
     body_row,
     column_of,
@@ -59,7 +60,9 @@ class EmbeddedStore:
         rows, rejected = _accepted(events, event_row)
         body_rows, bad_bodies = _accepted(bodies, body_row)
         with self._connection() as connection, _transaction(connection):
+            (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()
             connection.executemany(INSERT, rows)
+            connection.execute(TEXTS, [last])
             connection.executemany("INSERT OR IGNORE INTO bodies (id, at, document) VALUES (?, ?, ?)", body_rows)
         return Appended(len(rows), (), [*rejected, *bad_bodies])
 

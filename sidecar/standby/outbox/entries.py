@@ -375,7 +375,8 @@ class _Look:
                 self.naming[name] -= {row.id}
                 if not self.naming[name]:
                     del self.naming[name]
-        if row.state not in UNSETTLED:
+        # what the contract has no resource for is laid over nothing
+        if row.state not in UNSETTLED or row.type not in self._contract.resources:
             self.entries.pop(row.id, None)
             self.needs.pop(row.id, None)
             return

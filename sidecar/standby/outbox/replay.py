@@ -32,6 +32,7 @@ from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.dependencies import Held
 from sidecar.standby.outbox.effect_lookup import Effect, EffectLookup, Found
 from sidecar.standby.outbox.entries import Outbox, State
+from sidecar.standby.outbox.orphans import orphans, park_orphans
 from sidecar.standby.outbox.rewrite import rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.writes.intents import Intents
@@ -82,6 +83,21 @@ class Replayer:
         self._try(row)
         return True
 
+    def park_orphans(self) -> None:
+        """Parks what the contract has no place for."""
+
+        def park(connection: Connection) -> None:
+            if count := park_orphans(connection, self._contract):
+                fields = {"event.action": "orphans_parked", "understudy.entries": count}
+                log.error(
+                    "%d pending writes are parked: the contract lost their endpoints", count, extra={"fields": fields}
+                )
+
+        with self._reader.connect() as connection, connection.begin():
+            found = orphans(connection, self._contract)
+        if found:
+            self._change(park)
+
     def step(self, kind: str) -> bool:
         """Works on the resource's next entry. False: there is none for now."""
         ident = next((ident for ident, of in self._ready() if of == kind), None)
@@ -103,7 +119,9 @@ class Replayer:
             needs = self._outbox.view(connection).needs
             rows = box.waiting(connection)
         for row in rows:
-            mine = needs[row.id]
+            mine = needs.get(row.id)
+            if mine is None or row.endpoint not in self._contract.endpoints:
+                continue  # it will be parked
             due = row.state in WORKED_ON and row.due <= now
             if due and not held.stops(mine) and self._may_send(row.endpoint):
                 ready.append((row.id, row.type))

@@ -104,10 +104,13 @@ class Intents:
 
     # Before anything is sent --------------------------------------------------------------------------------------
 
-    def begin(self, match: Match, request: Request, user: str | None) -> Write:
-        """Puts the intent on disk and the record in doubt. Raises SQLAlchemyError."""
+    def begin(self, match: Match, request: Request, user: str | None, *, wait: bool = False) -> Write | None:
+        """Puts the intent on disk and the record in doubt. None, where the caller can `wait`: another write to the
+        record is under way, and nothing was kept of this one. Raises SQLAlchemyError."""
         write = self.plan(match, request)
         with self._engine.begin() as connection:
+            if wait and self._is_overtaking(connection, write):
+                return None
             self._look_before(connection, write)
             write.queued = self._must_wait(connection, write, request, user)
             if write.record is not None and write.before is not None and not write.queued:
@@ -115,6 +118,17 @@ class Intents:
             ended, outcome = (write.started, "queued") if write.queued else (None, "open")
             self._intend(connection, write, request, user, ended, outcome)
         return write
+
+    def is_under_way(self, match: Match) -> bool:
+        """Whether a write to the record is: who waits for its end asks this. Raises SQLAlchemyError."""
+        kind = match.endpoint.resource if match.endpoint is not None else None
+        if kind is None or match.record_id is None:
+            return False
+        with self._reader.connect() as connection, connection.begin():
+            return queries.under_way(connection, kind, match.record_id)
+
+    def _is_overtaking(self, connection: Connection, write: Write) -> bool:
+        return write.record is not None and queries.under_way(connection, write.kind, write.record)
 
     def _look_before(self, connection: Connection, write: Write) -> None:
         """What is known of what it is going to change."""
