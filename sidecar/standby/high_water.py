@@ -2,8 +2,8 @@
 
 A restored backup, or a replica that was promoted before it had everything, holds writes as pending that are settled,
 and would give provisional ids out a second time. The mark is a small file beside DATA: the outbox's count of changes,
-and the next provisional id. A database behind it is brought forward: ids go on above the mark, every pending entry counts
-as one that may have taken effect and is looked up before it is sent, and what the standby knows is unverified.
+and the next provisional id. A database behind it is brought forward: ids go on above the mark, every pending entry
+counts as one that may have taken effect and is looked up before it is sent, and what the standby knows is unverified.
 """
 
 from __future__ import annotations
