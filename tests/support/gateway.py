@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 from email.message import Message
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote
@@ -27,6 +29,18 @@ from tests.support.stack import Got, until
 from tests.support.upstream import State, _Handler
 
 NEVER_SENT = "refused"
+UPSTREAM = "http://hosp.test"
+
+
+@cache
+def fresh() -> dict[Path, bytes]:
+    """What the program makes before its first start: the files under a folder. Made once, for it takes a while."""
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        data, seal, sign = folder / "data", folder / "seal", folder / "sign"
+        data.mkdir()
+        app.prepare(Settings(upstream=UPSTREAM, data=data, seal_key=seal, sign_key=sign))
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class FakeUpstream:
@@ -103,10 +117,13 @@ class InProcess:
         """`upstream`: one that was there before, where this is a restart in the same folder."""
         self.upstream = upstream or FakeUpstream()
         data, seal, sign = folder / "data", folder / "seal", folder / "sign"
-        given = {"deadline": 0.3, "upstream_timeout": 1.0, "bypass_after": 3600.0, "hedge_after": 10.0, **settings}
-        self.settings = Settings(upstream="http://hosp.test", data=data, seal_key=seal, sign_key=sign, **given)
-        self.settings.data.mkdir(parents=True, exist_ok=True)
-        app.prepare(self.settings)
+        given = {"deadline": 0.3, "upstream_timeout": 1.0, "bypass_after": 3600.0, "hedge_after": 10.0}
+        given |= {"retry_budget": 0.0, **settings}
+        self.settings = Settings(upstream=UPSTREAM, data=data, seal_key=seal, sign_key=sign, **given)
+        if not data.exists():
+            for path, content in fresh().items():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(content)
         self._app = app.create_gateway_app(self.settings, Service(), self.upstream.wire)
 
     def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None) -> Got:

@@ -183,7 +183,10 @@ def test_close_writes_what_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_a_sync_that_fails_is_told_and_a_new_segment_is_begun(tmp_path: Path, durable: bool) -> None:
+def test_a_sync_that_fails_is_told_and_a_new_segment_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    monkeypatch.setattr("sidecar.journal.writer.FLUSH", 0.05)
     disk = Disk()
     with opened(tmp_path, durable=durable, sync=disk.sync) as journal:
         journal.append(event(0)).wait(5)

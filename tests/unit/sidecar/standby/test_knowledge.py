@@ -19,7 +19,7 @@ JSON = [("Content-Type", "application/json")]
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[InProcess]:
-    with InProcess(tmp_path, retry_budget=0.0) as running:
+    with InProcess(tmp_path) as running:
         for number in (1, 2):
             running.upstream.state.notes[number] = {"id": number, "title": f"n{number}", "patient_id": 16 + number}
         running.knows("/notes/1", HOLT)
@@ -69,6 +69,6 @@ def test_after_an_absence_nothing_is_answered_until_it_was_seen_again(tmp_path: 
     os.utime(first.settings.data / "alive", (time.time() - 7200,) * 2)
     upstream.released.clear()
     app.note_absence(first.settings)
-    with InProcess(tmp_path, upstream, retry_budget=0.0) as second:
+    with InProcess(tmp_path, upstream) as second:
         assert second.down("/notes/1", HOLT).status == 503
         assert second.knows("/notes/1", HOLT).json()["title"] == "changed by a way around us"

@@ -24,7 +24,7 @@ def same(got: Got, truth: Got) -> bool:
 def test_whatever_went_before_an_answer_is_the_callers_own_or_none(tmp_path: Path, seed: int) -> None:
     """Two callers, records that are shown to one alone, writes by both; after each step every question is tried."""
     dice, answered = random.Random(seed), 0
-    with InProcess(tmp_path, retry_budget=0.0) as gateway:
+    with InProcess(tmp_path) as gateway:
         state = gateway.upstream.state
         for number in (1, 2, 3):
             state.notes[number] = {"id": number, "title": f"n{number}", "patient_id": dice.choice((17, 18))}
@@ -54,7 +54,7 @@ def test_whatever_went_before_an_answer_is_the_callers_own_or_none(tmp_path: Pat
 
 
 def test_the_unknown_the_wrong_and_the_retired_get_nothing(tmp_path: Path) -> None:
-    with InProcess(tmp_path, retry_budget=0.0) as gateway:
+    with InProcess(tmp_path) as gateway:
         gateway.upstream.state.notes[1] = {"id": 1, "title": "Limps"}
         gateway.knows("/notes/1", HOLT)
         for headers in ({}, AMES, {"Authorization": basic("Dr Holt", "old")}, {"Authorization": "Bearer x"}):

@@ -18,7 +18,7 @@ PROVISIONAL = 2_000_000_000
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[InProcess]:
-    with InProcess(tmp_path, retry_budget=0.0) as running:
+    with InProcess(tmp_path) as running:
         running.upstream.state.notes[1] = {"id": 1, "title": "Limps", "body": "left"}
         running.ask("GET", "/notes", HOLT)
         running.knows("/notes/1", HOLT)
