@@ -162,7 +162,10 @@ def test_a_line_that_was_altered_before_it_was_signed_is_not_signed(signed: Sign
     assert signed.verify().unsigned == 3
 
 
-def test_a_signature_that_cannot_be_made_is_told_and_tried_again(signed: Signed) -> None:
+def test_a_signature_that_cannot_be_made_is_told_and_tried_again(
+    signed: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.journal.signer.SETTLE", 0.01)
     kept = signed.key.path.read_bytes()
     signed.key.path.write_bytes(b"nonsense")
     with pytest.raises(SigningError, match="UNDERSTUDY_SIGN_KEY: .*expected an Ed25519 key in PEM"):
