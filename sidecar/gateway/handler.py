@@ -371,13 +371,7 @@ class Handler:
         return self._not_taken(visit, reason)
 
     def _not_taken(self, visit: Visit, reason: str) -> Response:
-        why = NOT_KEPT.get(visit.not_kept or "", visit.not_kept)
-        detail = (
-            f"The write was not taken: {why}. Nothing was sent."
-            if why
-            else "The write was not taken; nothing was sent."
-        )
-        return self._unavailable(visit, reason, detail)
+        return self._unavailable(visit, reason, "Nothing was sent." + _for_want_of(visit))
 
     def _accept(self, visit: Visit, *, sent: bool, answered: bool = False, under_way: bool = False) -> Response | None:
         """The standby's answer to a write that the outbox takes, or None. The caller has been verified."""
@@ -454,9 +448,8 @@ class Handler:
             return self._from_upstream(visit, result.response)
         if result.attempt.outcome is Outcome.FAILURE:
             refusal = self._verify(visit) if visit.write is not None else None
-            return refusal or self._unavailable(
-                visit, _why(result), "The upstream cannot be reached; nothing was sent."
-            )
+            detail = "The upstream cannot be reached; nothing was sent."
+            return refusal or self._unavailable(visit, _why(result), detail + _for_want_of(visit))
         if result.attempt.error == "timeout":
             return self._gateway_timeout(visit)
         exchange.reason = _why(result)
@@ -482,6 +475,12 @@ class Handler:
         visit.exchange.reason = reason if visit.exchange.reason is None else visit.exchange.reason
         missing = {"missing": visit.missing} if visit.missing else {}
         return problem.problem(503, detail, retry_after=RetryAfter.MOMENT, reason=visit.exchange.reason, **missing)
+
+
+def _for_want_of(visit: Visit) -> str:
+    """Why the outbox did not take the write."""
+    why = NOT_KEPT.get(visit.not_kept or "", visit.not_kept)
+    return f" The write was not taken: {why}." if why else " The write was not taken."
 
 
 def _good(result: Result | None) -> bool:

@@ -46,7 +46,7 @@ from sidecar.standby import queries
 from sidecar.standby.outbox import dependencies
 from sidecar.standby.outbox.dependencies import Needs
 from sidecar.standby.outbox.overlay import PROVISIONAL, Pending, provisional
-from sidecar.standby.tables import meta, writes
+from sidecar.standby.tables import meta
 from sidecar.storage.database import GLANCE, metadata
 from sidecar.storage.encrypted_columns import LockedText
 from sidecar.timeunits import DAY, MINUTE
@@ -493,9 +493,14 @@ def other_settled(connection: Connection, row: Any) -> bool:
     """Whether the upstream has taken another write of the same endpoint since this entry was accepted."""
     since = stamp() - (time.time_ns() - row.accepted_at)
     theirs = (outbox.c.endpoint == row.endpoint) & (outbox.c.state == State.SETTLED) & (outbox.c.settled > since)
-    direct = (writes.c.endpoint == row.endpoint) & (writes.c.outcome == "success") & (writes.c.ended > since)
-    found = connection.scalar(select(outbox.c.seq).where(theirs).limit(1))
-    return found is not None or connection.scalar(select(writes.c.id).where(direct).limit(1)) is not None
+    if connection.scalar(select(outbox.c.seq).where(theirs).limit(1)) is not None:
+        return True
+    return bool(queries.number(connection, taken_directly(row.endpoint)) > since)
+
+
+def taken_directly(endpoint: str) -> str:
+    """The name in `standby_meta` of the stamp at which the upstream last took such a write while others waited."""
+    return f"taken:{endpoint[:90]}"
 
 
 def prune(connection: Connection, now: int) -> None:

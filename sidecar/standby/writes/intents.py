@@ -24,7 +24,7 @@ from sidecar.http.messages import Headers, Request, Response
 from sidecar.standby import knowledge, queries
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, localised, missing
 from sidecar.standby.departures import Departures
-from sidecar.standby.known_callers import Callers, hashed
+from sidecar.standby.known_callers import Callers, bump, hashed
 from sidecar.standby.observations import RecordSeen, digest, record_in
 from sidecar.standby.outbox import dependencies
 from sidecar.standby.outbox import entries as box
@@ -234,6 +234,7 @@ class Intents:
             pending = verdict == "success" and box.any_unsettled(connection)
             if pending:
                 box.changed(connection)
+                bump(connection, box.taken_directly(write.endpoint.id), now)
         if pending:
             self._outbox.touch()  # an unclear create must not take this one's record for its own
 
