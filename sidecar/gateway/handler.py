@@ -406,8 +406,9 @@ class Handler:
                 return self._unavailable(visit, "overloaded", "The upstream does not answer; nothing was sent.")
             answer = self._once(visit)
         attempts = visit.exchange.attempts
-        if visit.endpoint is None and may_have_changed(visit.request.method, attempts, answer):
-            self._standby.mark_gap("a write outside the contract")
+        if may_have_changed(visit.request.method, attempts, answer):
+            outside = visit.endpoint is None
+            self._standby.mark_gap("a write outside the contract" if outside else "a call that may change anything")
         return answer
 
     def _once(self, visit: Visit) -> Response:

@@ -93,7 +93,7 @@ class Gate:
         known = {row.id for row in rows}
         read = self._contract.endpoint_for(resource.name, Action.READ) or endpoint
         beyond = room(known)
-        if crosses_a_cap(whole.listed, len(known)):
+        if crosses_a_cap(whole.listed, len(known)) and not self._serve and not self._owns(connection, resource):
             return DontKnow(UNPROVEN, f"whether a list of more than {whole.listed} {resource.name} is cut")
         claims = [Claim(read.id, MISSING, beyond, 1 if beyond else 0)]
         if any(row.source == "list" for row in rows) and not pairs:
@@ -123,6 +123,9 @@ class Gate:
             if why is not None:
                 return f"{name} is {why}"
         return None
+
+    def _owns(self, connection: Connection, resource: Resource) -> bool:
+        return resource.name in queries.owned_types(connection)
 
     def _why_not(self, connection: Connection, claim: Claim) -> str | None:
         """Why a claim does not hold; None: it does."""
