@@ -159,11 +159,13 @@ def address(ident: str) -> str:
 def proven(said: Mapping[str, Any]) -> tuple[str, str]:
     """What the journal says of one event, as a state and in words."""
     if said["ok"] is None:
-        return tones.UNKNOWN, "The journal is not on this machine: not compared."
+        return tones.UNKNOWN, f"Not verified: {said['why']}."
     if not said["ok"]:
         return tones.BAD, "The journal does not verify: something in it was changed or removed."
     if said["different"]:
         return tones.BAD, "The journal verifies, and holds this event with other content than is shown here."
+    if said["missing"]:
+        return tones.BAD, "The journal verifies and reaches back further than this event, and does not hold it."
     if said["matched"]:
         return tones.GOOD, "Proven: the journal verifies, and holds this event identical to what is shown here."
     return tones.WARN, "The journal verifies, but does not hold this event (any more)."

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.upstream import AMES, HOLT, Upstream, basic
 
-from tests.stack import Sidecar, raw, until
+from tests.support.stack import Sidecar, raw, until
+from tests.support.upstream import AMES, HOLT, Upstream, basic
 
 EVE = {"Authorization": basic("eve", "guess"), "Accept": "application/json"}
 CODE = base64.b64encode(b"Dr Holt:s3cret-Holt").decode()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.upstream import HOLT, Upstream
-
-from tests.stack import Sidecar, until
+from tests.support.stack import Sidecar, until
+from tests.support.upstream import HOLT, Upstream
 
 
 def test_nobody_else_reads_what_a_sidecar_writes(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.upstream import HOLT, Upstream
 
 from sidecar.journal.reserve import Reserve
 from sidecar.journal.writer import Journal, read_segment
-from tests.stack import Sidecar, until
+from tests.support.stack import Sidecar, until
+from tests.support.upstream import HOLT, Upstream
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""sidecar/SECURITY.md: each threat names tests, and those exist."""
+"""docs/SECURITY.md: each threat names tests, and those exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
-    for line in (ROOT / "sidecar/SECURITY.md").read_text().splitlines()
+    for line in (ROOT / "docs/SECURITY.md").read_text().splitlines()
     if line.startswith("| ") and not line.startswith("| threat")
 ]
 
