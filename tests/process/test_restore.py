@@ -45,6 +45,7 @@ def program(server: Server, name: str, *words: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["copy", pytest.param("dump", marks=pytest.mark.postgresql)])
 def test_a_restored_database_sends_nothing_again_and_gives_no_id_twice(
     tmp_path: Path, upstream: Upstream, kind: str
@@ -72,8 +73,9 @@ def test_a_restored_database_sends_nothing_again_and_gives_no_id_twice(
         else:
             program(server, "psql", "--quiet", "--file", str(backup))
 
-    side = Sidecar(upstream.url, data, late_effect="1s", upstream_timeout="2s", **settings)
+    side = None
     try:
+        side = Sidecar(upstream.url, data, late_effect="1s", upstream_timeout="2s", **settings)
         assert side.ask("GET", "/patients", HOLT).status == 200
         assert side.plane("POST", "/endpoints/notes.create/takeover", {}).status == 200
         time.sleep(1)
@@ -99,7 +101,8 @@ def test_a_restored_database_sends_nothing_again_and_gives_no_id_twice(
         assert titles.count("before") == titles.count("after") == 1, titles
         assert titles.count("restored") <= 1
     finally:
-        side.stop()
+        if side is not None:
+            side.stop()
         if server is not None:
             server.stop()
             server.remove()
