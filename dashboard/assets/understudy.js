@@ -30,14 +30,16 @@
   document.addEventListener("keydown", function (event) {
     var field = event.target;
     if (event.key !== "Enter" || event.isComposing || field.tagName !== "INPUT" || !field.closest("#page, .dialog")) { return; }
-    var place = field.closest(".dialog, form, section");
-    if (!place || place.getAttribute("action")) { return; }
-    var buttons = Array.from(place.querySelectorAll("button")).filter(function (button) { return button.offsetParent; });
-    var after = buttons.filter(function (button) {
-      return field.compareDocumentPosition(button) & Node.DOCUMENT_POSITION_FOLLOWING;
-    });
-    var chosen = after.find(function (button) { return !button.closest("[hidden]"); });
-    if (chosen) { event.preventDefault(); chosen.click(); }
+    if (field.type === "radio" || field.type === "checkbox") { return; }
+    var form = field.closest(".dialog, form, section");
+    if (!form || form.getAttribute("action")) { return; }
+    event.preventDefault();
+    var beside = field.closest(".field") && field.closest(".field").nextElementSibling;
+    var chosen = beside && beside.tagName === "BUTTON" ? beside
+      : Array.from(form.querySelectorAll("button.primary, #d-confirm")).find(function (button) {
+        return button.offsetParent && (field.compareDocumentPosition(button) & Node.DOCUMENT_POSITION_FOLLOWING);
+      });
+    if (chosen) { chosen.click(); }
   });
 
   document.addEventListener("click", function (event) {

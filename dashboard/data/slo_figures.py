@@ -193,7 +193,8 @@ class Counted:
         levels = self._promised.levels[period]
         level = next((each for each in levels if f"{each.long}s-{each.short}s" == window), levels[0])
         now, step = int(self._clock()), max(60, seconds // POINTS)
-        ends = [now - seconds + n * step for n in range(1, seconds // step + 1)]
+        last = now // step * step  # on a grid: what is drawn again a moment later is the same
+        ends = [last - n * step for n in reversed(range(seconds // step))]
         spans = {now - end + width for end in ends for width in (0, level.long, level.short)}
         cubes, now = self._spans(period, sorted(span for span in spans if span), now)
         counts = {span: tally(cube, promise).counts for span, cube in cubes.items()}

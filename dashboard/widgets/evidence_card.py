@@ -32,7 +32,7 @@ def card() -> components.Part:
             ],
             className="field",
         ),
-        html.Button("Make the evidence pack", id="ep-make", type="button"),
+        html.Button("Make the evidence pack", id="ep-make", type="button", className="primary"),
         html.Div(id="ep-said", role="status"),
         ident="evidence",
     )
