@@ -21,7 +21,7 @@ from tests.truth.worlds import Change, Question, World, changes, questions
 
 CONTRACT = Path(__file__).with_name("petclinic.yaml")
 HOST = "api.test"
-DRAINED = 40.0
+DRAINED = 90.0
 """Seconds in which the outbox of a healthy API is to be empty."""
 
 
