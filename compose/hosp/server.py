@@ -156,7 +156,7 @@ class Simulator:
         """What the application answers, or, with the twist `stale`, what it answered lately."""
         if "stale" not in self.hosp.on or asked.method != "GET":
             return self.hosp.answer(asked)
-        key = (asked.target, asked.headers.get("authorization", ""), asked.headers.get("accept", ""))
+        key = (asked.origin + asked.target, asked.headers.get("authorization", ""), asked.headers.get("accept", ""))
         kept = self._kept.get(key)
         if kept is not None and time.monotonic() - kept[0] < STALE_FOR:
             return replace(kept[1], headers={**kept[1].headers, "Age": "100"})

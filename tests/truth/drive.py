@@ -21,7 +21,7 @@ from tests.truth.worlds import Change, Question, World, changes, questions
 
 CONTRACT = Path(__file__).with_name("petclinic.yaml")
 HOST = "api.test"
-DRAINED = 25.0
+DRAINED = 90.0
 """Seconds in which the outbox of a healthy API is to be empty."""
 
 
@@ -57,7 +57,8 @@ class Drive:
                 yield from self._own_view(change, answer)
             self.simulator.set_profile("calm")
             yield from self._ends(written, told)
-            yield from self._reads("return", known)
+            if not self.sidecar.plane("GET", "/outbox").json()["pending"]:  # else its author sees what is blocked
+                yield from self._reads("return", known)
 
     def ask(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Got:
         sent = {"Accept": "application/json", "Host": HOST, **(headers or {})}
@@ -71,7 +72,9 @@ class Drive:
         if self.user:
             headers["authorization"] = basic(*self.user)
         asked = Asked("GET", question.target, headers, b"", f"http://{HOST}")
-        rendered = render(asked, self.simulator.hosp.answer(asked), self.simulator.hosp.on)
+        is_down = self.simulator.profile.down
+        reply = self.simulator.hosp.answer(asked) if is_down else self.simulator.answer(asked)
+        rendered = render(asked, reply, self.simulator.hosp.on)
         return rendered.status, value_of(rendered.headers.get("Content-Type", ""), rendered.body)
 
     def _reads(self, phase: str, asked: list[Question]) -> Iterator[Judged]:
@@ -80,8 +83,6 @@ class Drive:
             got = self.ask("GET", question.target, headers=question.headers)
             told = value_of(got["Content-Type"], got.body)
             verdict = read(got.status, told, status, value)
-            if phase == "learn" and got.status == status and self.world.twist == "stale":
-                verdict = "true"  # the API's own answer is old; passing it on is no lie of ours
             what = f"GET {question.target} {question.headers or ''}: {status}, answered {got.status} "
             yield Judged(self.world.cell(phase), verdict, what + difference(value, told))
 
@@ -108,8 +109,9 @@ class Drive:
                 break
             time.sleep(0.2)
         for change, answer in zip(written, told, strict=True):
-            parked = any(_is_of(entry, change) for entry in outbox["parked"])
-            waits = not parked and any(_is_of(entry, change) for entry in outbox["entries"])
+            number = answer["X-Request-Id"]
+            parked = any(entry["request_id"] == number for entry in outbox["parked"])
+            waits = not parked and any(entry["request_id"] == number for entry in outbox["entries"])
             times = sum(_took_effect(entry, change) for entry in self.simulator.hosp.applied)
             verdict = write(answer.status, times, parked, waits)
             what = f"{change.method} {change.target} told {answer.status}, took effect {times} times, parked {parked}"
@@ -120,9 +122,3 @@ def _took_effect(entry: dict[str, Any], change: Change) -> bool:
     if change.method == "DELETE":
         return bool(entry["method"] == "DELETE" and entry["path"] == change.target)
     return entry["method"] == change.method and change.mark[:12].casefold() in json.dumps(entry["body"]).casefold()
-
-
-def _is_of(entry: dict[str, Any], change: Change) -> bool:
-    return entry.get("method") == change.method and str(entry.get("target", entry.get("path", ""))).startswith(
-        change.target
-    )

@@ -120,11 +120,13 @@ def changes(world: World, dice: random.Random) -> list[Change]:
     mark = f"{dice.randrange(10**9):09}"
     if world.api == "petclinic":
         return [
-            Change("POST", "/owners", {"firstName": "E", "lastName": f"N{mark}", "city": "X", "telephone": "1"}, mark),
+            Change(
+                "POST", "/owners", {"firstName": "E", "lastName": f"N{mark}", "city": "X", "telephone": "1"}, f"N{mark}"
+            ),
             Change("PUT", "/owners/5", {"firstName": f"P{mark}"}, f"P{mark}"),
             Change("PUT", "/pets/6", {"name": f"Q{mark}", "weight": 12.75}, f"Q{mark}"),
             Change("DELETE", "/owners/7"),
-            Change("POST", "/owners", {"firstName": "Al", "lastName": f"  Mixed {mark}"}, f"{mark}"),
+            Change("POST", "/owners", {"firstName": "Al", "lastName": f"  X{mark} Mixed"}, f"X{mark}"),
         ]
     return [
         Change("POST", "/notes", {"title": f"N{mark}", "body": "b", "patient_id": 3, "staff_id": 1}, f"N{mark}"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compose.hosp import casts
@@ -140,12 +140,13 @@ def test_row_5_what_names_no_day_is_null_or_a_day(text: str) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", casts.to_date(text) or "0000-00-00")
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_row_8_json_says_what_was_sent_and_no_markup(title: str) -> None:
     api = Api(chosen(without=["presence"]))
     got = api("POST", "/notes", {"title": title, "patient_id": 1, "staff_id": 1}, SENDS_JSON)
     assert json.loads(got.body)["title"] == title
-    assert not set("<>&\u2028".encode()) & set(got.body) - set("\u2028".encode())
+    assert not set(b"<>&") & set(got.body)
 
 
 def test_rows_2_and_9_an_etag_repeated_is_304_and_an_error_is_bare() -> None:
