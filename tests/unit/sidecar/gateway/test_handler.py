@@ -79,6 +79,7 @@ def test_a_write_is_sent_once_at_the_most_and_accepted_when_it_is_not_answered(
 ) -> None:
     gateway.ask("GET", "/notes", HOLT)
     gateway.knows("/notes/1", HOLT)
+    gateway.knows("/patients/17", HOLT)  # what is not there cannot be referred to
     before, gateway.upstream.fault = len(gateway.upstream.targets("POST")), fault
     got = gateway.ask("POST", "/notes", HOLT, {"title": "Better", "patient_id": 17})
     assert got.status == 201
