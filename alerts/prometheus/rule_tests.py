@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from alerts.counting.counters import expressible
 from alerts.objectives.openslo import Promise
 from alerts.prometheus.rules import JOB
 from alerts.rules.burn_rules import Rule
+from alerts.rules.counters import expressible
 from alerts.rules.evaluation import Levels
 from alerts.rules.silence import ALWAYS
 from sidecar.settings.parsers import Quiet

@@ -17,11 +17,11 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
-from alerts.counting.counters import expressible
 from alerts.counting.counts import is_good
 from alerts.objectives.model import Objective, View, Window
 from alerts.objectives.openslo import Promise
 from alerts.rules.burn_rules import Rule
+from alerts.rules.counters import expressible
 from alerts.rules.evaluation import Levels
 from alerts.rules.silence import ALWAYS
 from sidecar.settings.parsers import Quiet

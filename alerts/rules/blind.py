@@ -11,10 +11,10 @@ from fractions import Fraction
 from math import ceil
 from typing import Final
 
-from alerts.counting.counters import Counters, expressible
 from alerts.objectives.model import Counts, Finding, Window
 from alerts.objectives.openslo import Promise
 from alerts.rules.burn_rules import Measure, Rule, burning
+from alerts.rules.counters import Counters, expressible
 
 LEAST: Final = 15
 """Seconds that the store may lag behind, at the least: shipping takes some."""

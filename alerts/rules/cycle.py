@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from alerts.counting.counters import NAMES, Counters, bounds
 from alerts.lifecycle.lifecycle import Condition
 from alerts.objectives.model import Finding, Window
 from alerts.objectives.openslo import Promise
@@ -22,6 +21,7 @@ from alerts.rules.conditions.memory import Memory
 from alerts.rules.conditions.metrics import Metrics
 from alerts.rules.context import Context
 from alerts.rules.control_plane import Readings, look
+from alerts.rules.counters import NAMES, Counters, bounds
 from alerts.rules.coverage import Cover
 from alerts.rules.evaluation import SOURCE, Covered, Evaluation, Levels, no_data, told
 from alerts.rules.outlook import Outlook

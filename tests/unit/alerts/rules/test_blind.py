@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from alerts.counting.counters import NAMES, Counters
 from alerts.objectives.openslo import load
 from alerts.rules import blind
 from alerts.rules.burn_rules import Rule
 from alerts.rules.conditions import Rule as Beyond
 from alerts.rules.conditions.metrics import parse
+from alerts.rules.counters import NAMES, Counters
 from alerts.rules.cycle import BEHIND, Objectives, Watch
 from alerts.rules.evaluation import SOURCE, Evaluation, levels
 from alerts.rules.outlook import Outlook
