@@ -128,19 +128,28 @@ def rules_(settings: Settings, out: Path | None) -> None:
     try:
         by_period = levels(promised)
         beyond = conditions.load(settings.alert_conditions or conditions.SHIPPED)
+        runbooks = settings.runbook_url or prometheus_conditions.RUNBOOKS
         calls = [endpoint.name for endpoint in endpoints if endpoint.action is Action.CALL]
         apart = out is not None and out.is_dir()
-        more = () if apart else [prometheus_conditions.group(beyond)]
-        text = rules.rules(promised, by_period, Rule(), calls, more, int(settings.alert_keep))
+        more = () if apart else [prometheus_conditions.group(beyond, runbooks)]
+        quiet = settings.alert_no_traffic
+        rule = Rule(silence=quiet.seconds) if quiet else Rule()
+        text = rules.rules(
+            promised, by_period, rule, calls, more, int(settings.alert_keep), quiet, settings.timezone, runbooks
+        )  # fmt: skip
         if out is None:
-            click.echo(text, nl=False)
+            click.echo(rules.of_job(text, settings.prometheus_job), nl=False)
         elif out.is_dir():
-            cases = rule_tests.cases(promised, by_period, Rule(), "understudy.rules.yaml")
-            (out / "understudy.rules.yaml").write_text(text)
-            (out / "understudy.tests.yaml").write_text(cases)
-            (out / "conditions.rules.yaml").write_text(prometheus_conditions.rules(beyond))
-            (out / "conditions.tests.yaml").write_text(prometheus_conditions.tests(beyond, "conditions.rules.yaml"))
+            cases = rule_tests.cases(promised, by_period, rule, "understudy.rules.yaml", quiet)
+            written = {
+                "understudy.rules.yaml": text,
+                "understudy.tests.yaml": cases,
+                "conditions.rules.yaml": prometheus_conditions.rules(beyond, runbooks),
+                "conditions.tests.yaml": prometheus_conditions.tests(beyond, "conditions.rules.yaml"),
+            }
+            for name, content in written.items():
+                (out / name).write_text(rules.of_job(content, settings.prometheus_job))
         else:
-            out.write_text(text)
+            out.write_text(rules.of_job(text, settings.prometheus_job))
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None

@@ -12,21 +12,24 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-import urllib3
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from alerts.channels import Channel
 from alerts.channels.deliverer import Deliverer
-from alerts.channels.http import TIMEOUT
+from alerts.channels.http import beat
 from alerts.delivery.grouping import Grouping
 from alerts.delivery.queue import Queue, Route
-from alerts.lifecycle.lifecycle import Alert, Condition, Notice
+from alerts.lifecycle.lifecycle import BURNING, Alert, Condition, Notice
+from alerts.lifecycle.steps import Steps
 from alerts.lifecycle.store import Alerts, Superseded
+from alerts.rules.outlook import Outlook
+from alerts.telemetry import Measured
 from sidecar.storage.lease import Lease
 from sidecar.telemetry.logging import event
 from sidecar.timeunits import SECOND
@@ -39,11 +42,13 @@ STUCK: Final = 300 * SECOND
 """ns for which a channel may not take what it is told before that is an alert of its own, by the others."""
 KEPT: Final = 90 * 86400 * SECOND
 """ns for which it is kept what was told to whom."""
+MISSED: Final = 120 * SECOND
+"""ns for which the heartbeat may fail before that is an alert."""
 PATIENCE: Final = 15.0
 """Seconds that threads are waited for at the end."""
 
-Look = Callable[[int], tuple[list[Condition], frozenset[str]]]
-"""At Unix seconds: the conditions that hold, and the sources that could not be asked."""
+Look = Callable[[int], Outlook]
+"""At Unix seconds: what holds, and of what nothing is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,10 @@ class Pace:
     repeat: int
     keep: Callable[[Alert], int]
     grouping: Grouping
+    listen: tuple[str, int] | None = None
+    """Where its own metrics are served."""
+    runbooks: str = ""
+    """The URL under which runbooks are; empty: the dashboard shows them."""
 
 
 class Evaluator:
@@ -72,11 +81,15 @@ class Evaluator:
         self._channels = len(routes)
         self.lease = Lease(engine, LEASE, f"{socket.gethostname()}-{os.getpid()}")
         self._tidied = 0
+        self.measured = Measured(self._firing)
+        self._missed = ""
+        self._steps = Steps()
         self._mine = threading.Event()
         self._stop = threading.Event()
         self._deliverer = Deliverer(
-            self._queue, self._state, channels, lambda: self._mine.is_set() and not self._stop.is_set()
-        )
+            self._queue, self._state, channels, lambda: self._mine.is_set() and not self._stop.is_set(),
+            lambda channel, told: self.measured.deliveries.labels(channel, told.name.lower()).inc(),
+        )  # fmt: skip
 
     def stop(self) -> None:
         """Ends `run`, from any thread."""
@@ -90,6 +103,7 @@ class Evaluator:
         threads = [renewing, *self._deliverer.threads(self._stop)]
         for thread in threads:
             thread.start()
+        unserve = self._serve()
         while not self._stop.is_set():
             if self._mine.wait(RENEW):
                 self.evaluate()
@@ -98,6 +112,17 @@ class Evaluator:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self.lease.release()
+        unserve()
+
+    def _serve(self) -> Callable[[], None]:
+        """/metrics; an address that is taken stops no alerts."""
+        if self._pace.listen is None:
+            return lambda: None
+        try:
+            return self.measured.serve(self._pace.listen)
+        except OSError as error:
+            event(log, logging.ERROR, "metrics_failed", f"ALERT_METRICS_LISTEN: {error.strerror}")
+            return lambda: None
 
     def _renew(self) -> None:
         while not self._stop.is_set():
@@ -115,24 +140,45 @@ class Evaluator:
         """Once, where this process has the lease."""
         began = time.monotonic()
         try:
-            holding, unknown = self._look(int(time.time()))
-            silent = stuck(self._queue.waiting(), time.time_ns())
+            if by := self._steps.seen(time.time_ns(), time.monotonic_ns()):
+                event(log, logging.WARNING, "clock_stepped", f"the clock stepped by {by / SECOND:.0f} s")
+                self._state.shift(by)
+                self._queue.shift(by)
+            seen = self._look(int(time.time()))
+            silent = stuck(self._queue.waiting(), self._queue.refused(), time.time_ns())
             notices = self._state.apply(
-                holding + silent, unknown=unknown, repeat=self._pace.repeat, enqueue=self._queue.enqueue,
+                self._linked(seen.holding + silent + self._heart()), unknown=seen.unknown,
+                repeat=self._pace.repeat, enqueue=self._queue.enqueue,
                 fence=self.lease.still_mine, keep=self._pace.keep, group=self._pace.grouping.key,
             )  # fmt: skip
         except Superseded:
+            self.measured.evaluations.labels("superseded").inc()
             event(log, logging.WARNING, "evaluation_superseded", "another evaluator has the lease: nothing changed")
             return
         except Exception:
+            self.measured.evaluations.labels("failed").inc()
             log.exception("an evaluation failed", extra={"fields": {"event.action": "evaluation_failed"}})
             return
+        self.measured.evaluations.labels("done").inc()
+        self.measured.evaluated.set_to_current_time()
         for notice in notices:
             _log(notice)
         event(log, logging.DEBUG, "evaluated", "evaluated", seconds=round(time.monotonic() - began, 3))
         self._tidy()
-        if not unknown and (not silent or len(silent) < self._channels):
+        if not seen.unasked and (not silent or len(silent) < self._channels):
             self._beat()
+
+    def _firing(self) -> dict[tuple[str, str], int]:
+        burning = (alert for alert in self._state.all() if alert.state in BURNING)
+        return dict(Counter((alert.name, alert.severity) for alert in burning))
+
+    def _linked(self, holding: list[Condition]) -> list[Condition]:
+        """With the addresses of their runbooks, where RUNBOOK_URL says where those are."""
+        if not self._pace.runbooks:
+            return holding
+        return [
+            replace(each, notes={"runbook": f"{self._pace.runbooks}/{each.name}.md", **each.notes}) for each in holding
+        ]
 
     def _tidy(self) -> None:
         """Once a day."""
@@ -149,22 +195,42 @@ class Evaluator:
         """Tells the dead man's switch that we live and see; its silence is somebody else's page."""
         if self._heartbeat is None:
             return
-        try:
-            urllib3.request("GET", self._heartbeat, retries=False, timeout=TIMEOUT)
-        except urllib3.exceptions.HTTPError as error:
-            event(log, logging.WARNING, "heartbeat_failed", f"the heartbeat was not taken: {type(error).__name__}")
+        taken, said = beat(self._heartbeat)
+        self._missed = "" if taken else said
+        if taken:
+            self.measured.beaten.set_to_current_time()
+        if not taken:
+            event(log, logging.WARNING, "heartbeat_failed", f"the heartbeat was not taken: {said}")
+
+    def _heart(self) -> list[Condition]:
+        """That the dead man's switch does not take the beat is told while we can."""
+        if not self._missed:
+            return []
+        reason = f"the dead man's switch does not take our heartbeat: {self._missed}"
+        return [
+            Condition(
+                name="HeartbeatFailing", severity="ticket", source="heart", notes={"reason": reason}, hold=MISSED
+            )
+        ]  # fmt: skip
 
 
-def stuck(waiting: dict[str, int], now: int) -> list[Condition]:
-    """An alert for each channel that takes nothing any more; the others tell of it."""
+def stuck(waiting: Mapping[str, int], refused: Mapping[str, str], now: int) -> list[Condition]:
+    """An alert for each channel that takes nothing any more, at once where it refuses for good; the others tell of it.
+
+    `waiting`: since when its oldest message was tried in vain (ns); `refused`: what it said."""
+    said = {
+        channel: f"{channel} has not taken an alert for {(now - since) // SECOND} s"
+        for channel, since in waiting.items() if now - since > STUCK
+    } | {
+        channel: f"{channel} refuses what it is told ({answer}): was its key, its URL or its room changed?"
+        for channel, answer in refused.items()
+    }  # fmt: skip
     return [
         Condition(
-            name="ChannelStuck", severity="page", source="queue", labels={"channel": channel},
-            notes={"reason": f"{channel} has not taken an alert for {(now - since) // SECOND} s"},
+            name="ChannelStuck", severity="page", source="queue", labels={"channel": channel}, notes={"reason": reason}
         )
-        for channel, since in sorted(waiting.items())
-        if now - since > STUCK
-    ]  # fmt: skip
+        for channel, reason in sorted(said.items())
+    ]
 
 
 def _log(notice: Notice) -> None:

@@ -10,15 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
+import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from alerts import channels
+from alerts.channels.http import beat
 from alerts.cli import kept, promises
+from alerts.counting.rollups import MONTH
 from alerts.delivery.queue import Told
-from alerts.lifecycle.lifecycle import NotPossible
+from alerts.lifecycle.lifecycle import UNTIL_RESOLVED, Alert, NotPossible
+from alerts.lifecycle.silences import matchers
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import open_alerts
 from alerts.message import at, summary
@@ -32,6 +37,9 @@ if TYPE_CHECKING:
     from alerts.evaluator import Evaluator, Pace
 
 log = logging.getLogger(__name__)
+
+
+FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 
 @click.group(invoke_without_command=True)
@@ -75,7 +83,7 @@ def run(settings: Settings, again: Callable[[], Settings]) -> None:
 def _evaluating(settings: Settings) -> tuple[Evaluator, Callable[[], None]]:
     """An evaluator that can run, and what is done after it. Raises ClickException."""
     from alerts.evaluator import Evaluator
-    from alerts.rules.cycle import Watch
+    from alerts.rules.cycle import Objectives, Watch
     from sidecar.contract import Contract
     from sidecar.control.client import Control
     from sidecar.events.store.factory import open_store
@@ -88,8 +96,13 @@ def _evaluating(settings: Settings) -> tuple[Evaluator, Callable[[], None]]:
     if not told:
         click.echo("understudy: warning: no channel is set (ALERT_WEBHOOK …): nobody is told of alerts", err=True)
     store, engine = open_store(settings), open_alerts(settings)
-    evaluation = Evaluation(store, promised, by_period, Rule(), kept(settings))
-    watch = Watch(evaluation, rules, store, Control(settings), Contract.load(settings.contract), settings.alert_keep)
+    quiet = settings.alert_no_traffic
+    rule = Rule(silence=quiet.seconds) if quiet else Rule()
+    objectives = Objectives(
+        promises=promised, levels=by_period, evaluation=Evaluation(store, promised, by_period, rule, kept(settings)),
+        quiet=quiet, zone=settings.timezone,
+    )  # fmt: skip
+    watch = Watch(objectives, rules, store, Control(settings), Contract.load(settings.contract), settings.alert_keep)
     evaluator = Evaluator(
         engine, watch, told, channels.routes(settings, told), _pace(settings, rules), settings.alert_heartbeat
     )
@@ -105,25 +118,38 @@ def _pace(settings: Settings, rules: tuple[conditions.Rule, ...]) -> Pace:
     from alerts.evaluator import Pace
 
     keeps = {(rule.alert, rule.severity): rule.keep * SECOND for rule in rules}
+
+    def keep(alert: Alert) -> int:
+        """As long as the objective's period asks for; never less than two evaluations."""
+        share = min(1.0, int(alert.notes.get("period", MONTH)) / MONTH)
+        lasting = max(settings.alert_keep * share, min(settings.alert_keep, 2 * settings.alert_every))
+        return keeps.get((alert.name, alert.severity), int(lasting * SECOND))
+
     return Pace(
         every=settings.alert_every,
         repeat=int(settings.alert_repeat * SECOND),
-        keep=lambda alert: keeps.get((alert.name, alert.severity), int(settings.alert_keep * SECOND)),
+        keep=keep,
         grouping=channels.grouping(settings),
+        runbooks=settings.runbook_url or "",
+        listen=settings.alert_metrics_listen,
     )
 
 
 @alerts.command("try")
 @click.pass_obj
 def try_(settings: Settings) -> None:
-    """Send a test message, and its end, by each channel that is set, and say what its receiver answered."""
+    """Send a test message, and its end, by each channel that is set, and beat the heart (ALERT_HEARTBEAT) once."""
     tried = _channels(settings)
-    if not tried:
+    if not tried and not settings.alert_heartbeat:
         raise click.ClickException("no channel is set (ALERT_WEBHOOK …)")
     answers = {channel.name: channels.attempt(channel, time.time_ns()) for channel in tried}
     for name, (told, said) in answers.items():
         click.echo(f"{name:12} {'taken' if told is Told.DONE else 'not taken'}: {said}")
-    if any(told is not Told.DONE for told, _ in answers.values()):
+    beaten = True
+    if settings.alert_heartbeat:
+        beaten, said = beat(settings.alert_heartbeat)
+        click.echo(f"{'heartbeat':12} {'taken' if beaten else 'not taken'}: {said}")
+    if not beaten or any(told is not Told.DONE for told, _ in answers.values()):
         raise click.ClickException("not every channel took it")
 
 
@@ -150,11 +176,15 @@ def _kept(settings: Settings) -> Iterator[Alerts]:
 
 @alerts.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also those that are over.")
+@FORMAT
 @click.pass_obj
-def list_(settings: Settings, everything: bool) -> None:
+def list_(settings: Settings, everything: bool, form: str) -> None:
     """What holds now, the latest first."""
     with _kept(settings) as kept:
         found = [alert for alert in kept.all() if everything or alert.state != "resolved"]
+    if form == "json":
+        _json([asdict(alert) for alert in found])
+        return
     for alert in found:
         since = at(alert.resolved_at or alert.fired_at or alert.since)
         said = summary({"name": alert.name, "labels": alert.labels, "notes": alert.notes})
@@ -170,35 +200,78 @@ def _by() -> str:
 @alerts.command()
 @click.argument("key")
 @click.option("--reason", default="", help="What is being done.")
+@click.option("--group", "whole", is_flag=True, help="And all that is told with it.")
 @click.pass_obj
-def ack(settings: Settings, key: str, reason: str) -> None:
+def ack(settings: Settings, key: str, reason: str, whole: bool) -> None:
     """Take on the alert KEY (or the beginning of it): it is not told again until it is resolved."""
     with _kept(settings) as kept:
-        click.echo(f"{kept.acknowledge(key, _by(), reason).key}: acknowledged")
+        first, *others = kept.together(key, channels.grouping(settings).key) if whole else [kept.find(key)]
+        click.echo(f"{kept.acknowledge(first.key, _by(), reason).key}: acknowledged")
+        for alert in others:
+            if alert.state == "firing":
+                click.echo(f"{kept.acknowledge(alert.key, _by(), reason).key}: acknowledged")
 
 
 @alerts.command()
-@click.argument("key")
-@click.option("--for", "span", required=True, help="How long, such as 1h or 2d.")
+@click.argument("key", required=False)
+@click.option("--for", "span", help="How long, such as 1h or 2d.")
+@click.option("--until-resolved", is_flag=True, help="Until it is resolved, however long that takes.")
+@click.option("--match", "words", multiple=True, help="All with this label, also to come: severity=ticket. Repeatable.")
+@click.option("--group", "whole", is_flag=True, help="And all that is told with it.")
 @click.option("--reason", required=True, help="Why.")
 @click.pass_obj
-def silence(settings: Settings, key: str, span: str, reason: str) -> None:
-    """Say nothing of the alert KEY for so long, also if it fires again."""
+def silence(
+    settings: Settings, key: str | None, span: str | None, until_resolved: bool, words: tuple[str, ...], whole: bool,
+    reason: str,
+) -> None:  # fmt: skip
+    """Say nothing of the alert KEY for so long, or of all that match, also if they fire only then."""
+    if (span is None) == (not until_resolved):
+        raise click.UsageError("expected one of --for and --until-resolved")
+    if (key is None) == (not words) or (words and (whole or until_resolved)):
+        raise click.UsageError("expected a KEY, or --match with --for")
     try:
-        until = time.time_ns() + int(duration(span) * SECOND)
+        until = UNTIL_RESOLVED if span is None else time.time_ns() + int(duration(span) * SECOND)
     except ValueError as error:
         raise click.UsageError(f"--for: expected {error}; found {span!r}") from None
+    end = "it is resolved" if until_resolved else at(until)
     with _kept(settings) as kept:
-        click.echo(f"{kept.silence(key, _by(), reason, until).key}: silent until {at(until)}")
+        if key is None:
+            number = kept.mute(matchers(words), _by(), reason, until)
+            click.echo(f"{number}: all with {', '.join(words)} silent until {end}")
+            return
+        for alert in kept.together(key, channels.grouping(settings).key) if whole else [kept.find(key)]:
+            click.echo(f"{kept.silence(alert.key, _by(), reason, until).key}: silent until {end}")
 
 
 @alerts.command()
 @click.argument("key")
 @click.pass_obj
 def unsilence(settings: Settings, key: str) -> None:
-    """End the silence of the alert KEY."""
+    """End the silence of the alert KEY, or that of a number (see `alerts silences`)."""
     with _kept(settings) as kept:
+        if key.isdecimal() and len(key) < 8:
+            kept.unmute(int(key))
+            click.echo(f"{key}: ended")
+            return
         click.echo(f"{kept.unsilence(key, _by()).key}: no longer silent")
+
+
+@alerts.command()
+@click.pass_obj
+def silences(settings: Settings) -> None:
+    """What is silenced by its labels, and until when."""
+    with _kept(settings) as kept:
+        found = kept.silences()
+    for each in found:
+        match = ", ".join(f"{name}={value}" for name, value in each.matchers.items())
+        click.echo(f"{each.id}  until {at(each.until)}  {match}  by {each.by}: {each.reason}")
+    if not found:
+        click.echo("no silence")
+
+
+def _json(rows: list[dict[str, Any]]) -> None:
+    """Times in ns since the epoch, as they are kept."""
+    click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
 
 
 def _table(rows: list[dict[str, Any]], *columns: str) -> None:
@@ -207,16 +280,24 @@ def _table(rows: list[dict[str, Any]], *columns: str) -> None:
 
 
 @alerts.command()
+@FORMAT
 @click.pass_obj
-def history(settings: Settings) -> None:
+def history(settings: Settings, form: str) -> None:
     """What became of alerts, the latest first."""
     with _kept(settings) as kept:
+        if form == "json":
+            _json(kept.history())
+            return
         _table(kept.history(), "at", "key", "severity", "name", "state", "by", "reason")
 
 
 @alerts.command()
+@FORMAT
 @click.pass_obj
-def deliveries(settings: Settings) -> None:
+def deliveries(settings: Settings, form: str) -> None:
     """What was told to whom, the latest first, and what the receiver said."""
     with _kept(settings) as kept:
+        if form == "json":
+            _json(kept.deliveries())
+            return
         _table(kept.deliveries(), "made_at", "key", "state", "tries", "said")

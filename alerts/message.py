@@ -34,18 +34,26 @@ def at(nanoseconds: int) -> str:
 
 def summary(alert: Content) -> str:
     """What burns, how fast, what is left and until when, in one line."""
-    labels, notes = alert["labels"], alert["notes"]
+    notes = alert["notes"]
+    said = f"{title(alert)}: {notes.get('reason', '')}"
     if alert["name"] != "ErrorBudgetBurn":
-        return f"{alert['name']}: {notes.get('reason', '')}"
-    whose = "what users get" if labels["view"] == "users" else "what HOSP gives"
-    where = "" if labels["endpoint"] == "all" else f" of {labels['endpoint']}"
-    said = f"{labels['slo']}{where}, {whose}: {notes.get('reason', '')}"
+        return said
     left, end = notes.get("budget_left"), notes.get("exhausted_at")
     if left is not None and float(left) <= 0:
         return f"{said}; the budget is gone"
     if left is not None:
         said += f"; {float(left):.1%} of the budget left"
     return f"{said}, gone at {at(int(float(end)) * SECOND)} at this pace" if end else said
+
+
+def title(alert: Content) -> str:
+    """What is wrong: `Front door unavailable for users`; of what has no words for it, its name."""
+    labels = alert["labels"]
+    if alert["name"] != "ErrorBudgetBurn":
+        return str(alert["name"])
+    whose = "for users" if labels["view"] == "users" else "at the upstream"
+    where = "" if labels["endpoint"] == "all" else f" ({labels['endpoint']})"
+    return f"{alert['notes'].get('title') or labels['slo'] + ' fails'} {whose}{where}"
 
 
 def over(alert: Content) -> bool:
@@ -78,9 +86,21 @@ def paragraphs(content: Content, dashboard: str) -> Iterable[str]:
     for name, title in ABOUT.items():
         if said := "\n".join(dict.fromkeys(a["notes"][name] for a in burning if a["notes"].get(name))):
             yield f"{title}: {said}"
-    for name in dict.fromkeys(alert["name"] for alert in burning):
-        yield f"First step: {first_step(name)}\nRunbook: alerts/runbooks/{name}.md"
+    yield from closing(content, dashboard)
+
+
+def closing(content: Content, dashboard: str) -> Iterable[str]:
+    """What a message ends with, and never lacks: first steps, runbooks and links."""
+    burning = {alert["name"]: alert for alert in content["alerts"] if not over(alert)}
+    for name, alert in burning.items():
+        step = first_step(name)
+        yield (f"First step: {step}\n" if step else "") + f"Runbook: {runbook(alert, dashboard)}"
     yield f"Dashboard: {dashboard}"
+
+
+def runbook(alert: Content, dashboard: str) -> str:
+    """Where it is: what its rule says, or the page of the dashboard that shows it."""
+    return str(alert["notes"].get("runbook") or f"{dashboard}#{alert['name']}")
 
 
 def labels(alert: Content) -> dict[str, str]:
@@ -91,11 +111,13 @@ def labels(alert: Content) -> dict[str, str]:
 def annotated(alert: Content, dashboard: str) -> dict[str, str]:
     return {
         "summary": summary(alert), **alert["notes"], "first_step": first_step(alert["name"]),
-        "runbook": f"alerts/runbooks/{alert['name']}.md", "dashboard": dashboard,
+        "runbook": runbook(alert, dashboard), "runbook_url": runbook(alert, dashboard), "dashboard": dashboard,
+        "key": alert["key"],
     }  # fmt: skip
 
 
 @cache
 def first_step(name: str) -> str:
-    """The first step of the alert's runbook, its first line. Raises OSError where there is no runbook."""
-    return (RUNBOOKS / f"{name}.md").read_text().splitlines()[0].removeprefix("First: ")
+    """The first step of the alert's runbook, its first line; empty where the runbook is not one of ours."""
+    path = RUNBOOKS / f"{name}.md"
+    return path.read_text().splitlines()[0].removeprefix("First: ") if path.is_file() else ""

@@ -31,7 +31,7 @@ def configured(settings: Settings, dashboard: str) -> list[Channel]:
     """The channels that settings name. Raises SettingError where one is named by half."""
     found: list[Channel] = []
     if settings.alert_webhook:
-        found.append(Webhook(settings.alert_webhook, dashboard))
+        found.append(Webhook(settings.alert_webhook, dashboard, settings.alert_webhook_authorization))
     if settings.alert_email_to:
         found.append(_email(settings, dashboard))
     if settings.alert_slack:
@@ -41,7 +41,12 @@ def configured(settings: Settings, dashboard: str) -> list[Channel]:
     if settings.alert_sentry_dsn:
         found.append(_sentry(settings.alert_sentry_dsn, dashboard))
     if settings.alert_alertmanager:
-        found.append(Alertmanager(settings.alert_alertmanager, dashboard, settings.alert_repeat))
+        found.append(
+            Alertmanager(
+                settings.alert_alertmanager, dashboard, settings.alert_repeat,
+                authorization=settings.alert_alertmanager_authorization,
+            )
+        )  # fmt: skip
     names = {channel.name for channel in found}
     if strangers := set(settings.alert_pages_only) - names:
         raise SettingError(
@@ -98,10 +103,10 @@ def _email(settings: Settings, dashboard: str) -> Email:
         missing = "SMTP" if settings.alert_smtp is None else "EMAIL_FROM"
         raise SettingError(f"{PREFIX}ALERT_{missing}: required with {PREFIX}ALERT_EMAIL_TO; found nothing")
     if settings.alert_smtp_credentials and settings.alert_smtp_tls == "off":
-        raise SettingError(f"{PREFIX}ALERT_SMTP_CREDENTIALS: a password needs STARTTLS; found ALERT_SMTP_TLS=off")
+        raise SettingError(f"{PREFIX}ALERT_SMTP_CREDENTIALS: a password needs TLS; found ALERT_SMTP_TLS=off")
     return Email(
         settings.alert_smtp, settings.alert_email_from, settings.alert_email_to, dashboard,
-        credentials=settings.alert_smtp_credentials, starttls=settings.alert_smtp_tls == "starttls",
+        credentials=settings.alert_smtp_credentials, tls=settings.alert_smtp_tls,
     )  # fmt: skip
 
 

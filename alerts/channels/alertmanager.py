@@ -29,7 +29,11 @@ class Alertmanager:
 
     name = "alertmanager"
 
-    def __init__(self, url: str, dashboard: str, repeat: float, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, url: str, dashboard: str, repeat: float, clock: Callable[[], int] = time.time_ns,
+        authorization: str | None = None,
+    ) -> None:  # fmt: skip
+        self._said = {"Authorization": authorization} if authorization else {}
         self._url = url + PATH
         self._dashboard = dashboard
         self._lasts = int(2 * repeat * SECOND)
@@ -54,7 +58,7 @@ class Alertmanager:
 
     def _post(self, alerts: Iterable[Mapping[str, Any]]) -> tuple[Told, str]:
         body = orjson.dumps([one(alert, self._dashboard, self._clock() + self._lasts) for alert in alerts])
-        return post(self._url, body, {"Content-Type": "application/json"})
+        return post(self._url, body, {"Content-Type": "application/json", **self._said})
 
 
 def one(alert: Mapping[str, Any], dashboard: str, ends: int) -> dict[str, Any]:

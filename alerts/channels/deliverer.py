@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from alerts.channels import Alertmanager, Channel
-from alerts.delivery.queue import Queue
+from alerts.delivery.queue import Queue, Told
 from alerts.lifecycle.store import Alerts
 from sidecar.telemetry.logging import event
 
@@ -18,13 +18,18 @@ LOOK: Final = 0.5
 
 
 class Deliverer:
-    """`mine`: whether this process is the one that delivers; asked before each message."""
+    """`mine`: whether this process is the one that delivers; asked before each message.
+    `counted`: told of each attempt."""
 
-    def __init__(self, queue: Queue, state: Alerts, channels: Sequence[Channel], mine: Callable[[], bool]) -> None:
+    def __init__(
+        self, queue: Queue, state: Alerts, channels: Sequence[Channel], mine: Callable[[], bool],
+        counted: Callable[[str, Told], None] = lambda _channel, _told: None,
+    ) -> None:  # fmt: skip
         self._queue = queue
         self._state = state
         self._channels = tuple(channels)
         self._mine = mine
+        self._counted = counted
 
     def threads(self, stop: threading.Event) -> list[threading.Thread]:
         return [
@@ -40,6 +45,7 @@ class Deliverer:
                 break
             told, said = channel.send(delivery)
             self._queue.mark(delivery, told, said)
+            self._counted(channel.name, told)
             tried += 1
             fields = {"delivery__key": delivery.key, "delivery__tries": delivery.tries + 1}
             level = logging.INFO if told.name == "DONE" else logging.WARNING

@@ -7,12 +7,14 @@ import smtplib
 import ssl
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.utils import parseaddr
+from email.utils import format_datetime, parseaddr
 from typing import Any, Final
 
 from alerts.delivery.queue import Delivery, Told
 from alerts.message import headline, paragraphs, severity
+from sidecar.timeunits import SECOND
 
 TIMEOUT: Final = 10.0
 LONGEST: Final = 200
@@ -26,19 +28,20 @@ class Email:
 
     def __init__(
         self, server: tuple[str, int], sender: str, to: tuple[str, ...], dashboard: str, *,
-        credentials: tuple[str, str] | None = None, starttls: bool = True, context: ssl.SSLContext | None = None,
+        credentials: tuple[str, str] | None = None, tls: str = "starttls", context: ssl.SSLContext | None = None,
     ) -> None:  # fmt: skip
         self._server = server
         self._sender = sender
         self._to = to
         self._dashboard = dashboard
         self._credentials = credentials
-        self._context = (context or ssl.create_default_context()) if starttls else None
+        self._tls = tls
+        self._context = context or ssl.create_default_context()
 
     def send(self, delivery: Delivery) -> tuple[Told, str]:
         mail = compose(delivery.content, delivery.key, delivery.line, self._sender, self._to, self._dashboard)
         try:
-            server = smtplib.SMTP(*self._server, timeout=TIMEOUT)
+            server = self._connected()
             try:
                 refused = self._over(server, mail)
             finally:
@@ -51,9 +54,14 @@ class Email:
             return Told.RETRY, type(error).__name__
         return Told.DONE, f"taken, but for {len(refused)} of {len(self._to)} recipients" if refused else "taken"
 
+    def _connected(self) -> smtplib.SMTP:
+        if self._tls == "implicit":
+            return smtplib.SMTP_SSL(*self._server, timeout=TIMEOUT, context=self._context)
+        return smtplib.SMTP(*self._server, timeout=TIMEOUT)
+
     def _over(self, server: smtplib.SMTP, mail: EmailMessage) -> Collection[str]:
         """The recipients whom the server does not take; it takes the mail for the others."""
-        if self._context is not None:
+        if self._tls == "starttls":
             server.starttls(context=self._context)
         if self._credentials is not None:
             server.login(*self._credentials)
@@ -74,6 +82,8 @@ def compose(
     domain = parseaddr(sender)[1].rpartition("@")[2] or "understudy"
     thread = f"<{_digest(line)}@{domain}>"
     mail["Subject"] = " ".join(headline(content).split())[:LONGEST]
+    moment = max(max(alert["sent_at"], alert["resolved_at"]) for alert in content["alerts"])
+    mail["Date"] = format_datetime(datetime.fromtimestamp(moment // SECOND, UTC))
     mail["From"] = sender
     mail["To"] = ", ".join(to)
     mail["Message-ID"] = f"<{_digest(key)}@{domain}>"

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
@@ -15,9 +17,33 @@ NEVER_TAKEN: Final = frozenset({400, 410, 413, 415, 422})
 TIMEOUT: Final = urllib3.Timeout(connect=3, read=10)
 
 
+def _pool(url: str) -> urllib3.PoolManager:
+    """By the proxy of HTTP_PROXY, HTTPS_PROXY and NO_PROXY, where there is one for this URL."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        named = urlsplit(proxy)
+        signed = f"{named.username}:{named.password or ''}" if named.username else None
+        return urllib3.ProxyManager(
+            proxy, retries=False, timeout=TIMEOUT, proxy_headers=urllib3.make_headers(proxy_basic_auth=signed)
+        )
+    return urllib3.PoolManager(retries=False, timeout=TIMEOUT)
+
+
+def beat(url: str) -> tuple[bool, str]:
+    """Asks the dead man's switch: whether it took the beat, and the status or the kind of error. It does not raise."""
+    try:
+        pool = _pool(url)
+        answer = pool.request("GET", url, redirect=False)
+        pool.clear()
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
+        return False, type(error).__name__
+    return 200 <= answer.status < 300, str(answer.status)
+
+
 def post(url: str, body: bytes, fields: Mapping[str, str]) -> tuple[Told, str]:
     """What became of it, and the status or the kind of error. The answer's body is not read; it does not raise."""
-    pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT)
+    pool = _pool(url)
     try:
         answer = pool.request("POST", url, body=body, headers=dict(fields), redirect=False, preload_content=False)
     except (urllib3.exceptions.HTTPError, ValueError) as error:

@@ -12,10 +12,11 @@ import orjson
 
 from alerts.channels.http import post
 from alerts.delivery.queue import Delivery, Told
-from alerts.message import headline, paragraphs, severity
+from alerts.message import closing, headline, paragraphs, severity
 
 COLOURS: Final = {"page": "danger", "ticket": "warning", "resolved": "good"}
 LONGEST: Final = 3000
+CUT: Final = " …\n\n"
 
 
 class Slack:
@@ -33,15 +34,24 @@ class Slack:
 
 
 def payload(content: Mapping[str, Any], dashboard: str) -> dict[str, Any]:
-    title, text = headline(content), "\n\n".join(paragraphs(content, dashboard))
+    title, text = headline(content), _whole(content, dashboard)
     colour = COLOURS["resolved" if content["status"] == "resolved" else severity(content)]
     return {
         "text": _escaped(title)[:LONGEST],
         "attachments": [
             {"color": colour, "fallback": _escaped(title)[:LONGEST], "title": "Understudy: alerts",
-             "title_link": dashboard, "text": _escaped(text)[:LONGEST], "mrkdwn_in": []}
+             "title_link": dashboard, "text": text, "mrkdwn_in": []}
         ],
     }  # fmt: skip
+
+
+def _whole(content: Mapping[str, Any], dashboard: str) -> str:
+    """The message, cut in its middle where it is too long: first steps, runbooks and links stand."""
+    text, end = (_escaped("\n\n".join(of(content, dashboard))) for of in (paragraphs, closing))
+    if len(text) <= LONGEST:
+        return text
+    end = end[-LONGEST:]
+    return f"{text[: max(0, LONGEST - len(end) - len(CUT))]}{CUT}{end}"[-LONGEST:]
 
 
 def _escaped(text: str) -> str:

@@ -17,13 +17,16 @@ class Webhook:
 
     name = "webhook"
 
-    def __init__(self, url: str, dashboard: str) -> None:
+    def __init__(self, url: str, dashboard: str, authorization: str | None = None) -> None:
         self._url = url
+        self._said = {"Authorization": authorization} if authorization else {}
         self._dashboard = dashboard
 
     def send(self, delivery: Delivery) -> tuple[Told, str]:
         body = orjson.dumps(payload(delivery.content, self._dashboard))
-        return post(self._url, body, {"Content-Type": "application/json", "Idempotency-Key": delivery.key})
+        return post(
+            self._url, body, {"Content-Type": "application/json", "Idempotency-Key": delivery.key, **self._said}
+        )
 
 
 def payload(content: Mapping[str, Any], dashboard: str) -> dict[str, Any]:

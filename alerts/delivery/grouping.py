@@ -11,9 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from alerts.lifecycle.lifecycle import BURNING, Alert, Kind
+from alerts.lifecycle.lifecycle import BURNING, Alert, Kind, State
 from sidecar.timeunits import SECOND
 
+MUTED: Final = "muted"
+"""The kind of an alert that is silenced and burns: a message that names it is not over."""
+PART: Final = "part of it"
+"""The kind of an alert that another of the message tells of."""
 GOES_ON: Final = "firing already"
 """The kind of an alert that a message names because it still fires, though nothing new is to be said of it."""
 RESOLVED: Final = "resolved"
@@ -40,9 +44,12 @@ class Grouping:
     def due(self, first: int, last: int, urgent: bool) -> int:
         """When what began to wait at `first` is told. `last`: when the group was last told, 0 where that is over.
 
-        What is urgent, a page that begins, does not wait for the interval: that is more than Alertmanager does.
+        What is urgent, a page that begins or the end of all, does not wait for the interval: that is more than
+        Alertmanager does.
         """
-        return first + self.wait if urgent or not last else max(first, last + self.interval)
+        soon = first + self.wait
+        later = max(first, last + self.interval) if last else soon
+        return min(soon, later) if urgent else later
 
 
 ALONE: Final = Grouping(wait=0, interval=0)
@@ -51,7 +58,8 @@ ALONE: Final = Grouping(wait=0, interval=0)
 
 def _foremost(alert: Mapping[str, Any]) -> tuple[Any, ...]:
     """Burning before resolved, what users get before what the upstream gives, the latest first."""
-    return alert["kind"] == Kind.RESOLVED, alert["labels"].get("view") == "hosp", -alert["fired_at"], alert["key"]
+    ours = alert["labels"].get("view") == "hosp"
+    return alert["kind"] == Kind.RESOLVED, alert["kind"] in (MUTED, PART), ours, -alert["fired_at"], alert["key"]
 
 
 def compose(group: Mapping[str, str], notices: Sequence[Mapping[str, Any]], others: Iterable[Alert]) -> dict[str, Any]:
@@ -61,8 +69,10 @@ def compose(group: Mapping[str, str], notices: Sequence[Mapping[str, Any]], othe
     """
     latest = {notice["key"]: dict(notice) for notice in notices}
     for alert in others:
-        if alert.told and alert.state in BURNING:
-            latest.setdefault(alert.key, {**asdict(alert), "kind": GOES_ON})
+        if alert.state is State.SILENCED:
+            latest.setdefault(alert.key, {**asdict(alert), "kind": MUTED})
+        elif alert.state in BURNING and (alert.told or alert.part_of):
+            latest.setdefault(alert.key, {**asdict(alert), "kind": GOES_ON if alert.told else PART})
     alerts = sorted(latest.values(), key=_foremost)
     over = all(each["kind"] == Kind.RESOLVED for each in alerts)
     return {"group": dict(group), "status": RESOLVED if over else FIRING, "alerts": alerts}

@@ -18,7 +18,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
 
 from alerts.delivery.grouping import ALONE, RESOLVED, Grouping, compose
-from alerts.lifecycle.lifecycle import Alert, Kind, Notice
+from alerts.lifecycle.inhibition import inside
+from alerts.lifecycle.lifecycle import BURNING, Alert, Kind, Notice
 from alerts.lifecycle.store import as_alert
 from alerts.lifecycle.tables import alerts, deliveries, messages
 from alerts.message import severity
@@ -26,6 +27,11 @@ from sidecar.timeunits import SECOND
 
 BACK_OFF: Final = (1, 2, 5, 10)
 """Seconds before the next attempt; the last for all further ones."""
+
+REFUSED_AGAIN: Final = 300 * SECOND
+"""ns until what a channel refused for good is tried once more, if it has taken nothing since."""
+STRANGER: Final = ("401", "403", "404")
+"""Answers that say: not you, or not here. They may pass, but seldom by themselves."""
 
 
 class Told(StrEnum):
@@ -107,14 +113,15 @@ class Queue:
                 for waiting in self._ripe(connection, connection.execute(waits).mappings().all()):
                     self._close(connection, waiting)
                 rows = connection.execute(waits).mappings().all()
-        return self._ready(rows)
+        return self._ready(rows) or self._once_more(mine)
 
     def mark(self, delivery: Delivery, told: Told, said: str) -> None:
         """Writes down what became of an attempt; `said` is what the receiver answered, in a line."""
         now, tries = self._clock(), delivery.tries + 1
         pause = BACK_OFF[min(delivery.tries, len(BACK_OFF) - 1)] * SECOND
         values = {"state": told, "tries": tries, "said": said[:500]}
-        values |= {"due_at": now + pause} if told is Told.RETRY else {"done_at": now}
+        values |= {"due_at": now + (REFUSED_AGAIN if told is Told.REFUSED else pause)}
+        values |= {} if told is Told.RETRY else {"done_at": now}
         with self._engine.begin() as connection:
             connection.execute(update(deliveries).where(deliveries.c.message == delivery.key).values(**values))
 
@@ -126,6 +133,33 @@ class Queue:
             found = connection.execute(query).all()
         return {channel: since for channel, since in found if channel in self._routes}
 
+    def refused(self) -> dict[str, str]:
+        """By channel: what it answered, where it refuses for good the last message that came to an end, or whom it
+        takes us for."""
+        over = deliveries.c.state != Told.RETRY
+        columns = (deliveries.c.channel, deliveries.c.state, deliveries.c.said)
+        latest = select(*columns).where(over).order_by(deliveries.c.done_at)
+        turned_away = select(*columns).where(deliveries.c.state == Told.RETRY, deliveries.c.said.in_(STRANGER))
+        with self._reader.connect() as connection:
+            last = {row.channel: row for row in connection.execute(latest)}
+            last |= {row.channel: row for row in connection.execute(turned_away)}
+        return {
+            channel: row.said
+            for channel, row in last.items()
+            if channel in self._routes and row.state != Told.DONE
+        }  # fmt: skip
+
+    def shift(self, by: int) -> None:
+        """The clock stepped by so many ns: what is waited from moves with it."""
+        with self._engine.begin() as connection:
+            waits = deliveries.c.state != Told.DONE
+            connection.execute(
+                update(deliveries)
+                .where(waits)
+                .values(made_at=deliveries.c.made_at + by, due_at=deliveries.c.due_at + by)
+            )
+            connection.execute(update(messages).values(made_at=messages.c.made_at + by))
+
     def forget(self, before: int) -> None:
         """Drops what was told, or refused, before then (ns); what waits is kept however old it is."""
         with self._engine.begin() as connection:
@@ -133,6 +167,22 @@ class Queue:
             connection.execute(delete(deliveries).where(over))
             told = select(deliveries.c.message).where(deliveries.c.message == messages.c.key).exists()
             connection.execute(delete(messages).where(messages.c.made_at < before, ~told))
+
+    def _once_more(self, channels: set[str]) -> list[Delivery]:
+        """What was refused last, while the channel takes nothing else: it may have been mended meanwhile."""
+        refusing = self.refused().keys() & channels
+        if not refusing:
+            return []
+        last = messages.alias()
+        newest = select(func.max(last.c.id)).group_by(last.c.line)
+        query = (
+            select(deliveries)
+            .join(messages, messages.c.key == deliveries.c.message)
+            .where(messages.c.id.in_(newest), deliveries.c.state == Told.REFUSED, deliveries.c.channel.in_(refusing))
+            .order_by(deliveries.c.id)
+        )
+        with self._reader.connect() as connection:
+            return self._ready(connection.execute(query).mappings().all())
 
     def _ripe(self, connection: Connection, rows: Sequence[RowMapping]) -> list[list[RowMapping]]:
         """Notices, by line, that waited long enough to become a message."""
@@ -146,21 +196,37 @@ class Queue:
         query = select(messages.c.line, messages.c.made_at, messages.c.status).where(messages.c.id.in_(latest))
         told = {row.line: row.made_at for row in connection.execute(query) if row.status != RESOLVED} if fresh else {}
         now = self._clock()
+        known = [as_alert(row) for row in connection.execute(select(alerts)).mappings()] if fresh else []
         return [
             waiting
             for line, waiting in fresh.items()
-            if self._routes[waiting[0]["channel"]].grouping.due(
-                waiting[0]["made_at"], told.get(line, 0), _urgent(waiting)
+            if waiting[0]["made_at"] > now  # as a clock that was set back leaves it
+            or self._routes[waiting[0]["channel"]].grouping.due(
+                waiting[0]["made_at"], min(told.get(line, 0), now),
+                _urgent(waiting) or self._is_over(waiting, known),
             ) <= now
         ]  # fmt: skip
+
+    def _is_over(self, waiting: Sequence[RowMapping], known: Sequence[Alert]) -> bool:
+        """Whether these notices end all of their group."""
+        route, kinds = self._routes[waiting[0]["channel"]], dict[str, str]()
+        for notice in (json.loads(row["content"]) for row in waiting):
+            kinds[notice["key"]] = notice["kind"]
+        mine = _alert_of(waiting[0])
+        group = [each for each in known if route.takes(each) and route.group(each) == route.group(mine)]
+        lasting = [each for each in group if each.state in BURNING and not each.part_of]
+        return not lasting and all(kind == Kind.RESOLVED for kind in kinds.values())
 
     def _close(self, connection: Connection, waiting: Sequence[RowMapping]) -> None:
         """Makes one message of them, kept word for word."""
         route = self._routes[waiting[0]["channel"]]
         notices = [json.loads(row["content"]) for row in waiting]
-        mine = as_alert({name: notices[0][name] for name in alerts.c.keys()})  # noqa: SIM118 (a column collection)
-        known = map(as_alert, connection.execute(select(alerts)).mappings())
-        others = [each for each in known if route.takes(each) and route.group(each) == route.group(mine)]
+        mine = _alert_of(waiting[0])
+        known = [as_alert(row) for row in connection.execute(select(alerts)).mappings()]
+        group = [each for each in known if route.takes(each) and route.group(each) == route.group(mine)]
+        others = [each for each in group if not each.part_of or each.told]
+        told = {each["key"] for each in notices if each["kind"] != Kind.RESOLVED} | {each.key for each in others}
+        others += [each for each in inside(known, told) if route.takes(each)]
         content = compose(route.grouping.labels(mine), notices, others)
         key = waiting[0]["key"]
         connection.execute(
@@ -177,7 +243,9 @@ class Queue:
 
     def _ready(self, rows: Sequence[RowMapping]) -> list[Delivery]:
         now = self._clock()
-        first = {row["message"]: row for row in reversed(rows) if row["message"] and row["due_at"] <= now}
+        patience = now + REFUSED_AGAIN  # beyond it: left by a clock that was set back
+        timely = [row for row in rows if row["message"] and not now < row["due_at"] <= patience]
+        first = {row["message"]: row for row in reversed(timely)}
         if not first:
             return []
         with self._reader.connect() as connection:
@@ -191,6 +259,12 @@ class Queue:
         return sorted(ready, key=lambda delivery: severity(delivery.content) != "page")
 
 
+def _alert_of(row: RowMapping) -> Alert:
+    """What a waiting notice is of; one of an earlier release lacks what came later."""
+    content = json.loads(row["content"])
+    return as_alert({name: content[name] for name in alerts.c.keys() if name in content})  # noqa: SIM118
+
+
 def _urgent(waiting: Sequence[RowMapping]) -> bool:
     notices = (json.loads(row["content"]) for row in waiting)
-    return any(notice["severity"] == "page" and notice["kind"] == Kind.FIRING for notice in notices)
+    return any(notice["severity"] == "page" and notice["kind"] in (Kind.FIRING, Kind.REPEAT) for notice in notices)

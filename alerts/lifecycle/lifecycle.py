@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from sidecar.timeunits import SECOND
+
 
 class State(StrEnum):
     PENDING = "pending"
@@ -19,6 +21,10 @@ class State(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     SILENCED = "silenced"
     RESOLVED = "resolved"
+
+
+UNTIL_RESOLVED: Final = 1 << 62
+"""As the end (ns) of a silence: when the alert is resolved."""
 
 
 class Kind(StrEnum):
@@ -29,6 +35,9 @@ class Kind(StrEnum):
     RESOLVED = "resolved"
 
 
+FLAPPING: Final = 3600 * SECOND
+"""ns: what fires again sooner goes on for longer the next time, twice as long each time, up to eight times."""
+MOST_FLAPS: Final = 3
 BURNING: Final = frozenset({State.FIRING, State.ACKNOWLEDGED, State.SILENCED})
 """States in which the condition holds and held long enough."""
 
@@ -77,6 +86,10 @@ class Alert:
     silenced_until: int = 0
     silenced_by: str = ""
     reason: str = ""
+    flaps: int = 0
+    """How often in a row it fired again within FLAPPING of its end."""
+    part_of: str = ""
+    """The key of the alert that tells of it while both burn; empty: it is told by itself."""
 
 
 @dataclass(frozen=True)
@@ -102,30 +115,51 @@ def step(
     repeat: int,
     keep: Callable[[Alert], int] = lambda _: 0,
     group: Callable[[Alert], str] = lambda alert: alert.key,
+    muted: Callable[[Alert], tuple[int, str, str] | None] = lambda _: None,
+    parts: Callable[[Mapping[str, Alert]], Mapping[str, str]] = lambda _: {},
 ) -> tuple[dict[str, Alert], list[Notice]]:
     """What the alerts become at `now`, and what must be told.
 
     `unknown`: sources that could not be asked. `repeat`: ns after which a firing alert is told again; an acknowledged
     or silenced one is not. `keep`: ns that an alert goes on firing after it was last seen, so that it does not flap
     (Prometheus' keep_firing_for). `group`: what is told in one message; telling one of a group tells of all that fire.
+    `muted`: until when (ns), by whom and why an alert is silenced by its labels. `parts`: by key, which alert tells of
+    it.
+
+    Times to come, as a clock that was set back leaves them, are taken for now.
     """
     held = {condition.key: condition for condition in holding}
     after: dict[str, Alert] = {}
     notices: list[Notice] = []
     for key in dict.fromkeys((*known, *held)):
-        alert = _next(known.get(key), held.get(key), now, unknown, keep)
-        if alert is None:
-            continue
-        kind = _due(alert, now, repeat)
+        before = known.get(key)
+        if before is not None:
+            before = replace(before, since=min(before.since, now), sent_at=min(before.sent_at, now))
+        alert = _next(before, held.get(key), now, unknown, keep)
+        if alert is not None:
+            after[key] = _muted(alert, now, muted)
+    over = parts(after)
+    for key, alert in after.items():
+        alert = replace(alert, part_of=over.get(key, "" if alert.severity == "page" else alert.part_of))
+        kind = None if key in over and alert.state is State.FIRING else _due(alert, now, repeat)
         if kind is not None:
             alert = replace(alert, told=kind is not Kind.RESOLVED, sent_at=now)
             notices.append(Notice(alert, kind))
-        after[key] = alert
+        after[key] = alert if alert.state in BURNING else replace(alert, part_of="")
     spoken = {group(notice.alert) for notice in notices}
     for key, alert in after.items():
-        if alert.told and alert.sent_at != now and group(alert) in spoken:
-            after[key] = replace(alert, sent_at=now)
+        listed = alert.told or (alert.state is State.SILENCED and not alert.part_of)  # a message names those too
+        if listed and alert.state in BURNING and alert.sent_at != now and group(alert) in spoken:
+            after[key] = replace(alert, sent_at=now, told=True)
     return after, notices
+
+
+def _muted(alert: Alert, now: int, muted: Callable[[Alert], tuple[int, str, str] | None]) -> Alert:
+    found = muted(alert)
+    if found is None or found[0] <= max(now, alert.silenced_until):
+        return alert
+    state = State.SILENCED if alert.state in BURNING else alert.state
+    return replace(alert, state=state, silenced_until=found[0], silenced_by=found[1], reason=found[2])
 
 
 def _next(
@@ -134,11 +168,12 @@ def _next(
     if seen is None:
         if alert is None or alert.state is State.RESOLVED or alert.source in unknown:
             return _woken(alert, now)
-        if alert.state in BURNING and now - alert.since < keep(alert):
+        if alert.state in BURNING and now - alert.since < keep(alert) << min(alert.flaps, MOST_FLAPS):
             return _woken(alert, now)
         if alert.state is State.PENDING:
             return None if not alert.episode else replace(alert, state=State.RESOLVED)
-        return replace(alert, state=State.RESOLVED, resolved_at=now, acknowledged_by="")
+        ended = replace(alert, state=State.RESOLVED, resolved_at=now, acknowledged_by="")
+        return replace(ended, silenced_until=0) if alert.silenced_until == UNTIL_RESOLVED else ended
     if alert is None:
         alert = Alert(
             key=seen.key, name=seen.name, severity=seen.severity, source=seen.source, labels=seen.labels,
@@ -149,9 +184,10 @@ def _next(
     alert = replace(alert, notes=seen.notes)
     if alert.state is State.PENDING and now - alert.since >= seen.hold:
         silent = alert.silenced_until > now
+        again = alert.episode and now - alert.resolved_at < FLAPPING
         alert = replace(
             alert, state=State.SILENCED if silent else State.FIRING, fired_at=now, resolved_at=0, told=False,
-            episode=alert.episode + 1,
+            episode=alert.episode + 1, flaps=alert.flaps + 1 if again else 0,
         )  # fmt: skip
     if alert.state in BURNING:
         alert = replace(alert, since=now)
@@ -161,12 +197,14 @@ def _next(
 def _woken(alert: Alert | None, now: int) -> Alert | None:
     """A silence that is over ends by itself."""
     if alert is not None and alert.state is State.SILENCED and alert.silenced_until <= now:
-        return replace(alert, state=State.FIRING, silenced_until=0)
+        return replace(alert, state=State.FIRING, silenced_until=0, sent_at=0)
     return alert
 
 
 def _due(alert: Alert, now: int, repeat: int) -> Kind | None:
     if alert.state is State.FIRING:
+        if alert.part_of and not alert.told and now - alert.fired_at < repeat:
+            return None
         if not alert.told:
             return Kind.FIRING
         return Kind.REPEAT if now - alert.sent_at >= repeat else None

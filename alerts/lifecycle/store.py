@@ -10,8 +10,21 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from alerts.lifecycle.lifecycle import Alert, Condition, Notice, State, acknowledge, silence, step, unsilence
-from alerts.lifecycle.tables import alerts, deliveries, history
+from alerts.lifecycle.inhibition import parts
+from alerts.lifecycle.lifecycle import (
+    BURNING,
+    Alert,
+    Condition,
+    Notice,
+    NotPossible,
+    State,
+    acknowledge,
+    silence,
+    step,
+    unsilence,
+)
+from alerts.lifecycle.silences import Silence, matching
+from alerts.lifecycle.tables import alerts, deliveries, history, silences
 
 Fence = Callable[[Connection], bool]
 Enqueue = Callable[[Connection, Sequence[Notice], int], None]
@@ -58,7 +71,15 @@ class Alerts:
                 raise Superseded
             now = self._clock()
             known = {row["key"]: as_alert(row) for row in connection.execute(select(alerts)).mappings()}
-            after, notices = step(known, holding, now, unknown=unknown, repeat=repeat, keep=keep, group=group)
+            quiet = self._silences(connection, now)
+
+            def muted(alert: Alert) -> tuple[int, str, str] | None:
+                found = matching(quiet, alert)
+                return None if found is None else (found.until, found.by, found.reason)
+
+            after, notices = step(
+                known, holding, now, unknown=unknown, repeat=repeat, keep=keep, group=group, muted=muted, parts=parts
+            )  # fmt: skip
             for key in known.keys() - after.keys():
                 connection.execute(delete(alerts).where(alerts.c.key == key))
             for key, alert in after.items():
@@ -79,6 +100,59 @@ class Alerts:
     def unsilence(self, key: str, by: str) -> Alert:
         """Raises LookupError, NotPossible."""
         return self._act(key, by, lambda alert, _now: unsilence(alert))
+
+    def mute(self, matchers: Mapping[str, str], by: str, reason: str, until: int) -> int:
+        """Silences all alerts with these labels, also such as come; the silence's number. Raises NotPossible."""
+        now = self._clock()
+        if until <= now:
+            raise NotPossible("until: expected a time to come")
+        if not reason.strip():
+            raise NotPossible("reason: a silence needs one")
+        with self._engine.begin() as connection:
+            made = connection.execute(
+                insert(silences).values(
+                    matchers=json.dumps(dict(matchers)), until=until, by=by, reason=reason, made_at=now
+                )
+            )  # fmt: skip
+            number = made.inserted_primary_key
+        assert number is not None
+        return int(number[0])
+
+    def unmute(self, number: int) -> Silence:
+        """Ends a silence by labels, and what it silenced. Raises LookupError."""
+        with self._engine.begin() as connection:
+            row = connection.execute(select(silences).where(silences.c.id == number)).mappings().one_or_none()
+            if row is None:
+                raise LookupError(f"no silence has the number {number}")
+            silence = _as_silence(row)
+            connection.execute(delete(silences).where(silences.c.id == number))
+            connection.execute(
+                update(alerts)
+                .where(alerts.c.silenced_until == silence.until, alerts.c.silenced_by == silence.by)
+                .values(silenced_until=0)
+            )
+        return silence
+
+    def silences(self) -> list[Silence]:
+        """By labels, those that have not ended."""
+        with self._engine.execution_options(writes=False).connect() as connection:
+            return self._silences(connection, self._clock())
+
+    def _silences(self, connection: Connection, now: int) -> list[Silence]:
+        found = connection.execute(select(silences).where(silences.c.until > now).order_by(silences.c.id)).mappings()
+        return [_as_silence(row) for row in found]
+
+    def together(self, key: str, group: Callable[[Alert], str]) -> list[Alert]:
+        """The alert of the key and all that burn and are told with it: of its group, or within one of these."""
+        mine = self.find(key)
+        burning = [alert for alert in self.all() if alert.state in BURNING]
+        keys = {alert.key for alert in burning if group(alert) == group(mine)} | {mine.key}
+        return [mine, *(a for a in burning if a.key != mine.key and (a.key in keys or a.part_of in keys))]
+
+    def shift(self, by: int) -> None:
+        """The clock stepped by so many ns: what is counted from moves with it."""
+        with self._engine.begin() as connection:
+            connection.execute(update(alerts).values(since=alerts.c.since + by, sent_at=alerts.c.sent_at + by))
 
     def history(self, limit: int = 200) -> list[dict[str, Any]]:
         """What became of alerts, the latest first."""
@@ -116,6 +190,10 @@ class Alerts:
             said = alert.state if not always or before is None or before.state is not alert.state else "changed"
             line = {"at": now, "key": alert.key, "name": alert.name, "severity": alert.severity, "state": str(said)}
             connection.execute(insert(history).values(**line, by=by, reason=alert.reason if by else ""))
+
+
+def _as_silence(row: Mapping[Any, Any]) -> Silence:
+    return Silence(row["id"], json.loads(row["matchers"]), row["until"], row["by"], row["reason"])
 
 
 def as_alert(row: Mapping[Any, Any]) -> Alert:

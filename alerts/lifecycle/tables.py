@@ -35,7 +35,21 @@ alerts: Final = Table(
     Column("silenced_until", BigInteger, nullable=False),
     Column("silenced_by", String(200), nullable=False),
     Column("reason", Text, nullable=False),
+    Column("flaps", Integer, nullable=False, server_default="0"),
+    Column("part_of", String(16), nullable=False, server_default=""),
 )
+
+silences: Final = Table(
+    "alert_silences",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("matchers", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+)
+"""Of all alerts with these labels, also of such as are not there yet."""
 
 history: Final = Table(
     "alert_history",

@@ -3,7 +3,7 @@
 Rates and shares are ``Fraction``; ``None`` means unknown, which is neither zero nor good. Spans are whole seconds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
@@ -36,6 +36,8 @@ class Objective:
     period: int
     view: View
     endpoint: str | None = None
+    broken: str = field(default="", compare=False)
+    """What is wrong when it is missed: `Front door unavailable`."""
 
     def __post_init__(self) -> None:
         if not 0 < self.target < 1:
@@ -85,3 +87,5 @@ class Finding:
     budget_left: Fraction | None
     exhausted_at: Fraction | None
     reason: str
+    period: int = 30 * 86400
+    title: str = ""

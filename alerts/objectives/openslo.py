@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,8 +17,13 @@ from jsonschema.exceptions import best_match
 from alerts.objectives.model import Objective, View
 from sidecar.timeunits import MILLISECOND, SECOND
 
+log = logging.getLogger(__name__)
+PASSED_OVER: Final = frozenset({"AlertPolicy", "AlertCondition", "AlertNotificationTarget", "DataSource"})
+"""Kinds of OpenSLO that other tools read: our rules are in alerts/rules, and there is one source."""
 FOLDER: Final = Path(__file__).parents[1] / "slos"
 _SCHEMA: Final = Path(__file__).parent / "openslo-v1.schema.yaml"
+BROKEN: Final = "understudy/broken"
+"""The annotation that says in a few words what is wrong when an objective is missed."""
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
@@ -48,30 +54,48 @@ def locate(name_or_path: str) -> Path:
 
 
 def load(name_or_path: str, endpoints: Sequence[str]) -> tuple[Promise, ...]:
-    """The promises of a file, in its order; `endpoints` are the contract's names. Raises ValueError."""
-    path = locate(name_or_path)
+    """The promises of shipped names, files and folders (comma-separated), in their order; `endpoints` are the
+    contract's names. Documents may come in any order; kinds that are read elsewhere are passed over. Raises ValueError.
+    """
+    documents = [each for word in name_or_path.split(",") for path in _files(word.strip()) for each in _documents(path)]
+    services = {name for _, name, document in documents if document["kind"] == "Service"}
+    seen, promises = set[str](), list[Promise]()
+    for where, name, document in documents:
+        if document["kind"] == "Service":
+            continue
+        if name in seen:
+            raise ValueError(f"{where}: metadata.name: another SLO has this name")
+        seen.add(name)
+        if document["spec"]["service"] not in services:
+            raise ValueError(f"{where}: spec.service: no Service is called {document['spec']['service']!r}")
+        promises += _promises(document, where, endpoints)
+    if not promises:
+        raise ValueError(f"{name_or_path}: expected at least one SLO; found none")
+    return tuple(promises)
+
+
+def _files(word: str) -> list[Path]:
+    path = locate(word)
+    if path.is_dir():
+        return sorted(each for each in path.iterdir() if each.suffix in (".yaml", ".yml"))
+    return [path]
+
+
+def _documents(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Each as where it stands, its name and itself; checked."""
     try:
         documents = [each for each in yaml.load_all(path.read_text(), _Loader) if each is not None]
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}; expected a shipped name or an OpenSLO file") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    services, seen, promises = set[str](), set[str](), list[Promise]()
     for number, document in enumerate(documents, 1):
-        name = _check(document, f"{path}: document {number}")
-        where = f"{path}: document {number} ({name})"
-        if document["kind"] == "Service":
-            services.add(name)
+        kind = document.get("kind") if isinstance(document, dict) else None
+        if kind in PASSED_OVER:
+            log.info("%s: document %d: %s is not read here", path, number, kind)
             continue
-        if name in seen:
-            raise ValueError(f"{where}: metadata.name: another SLO has this name")
-        seen.add(name)
-        if document["spec"]["service"] not in services:
-            raise ValueError(f"{where}: spec.service: no Service before it is called {document['spec']['service']!r}")
-        promises += _promises(document, where, endpoints)
-    if not promises:
-        raise ValueError(f"{path}: expected at least one SLO; found none")
-    return tuple(promises)
+        name = _check(document, f"{path}: document {number}")
+        yield f"{path}: document {number} ({name})", name, document
 
 
 class _Loader(yaml.SafeLoader):
@@ -115,19 +139,37 @@ def _promises(document: Mapping[str, Any], where: str, endpoints: Sequence[str])
     within = _nanoseconds(good["within"]) if "within" in good else None
     names = set[str]()
     for number, objective in enumerate(spec["objectives"]):
-        target = Fraction(objective["target"].text)
+        target = _target(objective, f"{where}: spec.objectives.{number}")
         called = objective.get("displayName") or f"{float(100 * target):g}%"
         if called in names:
             raise ValueError(f"{where}: spec.objectives.{number}.displayName: another objective has it: {called!r}")
         names.add(called)
         for endpoint in _endpoints(total, where, endpoints):
             for view in get_args(View):
-                if view in good:
-                    promised = Objective(name, called, target, period, cast(View, view), endpoint)
+                if (key := _key(view, good)) is not None:
                     title = document["metadata"].get("displayName", name)
+                    broken = document["metadata"].get("annotations", {}).get(BROKEN, "")
+                    promised = Objective(name, called, target, period, cast(View, view), endpoint, broken)
                     yield Promise(
-                        promised, tuple(map(_condition, good[view])), within, title, bool(total.get("per_endpoint"))
+                        promised, tuple(map(_condition, good[key])), within, title, bool(total.get("per_endpoint"))
                     )
+
+
+def _target(objective: Mapping[str, Any], where: str) -> Fraction:
+    field = "target" if "target" in objective else "targetPercent"
+    value = objective[field]
+    written = value.text if isinstance(value, _Number) else str(value)
+    try:
+        target = Fraction(written) / (1 if field == "target" else 100)
+    except ValueError:
+        raise ValueError(f"{where}.{field}: expected a decimal number such as 0.999; found {written}") from None
+    return target
+
+
+def _key(view: str, good: Mapping[str, Any]) -> str | None:
+    """How the file calls the view: that of the upstream has two names."""
+    names = ("upstream", "hosp") if view == "hosp" else (view,)
+    return next((name for name in names if name in good), None)
 
 
 def _endpoints(total: Mapping[str, Any], where: str, known: Sequence[str]) -> Sequence[str | None]:

@@ -14,25 +14,29 @@ import yaml
 from alerts.rules.conditions import MISSING, Rule
 
 JOB: Final = 'up{job="understudy"}'
+RUNBOOKS: Final = "alerts/runbooks"
+"""Where they are in the repository; RUNBOOK_URL says where people find them."""
 _HUMAN: Final = {"seconds": "humanizeDuration", "ratio": "humanizePercentage", "count": "humanize"}
 STEP: Final = 15
 """Seconds between the samples of a case."""
 
 
-def group(rules: Sequence[Rule]) -> dict[str, Any]:
-    """A rule group. Labels are those of the metric, with severity; `understudy alerts` has the same."""
-    alerts = [_alert(rule) for rule in rules]
+def group(rules: Sequence[Rule], runbooks: str = RUNBOOKS) -> dict[str, Any]:
+    """A rule group; `runbooks`: the URL under which runbooks are. Labels are those of the metric, with severity;
+    `understudy alerts` has the same."""
+    alerts = [_alert(rule, runbooks) for rule in rules]
     needed = dict.fromkeys((rule.alert, rule.metric) for rule in rules if rule.absent == "alert" and rule.metric)
     alerts += [
         {"alert": "Unmeasured", "expr": f"absent({metric}) and on () (max({JOB}) == 1)", "for": f"{MISSING}s",
          "labels": {"severity": "ticket", "of": alert},
-         "annotations": {"summary": f"what {alert} is told by is missing from /metrics"}}
+         "annotations": {"summary": f"what {alert} is told by is missing from /metrics",
+                         "runbook_url": f"{runbooks}/Unmeasured.md"}}
         for alert, metric in needed
     ]  # fmt: skip
     return {"name": "understudy-conditions", "interval": f"{STEP}s", "rules": alerts}
 
 
-def _alert(rule: Rule) -> dict[str, Any]:
+def _alert(rule: Rule, runbooks: str) -> dict[str, Any]:
     alert: dict[str, Any] = {"alert": rule.alert, "expr": expression(rule)}
     if rule.hold:
         alert["for"] = f"{rule.hold}s"
@@ -42,8 +46,8 @@ def _alert(rule: Rule) -> dict[str, Any]:
     said = re.sub(
         r"\{(\w+)\}", lambda found: value if found[1] == "value" else f"{{{{ $labels.{found[1]} }}}}", rule.said
     )
-    runbook = f"alerts/runbooks/{rule.alert}.md"
-    return alert | {"labels": {"severity": rule.severity}, "annotations": {"summary": said, "runbook": runbook}}
+    runbook = rule.runbook or f"{runbooks}/{rule.alert}.md"
+    return alert | {"labels": {"severity": rule.severity}, "annotations": {"summary": said, "runbook_url": runbook}}
 
 
 def expression(rule: Rule) -> str:
@@ -62,9 +66,9 @@ def expression(rule: Rule) -> str:
     return f"{value} > {rule.above:g}" if rule.above is not None else f"{value} < {rule.below:g}"
 
 
-def rules(given: Sequence[Rule]) -> str:
+def rules(given: Sequence[Rule], runbooks: str = RUNBOOKS) -> str:
     """A rule file of them alone."""
-    return str(yaml.safe_dump({"groups": [group(given)]}, sort_keys=False, width=1000))
+    return str(yaml.safe_dump({"groups": [group(given, runbooks)]}, sort_keys=False, width=1000))
 
 
 def tests(given: Sequence[Rule], rules_file: str) -> str:

@@ -8,9 +8,12 @@ from typing import Any
 import yaml
 
 from alerts.objectives.openslo import Promise
-from alerts.prometheus.rules import JOB, expressible
+from alerts.prometheus.rules import JOB
 from alerts.rules.burn_rules import Rule
+from alerts.rules.counters import expressible
 from alerts.rules.evaluation import Levels
+from alerts.rules.silence import ALWAYS
+from sidecar.settings.parsers import Quiet
 
 _STEP = 60
 """Seconds between samples."""
@@ -18,7 +21,9 @@ _LOOK = 300
 """Seconds between evaluations; every case lasts a multiple of it."""
 
 
-def cases(promises: Sequence[Promise], by_period: Levels, rule: Rule, rules_file: str) -> str:
+def cases(
+    promises: Sequence[Promise], by_period: Levels, rule: Rule, rules_file: str, quiet: Quiet | None = ALWAYS
+) -> str:
     """An outage pages by each objective over all endpoints, a few failures and none say nothing; silence; no data."""
     of = [p.objective for p in promises if expressible(p) and p.objective.endpoint is None]
     users = [each for each in of if each.view == "users"]
@@ -33,9 +38,18 @@ def cases(promises: Sequence[Promise], by_period: Levels, rule: Rule, rules_file
         _case("all requests fail", _requests("failure", "500", 60, lasts), lasts, pages),
         _case("none fails", _requests("success", "200", 60, lasts), lasts, {any_burn: 0, silent: 0, blind: 0}),
         _case("a few fail while little is asked", few, lasts, {any_burn: 0}),
-        _case("nothing is asked", _requests("success", "200", 0, lasts), lasts, {silent: 1, blind: 0}),
+        _case("nobody has asked yet", _requests("success", "200", 0, lasts), lasts, {silent: 0, blind: 0}),
         _case("no sidecar answers", {}, 2 * _LOOK, {silent: 0, blind: 1}),
     ]
+    if quiet is not None:
+        # The clock of a case begins at midnight UTC: with hours it is only known that nobody is told too early.
+        asked, still = _requests("success", "200", 1, lasts), 2 * rule.silence // _LOOK * _LOOK + 2 * _LOOK
+        stopped = dict.fromkeys(asked, f"0+1x30 30x{still // _STEP}") | {
+            f'up{{job="{JOB}"}}': f"1x{still // _STEP + 31}"
+        }
+        if quiet.hours is None:
+            tests.append(_case("nobody asks any more", stopped, still + 1800, {silent: 1, blind: 0}))
+        tests.append(_case("nobody asks for a while", stopped, rule.silence // 2 // _LOOK * _LOOK, {silent: 0}))
     order = {"evaluation_interval": f"{_LOOK}s", "rule_files": [rules_file]}
     return str(yaml.safe_dump(order | {"tests": tests}, sort_keys=False, width=1000))
 

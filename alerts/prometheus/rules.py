@@ -8,9 +8,12 @@ is missed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from math import log
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import yaml
 
@@ -18,8 +21,10 @@ from alerts.counting.counts import is_good
 from alerts.objectives.model import Objective, View, Window
 from alerts.objectives.openslo import Promise
 from alerts.rules.burn_rules import Rule
+from alerts.rules.counters import expressible
 from alerts.rules.evaluation import Levels
-from sidecar.telemetry.metrics import BUCKETS
+from alerts.rules.silence import ALWAYS
+from sidecar.settings.parsers import Quiet
 
 BAD: Final = "understudy:slo_bad:increase"
 ALL: Final = "understudy:slo_requests:increase"
@@ -30,15 +35,6 @@ _ANSWERERS: Final = ("upstream", "standby", "understudy")
 _UP: Final = f'sum(up{{job="{JOB}"}} == 1)'
 
 
-def expressible(promise: Promise) -> bool:
-    """A limit on duration must be a bucket of the histogram, which knows outcomes, but neither who answered nor who
-    left."""
-    if promise.within is None:
-        return True
-    plain = all(not each.answered_by and each.outcome and "unknown" not in each.outcome for each in promise.good)
-    return promise.within in [round(bound * 1e9) for bound in BUCKETS] and plain
-
-
 def rules(
     promises: Sequence[Promise],
     by_period: Levels,
@@ -46,14 +42,24 @@ def rules(
     calls: Sequence[str] = (),
     more: Sequence[dict[str, Any]] = (),
     keep: int = 0,
+    quiet: Quiet | None = ALWAYS,
+    zone: str = "UTC",
+    runbooks: str = "alerts/runbooks",
 ) -> str:
     """A rule file, with `more` groups behind these. `calls`: endpoints that no standby could ever answer. `keep`:
-    seconds for which an alert goes on after it was last seen to hold.
+    seconds for which an alert goes on after it was last seen to hold. `quiet`: when it is news that nobody asks, in
+    hours of `zone` as they are today (PromQL knows UTC alone); None: never.
 
     Raises ValueError for a rule out of range.
     """
     kept = [promise for promise in promises if expressible(promise)]
     left = sorted({promise.objective.slo for promise in promises if not expressible(promise)})
+    mute = [
+        f"# {of.slo}/{of.name}: no alert at {float(level.factor):g} times the budget of {float(of.budget):g}: that is "
+        "more than all requests.\n"
+        for of in dict.fromkeys(_every_endpoint(promise.objective) for promise in kept) if of.view == "users"
+        for level in by_period[of.period] if not can_fire(level, of)
+    ]  # fmt: skip
     note = f"# Not here, since the metrics cannot tell: {', '.join(left)}.\n" if left else ""
     groups: dict[int, list[dict[str, Any]]] = {}
     for promise in kept:
@@ -68,9 +74,20 @@ def rules(
     pace = min(groups, default=15)
     covers = {"name": "understudy-slo-standby", "interval": f"{pace}s", "rules": list(_covers(calls))}
     lasting = {"keep_firing_for": f"{keep}s"} if keep else {}
-    told = [alert | lasting for alert in _alerts(kept, by_period, rule)]
+    told = [_linked(alert, runbooks) | lasting for alert in _alerts(kept, by_period, rule, quiet, zone)]
     alerts = {"name": "understudy-slo-alerts", "interval": f"{pace}s", "rules": told}
-    return note + str(yaml.safe_dump({"groups": [covers, *counted, alerts, *more]}, sort_keys=False, width=1000))
+    return (
+        note
+        + "".join(mute)
+        + str(yaml.safe_dump({"groups": [covers, *counted, alerts, *more]}, sort_keys=False, width=1000))
+    )
+
+
+def of_job(text: str, job: str) -> str:
+    """The rules, or their cases, for sidecars that are scraped under another job. Raises ValueError."""
+    if not re.fullmatch(r"[\w.:/-]+", job):
+        raise ValueError(f"PROMETHEUS_JOB: expected letters, digits and . : / - _; found {job!r}")
+    return text.replace(f'job="{JOB}"', f'job="{job}"')
 
 
 def _pace(span: int, period: int) -> int:
@@ -135,7 +152,9 @@ def _sum(metric: str, promise: Promise, labels: str, span: int) -> str:
     return f"(sum(increase({metric}{{{_where(promise.objective)}{labels}}}[{span}s])) or vector(0))"
 
 
-def _alerts(promises: Iterable[Promise], by_period: Levels, rule: Rule) -> Iterator[dict[str, Any]]:
+def _alerts(
+    promises: Iterable[Promise], by_period: Levels, rule: Rule, quiet: Quiet | None, zone: str
+) -> Iterator[dict[str, Any]]:
     """One for each objective, view and severity, as `evaluate` has them; while the standby covers, HOSP's is a
     ticket."""
     whole = None
@@ -145,16 +164,16 @@ def _alerts(promises: Iterable[Promise], by_period: Levels, rule: Rule) -> Itera
         covered = f"on (endpoint) ({COVERS} == 1)"
         if of.view == "hosp":
             tickets = _or([tickets, f"({pages} and {covered})" if pages else ""])
-            pages = f"{pages} unless {covered}" if pages else ""
+            pages = f"({pages}) unless {covered}" if pages else ""
         for severity, expression in (("page", pages), ("ticket", tickets)):
             if expression:
                 yield _alert(of, severity, expression)
         if of.view == "users" and whole is None:
             whole = f'{{slo="{of.slo}",objective="{of.name}",view="users",endpoint="all",window="{rule.silence}s"}}'
-    if whole is not None:
+    if whole is not None and quiet is not None:
         yield {
             "alert": "NoTraffic",
-            "expr": f"sum({ALL}{whole}) == 0 and on () {_UP} > 0",
+            "expr": f"sum({ALL}{whole}) == 0{_news(quiet, zone)}",
             "labels": {"severity": "ticket"},
             "annotations": {"summary": f"no request in {rule.silence} s"},
         }
@@ -165,6 +184,24 @@ def _alerts(promises: Iterable[Promise], by_period: Levels, rule: Rule) -> Itera
         "labels": {"severity": "ticket"},
         "annotations": {"summary": "no sidecar answers Prometheus: nothing is known of its requests"},
     }
+
+
+def _news(quiet: Quiet, zone: str) -> str:
+    """Only after a first request, once it was watched for so long, and where all of the silence lies in its hours."""
+    span = f"{quiet.seconds}s"
+    asked = f'sum(understudy_requests_total{{client="user"}} offset {span}) > 0'
+    said = f' and on () (min(min_over_time(up{{job="{JOB}"}}[{span}])) == 1) and on () ({asked})'
+    if quiet.hours is None:
+        return said
+    ahead = datetime.now(ZoneInfo(zone)).utcoffset() or timedelta()
+    start, end = ((minutes * 60 - int(ahead.total_seconds())) % 86400 for minutes in quiet.hours)
+    open_for = (end - start) % 86400 or 86400
+    since = f"((vector(time()) - {start}) % 86400)"
+    return f"{said} and on () ({since} >= {quiet.seconds}) and on () ({since} <= {open_for})"
+
+
+def _linked(alert: dict[str, Any], runbooks: str) -> dict[str, Any]:
+    return alert | {"annotations": alert["annotations"] | {"runbook_url": f"{runbooks}/{alert['alert']}.md"}}
 
 
 def _every_endpoint(of: Objective) -> Objective:
@@ -186,7 +223,12 @@ def _alert(of: Objective, severity: str, expression: str) -> dict[str, Any]:
 
 def _any(levels: Iterable[Window], of: Objective, rule: Rule) -> str:
     """Whether any of these levels holds; its value is the share of bad requests in the long window."""
-    return _or([_level(level, of, rule) for level in levels])
+    return _or([_level(level, of, rule) for level in levels if can_fire(level, of)])
+
+
+def can_fire(level: Window, of: Objective) -> bool:
+    """Whether so many times the budget's pace is less than all requests failing."""
+    return level.factor * of.budget < 1
 
 
 def _or(expressions: Iterable[str]) -> str:
@@ -196,10 +238,6 @@ def _or(expressions: Iterable[str]) -> str:
 
 def _level(level: Window, of: Objective, rule: Rule) -> str:
     share = float(level.factor * of.budget)
-    if share >= 1:
-        raise ValueError(
-            f"{of.slo}/{of.name}: {float(level.factor):g} times the budget of {float(of.budget):g} is more than all"
-        )
     labels = f'slo="{of.slo}",objective="{of.name}",view="{of.view}"'
     long, short = (f'{{{labels},window="{span}s"}}' for span in (level.long, level.short))
     bad, every = f"{BAD}{long}", f"{ALL}{long}"

@@ -26,13 +26,19 @@ class Readings:
     seen: Seen
 
 
-def look(control: Control, store: EventStore, now: int, metrics: Collection[str], spans: Collection[int]) -> Readings:
-    """`now` in Unix seconds; `metrics` by name; `spans`: over how many seconds failed sign-ins are counted."""
-    endpoints, measured = _plane(control, metrics)
+def look(
+    control: Control, store: EventStore, now: int, metrics: Collection[str], spans: Collection[int],
+    bounds: Collection[float] = (),
+) -> Readings:  # fmt: skip
+    """`now` in Unix seconds; `metrics` by name, with these `bounds` (s) of histograms; `spans`: over how many seconds
+    failed sign-ins are counted."""
+    endpoints, measured = _plane(control, metrics, bounds)
     return Readings(endpoints, Seen(measured, failed_sign_ins(store, now, spans)))
 
 
-def _plane(control: Control, wanted: Collection[str]) -> tuple[Sequence[Row] | None, Metrics | None]:
+def _plane(
+    control: Control, wanted: Collection[str], bounds: Collection[float]
+) -> tuple[Sequence[Row] | None, Metrics | None]:
     """Endpoints and metrics. One that gives no answer at all is asked once: waiting again would delay what burns."""
     endpoints: Sequence[Row] | None = None
     try:
@@ -41,7 +47,7 @@ def _plane(control: Control, wanted: Collection[str]) -> tuple[Sequence[Row] | N
         if not error.status:
             return None, None
     try:
-        return endpoints, parse(control.text("/metrics"), wanted)
+        return endpoints, parse(control.text("/metrics"), wanted, bounds)
     except (ControlError, ValueError):
         return endpoints, None
 

@@ -1,28 +1,62 @@
-"""One look at everything that alerts: burn rates, and what is beyond them. Keep it: it remembers what it saw."""
+"""One look at everything that alerts: burn rates, and what is beyond them. Keep it: it remembers what it saw.
+
+A part that fails is told and ends nothing, and the other parts go on.
+"""
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
 from alerts.lifecycle.lifecycle import Condition
-from alerts.rules.conditions import Rule, holding, names
+from alerts.objectives.model import Finding, Window
+from alerts.objectives.openslo import Promise
+from alerts.rules import blind
+from alerts.rules.burn_rules import Rule as BurnRule
+from alerts.rules.conditions import Rule, broken, holding, names
 from alerts.rules.conditions.memory import Memory
+from alerts.rules.conditions.metrics import Metrics
 from alerts.rules.context import Context
-from alerts.rules.control_plane import look
+from alerts.rules.control_plane import Readings, look
+from alerts.rules.counters import NAMES, Counters, bounds
 from alerts.rules.coverage import Cover
-from alerts.rules.evaluation import Evaluation
+from alerts.rules.evaluation import SOURCE, Covered, Evaluation, Levels, no_data, told
+from alerts.rules.outlook import Outlook
+from alerts.rules.silence import expected
 from sidecar.contract import Action, Contract
 from sidecar.control.client import Control
 from sidecar.events.store import EventStore
+from sidecar.settings.parsers import Quiet
+
+log = logging.getLogger(__name__)
+BEHIND: Final = "understudy_journal_behind_seconds"
+"""How far the event store may be behind the journal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objectives:
+    """What is promised, by which windows it burns, and when it is news that nobody asks (`quiet`, None: never)."""
+
+    promises: Sequence[Promise]
+    levels: Levels
+    evaluation: Evaluation
+    quiet: Quiet | None = None
+    zone: str = "UTC"
 
 
 class Watch:
     """One thread uses it."""
 
     def __init__(
-        self, evaluation: Evaluation, rules: tuple[Rule, ...], store: EventStore, control: Control, contract: Contract,
-        keep: float,
+        self, objectives: Objectives, rules: tuple[Rule, ...], store: EventStore, control: Control, contract: Contract,
+        keep: float, steady: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`keep`: seconds for which the standby's readiness outlives the last look that showed it."""
-        self._evaluation = evaluation
+        """`keep`: seconds for which the standby's readiness outlives the last look that showed it. `steady`: a clock
+        that never steps, by which everything is remembered."""
+        self._objectives = objectives
         self._rules = rules
         self._store = store
         self._control = control
@@ -31,10 +65,74 @@ class Watch:
         self._spans = {rule.failed_sign_ins for rule in rules if rule.failed_sign_ins}
         self._memory = Memory(max(max(rule.increase, rule.growth) for rule in rules))
         self._context = Context(store, control)
+        self._metrics = names(rules) | NAMES | {BEHIND}
+        self._bounds = bounds(objectives.promises)
+        levels = [level for each in objectives.levels.values() for level in each]
+        self._late_after = blind.late_after(levels)
+        self._counters = Counters(blind.reach(levels))
+        self._steady = steady
+        self._epoch = int(time.time() - steady())
 
-    def __call__(self, now: int) -> tuple[list[Condition], frozenset[str]]:
-        """The conditions that hold at `now` (Unix seconds), and the sources that could not be asked."""
-        readings = look(self._control, self._store, now, names(self._rules), self._spans)
-        burning, blind = self._evaluation.step(now, self._cover.seen(readings.endpoints, now))
-        others, dark = holding(self._rules, readings.seen, self._memory, now)
-        return self._context.explain(burning, readings.endpoints, now) + others, blind | dark
+    def __call__(self, now: int) -> Outlook:
+        """What holds at `now` (Unix seconds)."""
+        moment = self._epoch + int(self._steady())
+        readings = look(self._control, self._store, now, self._metrics, self._spans, self._bounds)
+        metrics = readings.seen.metrics
+        if metrics is not None:
+            self._counters.add(moment, metrics)
+        covered = self._cover.seen(readings.endpoints, moment)
+        burning = self._guarded("ErrorBudgetBurn", SOURCE, lambda: self._burning(metrics, moment, now, covered))
+        beyond = holding(self._rules, readings.seen, self._memory, now, moment)
+        return Outlook(self._explained(burning.holding, readings, now), burning.unknown, burning.unasked).joined(beyond)
+
+    def _burning(self, metrics: Metrics | None, moment: int, now: int, covered: Covered) -> Outlook:
+        """Where windows reach beyond what is shipped nothing ends, and the sidecars' own counters page."""
+        of = self._objectives
+        found = self._guarded("the event store's counts", SOURCE, lambda: of.evaluation.step(now, covered))
+        late = self._late(metrics)
+        watched = self._counters.since is not None and moment - self._counters.since >= (of.quiet or Quiet(0)).seconds
+        if late or not watched or not expected(of.quiet, of.zone, now):
+            found = found._replace(holding=[each for each in found.holding if each.name != "NoTraffic"])
+        if late is None and SOURCE not in found.unasked:
+            return found
+        known = {condition.key for condition in found.holding}
+        paging = [
+            condition
+            for period, levels in of.levels.items()
+            for condition in told(self._pages(period, levels, moment, now, covered))
+            if condition.key not in known
+        ]
+        if late and all(condition.name != "NoData" for condition in found.holding):
+            paging.append(no_data(late))
+        return Outlook(found.holding + paging, found.unknown | {SOURCE}, found.unasked)
+
+    def _pages(
+        self, period: int, levels: Sequence[Window], moment: int, now: int, covered: Covered
+    ) -> list[Finding]:  # fmt: skip
+        promised = [each for each in self._objectives.promises if each.objective.period == period]
+        return blind.pages(promised, levels, BurnRule(), self._counters, moment, now, covered)
+
+    def _late(self, metrics: Metrics | None) -> str | None:
+        """Why the store's newest windows are unknown; None: they are known."""
+        if metrics is None:
+            return "the sidecar does not answer: nobody knows what of its journal is shipped"
+        behind = max(metrics.get(BEHIND, {}).values(), default=None)
+        if behind is None:
+            return "nobody knows how far the event store is behind the journal"
+        if behind > self._late_after:
+            return f"the event store may be {behind:.0f} s behind the journal: nothing is told as over until it has it"
+        return None
+
+    def _explained(self, found: list[Condition], readings: Readings, now: int) -> list[Condition]:
+        try:
+            return self._context.explain(found, readings.endpoints, now)
+        except Exception:  # a page without its notes is a page
+            log.exception("alerts cannot be explained", extra={"fields": {"event.action": "context_failed"}})
+            return found
+
+    def _guarded(self, part: str, source: str, ask: Callable[[], Outlook]) -> Outlook:
+        try:
+            return ask()
+        except Exception:
+            log.exception("%s cannot be evaluated", part, extra={"fields": {"event.action": "evaluation_failed"}})
+            return Outlook([broken(part)], frozenset({source}), frozenset({source}))

@@ -13,6 +13,7 @@ from alerts.objectives import windows
 from alerts.objectives.model import Counts, Finding, Window
 from alerts.objectives.openslo import Promise
 from alerts.rules.burn_rules import Measure, Rule, findings
+from alerts.rules.outlook import Outlook
 from sidecar.events.store import EventStore, StoreUnavailable
 from sidecar.timeunits import MINUTE
 
@@ -57,26 +58,32 @@ class Evaluation:
             ]
         return measured
 
-    def step(self, now: int, covered: Covered) -> tuple[list[Condition], frozenset[str]]:
-        """The conditions that hold at `now`, and the sources that could not be asked."""
+    def step(self, now: int, covered: Covered) -> Outlook:
+        """What holds at `now`. Windows that are not counted yet are unknown."""
         try:
             measured = self.measures(now)
         except StoreUnavailable as error:
-            notes = {"reason": f"the event store cannot be asked: {error}"}
-            blind = Condition(name="NoData", severity="ticket", source=SOURCE, notes=notes, hold=BLIND)
-            return [blind], frozenset({SOURCE})
+            return Outlook(
+                [no_data(f"the event store cannot be asked: {error}")], frozenset({SOURCE}), frozenset({SOURCE})
+            )
         found = [
             finding
             for period, measures in measured.items()
             for finding in findings(measures, self._levels[period], self._rule, now, covered)
         ]
-        burning = _grouped(_burning(each) for each in found if each.window not in ("silence", "no-data"))
+        burning = told(each for each in found if each.window not in ("silence", "no-data"))
         silent = [each for each in found if each.window == "silence" and (each.view, each.endpoint) == ("users", None)]
-        if silent:  # an endpoint that nobody used, or an upstream that nobody asked, is no trouble
+        if silent and self._ever(measured):  # an endpoint nobody used, or an upstream nobody asked, is no trouble
             burning.append(
                 Condition(name="NoTraffic", severity="ticket", source=SOURCE, notes={"reason": silent[0].reason})
             )
-        return burning, frozenset()
+        partly = any(each.window == "no-data" for each in found)
+        return Outlook(burning, frozenset({SOURCE}) if partly else frozenset())
+
+    def _ever(self, measured: Mapping[int, Sequence[Measure]]) -> bool:
+        """Whether anybody was seen to ask anything within a whole period."""
+        counted = (each.spans.get(period) for period, measures in measured.items() for each in measures)
+        return any(counts is not None and counts.total for counts in counted)
 
     def _spans(self, period: int) -> set[int]:
         used = {span for level in self._levels[period] for span in (level.long, level.short)}
@@ -89,15 +96,19 @@ def _counts(cube: Cube | None, promise: Promise) -> Counts | None:
 
 def conditions(
     store: EventStore, objectives: Sequence[Promise], by_period: Levels, rule: Rule, now: int, covered: Covered
-) -> tuple[list[Condition], frozenset[str]]:
-    """One evaluation from nothing: the conditions that hold, and the sources that could not be asked."""
+) -> Outlook:
+    """One evaluation from nothing."""
     return Evaluation(store, objectives, by_period, rule).step(now, covered)
 
 
-def _grouped(burning: Iterable[Condition]) -> list[Condition]:
+def no_data(reason: str) -> Condition:
+    return Condition(name="NoData", severity="ticket", source=SOURCE, notes={"reason": reason}, hold=BLIND)
+
+
+def told(found: Iterable[Finding]) -> list[Condition]:
     """One for each promise and severity, of the fastest window that holds: more windows are no more news."""
     first: dict[str, Condition] = {}
-    for condition in burning:
+    for condition in map(_burning, found):
         first.setdefault(condition.key, condition)
     return list(first.values())
 
@@ -112,5 +123,6 @@ def _burning(finding: Finding) -> Condition:
         "exhausted_at": finding.exhausted_at,
     }  # fmt: skip
     notes = {name: f"{float(value):.10g}" for name, value in known.items() if value is not None}
-    notes |= {"reason": finding.reason, "window": finding.window}
+    notes |= {"reason": finding.reason, "window": finding.window, "period": str(finding.period)}
+    notes |= {"title": finding.title} if finding.title else {}
     return Condition(name="ErrorBudgetBurn", severity=finding.severity, source=SOURCE, labels=labels, notes=notes)

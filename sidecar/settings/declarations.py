@@ -11,6 +11,7 @@ from typing import Any
 from sidecar.settings.errors import PREFIX, SettingError
 from sidecar.settings.networks import Networks
 from sidecar.settings.parsers import (
+    Quiet,
     address,
     count,
     credentials,
@@ -19,6 +20,7 @@ from sidecar.settings.parsers import (
     names,
     networks,
     one_of,
+    quiet,
     ratio,
     role_pairs,
     size,
@@ -149,20 +151,26 @@ class Settings:
     test_networks: Networks = setting("", networks, "Networks whose requests are test traffic.")
     slos: str = setting("hosp", text, "A shipped SLO file's name, or a path to an OpenSLO file.")
     alert_webhook: str | None = setting(None, url, "Where alerts are posted (Alertmanager's v4 payload).")
+    alert_webhook_authorization: str | None = setting(
+        None, text, "The Authorization that ALERT_WEBHOOK wants, such as `Bearer …`.", secret=True
+    )
     alert_email_to: tuple[str, ...] = setting("", names, "Who gets alerts by mail; comma-separated.")
     alert_email_from: str | None = setting(None, text, "The sender of that mail.")
     alert_smtp: tuple[str, int] | None = setting(None, address, "The server that takes it, such as mail:587.")
     alert_smtp_credentials: tuple[str, str] | None = setting(
-        None, credentials, "user:password at that server; needs STARTTLS.", secret=True
+        None, credentials, "user:password at that server; never sent in the clear.", secret=True
     )
     alert_smtp_tls: str = setting(
-        "starttls", one_of("starttls", "off"), "`starttls`: nothing is sent to that server in the clear."
+        "starttls",
+        one_of("starttls", "implicit", "off"),
+        "`starttls`, `implicit` (port 465): nothing is sent to that server in the clear.",
     )
     alert_slack: str | None = setting(None, url, "A Slack-compatible incoming webhook.", secret=True)
     alert_pagerduty_key: str | None = setting(None, text, "PagerDuty's routing key (Events API v2).", secret=True)
     alert_pagerduty: str = setting("https://events.pagerduty.com/v2/enqueue", url, "Where PagerDuty takes events.")
     alert_sentry_dsn: str | None = setting(None, text, "A Sentry project that gets alerts as issues.", secret=True)
     alert_alertmanager: str | None = setting(None, url, "An Alertmanager, which is told by its own API.")
+    alert_alertmanager_authorization: str | None = setting(None, text, "The Authorization that it wants.", secret=True)
     alert_pages_only: tuple[str, ...] = setting("", names, "Channels told of pages only, such as `pagerduty,slack`.")
     alert_group_by: tuple[str, ...] = setting(
         "alertname,severity", names, "Labels that alerts must share to be told in one message."
@@ -172,11 +180,23 @@ class Settings:
         "5m", duration, "The least time between a group's messages; a page that begins does not wait for it."
     )
     alert_conditions: Path | None = setting(None, Path, "Alert rules beyond burn rates; unset: the shipped ones.")
+    alert_no_traffic: Quiet | None = setting(
+        "1h 07:00-19:00",
+        quiet,
+        "For how long nobody may ask anything, and at which hours (TIMEZONE) that counts; `1h`: at all; `off`.",
+    )
     alert_keep: float = setting("5m", duration, "How long an alert goes on after it was last seen to hold.")
     alert_repeat: float = setting("4h", duration, "How often an alert that goes on firing is sent again.")
     alert_every: float = setting("15s", duration, "How often the objectives are evaluated.")
     alert_heartbeat: str | None = setting(
         None, url, "Asked after each evaluation that was whole, for a dead man's switch."
+    )
+    prometheus_job: str = setting("understudy", text, "The job under which Prometheus scrapes sidecars; `slo rules`.")
+    alert_metrics_listen: tuple[str, int] | None = setting(
+        None, address, "Where `understudy alerts` serves its own /metrics; unset: nowhere."
+    )
+    runbook_url: str | None = setting(
+        None, url, "Where alerts' runbooks are: `<this>/<alert>.md`; unset: the dashboard's page of alerts."
     )
     dashboard_listen: tuple[str, int] = setting("127.0.0.1:8050", address, "Where the dashboard is served.")
     dashboard_url: str | None = setting(None, url, "The dashboard's public URL; https:// makes its cookies Secure.")

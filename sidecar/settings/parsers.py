@@ -7,6 +7,7 @@ Raises ValueError with what was expected, as it follows "expected".
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
@@ -44,12 +45,12 @@ def address(value: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def duration(value: str) -> float:
     """`250ms`, `2.5s`, `15m`, `4h`, `30d`, or a bare number of seconds → seconds."""
-    for unit in ("ms", "s", "m", "h", "d"):
+    for unit in ("ms", "s", "m", "h", "d", "w"):
         if value.endswith(unit):
             number, factor = value.removesuffix(unit), _SECONDS[unit]
             break
@@ -62,6 +63,39 @@ def duration(value: str) -> float:
     if not 0 <= seconds < 1e9:
         raise ValueError("a duration of zero or more")
     return seconds
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """For how many seconds nobody may ask anything, and between which minutes of the day that counts (start, end; the
+    end may lie on the next day). None: by day and night."""
+
+    seconds: int
+    hours: tuple[int, int] | None = None
+
+
+def quiet(value: str) -> Quiet | None:
+    """`off`, `1h`, `1h 07:00-19:00` → None, or for how long and when."""
+    expected = "off, or a duration of a second or more, with hours or without: 1h, 1h 07:00-19:00"
+    if value == "off":
+        return None
+    words = value.split()
+    try:
+        seconds = int(duration(words[0]))
+        hours = None if len(words) == 1 else tuple(map(_minutes, words[1].split("-")))
+    except (ValueError, IndexError):
+        raise ValueError(expected) from None
+    if seconds < 1 or len(words) > 2 or (hours is not None and (len(hours) != 2 or hours[0] == hours[1])):
+        raise ValueError(expected)
+    return Quiet(seconds, None if hours is None else (hours[0], hours[1]))
+
+
+def _minutes(clock: str) -> int:
+    """`07:30` → 450; `24:00` is the day's end."""
+    hour, _, minute = clock.partition(":")
+    if len(minute) != 2 or not 0 <= int(minute) < 60 or not 0 <= int(hour) * 60 + int(minute) <= 1440:
+        raise ValueError(clock)
+    return int(hour) * 60 + int(minute)
 
 
 _BYTES: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}

@@ -77,6 +77,15 @@ _GAUGES: Final = {
 }
 
 
+def labels_of(metric: str) -> tuple[str, ...] | None:
+    """The labels of a metric by its whole name; None: it is not one of ours."""
+    name = metric.removeprefix("understudy_")
+    if name in _GAUGES:
+        return (label,) if (label := _GAUGES[name][1]) else ()
+    known = _COUNTERS.get(name.removesuffix("_total"))
+    return known[1] if known else None
+
+
 def prepare(directory: Path, fresh: bool = True) -> None:
     """Names the directory of this run's counters, and empties it unless the run goes on. In the parent, before
     prometheus_client is imported."""

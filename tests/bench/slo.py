@@ -121,7 +121,7 @@ def measure(kind: str, hours: float, rounds: int) -> dict[str, float]:
         for _ in range(rounds):
             began = time.perf_counter()
             evaluation = Evaluation(asked, PROMISES, levels(PROMISES), Rule(), folder / "rollups.db")  # type: ignore[arg-type]
-            found, unknown = evaluation.step(now, lambda _: True)
+            found, unknown, _ = evaluation.step(now, lambda _: True)
             firsts.append(time.perf_counter() - began)
             assert not unknown
             for n in range(1, rounds):

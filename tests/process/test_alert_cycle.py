@@ -12,7 +12,7 @@ from alerts.objectives.openslo import load
 from alerts.rules import conditions
 from alerts.rules.burn_rules import Rule
 from alerts.rules.control_plane import failed_sign_ins
-from alerts.rules.cycle import Watch
+from alerts.rules.cycle import Objectives, Watch
 from alerts.rules.evaluation import Evaluation, levels
 from sidecar.contract import Contract
 from sidecar.control.client import Control
@@ -32,12 +32,16 @@ def test_a_sidecar_tells_all_that_alerts_need_and_its_death_ends_nothing(tmp_pat
             store = EmbeddedStore(tmp_path / "data" / "events.db")
             settings = Settings(control_listen=("127.0.0.1", sidecar.control), data=tmp_path / "data")
             evaluation = Evaluation(store, promises, levels(promises), Rule())
-            watch = Watch(evaluation, rules, store, Control(settings), contract, keep=60)
+            watch = Watch(
+                Objectives(promises=promises, levels=levels(promises), evaluation=evaluation), rules, store,
+                Control(settings), contract, keep=60,
+            )  # fmt: skip
             wrong = {**HOLT, "Authorization": basic("Dr Holt", "wrong")}
             for _ in range(12):
                 assert sidecar.ask("GET", "/patients", wrong).status == 401
             until(lambda: failed_sign_ins(store, int(time.time()), {600})[600] == {"Dr Holt": 12}, 10, "the sign-ins")
-            found, unknown = watch(int(time.time()))
+            found, unknown, unasked = watch(int(time.time()))
+            assert not unasked, "nothing stops the heart"
             assert unknown <= {rule.source for rule in rules if rule.increase or rule.until or rule.below == 0.99}
             told = {(each.name, each.severity): each.notes["reason"] for each in found}
             assert ("CredentialsAttacked", "ticket") in told
@@ -52,7 +56,7 @@ def test_a_sidecar_tells_all_that_alerts_need_and_its_death_ends_nothing(tmp_pat
                 clock[0] += 901 * SECOND
         firing = {alert.key for alert in state.all() if alert.state is State.FIRING}
         assert {each.key for each in ready_later} <= firing
-        found, unknown = watch(int(time.time()))
+        found, unknown, _ = watch(int(time.time()))
         assert [each.name for each in found if each.source == conditions.CONTROL] == ["SidecarUnreachable"]
         state.apply(found, unknown=unknown, repeat=10**15, enqueue=lambda *_: None)
         still = {alert.key for alert in state.all() if alert.state is State.FIRING}

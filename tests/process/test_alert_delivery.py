@@ -20,9 +20,9 @@ from alerts.objectives.openslo import locate
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
 from sidecar.timeunits import SECOND
-from tests.support.alerts.receivers import CLOSED, Receiver, receiver
+from tests.support.alerts.receivers import CLOSED, Receiver, plane, receiver
 from tests.support.alerts.recorded import exchange
-from tests.support.stack import free_port, until
+from tests.support.stack import until
 
 
 class Failing:
@@ -61,11 +61,11 @@ class Failing:
 
 
 @contextmanager
-def evaluator(data: Path, slos: Path, **channels: str) -> Iterator[subprocess.Popen[bytes]]:
+def evaluator(data: Path, slos: Path, control: int, **channels: str) -> Iterator[subprocess.Popen[bytes]]:
     environ = {
         **{k: v for k, v in os.environ.items() if not k.startswith("UNDERSTUDY_")},
         "UNDERSTUDY_UPSTREAM": "http://127.0.0.1:9", "UNDERSTUDY_DATA": str(data), "UNDERSTUDY_SLOS": str(slos),
-        "UNDERSTUDY_ALERT_EVERY": "250ms", "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{free_port()}",
+        "UNDERSTUDY_ALERT_EVERY": "250ms", "UNDERSTUDY_CONTROL_LISTEN": f"127.0.0.1:{control}",
         "UNDERSTUDY_ALERT_KEEP": "2s", "UNDERSTUDY_ALERT_GROUP_WAIT": "500ms", "UNDERSTUDY_ALERT_GROUP_INTERVAL": "1s",
         **{f"UNDERSTUDY_ALERT_{name}": value for name, value in channels.items()},
     }  # fmt: skip
@@ -89,21 +89,21 @@ def test_killed_while_firing_it_tells_nothing_twice_and_loses_nothing(tmp_path: 
     store.install()
     slos = tmp_path / "hosp.yaml"
     slos.write_text(locate("hosp").read_text().replace("duration: 30d", "duration: 6h"))
-    with receiver() as mine, receiver("pagerduty") as pager, receiver("slack") as slack:
+    with receiver() as mine, receiver("pagerduty") as pager, receiver("slack") as slack, plane() as control:
         pager.answers = [500, CLOSED, 200, 500]
         given = {"WEBHOOK": mine.url, "PAGERDUTY_KEY": "0" * 32, "PAGERDUTY": pager.url, "SLACK": slack.url}
         slack.answers = [503] * 6
         with Failing(store):
-            with evaluator(tmp_path / "data", slos, **given) as process:
+            with evaluator(tmp_path / "data", slos, control, **given) as process:
                 until(lambda: mine.statuses("ErrorBudgetBurn", "page"), 30, "a page")
                 until(lambda: incidents(pager) and slack.got, 30, "the same on the other channels")
                 _kill(process)
             before, open_ = mine.keys, under_way(tmp_path / "data")
-            with evaluator(tmp_path / "data", slos, **given) as process:
+            with evaluator(tmp_path / "data", slos, control, **given) as process:
                 time.sleep(9)  # longer than the dead one's lease
                 _kill(process)
             open_ += under_way(tmp_path / "data")
-        with evaluator(tmp_path / "data", slos, **given):
+        with evaluator(tmp_path / "data", slos, control, **given):
             until(lambda: mine.statuses("ErrorBudgetBurn", "page")[-1] == "resolved", 40, "the page is resolved")
             until(lambda: incidents(pager) and incidents(pager) <= resolved(pager), 20, "PagerDuty's incident too")
             until(lambda: len(slack.got) >= 2, 20, "Slack's messages")

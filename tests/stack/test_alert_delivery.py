@@ -10,7 +10,7 @@ from sqlalchemy import delete
 from alerts.lifecycle.tables import alerts, deliveries, messages, open_alerts
 from sidecar.settings import Settings
 from tests.support.postgres import cluster
-from tests.unit.alerts.delivery.test_delivery import test_an_outage_is_one_message_for_each_severity as keeps_groups
+from tests.unit.alerts.delivery.test_delivery import test_an_outage_is_one_message as keeps_groups
 from tests.unit.alerts.delivery.test_delivery import (
     test_what_was_told_long_ago_is_forgotten_and_what_waits_never as forgets,
 )

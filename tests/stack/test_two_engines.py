@@ -186,7 +186,7 @@ def test_the_same_alerts(
         seen: dict[str, set[tuple[str, ...]]] = {}
 
         def agree() -> bool:
-            found, unknown = evaluation.step(int(time.time()), lambda _: bool(ready))
+            found, unknown, _ = evaluation.step(int(time.time()), lambda _: bool(ready))
             assert not unknown
             ours = [{"alertname": c.name, "severity": c.severity, **c.labels} for c in found]
             firing = asked.get("/api/v1/query", query='ALERTS{alertstate="firing"}')["data"]["result"]

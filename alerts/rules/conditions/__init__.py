@@ -1,11 +1,13 @@
 """Alert rules beyond burn rates: data, checked on loading, and what holds of them. Pure, but for reading the file.
 
 What is not known never holds and never ends: a rule whose source could not be asked, or that has not been watched for
-as long as it looks back, is among the unknown sources (see alerts/lifecycle.py).
+as long as it looks back, is among the unknown sources (see alerts/lifecycle.py). A rule that fails, fails alone.
 """
 
 from __future__ import annotations
 
+import logging
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -20,13 +22,18 @@ from alerts.lifecycle.lifecycle import Condition
 from alerts.message import RUNBOOKS
 from alerts.rules.conditions.memory import Memory
 from alerts.rules.conditions.metrics import Labels, Metrics
+from alerts.rules.outlook import Outlook
+from sidecar.telemetry.metrics import labels_of
 from sidecar.timeunits import SECOND
+
+log = logging.getLogger(__name__)
 
 SHIPPED: Final = Path(__file__).with_name("understudy.yaml")
 EVENTS: Final = "events"
 """The event store as a source; burn rates have the same."""
 CONTROL: Final = "control"
 ABSENT: Final = "control:absent"
+FAILED: Final = "evaluator"
 MISSING: Final = 600
 """Seconds after which a metric that ought to be there is an alert."""
 
@@ -40,6 +47,7 @@ class Rule:
     hold: int
     keep: int
     said: str
+    runbook: str = ""
     unit: str = "count"
     unreachable: bool = False
     metric: str = ""
@@ -63,10 +71,11 @@ class Rule:
         return value > self.above if self.above is not None else self.below is not None and value < self.below
 
     def holds(self, value: float, labels: Labels = ()) -> Condition:
-        reason = self.said.format(value=human(value, self.unit), **dict(labels))
+        reason = self.said.format_map(_Words(labels, value=human(value, self.unit)))
         return Condition(
             name=self.alert, severity=self.severity, source=self.source, labels=dict(labels),
-            notes={"reason": reason, "value": f"{value:.10g}"}, hold=self.hold * SECOND,
+            notes={"reason": reason, "value": f"{value:.10g}", **({"runbook": self.runbook} if self.runbook else {})},
+            hold=self.hold * SECOND,
         )  # fmt: skip
 
 
@@ -83,9 +92,38 @@ def load(path: Path = SHIPPED) -> tuple[Rule, ...]:
         where = ".".join(str(part) for part in wrong.absolute_path) or "(whole)"
         raise ValueError(f"{path}: {where}: {wrong.message}")
     for number, each in enumerate(document):
-        if not (RUNBOOKS / f"{each['alert']}.md").is_file():
-            raise ValueError(f"{path}: {number}.alert: expected one that has a runbook; found {each['alert']!r}")
+        if stranger := _stranger(each):
+            raise ValueError(f"{path}: {number}.said: {stranger}")
+        if not each.get("runbook") and not (RUNBOOKS / f"{each['alert']}.md").is_file():
+            raise ValueError(
+                f"{path}: {number}.alert: expected one that has a runbook, or a `runbook` of its own; found "
+                f"{each['alert']!r}"
+            )
     return tuple(Rule(hold=each.pop("for"), **each) for each in document)
+
+
+class _Words(dict[str, str]):
+    """What is put in for placeholders. One that has no value stays as it is: a page is not lost over its wording."""
+
+    def __missing__(self, name: str) -> str:
+        return f"{{{name}}}"
+
+
+def _stranger(rule: Mapping[str, object]) -> str | None:
+    """What is wrong with the placeholders of a rule's text; None: nothing."""
+    said = str(rule["said"])
+    try:
+        used = [(name, form, how) for _, name, form, how in string.Formatter().parse(said) if name is not None]
+    except ValueError as error:
+        return f"{error}; found {said!r}"
+    labels = labels_of(str(rule.get("metric", "")))
+    for name, form, how in used:
+        if form or how or not name.isidentifier():
+            return f"expected plain placeholders such as {{value}}; found {name!r}"
+        if name != "value" and labels is not None and name not in labels:
+            known = ", ".join(f"{{{each}}}" for each in ("value", *labels))
+            return f"expected {known}; found {{{name}}}"
+    return None
 
 
 @cache
@@ -101,35 +139,59 @@ class Seen:
     failed: Mapping[int, Mapping[str, int] | None] = field(default_factory=dict)
 
 
-def holding(rules: Iterable[Rule], seen: Seen, memory: Memory, now: int) -> tuple[list[Condition], frozenset[str]]:
-    """The conditions that hold at `now` (Unix seconds), and the sources of which nothing is known."""
+def holding(rules: Iterable[Rule], seen: Seen, memory: Memory, now: int, steady: int | None = None) -> Outlook:
+    """What holds at `now` (Unix seconds). `steady`: the same by a clock that never steps, by which it remembers."""
+    moment = now if steady is None else steady
     if seen.metrics is not None:
-        memory.add(now, seen.metrics)
-    found: list[Condition] = []
-    unknown: set[str] = set() if seen.metrics is not None else {ABSENT}
+        memory.add(moment, seen.metrics)
+    found, unknown, unasked = list[Condition](), set[str](), set[str]()
     for rule in rules:
-        if rule.unreachable:
-            found += [rule.holds(0)] if seen.metrics is None else []
-            continue
-        holds, known = _attacked(rule, seen) if rule.failed_sign_ins else _measured(rule, seen.metrics, memory, now)
+        try:
+            holds, known, asked = _look(rule, seen, memory, now, moment)
+        except Exception:
+            log.exception("the rule %s failed", rule.alert, extra={"fields": {"event.action": "rule_failed"}})
+            holds, known, asked = [broken(rule.alert)], False, False
         found += holds
         unknown |= set() if known else {rule.source}
-    if seen.metrics is not None:
-        missing = [rule.alert for rule in rules if rule.absent == "alert" and rule.metric not in seen.metrics]
-        found += [_unmeasured(alert) for alert in dict.fromkeys(missing)]
-    return found, frozenset(unknown)
+        unasked |= set() if asked else {rule.source}
+    if seen.metrics is None:
+        unasked.add(ABSENT)
+    else:
+        missing = [rule for rule in rules if rule.absent == "alert" and rule.metric not in seen.metrics]
+        found += [_unmeasured(alert) for alert in dict.fromkeys(rule.alert for rule in missing)]
+        unasked |= {rule.source for rule in missing}
+    return Outlook(found, frozenset(unknown | unasked), frozenset(unasked))
 
 
-def _measured(rule: Rule, metrics: Metrics | None, memory: Memory, now: int) -> tuple[list[Condition], bool]:
+def _look(rule: Rule, seen: Seen, memory: Memory, now: int, moment: int) -> tuple[list[Condition], bool, bool]:
+    """What holds of a rule; whether all of it is known; whether it could be asked."""
+    if rule.unreachable:
+        return ([rule.holds(0)] if seen.metrics is None else []), True, True
+    if rule.failed_sign_ins:
+        holds, known = _attacked(rule, seen)
+        return holds, known, known
+    return *_measured(rule, seen.metrics, memory, now, moment), seen.metrics is not None
+
+
+def broken(part: str) -> Condition:
+    """A part of the look that failed: it starts and ends nothing, and that is told."""
+    reason = f"{part} cannot be evaluated: nobody knows whether it holds (the log says why)"
+    return Condition(name="EvaluationFailed", severity="ticket", source=FAILED, labels={"of": part},
+                     notes={"reason": reason})  # fmt: skip
+
+
+def _measured(
+    rule: Rule, metrics: Metrics | None, memory: Memory, now: int, moment: int
+) -> tuple[list[Condition], bool]:
     """What holds of a metric, and whether all is known."""
     if metrics is None:
         return [], False
     present = rule.metric in metrics or rule.absent == "fine"
     values, whole = metrics.get(rule.metric, {}), True
     if rule.increase:
-        values, whole = memory.increases(rule.metric, rule.increase, now)
+        values, whole = memory.increases(rule.metric, rule.increase, moment)
     elif rule.growth:
-        least = memory.least(rule.metric, rule.growth, now)
+        least = memory.least(rule.metric, rule.growth, moment)
         values = {labels: value - least.get(labels, value) for labels, value in values.items()}
     elif rule.until:
         values = {labels: value - now for labels, value in values.items()}

@@ -51,7 +51,7 @@ class Mailbox:
 
 
 @contextmanager
-def mailbox(folder: Path, starttls: bool = True) -> Iterator[Mailbox]:
+def mailbox(folder: Path, starttls: bool = True, implicit: bool = False) -> Iterator[Mailbox]:
     authority.write(folder, ["127.0.0.1"])
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "server.pem")
@@ -62,6 +62,8 @@ def mailbox(folder: Path, starttls: bool = True) -> Iterator[Mailbox]:
         return AuthResult(success=right, handled=right)
 
     given: dict[str, Any] = {"tls_context": context, "require_starttls": True, "authenticator": login}
+    if implicit:
+        given = {"ssl_context": context}
     controller = Controller(mine, hostname="127.0.0.1", port=mine.port, **given if starttls else {})
     controller.start()
     try:

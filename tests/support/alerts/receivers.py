@@ -115,6 +115,25 @@ def heart(beat: Callable[[], None]) -> Iterator[str]:
 
 
 @contextmanager
+def plane(text: str = "understudy_journal_behind_seconds 0\n") -> Iterator[int]:
+    """The port of a control plane without endpoints, whose /metrics are this text."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = text.encode() if self.path == "/metrics" else b"[]"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    with _serving(Handler) as port:
+        yield port
+
+
+@contextmanager
 def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

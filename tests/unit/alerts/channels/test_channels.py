@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,19 @@ from click.testing import CliRunner
 from sqlalchemy import Engine
 
 from alerts import message
-from alerts.channels import Alertmanager, Channel, Email, PagerDuty, Sentry, Slack, Webhook, configured, routes
+from alerts.channels import (
+    Alertmanager,
+    Channel,
+    Email,
+    PagerDuty,
+    Sentry,
+    Slack,
+    Webhook,
+    configured,
+    http,
+    routes,
+    slack,
+)
 from alerts.delivery.queue import Queue, Route, Told
 from alerts.evaluator import stuck
 from alerts.evaluator_cli import alerts
@@ -124,7 +137,7 @@ def _webhook(got: list[Any], fields: list[Any]) -> None:
 def _slack(got: list[Any], _fields: list[Any]) -> None:
     assert [each["attachments"][0]["color"] for each in got] == ["danger", "good"]
     told = got[0]["attachments"][0]["text"]
-    for what in ("refused 4", "release 7", "26 of 27", "First step: ", "ErrorBudgetBurn.md", DASHBOARD):
+    for what in ("refused 4", "release 7", "26 of 27", "First step: ", f"{DASHBOARD}#ErrorBudgetBurn", DASHBOARD):
         assert what in told
 
 
@@ -220,6 +233,51 @@ def test_nothing_goes_in_the_clear_where_starttls_is_not_offered(engine: Engine,
         assert mine.got == []
 
 
+def test_a_mail_has_its_date_and_may_go_by_implicit_tls(engine: Engine, tmp_path: Path) -> None:
+    with mailbox(tmp_path / "tls", implicit=True) as mine:
+        there = ("127.0.0.1", mine.port)
+        told = Telling(engine, Email(there, "a@example.org", ("b@example.org",), DASHBOARD, tls="implicit",
+                                     context=mine.trusted))  # fmt: skip
+        told.see(BURN)
+        [delivery] = _due(told)
+        assert told.channel.send(delivery) == (Told.DONE, "taken")
+    [taken] = mine.got
+    assert parsedate_to_datetime(taken["Date"]).timestamp() == delivery.content["alerts"][0]["sent_at"] // SECOND
+
+
+def test_a_message_too_long_for_slack_keeps_first_step_runbook_and_links() -> None:
+    notes = {"reason": "x" * 900, "title": "Front door unavailable", "runbook": "https://wiki.example.org/burn"}
+    alert = {"key": "k", "name": "ErrorBudgetBurn", "severity": "page", "kind": "firing", "fired_at": SECOND,
+             "resolved_at": 0, "labels": {"view": "users", "endpoint": "all", "slo": "front-door"},
+             "notes": notes}  # fmt: skip
+    content = {"group": {}, "status": "firing", "alerts": [{**alert, "key": f"k{n}"} for n in range(8)]}
+    said = slack.payload(content, DASHBOARD)["attachments"][0]["text"]
+    assert len(said) <= slack.LONGEST
+    for what in ("First step: ", "Runbook: https://wiki.example.org/burn", f"Dashboard: {DASHBOARD}"):
+        assert what in said
+    assert message.headline(content).startswith("PAGE (8 alerts): Front door unavailable for users: ")
+
+
+def test_a_proxy_of_the_environment_carries_it_and_what_is_excepted_goes_directly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with receiver() as proxy, receiver() as mine:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert http.post(mine.url, b"{}", {}) == (Told.DONE, "200")
+        assert (proxy.tried, mine.tried) == (0, 1)
+        assert http.post("http://alerts.example.org/", b"{}", {}) == (Told.DONE, "200")
+        assert proxy.tried == 1
+
+
+def test_a_webhook_that_wants_an_authorization_gets_it(engine: Engine) -> None:
+    with receiver() as mine:
+        told = Telling(engine, Webhook(mine.url, DASHBOARD, "Bearer t0ken"))
+        told.see(BURN)
+        told.tell()
+        assert mine.got[0][0]["Authorization"] == "Bearer t0ken"
+
+
 def _due(told: Telling) -> list[Any]:
     told.clock.now += 600 * SECOND
     return told.queue.due()
@@ -294,8 +352,16 @@ def test_channels_can_be_tried(tmp_path: Path) -> None:
 
 
 def test_each_alert_has_a_runbook_that_begins_with_its_first_step() -> None:
-    named = {rule.alert for rule in conditions.load()} | {stuck({"slack": 0}, 10**12)[0].name}
-    named |= {"ErrorBudgetBurn", "NoTraffic", "NoData", "Unmeasured", "TestMessage"}
+    named = {rule.alert for rule in conditions.load()} | {stuck({"slack": 0}, {}, 10**12)[0].name}
+    named |= {
+        "ErrorBudgetBurn",
+        "NoTraffic",
+        "NoData",
+        "Unmeasured",
+        "TestMessage",
+        "HeartbeatFailing",
+        "EvaluationFailed",
+    }
     assert {path.stem for path in message.RUNBOOKS.glob("*.md")} == named
     for name in named:
         assert (message.RUNBOOKS / f"{name}.md").read_text().startswith("First: ")

@@ -187,7 +187,7 @@ def test_conditions_of_a_burning_hour(store: EventStore) -> None:
     failed = {"outcome": "failure", "status": 500, "upstream": ("failure",), "answered_by": "upstream"}
     events = [exchange(n, NOON - (3600 - n) * SECOND, **(failed if n % 2 else {})) for n in range(3600)]
     store.append(events)
-    found, unknown = conditions(store, PROMISES, levels(PROMISES), Rule(), NOW, lambda _: True)
+    found, unknown, _ = conditions(store, PROMISES, levels(PROMISES), Rule(), NOW, lambda _: True)
     assert unknown == frozenset()
     users = [c for c in found if c.labels.get("slo") == "answered" and c.labels["view"] == "users"]
     (fast,) = (c for c in users if c.severity == "page")
@@ -205,11 +205,11 @@ def test_silence_and_a_store_that_is_away(store: EventStore) -> None:
     asked = Asked(store)
     evaluation = Evaluation(asked, PROMISES, levels(PROMISES), Rule())  # type: ignore[arg-type]
     store.append([exchange(1, NOON - 3500 * SECOND)])
-    assert evaluation.step(NOW, lambda _: False) == ([], frozenset())
-    (silent,), unknown = evaluation.step(NOW + 300, lambda _: False)
+    assert evaluation.step(NOW, lambda _: False) == ([], frozenset(), frozenset())
+    (silent,), unknown, _ = evaluation.step(NOW + 300, lambda _: False)
     assert (silent.name, silent.severity, unknown) == ("NoTraffic", "ticket", frozenset())
     asked.away = True
-    (missing,), unknown = evaluation.step(NOW + 315, lambda _: False)
+    (missing,), unknown, _ = evaluation.step(NOW + 315, lambda _: False)
     assert (missing.name, unknown) == ("NoData", {"events"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from alerts.rules import conditions
 from alerts.rules.conditions import Seen, holding
 from alerts.rules.conditions.memory import Memory
 from alerts.rules.conditions.metrics import Metrics, parse
+from alerts.rules.outlook import Outlook
 from sidecar.timeunits import SECOND
 
 RULES = conditions.load()
@@ -48,7 +50,7 @@ def watched(*looks: Metrics | None, every: int = 900) -> tuple[dict[tuple[str, s
     memory = Memory(3600)
     for at in range(NOW - 3600, NOW, 900):
         holding(RULES, Seen(metrics(), QUIET), memory, at)
-    found: tuple[list[conditions.Condition], frozenset[str]] = ([], frozenset())
+    found = Outlook([])
     for number, look in enumerate(looks):
         found = holding(RULES, Seen(look, QUIET), memory, NOW + number * every)
     return {(each.name, each.severity): each.notes["reason"] for each in found[0]}, found[1]
@@ -127,14 +129,14 @@ def test_an_increase_is_unknown_until_it_was_watched_for_so_long() -> None:
     """After a restart of the evaluator: what increased holds, what did not is not known to have ended."""
     memory = Memory(3600)
     seen = Seen(metrics(), QUIET)
-    found, unknown = holding(RULES, seen, memory, NOW)
+    found, unknown, _ = holding(RULES, seen, memory, NOW)
     assert (found, "rule:RecordingGap:page" in unknown) == ([], True)
-    found, unknown = holding(RULES, Seen(metrics("understudy_journal_failures_total 9"), QUIET), memory, NOW + 15)
+    found, unknown, _ = holding(RULES, Seen(metrics("understudy_journal_failures_total 9"), QUIET), memory, NOW + 15)
     assert [each.name for each in found] == ["RecordingGap"]
     assert "rule:RecordingGap:page" in unknown
-    found, unknown = holding(RULES, Seen(metrics("understudy_journal_failures_total 9"), QUIET), memory, NOW + 900)
+    found, unknown, _ = holding(RULES, Seen(metrics("understudy_journal_failures_total 9"), QUIET), memory, NOW + 900)
     assert "rule:RecordingGap:page" not in unknown
-    found, unknown = holding(RULES, Seen(metrics("understudy_journal_failures_total 9"), QUIET), memory, NOW + 930)
+    found, unknown, _ = holding(RULES, Seen(metrics("understudy_journal_failures_total 9"), QUIET), memory, NOW + 930)
     assert (found, "rule:RecordingGap:page" in unknown) == ([], False)
 
 
@@ -160,13 +162,13 @@ def test_a_counter_that_began_again_has_increased_by_what_it_shows() -> None:
 def test_credentials_are_attacked_by_name_or_in_all_and_no_name_is_told(
     failed: dict[str, int], alerts: list[str], said: str
 ) -> None:
-    found, _ = holding(RULES, Seen(metrics(), {600: failed}), Memory(3600), NOW)
+    found, _, _ = holding(RULES, Seen(metrics(), {600: failed}), Memory(3600), NOW)
     attacked = [each for each in found if each.name == "CredentialsAttacked"]
     assert [each.severity for each in attacked] == alerts
     if attacked:
         assert attacked[0].notes["reason"] == said
         assert "Holt" not in str(attacked)
-    _, unknown = holding(RULES, Seen(metrics(), {600: None}), Memory(3600), NOW)
+    _, unknown, _ = holding(RULES, Seen(metrics(), {600: None}), Memory(3600), NOW)
     assert conditions.EVENTS in unknown
 
 
@@ -192,6 +194,13 @@ def test_the_same_condition_has_the_same_key_whatever_its_value() -> None:
             "0.alert: expected one that",
         ),
         ("- {", "not YAML"),
+        (
+            "- {alert: OutboxOld, severity: page, for: 0, keep: 0, said: '{node}', metric: understudy_parity_ratio,"
+            " above: 1, absent: fine, unit: count}",
+            "0.said: expected {value}, {endpoint}; found {node}",
+        ),
+        ("- {alert: OutboxOld, severity: page, for: 0, keep: 0, said: '{value', unreachable: true}", "0.said: "),
+        ("- {alert: OutboxOld, severity: page, for: 0, keep: 0, said: '{value.x}', unreachable: true}", "0.said: "),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_field(tmp_path: Path, text: str, culprit: str) -> None:
@@ -201,3 +210,15 @@ def test_a_wrong_file_is_refused_with_the_field(tmp_path: Path, text: str, culpr
         conditions.load(path)
     assert str(path) in str(error.value)
     assert culprit in str(error.value)
+
+
+def test_a_rule_that_fails_fails_alone_and_that_is_told() -> None:
+    """Its words are no reason to lose it; what it cannot read is."""
+    worded = replace(next(rule for rule in RULES if rule.alert == "WriteParked"), said="{value} of {nobody}")
+    assert worded.holds(2).notes["reason"] == "2 of {nobody}"
+    broken = replace(worded, alert="OutboxOld", metric="understudy_outbox_pending", above="x")  # type: ignore[arg-type]
+    seen = Seen(metrics("understudy_outbox_parked 2"), QUIET)
+    found, unknown, unasked = holding((broken, worded), seen, Memory(3600), NOW)
+    told = [(each.name, dict(each.labels)) for each in found]
+    assert told == [("EvaluationFailed", {"of": "OutboxOld"}), ("WriteParked", {})]
+    assert broken.source in unknown & unasked

@@ -1,0 +1,56 @@
+"""Pages while the event store cannot be asked, or lacks the newest events: from the sidecars' own counters. Pure.
+
+Only what starts is told by them; nothing ends by them. What was before they were watched is taken for as busy, and
+good, so that an evaluator that has just begun pages no sooner than one that has watched for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from math import ceil
+from typing import Final
+
+from alerts.objectives.model import Counts, Finding, Window
+from alerts.objectives.openslo import Promise
+from alerts.rules.burn_rules import Measure, Rule, burning
+from alerts.rules.counters import Counters, expressible
+
+LEAST: Final = 15
+"""Seconds that the store may lag behind, at the least: shipping takes some."""
+
+
+def late_after(levels: Iterable[Window]) -> int:
+    """Seconds behind the journal from which windows are unknown: a tenth of the shortest."""
+    return max(LEAST, min((level.short for level in levels), default=0) // 10)
+
+
+def reach(levels: Iterable[Window]) -> int:
+    """Seconds for which counters are kept: what pages needs."""
+    return max((level.long for level in levels if level.severity == "page"), default=0)
+
+
+def pages(
+    promises: Iterable[Promise], levels: Sequence[Window], rule: Rule, counters: Counters, steady: int, now: int,
+    covered: Callable[[str | None], bool],
+) -> list[Finding]:  # fmt: skip
+    """What ought to page at `now` (Unix seconds); `steady` is the same moment by the counters' clock."""
+    if counters.since is None:
+        return []
+    watched = max(1, steady - counters.since)
+    urgent = [level for level in levels if level.severity == "page"]
+    spans = sorted({span for level in urgent for span in (level.long, level.short)})
+    found = []
+    for promise in filter(expressible, promises):
+        measure = Measure(
+            promise.objective,
+            {span: _stretched(counters.counts(promise, span, steady), watched, span) for span in spans},
+        )
+        found += [each for level in urgent if (each := burning(measure, level, rule, now, covered))]
+    return found
+
+
+def _stretched(counted: tuple[int, int], watched: int, span: int) -> Counts:
+    bad, total = counted
+    whole = total if watched >= span else ceil(total * Fraction(span, watched))
+    return Counts(whole - bad, whole)

@@ -1,0 +1,192 @@
+"""While the store lacks the newest events nothing ends, and the sidecars' own counters page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from alerts.objectives.openslo import load
+from alerts.rules import blind
+from alerts.rules.burn_rules import Rule
+from alerts.rules.conditions import Rule as Beyond
+from alerts.rules.conditions.metrics import parse
+from alerts.rules.counters import NAMES, Counters
+from alerts.rules.cycle import BEHIND, Objectives, Watch
+from alerts.rules.evaluation import SOURCE, Evaluation, levels
+from alerts.rules.outlook import Outlook
+from sidecar.contract import Contract
+from sidecar.control.client import ControlError
+from sidecar.events.store import StoreUnavailable
+from sidecar.settings.parsers import Quiet
+
+CONTRACT = Contract.load("hosp")
+PROMISES = load("hosp", [endpoint.name for endpoint in CONTRACT.endpoints.values()])
+LEVELS = levels(PROMISES)
+NOW = 1_773_144_000
+LABELS = 'client="user",endpoint="GET /notes"'
+GOT = f'understudy_requests_total{{{LABELS},method="GET"'
+TOOK = f'{LABELS},outcome="success",upstream="success"'
+
+
+def text(good: int, bad: int, behind: float = 0.4) -> str:
+    """What a sidecar's /metrics says of so many requests."""
+    return "\n".join(
+        [
+            f'{GOT},code="200",outcome="success",answered_by="upstream"}} {good}',
+            f'{GOT},code="503",outcome="failure",answered_by="understudy"}} {bad}',
+            f'understudy_upstream_requests_total{{{LABELS},outcome="success"}} {good}',
+            f'understudy_upstream_requests_total{{{LABELS},outcome="failure"}} {bad}',
+            f"understudy_request_duration_seconds_count{{{TOOK}}} {good}",
+            f'understudy_request_duration_seconds_bucket{{{TOOK},le="3.0"}} {good}',
+            f"{BEHIND} {behind}",
+        ]
+    )
+
+
+class Sidecar:
+    """A control plane that says what it is told to; None: it does not answer."""
+
+    metrics: str | None = text(0, 0)
+
+    def get(self, path: str) -> Any:
+        if self.metrics is None:
+            raise ControlError("away")
+        return []
+
+    def text(self, path: str) -> str:
+        if self.metrics is None:
+            raise ControlError("away")
+        return self.metrics
+
+
+class Store:
+    """One that answers searches and holds nothing."""
+
+    away = False
+    broken = False
+
+    def count(self, *_: Any) -> list[Any]:
+        if self.away:
+            raise StoreUnavailable("away")
+        if self.broken:
+            raise KeyError("unmapped")
+        return []
+
+
+class Looked:
+    def __init__(self, quiet: Quiet | None = None) -> None:
+        self.sidecar, self.store, self.at = Sidecar(), Store(), 0
+        evaluation = Evaluation(self.store, PROMISES, LEVELS, Rule())  # type: ignore[arg-type]
+        objectives = Objectives(promises=PROMISES, levels=LEVELS, evaluation=evaluation, quiet=quiet)
+        steady: Callable[[], float] = lambda: float(self.at)  # noqa: E731
+        self._watch = Watch(objectives, (RULE,), self.store, self.sidecar, CONTRACT, 60, steady)  # type: ignore[arg-type]
+
+    def after(self, seconds: int, metrics: str | None) -> Outlook:
+        self.at += seconds
+        self.sidecar.metrics = metrics
+        return self._watch(NOW + self.at)
+
+
+def burning(seen: Outlook) -> set[tuple[str, str]]:
+    pages = (each for each in seen.holding if each.name == "ErrorBudgetBurn" and each.severity == "page")
+    return {(each.labels["slo"], each.labels["view"]) for each in pages}
+
+
+def named(seen: Outlook) -> set[str]:
+    return {each.name for each in seen.holding}
+
+
+RULE = Beyond(
+    alert="WriteParked", severity="ticket", hold=0, keep=0, said="{value}", metric="understudy_outbox_parked",
+    above=0, absent="fine",
+)  # fmt: skip
+
+
+def test_a_store_that_is_up_to_date_is_believed() -> None:
+    looked = Looked()
+    looked.after(15, text(100, 0))
+    seen = looked.after(15, text(200, 0))
+    assert (named(seen), seen.unknown, seen.unasked) == (set(), frozenset(), frozenset())
+
+
+def test_a_store_that_is_behind_ends_nothing_and_a_new_outage_pages() -> None:
+    looked = Looked()
+    looked.after(15, text(1000, 0))
+    quiet = looked.after(15, text(1500, 0, behind=40))
+    assert SOURCE in quiet.unknown, "the newest windows are not known"
+    assert SOURCE not in quiet.unasked, "which stops no heart: it is an alert of its own"
+    assert named(quiet) == {"NoData"}
+    failing = looked.after(15, text(1500, 400, behind=55))
+    assert ("front-door", "users") in burning(failing)
+    assert ("in-time", "users") in burning(failing)
+    assert SOURCE in failing.unknown
+
+
+def test_users_that_are_well_page_nobody_while_the_store_is_behind() -> None:
+    looked = Looked()
+    for n in range(1, 50):
+        seen = looked.after(15, text(500 * n, 0, behind=15 * n + 40))
+        assert burning(seen) == set()
+
+
+def test_a_store_that_is_away_pages_by_counters_too_and_stops_the_heart() -> None:
+    looked = Looked()
+    looked.after(15, text(1000, 0))
+    looked.store.away = True
+    seen = looked.after(15, text(1000, 300))
+    assert burning(seen)
+    assert SOURCE in seen.unasked
+
+
+def test_a_sidecar_that_is_away_ends_nothing() -> None:
+    looked = Looked()
+    looked.after(15, text(1000, 0))
+    seen = looked.after(15, None)
+    assert SOURCE in seen.unknown
+
+
+def test_a_store_that_answers_nonsense_is_told_and_the_rest_goes_on() -> None:
+    looked = Looked()
+    looked.after(15, text(1000, 0))
+    looked.store.broken = True
+    seen = looked.after(15, text(1000, 300) + "\nunderstudy_outbox_parked 2")
+    assert {"EvaluationFailed", "WriteParked"} <= named(seen)
+    assert burning(seen), "the counters page for it"
+    assert SOURCE in seen.unasked
+
+
+def test_one_that_has_just_begun_takes_what_was_before_for_good() -> None:
+    counters, level = Counters(21600), LEVELS[PROMISES[0].objective.period]
+    answered = [each for each in PROMISES if each.objective.slo == "answered" and each.objective.view == "users"]
+    counters.add(0, parse(text(0, 0), NAMES, {3.0}))
+    for at in range(15, 1000, 15):
+        counters.add(at, parse(text(0, 50 * at), NAMES, {3.0}))
+        found = blind.pages(answered, level, Rule(), counters, at, NOW + at, lambda _: False)
+        if found:
+            break
+    assert 500 < at < 540, "as soon as one that had watched an hour: 14.4% of it"
+
+
+def test_counters_that_begin_again_are_no_fall() -> None:
+    counters = Counters(3600)
+    of = next(each for each in PROMISES if each.objective.slo == "answered" and each.objective.view == "users")
+    for at, (good, bad) in enumerate([(5, 5), (10, 6), (2, 1), (4, 1)]):
+        counters.add(at * 15, parse(text(good, bad), NAMES, {3.0}))
+    assert counters.counts(of, 3600, 45) == (2, 11)
+    assert counters.counts(of, 16, 45) == (1, 5)
+
+
+def test_what_was_slow_is_bad_where_that_is_promised() -> None:
+    counters = Counters(3600)
+    of = next(each for each in PROMISES if each.objective.slo == "in-time" and each.objective.view == "users")
+    counters.add(0, parse(text(0, 0), NAMES, {3.0}))
+    slow = text(10, 1).replace('le="3.0"} 10', 'le="3.0"} 8')
+    counters.add(15, parse(slow, NAMES, {3.0}))
+    assert counters.counts(of, 3600, 15) == (3, 11)
+
+
+def test_nobody_asks() -> None:
+    """First start: it is no news that nobody asked before we looked."""
+    looked = Looked(Quiet(3600))
+    for _ in range(10):
+        assert "NoTraffic" not in named(looked.after(1000, text(0, 0)))
