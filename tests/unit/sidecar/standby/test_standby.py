@@ -204,7 +204,8 @@ def test_what_one_caller_is_refused_is_no_longer_shown_to_callers_who_never_saw_
     world.learn("/patients/7", 404, {"status": 404}, stamp(), "ben")
     world.learn("/patients/7", 200, {"id": 7, "name": "Rex"}, stamp(), "ann")
     assert world.json("/patients/7", "ann") == (200, {"id": 7, "name": "Rex"})
-    assert world.json("/patients/7", "ben") is None
+    assert world.json("/patients/7", "ben") == (404, {"status": 404}), "what ben himself was told"
+    assert world.json("/patients/7", "cara") is None
     assert world.standby.completeness()["patients"]["private"]
 
 
@@ -218,7 +219,8 @@ def test_a_gap_hides_everything_until_it_is_seen_again(world: World) -> None:
 
 def test_urls_are_the_callers(world: World) -> None:
     world.learn("/notes/1", 200, {"id": 1, "url": "http://other:81/notes/1.json"}, stamp())
-    assert world.json("/notes/1") == (200, {"id": 1, "url": "http://h/notes/1.json"})
+    assert world.json("/notes/1") == (200, {"id": 1, "url": "http://other:81/notes/1.json"}), "word for word"
+    assert world.json("/notes/1", "v") == (200, {"id": 1, "url": "http://h/notes/1.json"})
 
 
 def test_a_new_password_retires_the_old_one(world: World) -> None:
