@@ -85,8 +85,11 @@ def of_write(
 
 
 def of_entry(contract: Contract, row: Any, real: Real) -> Needs:
-    """The needs of an entry of the outbox."""
-    endpoint = contract.endpoints[row.endpoint]
+    """The needs of an entry of the outbox. One whose endpoint the contract has lost waits for a person: until then it
+    holds its own record."""
+    endpoint = contract.endpoints.get(row.endpoint)
+    if endpoint is None or endpoint.resource is None:
+        return Needs(frozenset({("exists", row.type, real(row.type, row.record) or row.record)}), frozenset())
     fields = orjson.loads(row.fields)
     base = orjson.loads(row.base) if row.base else {}
     name = contract.resources[row.type].username_field or ""
