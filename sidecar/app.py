@@ -116,7 +116,7 @@ def prepare(settings: Settings) -> None:
             refuse_another(connection, settings.seal_key_file, settings.node_name)
             Seal(settings.seal_key_file)
             remember(connection, settings.seal_key_file)
-            went_back = high_water.bring_forward(connection, high_water.read(settings.mark_file))
+            went_back = high_water.bring_forward(connection, high_water.read(settings.high_water_mark_file))
         if went_back is not None:
             high_water.say(settings, went_back)
         lock_up(engine, open_vault(settings))

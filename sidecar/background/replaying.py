@@ -58,7 +58,7 @@ class Replaying:
             contract, self._engine, self._standby.intents, self._standby.outbox, self._standby.seal(), self._lease,
             self._send, self._may_send, settings.replay_credentials,
         )  # fmt: skip
-        self._high_water = high_water.HighWater(settings.mark_file)
+        self._high_water = high_water.HighWater(settings.high_water_mark_file)
         self._pruned = -PRUNE_EVERY
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._busy: set[str] = set()

@@ -178,12 +178,14 @@ def _check_restored(settings: Settings) -> None:
     from sidecar.standby import high_water
     from sidecar.storage.database import open_engine
 
-    engine, mark = open_engine(settings), high_water.read(settings.mark_file)
+    engine, mark = open_engine(settings), high_water.read(settings.high_water_mark_file)
     with engine.execution_options(writes=False).connect() as connection, connection.begin():
         found = high_water.compare(connection, mark)
     engine.dispose()
     if mark == high_water.Mark():
-        raise click.ClickException(f"{settings.mark_file} is not there: nobody can say what the database lacks")
+        raise click.ClickException(
+            f"{settings.high_water_mark_file} is not there: nobody can say what the database lacks"
+        )
     if found is None:
         click.echo("nothing is lacking: the database is not behind the mark")
         return

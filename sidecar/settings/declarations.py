@@ -122,7 +122,7 @@ class Settings:
         Path,
         "Where the last signed head is kept, outside DATA; unset: SIGN_KEY's name with `.head` behind it.",
     )
-    mark: Path | None = setting(
+    high_water_mark: Path | None = setting(
         None,
         Path,
         "Tells a restored database: how far the outbox had come; unset: DATA's name with `.mark` behind it.",
@@ -227,8 +227,8 @@ class Settings:
         return self.sign_head or self.sign_key_file.with_name(f"{self.sign_key_file.name}.head")
 
     @property
-    def mark_file(self) -> Path:
-        return self.mark or self._beside_data(".mark")
+    def high_water_mark_file(self) -> Path:
+        return self.high_water_mark or self._beside_data(".mark")
 
     def _beside_data(self, suffix: str) -> Path:
         return self.data.resolve().with_name(self.data.resolve().name + suffix)

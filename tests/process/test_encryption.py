@@ -62,7 +62,9 @@ def test_a_sidecar_with_a_key_writes_no_body_in_the_clear(upstream: Upstream, tm
         assert SECRET.encode() not in written(sidecar)
         done = sidecar.cli("audit", "affected", "--user", "Dr Holt", "--since", "1h")
         assert SECRET in done.stdout
-        assert sidecar.cli("audit", "verify").returncode == 0
+        until(
+            lambda: sidecar.cli("audit", "verify").returncode == 0, 30, "the journal is signed, and as it was written"
+        )
         first = path.read_text()
         sidecar.stop()
         path.write_text(f"{NEW.hex()}\n{first}")  # rotation: the new key on top

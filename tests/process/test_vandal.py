@@ -87,7 +87,11 @@ def test_a_vandal_is_revoked_found_out_and_undone_under_traffic(tmp_path: Path) 
                 assert f"seen-{change['event']}" in steps
             revoked = [event for event in sidecar.events() if event["event"]["action"] == "revoke"]
             assert [event["understudy"]["deed"]["user"] for event in revoked] == [thief[0]]
-            assert sidecar.cli("audit", "verify").returncode == 0
+            until(
+                lambda: sidecar.cli("audit", "verify").returncode == 0,
+                30,
+                "the journal is signed, and as it was written",
+            )
 
 
 def affected(sidecar: Sidecar, user: str) -> list[dict[str, Any]]:

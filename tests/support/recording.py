@@ -103,7 +103,9 @@ def killed(upstream: Upstream, folder: Path, kills: int) -> str:
         assert not lost
         all_there_once(lambda: EmbeddedStore(sidecar.data / "events.db"), traffic.answered)
         as_journalled(sidecar, lambda: EmbeddedStore(sidecar.data / "events.db"))
-        assert sidecar.cli("audit", "verify").returncode == 0
+        until(
+            lambda: sidecar.cli("audit", "verify").returncode == 0, 30, "the journal is signed, and as it was written"
+        )
         return f"{kills} times kill -9: {len(traffic.answered)} answered, {len(lost)} lost, all in the store once"
 
 

@@ -111,6 +111,7 @@ class Sidecar:
             "UNDERSTUDY_CONTROL_TOKEN": TOKEN,
             "UNDERSTUDY_DRAIN": "0s",
             "UNDERSTUDY_GRACE": "8s",
+            "UNDERSTUDY_SIGN_EVERY": "1s",
             # most tests ask of takeover, writes or the outbox with a handful of records that prove nothing; what is
             # answered before it is proven is asked of by those who set it to refuse
             "UNDERSTUDY_UNPROVEN": "serve",
