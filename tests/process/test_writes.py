@@ -63,6 +63,7 @@ def there(upstream: Upstream) -> list[str]:
 
 
 def test_writes_of_an_outage_are_seen_at_once_and_applied_once_in_order(sidecar: Sidecar, upstream: Upstream) -> None:
+    assert sidecar.ask("GET", "/notes/77", HOLT).status == 404, "how the upstream says that a record is gone"
     upstream.stop()
     made = note(sidecar, "Night", body="calm")
     ident = made.json()["id"]
@@ -329,6 +330,7 @@ def test_the_same_images_have_the_same_result(sidecar: Sidecar, upstream: Upstre
     first = sidecar.ask("POST", "/patients/17/screen", HOLT, images)
     assert first.status == 200
     upstream.stop()
+    until(lambda: sidecar.ask("POST", "/patients/17/screen", HOLT, images).status == 200, 5, "it is remembered")
     again = sidecar.ask("POST", "/patients/17/screen", HOLT, images)
     assert (again.status, again.json(), again["Cache-Status"].startswith("understudy; hit")) == (
         200,
