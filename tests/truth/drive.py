@@ -39,7 +39,7 @@ class Drive:
 
     def run(self) -> Iterator[Judged]:
         """Every answer, judged."""
-        settings = {"contract": "hosp" if self.user else str(CONTRACT)}
+        settings = {"contract": "hosp" if self.user else str(CONTRACT), "unproven": "refuse"}
         if self.user:
             settings["backfill_credentials"] = ":".join(self.user)
         with self.simulator, Sidecar(self.simulator.url, self.folder, **settings) as self.sidecar:

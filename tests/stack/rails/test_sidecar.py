@@ -22,7 +22,7 @@ HONEST = 503
 
 @pytest.fixture
 def sidecar(rails: RailsApp, tmp_path: Path) -> Iterator[Sidecar]:
-    with Sidecar(rails.url, tmp_path / "data", backfill_credentials=KEEPER) as running:
+    with Sidecar(rails.url, tmp_path / "data", backfill_credentials=KEEPER, unproven="refuse") as running:
         yield running
 
 
