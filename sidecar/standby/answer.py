@@ -51,8 +51,22 @@ def accepts_json(request: Request) -> bool:
     accept = request.header("accept")
     if accept is None or request.path.endswith(".json"):
         return True
-    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    return bool(kinds & {"*/*", "application/*", "application/json", ""})
+    return bool(_kinds(accept) & {"*/*", "application/*", "application/json", ""})
+
+
+def format_wanted(request: Request) -> str | None:
+    """By what the upstream chooses the format of this answer, where that is its choice; None: JSON alone is asked for.
+
+    To `*/*`, to nothing and to several kinds APIs answer as they like: Rails gives a browser's page to all three.
+    """
+    accept = (request.header("accept") or "").strip()
+    if request.path.endswith(".json") or _kinds(accept) == {"application/json"}:
+        return None
+    return f"{accept} {request.header('x-requested-with') or ''}".strip()
+
+
+def _kinds(accept: str) -> set[str]:
+    return {part.partition(";")[0].strip().lower() for part in accept.split(",")}
 
 
 def item(resource: Resource, body: str, request: Request, shape: Shape, age: float, unverified: bool) -> Answer:

@@ -7,17 +7,19 @@ comparison: nothing is compared with knowledge that is newer than the question, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
-from sidecar.http.messages import Response
+from sidecar.http.content import media_type
+from sidecar.http.messages import Request, Response
 from sidecar.standby import knowledge, queries
-from sidecar.standby.answer import in_contracts_order, plain_filters
+from sidecar.standby.answer import format_wanted, in_contracts_order, plain_filters
 from sidecar.standby.derivations import (
     DELETED,
+    FORMAT,
     ITEM,
     MISSING,
     OWN,
@@ -26,14 +28,18 @@ from sidecar.standby.derivations import (
     WRITTEN,
     Comparison,
     by_filter,
+    by_format,
     leaves_out,
     list_rivals,
 )
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.diff import differences
+from sidecar.standby.evidence import evidence
 from sidecar.standby.observations import ListSeen, Observation, RecordMissing, RecordSeen
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, LIST, READ, WRITE, records
 
+MOST_FORMATS: Final = 32
+"""Ways of asking for a format that are kept of one endpoint."""
 Compared = tuple[str, Comparison]
 """An endpoint's id, with what was compared of it."""
 
@@ -169,6 +175,23 @@ class Comparer:
             yield read.id, Comparison(MISSING, "grown", None, frozenset(PAGES))
         if user is not None and whole.caller not in (None, user):
             yield from _shared(endpoint, user, whole.caller, "list " + digest, said)
+
+
+def compare_format(connection: Connection, endpoint: Endpoint, request: Request, response: Response) -> list[Compared]:
+    """Whether who asks so is answered in JSON. How many ways of asking are kept of an endpoint is bounded."""
+    wanted = format_wanted(request)
+    if wanted is None or response.status != 200 or request.method != "GET" or endpoint.resource is None:
+        return []
+    name = by_format(wanted)
+    kept = select(evidence.c.derivation).where(
+        evidence.c.endpoint == endpoint.id, evidence.c.derivation.startswith(FORMAT)
+    )
+    names = connection.scalars(kept).all()
+    if name not in names and len(names) >= MOST_FORMATS:
+        return []
+    media = media_type(response.header("content-type")) or "no type"
+    said = None if media == "application/json" or media.endswith("+json") else f"{media[:60]} instead of JSON"
+    return [(endpoint.id, Comparison(name, request.target, said))]
 
 
 def _shared(endpoint: Endpoint, user: str, other: str | None, asked: str, said: str | None) -> Iterator[Compared]:

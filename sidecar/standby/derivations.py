@@ -29,6 +29,8 @@ SHARED: Final = "shared"
 OWN: Final = "own"
 """The caller's own record, found by the caller's name."""
 FILTER: Final = "filter:"
+FORMAT: Final = "format:"
+"""What is known, told as JSON, to who did not ask for JSON alone."""
 
 PAGES: Final = ("page_of_newest", "page_of_oldest", "hidden")
 """What a list may leave out, by where a number that it does not have lies: below, above or between its ids."""
@@ -81,6 +83,11 @@ class Comparison:
 def by_filter(name: str) -> str:
     """The derivation of a filter."""
     return FILTER + name
+
+
+def by_format(wanted: str) -> str:
+    """The derivation of an answer's format, by the fields that chose it."""
+    return (FORMAT + wanted)[:200]
 
 
 def rivals(resource: Resource | None, derivation: str) -> tuple[str, ...]:

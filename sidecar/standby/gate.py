@@ -13,14 +13,16 @@ import orjson
 from sqlalchemy import Connection
 
 from sidecar.contract import Action, Contract, Endpoint, Resource
+from sidecar.http.messages import Request
 from sidecar.standby import evidence, knowledge, queries
-from sidecar.standby.answer import Answer, DontKnow, in_contracts_order, plain_filters
+from sidecar.standby.answer import Answer, DontKnow, format_wanted, in_contracts_order, plain_filters
 from sidecar.standby.derivations import (
     ITEM,
     LIST,
     MISSING,
     SHARED,
     by_filter,
+    by_format,
     crosses_a_cap,
     list_rivals,
     rivals,
@@ -73,6 +75,11 @@ class Gate:
             return []
         own = frozenset({"callers_own"})
         return [Claim(resource.name, SHARED, own), Claim(resource.name, f"{SHARED}:{user}"[:200], own, 1)]
+
+    def format(self, endpoint: Endpoint, request: Request) -> list[Claim]:
+        """For JSON to who did not ask for JSON alone: that the upstream gave it to those who asked so."""
+        wanted = format_wanted(request)
+        return [] if wanted is None else [Claim(endpoint.id, by_format(wanted), agreed=1)]
 
     def filters(self, endpoint: Endpoint, pairs: Sequence[Any]) -> list[Claim]:
         """For a filter of which no record can tell what it means: every rival must be gone."""

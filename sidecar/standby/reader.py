@@ -54,6 +54,14 @@ class Library:
         if selecting(request) or endpoint is not self._primary(endpoint):
             return DontKnow("unknown_query", "the question has a part that may select other content")
         resource = self._contract.resources[endpoint.resource]
+        found = self._derived(connection, match, endpoint, resource, request, user, view)
+        return self._gate.passes(connection, resource, found, self._gate.format(endpoint, request))
+
+    def _derived(
+        self, connection: Connection, match: Match, endpoint: Endpoint, resource: Resource, request: Request, user: str,
+        view: Snapshot,
+    ) -> Answer | DontKnow:  # fmt: skip
+        """What is known, as the contract shows it."""
         if endpoint.action is Action.LIST:
             return self._list(connection, endpoint, resource, request, user, view)
         record = match.record_id

@@ -27,7 +27,7 @@ from sidecar.http.messages import Headers, Request, Response
 from sidecar.settings import Settings
 from sidecar.standby import evidence, knowledge, literals, pure_calls, queries, seeking
 from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.comparing import Comparer
+from sidecar.standby.comparing import Comparer, compare_format
 from sidecar.standby.departures import Departures
 from sidecar.standby.derivations import PAGES, room
 from sidecar.standby.known_callers import Callers, Standing, bump
@@ -275,6 +275,8 @@ class Standby:
         with self._engine.begin() as connection, self._departures.watch(connection, endpoint.resource or ""):
             if compare or endpoint.id not in self._settled:
                 self._note_evidence(connection, match, response, seen, user, t0)
+            for of, comparison in compare_format(connection, endpoint, request, response):
+                evidence.note(connection, of, [comparison], self._settings.proof)
             for observation in seen:
                 self._see(connection, endpoint.id, observation, user, t0, own=endpoint.own)
             self._keep_words(connection, endpoint, request, response, user, t0)

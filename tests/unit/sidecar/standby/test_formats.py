@@ -1,0 +1,106 @@
+"""Nobody is given JSON who would get a page: by what a format is chosen is learned as it is seen, not guessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.clock import stamp
+from sidecar.contract import Contract
+from sidecar.http.messages import Request, Response
+from sidecar.settings import load_settings
+from sidecar.standby.answer import Answer, DontKnow, format_wanted
+from sidecar.standby.comparing import MOST_FORMATS
+from sidecar.standby.standby import Standby
+from sidecar.storage.database import create_all, open_engine
+
+HOSP = Contract.load("hosp")
+JSON = "application/json"
+AXIOS = "application/json, text/plain, */*"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.fixture
+def standby(tmp_path: Path) -> Iterator[Standby]:
+    settings = load_settings({"UNDERSTUDY_DATA": str(tmp_path), "UNDERSTUDY_PARITY_SAMPLE": "0"})
+    engine = open_engine(settings)
+    create_all(engine)
+    standby = Standby(HOSP, engine, settings)
+    yield standby
+    standby.close()
+
+
+def asked(number: int, accept: str | None) -> Request:
+    return Request("GET", f"/notes/{number}", [] if accept is None else [("Accept", accept)], host="h")
+
+
+def learn(standby: Standby, number: int, accept: str | None, kind: str = JSON) -> None:
+    note = {
+        "id": number, "title": f"Note {number}", "body": "Limps", "patient_id": 1, "staff_id": 1,
+        "created_at": "2024-01-01T00:00:00.000Z", "updated_at": "2024-01-01T00:00:00.000Z",
+        "url": f"http://h/notes/{number}.json",
+    }  # fmt: skip
+    body = json.dumps(note).encode() if kind == JSON else b"<!DOCTYPE html><h1>Note</h1>"
+    request = asked(number, accept)
+    standby.learn(
+        HOSP.match("GET", request.path),
+        request,
+        Response(200, [("Content-Type", kind)], body),
+        "Ann",
+        stamp(),
+        stamp(),
+    )
+    standby.flush()
+
+
+def answered(standby: Standby, number: int, accept: str | None) -> Answer | DontKnow:
+    request = asked(number, accept)
+    return standby.answer(HOSP.match("GET", request.path), request, "Ann")
+
+
+@pytest.mark.parametrize("accept", ["*/*", None, AXIOS])
+def test_json_goes_to_who_was_seen_to_get_it(standby: Standby, accept: str | None) -> None:
+    learn(standby, 1, JSON)
+    assert isinstance(answered(standby, 1, JSON), Answer)
+    assert isinstance(answered(standby, 1, accept), DontKnow)
+    learn(standby, 2, accept)
+    assert isinstance(answered(standby, 1, accept), Answer)
+
+
+@pytest.mark.parametrize("accept", ["*/*", None, AXIOS])
+def test_a_page_for_who_asks_so_ends_it_for_them_alone(standby: Standby, accept: str | None) -> None:
+    learn(standby, 1, JSON)
+    learn(standby, 2, accept)
+    learn(standby, 3, accept, "text/html; charset=utf-8")
+    assert isinstance(answered(standby, 1, accept), DontKnow)
+    assert isinstance(answered(standby, 1, JSON), Answer)
+
+
+def test_a_browser_is_never_told_what_others_were_told_in_json(standby: Standby) -> None:
+    learn(standby, 1, JSON)
+    learn(standby, 2, BROWSER, "text/html")
+    assert isinstance(answered(standby, 1, BROWSER), DontKnow)
+
+
+def test_clients_cannot_fill_the_evidence(standby: Standby) -> None:
+    for number in range(MOST_FORMATS + 8):
+        learn(standby, number + 1, f"application/json;v={number}, */*")
+    rows = standby.evidence()["notes.read"]["derivations"]
+    assert sum(name.startswith("format:") for name in rows) == MOST_FORMATS
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "wanted"),
+    [
+        ("/notes/1", JSON, None),
+        ("/notes/1", "application/json; charset=utf-8", None),
+        ("/notes/1.json", "text/html", None),
+        ("/notes/1", None, ""),
+        ("/notes/1", "application/json;q=0.5, text/html", "application/json;q=0.5, text/html"),
+    ],
+)
+def test_only_json_alone_leaves_no_choice(path: str, accept: str | None, wanted: str | None) -> None:
+    assert format_wanted(Request("GET", path, [] if accept is None else [("Accept", accept)])) == wanted
