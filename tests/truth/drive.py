@@ -17,10 +17,12 @@ from tests.support.stack import Got, Sidecar
 from tests.support.upstream import basic
 from tests.truth.judge import Judged, difference, read, value_of, write
 from tests.truth.petclinic import Petclinic, records
-from tests.truth.worlds import Change, Question, World, changes, questions
+from tests.truth.worlds import Change, Question, World, changes, lessons, questions
 
 CONTRACT = Path(__file__).with_name("petclinic.yaml")
 HOST = "api.test"
+LEARNED = 2.0
+"""Seconds in which what was asked is learned and compared, and backfill seeks some of what tells rivals apart."""
 DRAINED = 90.0
 """Seconds in which the outbox of a healthy API is to be empty."""
 
@@ -28,8 +30,8 @@ DRAINED = 90.0
 class Drive:
     """One world, from a cold start to the API's return."""
 
-    def __init__(self, world: World, folder: Path, seed: int) -> None:
-        self.world, self.folder = world, folder
+    def __init__(self, world: World, folder: Path, seed: int, unproven: str = "refuse") -> None:
+        self.world, self.folder, self.unproven = world, folder, unproven
         self.dice = random.Random(f"{seed} {world.api} {world.twist}")
         on = chosen(rails=world.api == "hosp", twists=[world.twist] if world.twist else [])
         self.simulator = Simulator("calm", seed=7, behaviours=on)
@@ -39,7 +41,7 @@ class Drive:
 
     def run(self) -> Iterator[Judged]:
         """Every answer, judged."""
-        settings = {"contract": "hosp" if self.user else str(CONTRACT), "unproven": "refuse"}
+        settings = {"contract": "hosp" if self.user else str(CONTRACT), "unproven": self.unproven}
         if self.user:
             settings["backfill_credentials"] = ":".join(self.user)
         with self.simulator, Sidecar(self.simulator.url, self.folder, **settings) as self.sidecar:
@@ -47,7 +49,9 @@ class Drive:
             known = [question for question in asked if not question.derived]
             for _ in range(2):
                 yield from self._reads("learn", known)
-            time.sleep(0.5)
+            for target in lessons(self.world, self.dice):
+                self.ask("GET", target)
+            time.sleep(LEARNED)
             self.simulator.set_profile("outage")
             yield from self._reads("outage", asked)
             told = []

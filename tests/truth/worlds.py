@@ -61,6 +61,20 @@ class Change:
     mark: str = ""
 
 
+def lessons(world: World, dice: random.Random) -> list[str]:
+    """What others ask while all is well, so that the standby proves what it can: else it would answer too little to
+    be caught lying."""
+    numbers, absent = dice.sample(range(1, 60), 12), range(9000, 9006)
+    kinds = ("owners", "pets") if world.api == "petclinic" else ("patients", "notes")
+    asked = [f"/{kind}/{number}" for kind in kinds for number in (*numbers, *absent)]
+    if world.api == "petclinic":
+        asked += [f"/owners?lastName={name}" for name in ("Davis", "Black", "Franklin", "Coleman", "Estaban", "Unheard")]
+    else:
+        asked += [f"/notes?patient_id={number}" for number in numbers]
+        asked += [f"/hospitals/{number}" for number in range(1, 6)]
+    return [*(f"/{kind}" for kind in kinds), *asked, *(f"/{kind}" for kind in kinds)]
+
+
 def questions(world: World, dice: random.Random) -> list[Question]:
     if world.api == "petclinic":
         one, two = dice.sample(range(1, 60), 2)
