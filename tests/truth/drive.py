@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ DRAINED = 90.0
 class Drive:
     """One world, from a cold start to the API's return."""
 
-    def __init__(self, world: World, folder: Path, seed: int, unproven: str = "refuse") -> None:
-        self.world, self.folder, self.unproven = world, folder, unproven
+    def __init__(self, world: World, folder: Path, seed: int, environ: Mapping[str, str] = {}) -> None:
+        self.world, self.folder, self.environ = world, folder, environ
         self.dice = random.Random(f"{seed} {world.api} {world.twist}")
         on = chosen(rails=world.api == "hosp", twists=[world.twist] if world.twist else [])
         self.simulator = Simulator("calm", seed=7, behaviours=on)
@@ -41,10 +41,10 @@ class Drive:
 
     def run(self) -> Iterator[Judged]:
         """Every answer, judged."""
-        settings = {"contract": "hosp" if self.user else str(CONTRACT), "unproven": self.unproven}
+        settings = {"contract": "hosp" if self.user else str(CONTRACT), "unproven": "refuse"}
         if self.user:
             settings["backfill_credentials"] = ":".join(self.user)
-        with self.simulator, Sidecar(self.simulator.url, self.folder, **settings) as self.sidecar:
+        with self.simulator, Sidecar(self.simulator.url, self.folder, self.environ, **settings) as self.sidecar:
             asked, written = questions(self.world, self.dice), changes(self.world, self.dice)
             known = [question for question in asked if not question.derived]
             for _ in range(2):

@@ -18,11 +18,15 @@ from tests.truth.judge import BAD, VERDICTS, Judged, difference, read, table, wr
 from tests.truth.worlds import CELLS, WORLDS, World, changes, questions
 
 KNOWN = Path(__file__).with_name("known.txt")
-MOST_KNOWN = 12
+MOST_KNOWN = 0
 """Lines of known.txt at most: set to their number when it shrinks, never raised."""
 SEED = 1
-SUBSET = [World("hosp"), World("petclinic"), World("hosp", "page-link"), World("hosp", "filter-prefix")]
+SUBSET = [World("hosp"), World("petclinic"), World("hosp", "page-silent"), World("hosp", "filter-prefix")]
 """Small enough for every run; the whole is `python -m tests.truth`."""
+BROKEN = """
+from sidecar.standby.gate import Gate
+Gate.passes = lambda self, connection, resource, answer, claims: answer
+"""
 
 
 def known() -> set[str]:
@@ -39,6 +43,19 @@ def test_no_false_answer_but_the_known_ones(world: World, tmp_path: Path) -> Non
         untold = [each.what for each in judged if each.verdict == "honest" and each.cell == world.cell("learn")]
         assert not untold, f"not covered: {untold}"
         assert Counter(each.verdict for each in judged)["true"] > 20
+    if world == World("hosp"):
+        outage = Counter(each.verdict for each in judged if each.cell == world.cell("outage"))
+        repeats = sum(not question.derived for question in questions(world, random.Random(0)))
+        assert outage["true"] > repeats, f"nothing was derived, so nothing was tried: {outage}"
+
+
+def test_without_the_gate_the_matrix_is_red(tmp_path: Path) -> None:
+    """Were derivations to answer unproven and refuted, this would see it: the matrix sees something."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(BROKEN)
+    judged = list(Drive(World("petclinic"), tmp_path / "data", SEED, {"PYTHONPATH": str(broken)}).run())
+    assert any(each.verdict == "lie" for each in judged)
 
 
 def test_the_matrix_is_whole_and_what_is_known_of_it_only_shrinks() -> None:

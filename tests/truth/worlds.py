@@ -68,7 +68,9 @@ def lessons(world: World, dice: random.Random) -> list[str]:
     kinds = ("owners", "pets") if world.api == "petclinic" else ("patients", "notes")
     asked = [f"/{kind}/{number}" for kind in kinds for number in (*numbers, *absent)]
     if world.api == "petclinic":
-        asked += [f"/owners?lastName={name}" for name in ("Davis", "Black", "Franklin", "Coleman", "Estaban", "Unheard")]
+        asked += [
+            f"/owners?lastName={name}" for name in ("Davis", "Black", "Franklin", "Coleman", "Estaban", "Unheard")
+        ]
     else:
         asked += [f"/notes?patient_id={number}" for number in numbers]
         asked += [f"/hospitals/{number}" for number in range(1, 6)]

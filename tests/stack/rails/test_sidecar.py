@@ -14,6 +14,7 @@ from tests.support.rails_cases import AXIOS, BROWSER, ERRORS, FORMAT, JSON, Case
 from tests.support.rails_send import Answer, send
 from tests.support.stack import Sidecar, until
 
+pytestmark = pytest.mark.timeout(400)
 USER = next(iter(generate(7).passwords.items()))
 KEEPER = ":".join(USER)
 REQUESTS = 300
@@ -51,13 +52,13 @@ def same(direct: Answer, through: Answer) -> bool:
     return (direct.status, direct.kind, direct.content()) == (through.status, through.kind, through.content())
 
 
-@pytest.mark.xfail(strict=False, reason="the standby gives JSON to who would get HTML once a circuit has opened (seen)")
 def test_reads_are_equal_in_health_and_equal_or_honest_in_an_outage(rails: RailsApp, sidecar: Sidecar) -> None:
     asked, direct, wrong = questions(seed=16), [], []
     for case in asked:
         direct.append(send(rails.port, case, USER))
         through = send(sidecar.port, case, USER)
-        if not same(direct[-1], through):
+        failed = direct[-1].status >= 500 and through.status == HONEST  # Rails itself fails here: 503 says so
+        if not failed and not same(direct[-1], through):
             wrong.append(f"health {case.name}: {direct[-1].status} {direct[-1].kind}, {through.status} {through.kind}")
     assert not wrong, "\n".join(wrong)
     rails.stop()
@@ -85,7 +86,6 @@ WRITES = [
 ]
 
 
-@pytest.mark.xfail(strict=False, reason="writes outside the input schema and as Rails casts them; not yet seen whole")
 @pytest.mark.parametrize("case", WRITES, ids=lambda case: case.name)
 def test_a_write_in_an_outage_ends_as_it_would_have_once(rails: RailsApp, sidecar: Sidecar, case: Case) -> None:
     """Accepted (2xx) is applied once; a refusal or 503 is not applied; what Rails refuses is not lost silently."""
