@@ -52,6 +52,7 @@ def sidecar(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def _yesterday(data: Path) -> None:
     """What people did a day ago, as the sidecar would have recorded it."""
     store, dice = EmbeddedStore(data / "events.db"), random.Random(3)
+    store.install()  # the sidecar does it on its first delivery, which may be later
     at = time.time_ns() - seed.DAY
     made = [
         seed.event(at + number * seed.SECOND, dice, kind=kind, user=user, patient=patient)
