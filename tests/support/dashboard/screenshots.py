@@ -1,4 +1,4 @@
-"""Pictures of every page, light and dark, 1280 and 390 px wide, from a running stack: `make screenshots`. Look at each."""
+"""Pictures of every page, light and dark, 1280 and 390 px wide, from a running stack: `make screenshots`."""
 
 from __future__ import annotations
 
