@@ -95,6 +95,7 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
         go(page, dashboard, path)
         page.wait_for_load_state("networkidle")
         expect(page.locator(".chart:not(:has(.main-svg))")).to_have_count(0)
+        expect(page.locator(".loading")).to_have_count(0)
         if name == "alerts":
             page.get_by_role("button", name="Replay").click()
             page.locator("#b-found table").wait_for()
