@@ -76,12 +76,12 @@ def _summary(burning: Sequence[Alert], evaluator: alert_titles.Evaluator) -> com
     said = " and ".join(components.many(count, word) for count, word in ((pages, "page"), (tickets, "ticket")) if count)
     if not evaluator.alive:
         was = f"It was {evaluator.holder} last. " if evaluator.holder else ""
-        kept = f" When last evaluated, {said} firing." if firing else ""
+        verb = "was" if len(firing) == 1 else "were"
+        kept = f" When last evaluated, {said} {verb} firing." if firing else ""
         why = f"{was}Start “understudy alerts”: until then nothing new is noticed and nobody is told.{kept}"
         return components.notice(tones.BAD, "Alerts are not being evaluated", why)
     if firing:
-        verb = "firing"
-        return components.notice(tones.BAD if pages else tones.WARN, f"{said} {verb}", rest or "Unacknowledged.")
+        return components.notice(tones.BAD if pages else tones.WARN, f"{said} firing", rest or "Unacknowledged.")
     if burning:
         return components.notice(tones.WARN, "Every alert is acknowledged or silenced", rest.replace(" more", ""))
     return components.notice(tones.GOOD, "Nothing is firing", f"Evaluated by {evaluator.holder}.")

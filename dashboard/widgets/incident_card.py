@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, Final
 
 from dash import html
@@ -17,7 +18,7 @@ from dashboard.data.timeline import Moment
 from dashboard.ui import charts, components
 from dashboard.ui.error_notices import guarded
 from dashboard.values import time_format, tones
-from dashboard.widgets import action_dialog
+from dashboard.widgets import action_dialog, objectives_card
 
 OFFERED: Final = 3
 """Endpoints for which a takeover is offered at once."""
@@ -95,11 +96,8 @@ def _facts(
     found: list[tuple[str, components.Part]] = [("Since", since), ("Who works on it", _workers(incident))]
     if incident.hurt:
         found.append(("Who covers", _cover(incident, states)))
-    left = incident.budget
-    if left is not None:
-        state = tones.BAD if left <= 0 else tones.WARN
-        words = f"{1 - left:.2g}× over budget" if left < 0 else f"{left:.1%} left"
-        found.append(("Error budget", components.mark(state, words)))
+    if incident.budget is not None:
+        found.append(("Error budget", components.mark(*objectives_card.budget(Fraction(incident.budget)))))
     changed = incidents.changed(moments, incident.since)
     lines = [html.Li(f"{time_format.clock(each.at, parts.zone)} {each}") for each in changed[:5]]
     found.append(("Changed in the hour before", html.Ul(lines, className="plain") if lines else "nothing is recorded"))

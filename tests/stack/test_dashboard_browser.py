@@ -52,6 +52,7 @@ def sidecar(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def _yesterday(data: Path) -> None:
     """What people did a day ago, as the sidecar would have recorded it."""
     store, dice = EmbeddedStore(data / "events.db"), random.Random(3)
+    store.install()  # the sidecar does it on its first delivery, which may be later
     at = time.time_ns() - seed.DAY
     made = [
         seed.event(at + number * seed.SECOND, dice, kind=kind, user=user, patient=patient)
@@ -357,6 +358,20 @@ def test_live_updates_keep_the_scroll_the_selection_and_what_is_open(
     before = str(clock.text_content())
     page.evaluate("getSelection().removeAllRanges()")
     expect(clock).not_to_have_text(before, timeout=12_000)
+
+
+def test_a_press_is_not_lost_while_its_page_renews_itself(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    page.add_init_script("""
+        const plain = window.fetch.bind(window);
+        window.fetch = (resource, options) => plain(resource, options).then((answer) =>
+            options && /^.output.:...dialog/.test(options.body || "") && options.body.includes('"value":1')
+                ? new Promise((done) => setTimeout(() => done(answer), 9000)) : answer);
+    """)
+    enter(page, dashboard, "operator", "/endpoints")
+    card = page.locator("#e-patients-read")
+    card.get_by_role("button", name="Take over: patients.read").click()
+    assert sidecar.ask("GET", "/patients/17", HOLT).status == 200  # so that the card is drawn anew
+    expect(page.get_by_role("dialog")).to_contain_text("Take over: ", timeout=30_000)
 
 
 def test_an_admin_adds_a_user_who_can_sign_in(page: Page, dashboard: Dashboard, browser: Browser) -> None:

@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dashboard.app import wire
+from dashboard.pages import PAGES as EVERY
+from dashboard.values.filters import View
 from sidecar.events.store.sqlite import EmbeddedStore
-from tests.support.dashboard import seed
+from sidecar.settings import load_settings
+from tests.support.dashboard import alarms, seed
 from tests.support.dashboard.serving import PHONE, WIDE, Dashboard, alone, chromium, context, enter, go
 
 pytestmark = [pytest.mark.chromium, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -53,8 +58,23 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     seed.fill(store, now - 2 * seed.DAY, now, 3000)
     store.append(*_evil(now))
     store.close()
+    alarms.firing(data, now)
     with Dashboard(alone(data), home / "log") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def pages(dashboard: Dashboard) -> tuple[str, ...]:
+    """Every page; what must be made first, too: an event of each kind, and an evidence pack."""
+    parts = wire(load_settings(dashboard.environ), time.time_ns)
+    view = View.parse(f"period=7d&person={quote(EVIL)}")
+    pack = parts.packs.make("auditor", view, EVIL, f"{EVIL}\n{FORMULA}")
+    wrote = next(row["event"]["event"]["id"] for row in pack.rows if row["written"])
+    parts.engine.dispose()
+    parts.alerts_engine.dispose()
+    found = (*PAGES, f"/audit/event?event={wrote}", f"/audit/evidence?id={pack.id}")
+    assert {page.path for page in EVERY} == {path.partition("?")[0] for path in found}, "a page is missing here"
+    return found
 
 
 def _evil(now: int) -> tuple[list[Any], list[Any]]:
@@ -82,15 +102,13 @@ def page(browser: Browser) -> Iterator[Page]:
     yield from profile(browser)
 
 
-def test_what_people_bring_is_text_everywhere(page: Page, dashboard: Dashboard) -> None:
+def test_what_people_bring_is_text_everywhere(page: Page, dashboard: Dashboard, pages: tuple[str, ...]) -> None:
     dashboard.ask("POST", "/login", {"Content-Type": "application/x-www-form-urlencoded"}, f"name={EVIL}&password=x")
     enter(page, dashboard, "admin", "/audit")
     expect(page.locator("#findings")).to_contain_text(EVIL)
     told = f"{EVIL} added the note “{EVIL}” to Patient 17"  # wherever in the list its time puts it
     expect(page.locator(".event").filter(has_text=told)).not_to_have_count(0)
-    from urllib.parse import quote
-
-    for path in (*PAGES, f"/audit/person?person={quote(EVIL)}", f"/audit/patient?patient={quote(EVIL)}",
+    for path in (*pages, f"/audit/person?person={quote(EVIL)}", f"/audit/patient?patient={quote(EVIL)}",
                  f"/audit?text={quote(EVIL)}", f"/audit?person={quote(EVIL)}&period=7d"):  # fmt: skip
         go(page, dashboard, path)
         page.wait_for_load_state("networkidle")
@@ -126,14 +144,16 @@ def test_exports_hold_no_formula(page: Page, dashboard: Dashboard) -> None:
     assert [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_violation_of_accessibility(browser: Browser, dashboard: Dashboard, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "size"), [("light", WIDE), ("dark", WIDE), ("light", PHONE)])
+def test_no_serious_violation_of_accessibility(
+    browser: Browser, dashboard: Dashboard, pages: tuple[str, ...], scheme: str, size: dict[str, int]
+) -> None:
     axe = (files("axe_playwright_python") / "axe.min.js").read_text()
-    for page in profile(browser, scheme=scheme):
+    for page in profile(browser, scheme=scheme, size=size):
         page.goto(dashboard.url + "/login")
         assert _violations(page, axe) == [], "/login"
         enter(page, dashboard, "admin")
-        for path in PAGES:
+        for path in pages:
             go(page, dashboard, path)
             page.wait_for_load_state("networkidle")
             for details in page.locator("details").all()[:5]:
@@ -152,10 +172,10 @@ def _violations(page: Page, axe: str) -> list[str]:
     ]
 
 
-def test_everything_fits_a_phone(browser: Browser, dashboard: Dashboard) -> None:
+def test_everything_fits_a_phone(browser: Browser, dashboard: Dashboard, pages: tuple[str, ...]) -> None:
     for page in profile(browser, size=PHONE):
         enter(page, dashboard, "admin")
-        for path in PAGES:
+        for path in pages:
             go(page, dashboard, path)
             page.wait_for_load_state("networkidle")
             wide = page.evaluate("document.documentElement.scrollWidth")
