@@ -167,7 +167,7 @@ def selecting(request: Request) -> list[str]:
     found = []
     for name, value in request.headers:
         low = name.lower()
-        if low not in _ANY and not low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-")):
+        if low not in _ANY and not low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-", "x-understudy-")):
             found.append(f"{low}={value}")
     return sorted(found)
 
