@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from alerts.delivery.queue import Told
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import open_alerts
@@ -83,6 +85,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+@pytest.mark.timeout(240)
 def test_killed_while_firing_it_tells_nothing_twice_and_loses_nothing(tmp_path: Path) -> None:
     """On three channels, of which one is slow to come up and one answers 500 now and then."""
     store = EmbeddedStore(tmp_path / "data" / "events.db")
@@ -104,7 +107,7 @@ def test_killed_while_firing_it_tells_nothing_twice_and_loses_nothing(tmp_path: 
                 _kill(process)
             open_ += under_way(tmp_path / "data")
         with evaluator(tmp_path / "data", slos, control, **given):
-            until(lambda: mine.statuses("ErrorBudgetBurn", "page")[-1] == "resolved", 40, "the page is resolved")
+            until(lambda: mine.statuses("ErrorBudgetBurn", "page")[-1] == "resolved", 90, "the page is resolved")
             until(lambda: incidents(pager) and incidents(pager) <= resolved(pager), 20, "PagerDuty's incident too")
             until(lambda: len(slack.got) >= 2, 20, "Slack's messages")
     assert before
