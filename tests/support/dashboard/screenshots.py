@@ -106,7 +106,7 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
     page.locator(".when").first.click()
     page.locator("#written").wait_for()
     page.screenshot(path=out / f"event-{look}.png", full_page=True)
-    go(page, dashboard, "/audit?period=7d&person=Nurse+Abara&action=create")
+    go(page, dashboard, "/audit?period=24h&person=Nurse+Abara&action=create")
     page.get_by_label("Title").fill("Vandalised notes of the night shift")
     page.get_by_label("Notes of the reviewer").fill("Six notes say “pwned”.\nThe nurse was on duty.")
     page.get_by_role("button", name="Make the evidence pack").click()
