@@ -115,6 +115,9 @@ class Results:
         write = self._standby.begin_write(self._contract.match("POST", into.template), request, user)
         if write is None:
             raise NotNow
+        subject = self._contract.resources[write.kind].references.get(endpoint.stores["subject"])
+        if subject is not None:  # its call has just succeeded
+            write.vouched = frozenset([(subject, exchange.patient_id)])
         now = not write.queued and self._switchboard.state(into.id).circuit.state is not State.OPEN
         now = now and not self._standby.owns(into.resource)
         taken = self._standby.accept(
@@ -124,7 +127,9 @@ class Results:
             self._standby.end_write(write, None, Outcome.FAILURE, user)
             if isinstance(taken, DontKnow) and taken.reason == "database":
                 raise NotNow
-            raise LookupError(f"not taken: {taken}")
+            reason = str(taken.status) if isinstance(taken, Answer) else taken.reason if taken else "nothing to say"
+            log.error("the result of a call is not taken: %s", reason, extra={"fields": {"understudy.reason": reason}})
+            raise LookupError(reason)
         if now:
             self._send(into, write, Call("POST", into.template, fields, body), user)
 

@@ -71,6 +71,8 @@ class Write:
     ended: bool = False
     given: frozenset[str] = frozenset()
     """The fields that it gives, with a value that is not blank."""
+    vouched: frozenset[tuple[str, str]] = frozenset()
+    """Records (resource, id) that the upstream itself has just shown to be there."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -389,7 +391,8 @@ class Intents:
             return DontKnow("unreadable")
         fields = box.resolved(connection, resource.references, fields)
         for name, kind in resource.references.items():
-            if fields.get(name) is not None and not self._is_there(connection, kind, str(fields[name])):
+            named = (kind, str(fields.get(name)))
+            if fields.get(name) is not None and named not in write.vouched and not self._is_there(connection, *named):
                 return DontKnow("unknown_reference")  # in whose words it would be refused nobody can say
         if action is Action.CREATE:
             return fields, None
