@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 import uuid
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
@@ -139,6 +140,7 @@ class HospHandler(BaseHTTPRequestHandler):
         length = len(body)
         if cut == "truncated":
             body = body[: length // 2]
+        headers["Date"] = formatdate(usegmt=True)  # not Rails' own, but of the server that stands before it
         headers["X-Request-Id"] = self.headers.get("X-Request-Id") or uuid.uuid4().hex
         headers["X-Runtime"] = f"{time.monotonic() - began:.6f}"
         is_head = self.command == "HEAD"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -60,6 +61,15 @@ class Found:
     seen: RecordSeen | None = None
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A collection as it was read. `whole`: these are all; `dated`: the upstream's own clock then, in wall ns."""
+
+    values: list[Value]
+    whole: bool
+    dated: float | None
+
+
 class EffectLookup:
     """Asks the upstream, in the writer's own name."""
 
@@ -85,27 +95,29 @@ class EffectLookup:
         read = self._collection(resource, listing, headers)
         if read is None:
             return Found(Effect.UNAVAILABLE)
-        values, whole = read
+        values = read.values
+        pending = replace(pending, span=span_of(box.ages(row), read.dated))
         if not self._others_ended(row, resource, pending, stamp()):
             return Found(Effect.UNAVAILABLE)
         with self._reader.connect() as connection, connection.begin():
-            taken = self._taken(connection, row, resource, values)
+            taken = self._taken(connection, row, resource, read)
             found = judge_new(
-                resource, pending, values, taken, lambda i: box.is_claimed(connection, row.type, i), whole
+                resource, pending, values, taken, lambda i: box.is_claimed(connection, row.type, i), read.whole
             )
             if found.effect is Effect.NOT_APPLIED and self._lacks_known(connection, resource, values, began):
-                late = time.time_ns() > row.accepted_at + GIVE_UP_AFTER
+                late = box.age(row) > GIVE_UP_AFTER
                 return Found(Effect.UNDETERMINABLE if late else Effect.UNAVAILABLE)
         return found
 
-    def _taken(self, connection: Connection, row: Any, resource: Resource, values: Sequence[Value]) -> set[str]:
+    def _taken(self, connection: Connection, row: Any, resource: Resource, read: Listed) -> set[str]:
         """Of two unclear creates that look alike, the earlier has the earlier record."""
         taken: set[str] = set()
         for other in box.unsettled(connection, (State.SENDING, State.UNCLEAR, State.PARKED)):
             if other.type == row.type and other.action == Action.CREATE and other.seq < row.seq and other.sent:
                 theirs = box.pending(connection, self._contract, other)
+                theirs = replace(theirs, span=span_of(box.ages(other), read.dated))
                 exact, _ = candidates(
-                    resource, theirs, values, taken, lambda i: box.is_claimed(connection, row.type, i)
+                    resource, theirs, read.values, taken, lambda i: box.is_claimed(connection, row.type, i)
                 )
                 taken |= {str(value[resource.id_field]) for value in exact[:1]}
         return taken
@@ -142,17 +154,19 @@ class EffectLookup:
         listed = {str(value.get(resource.id_field)) for value in values}
         return bool(known - listed - box.deleting(connection, resource.name))
 
-    def _collection(self, resource: Resource, listing: Endpoint, headers: Headers) -> tuple[list[Value], bool] | None:
-        """All records, and whether they are all; None: it could not be read now."""
+    def _collection(self, resource: Resource, listing: Endpoint, headers: Headers) -> Listed | None:
+        """All records; None: they could not be read now."""
         target, whole, single = listing.template, True, True
         found: list[Value] = []
+        dated: float | None = None
         for _ in range(MAX_PAGES):
             response = self._ask(listing, target, headers)
             if response is None or response.status not in (200, 206) or (response.header("age") or "0") != "0":
                 return None
             values = _values(resource, response)
+            dated = date_of(response)
             if values is None:
-                return found, False
+                return Listed(found, False, dated)
             found += values
             following = next_page(response)
             if following is None:
@@ -160,17 +174,15 @@ class EffectLookup:
                 break
             target, single = following, False
         else:
-            return found, False
+            return Listed(found, False, dated)
         if whole and single and looks_paged(len(found)):
-            return self._beyond(resource, listing, headers, found)
-        return found, whole
+            return self._beyond(resource, listing, headers, Listed(found, True, dated))
+        return Listed(found, whole, dated)
 
-    def _beyond(
-        self, resource: Resource, listing: Endpoint, headers: Headers, first: list[Value]
-    ) -> tuple[list[Value], bool] | None:
+    def _beyond(self, resource: Resource, listing: Endpoint, headers: Headers, first: Listed) -> Listed | None:
         """A list of so round a number may be a page, though nothing says so: asked for the second, an upstream that
         knows no pages gives the same again."""
-        found, ids = list(first), {str(value[resource.id_field]) for value in first}
+        found, ids = list(first.values), {str(value[resource.id_field]) for value in first.values}
         for page in range(2, MAX_PAGES):
             response = self._ask(listing, f"{listing.template}?page={page}", headers)
             if response is None:
@@ -178,12 +190,12 @@ class EffectLookup:
             values = _values(resource, response) if response.status == 200 else []
             new = [value for value in values or () if str(value[resource.id_field]) not in ids]
             if values is None:
-                return found, False
+                break
             if not new:
-                return found, True
+                return Listed(found, True, first.dated)
             found += new
             ids |= {str(value[resource.id_field]) for value in new}
-        return found, False
+        return Listed(found, False, first.dated)
 
     def _look_at(self, row: Any, pending: Pending, headers: Headers, secret: bool) -> Found:
         target = self._own_path(row, pending)
@@ -217,6 +229,20 @@ class EffectLookup:
             path = row.target.partition("?")[0]
             if reading.template == endpoint.template and path.rpartition("/")[2] == pending.record:
                 return reading, path
+        return None
+
+
+def span_of(ages: Sequence[int], dated: float | None) -> tuple[float, float] | None:
+    """The earliest and latest moment of an entry's acceptance by the upstream's own clock, in wall ns, where it is now
+    `dated`. None: the upstream does not tell the time. Pure."""
+    return None if dated is None else (dated - max(*ages, 0), dated - max(min(ages), 0))
+
+
+def date_of(response: Response) -> float | None:
+    """The Date of an answer, in wall ns."""
+    try:
+        return parsedate_to_datetime(response.header("date") or "").timestamp() * 1e9
+    except ValueError:
         return None
 
 

@@ -76,6 +76,7 @@ outbox: Final = Table(
     Column("reason", Text),
     Column("proposal", LockedText),
     Column("accepted_at", BigInteger, nullable=False),
+    Column("accepted_stamp", BigInteger),
     Column("due", BigInteger, nullable=False),
     Column("token", BigInteger, nullable=False),
     Column("settled_as", String(100)),
@@ -84,7 +85,8 @@ outbox: Final = Table(
     Column("revision", BigInteger, nullable=False, index=True, server_default="0"),
 )
 """`record`: the id by which the user knows the record; of a create, its provisional one. `fields`: JSON that was sent,
-less secrets. `body`: the record as answered. `base`: the record before. `due` and `settled` are stamps. `revision`: of
+less secrets. `body`: the record as answered. `base`: the record before. `accepted_at` is wall ns; `due`,
+`settled` and `accepted_stamp` (none for entries of older versions) are stamps. `revision`: of
 the last change (see `changed`)."""
 
 OPEN: Final = tuple(column for column in outbox.c if column is not outbox.c.sealed)
@@ -491,7 +493,7 @@ def deleting(connection: Connection, kind: str) -> set[str]:
 
 def other_settled(connection: Connection, row: Any) -> bool:
     """Whether the upstream has taken another write of the same endpoint since this entry was accepted."""
-    since = stamp() - (time.time_ns() - row.accepted_at)
+    since = stamp() - age(row)
     theirs = (outbox.c.endpoint == row.endpoint) & (outbox.c.state == State.SETTLED) & (outbox.c.settled > since)
     if connection.scalar(select(outbox.c.seq).where(theirs).limit(1)) is not None:
         return True
@@ -503,12 +505,25 @@ def taken_directly(endpoint: str) -> str:
     return f"taken:{endpoint[:90]}"
 
 
+def ages(row: Any) -> list[int]:
+    """How long ago an entry was accepted, in ns, by the wall clock, which may have been stepped since, and by our
+    stamps, which do not always count while we are down."""
+    found = [time.time_ns() - row.accepted_at]
+    return found if row.accepted_stamp is None else [*found, stamp() - row.accepted_stamp]
+
+
+def age(row: Any) -> int:
+    """The least of its ages: who waits for an entry to be old waits rather too long."""
+    return max(0, min(ages(row)))
+
+
 def prune(connection: Connection, now: int) -> None:
     """Drops what nobody can need any more. `now` in ns since the epoch."""
     old = outbox.c.state.in_((State.SETTLED, State.DISCARDED)) & (outbox.c.accepted_at < now - KEPT)
     connection.execute(delete(outbox).where(old))
     unclear = outbox.c.state.in_(UNSETTLED) & outbox.c.sent
-    oldest = connection.scalar(select(func.min(outbox.c.accepted_at)).where(unclear)) or now
+    accepted = func.coalesce(outbox.c.accepted_stamp, outbox.c.accepted_at)
+    oldest = connection.scalar(select(func.min(accepted)).where(unclear)) or stamp()
     connection.execute(delete(made).where(made.c.stamp < oldest - CLAIMS))
 
 

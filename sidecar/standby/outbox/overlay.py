@@ -20,7 +20,7 @@ LONGEST_CALL: Final = MINUTE
 PROVISIONAL: Final = 2_000_000_000
 """The first provisional id. Upstream ids stay below."""
 SKEW: Final = 5 * MINUTE
-"""ns that the upstream's clock may be off ours, where only its times can tell what is new."""
+"""ns that a time which the upstream shows may be off its own clock."""
 Value = dict[str, Any]
 
 
@@ -46,6 +46,9 @@ class Pending:
     """Whether every record of the resource was known when it began, so that `floor` alone tells what is new."""
     parked: bool = False
     """A person must decide: it is shown to nobody as if it were done."""
+    span: tuple[float, float] | None = None
+    """The earliest and the latest moment that `at` may be, in wall ns of the upstream's own clock; None where only ours
+    is known, which may have been wrong."""
 
 
 def provisional(value: object) -> bool:
@@ -177,20 +180,22 @@ def moment(at: int) -> str:
 def newness(resource: Resource, write: Pending, value: Value) -> Match:
     """Whether a record was made since the write began: EQUAL is yes, DIFFERENT no, UNSURE nobody can tell.
 
-    Ids that rise tell it, and the record's own time. Where the two disagree ids do not rise.
+    Ids that rise tell it, and the record's own time. Where the two disagree ids do not rise, or a clock was wrong: no
+    clock of ours alone rules out a record, for a write that is wrongly thought lost is sent twice.
     """
     ident = value.get(resource.id_field)
     if isinstance(ident, bool) or not isinstance(ident, (int, str)) or provisional(ident):
         return Match.DIFFERENT
     then = _made_at(resource, value)
-    if then is not None and then < write.at - SKEW:
-        return Match.DIFFERENT
-    recent = then is not None and then >= write.at - LONGEST_CALL
+    earliest, latest = write.span or (write.at, write.at)
+    recent = then is not None and then >= latest - LONGEST_CALL
+    old = then is not None and then < earliest - SKEW
     if write.floor is not None and str(ident).isdecimal():
         if int(ident) <= write.floor:
             return Match.UNSURE if recent else Match.DIFFERENT
-        if write.whole:
-            return Match.EQUAL
+        return Match.EQUAL if recent or (write.whole and not old) else Match.UNSURE
+    if old and write.span is not None:
+        return Match.DIFFERENT
     return Match.EQUAL if recent else Match.UNSURE
 
 

@@ -495,6 +495,7 @@ class Intents:
             "sent": sent,
             "attempts": int(sent),
             "accepted_at": at,
+            "accepted_stamp": stamp(),
             "due": due,
             "token": 0,
             "revision": box.changed(connection),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 from sidecar.contract import Action, Contract
 from sidecar.http.messages import Response
 from sidecar.standby.observations import RecordSeen
-from sidecar.standby.outbox.effect_lookup import Effect, is_whole, judge_new, judge_record, looks_paged, next_page
+from sidecar.standby.outbox.effect_lookup import (
+    Effect,
+    is_whole,
+    judge_new,
+    judge_record,
+    looks_paged,
+    next_page,
+    span_of,
+)
 from sidecar.standby.outbox.overlay import Pending
 
 PATIENTS = Contract.load("hosp").resources["patients"]
@@ -21,10 +30,14 @@ NOW, BEFORE, OLD = "2027-01-15T07:59:58.000Z", "2027-01-15T07:57:00.000Z", "2027
 SENT = {"name": "Rex", "birthdate": "2019-1-2"}
 
 
-def write(fields: dict[str, Any] = SENT, floor: int | None = 10, whole: bool = True) -> Pending:
+def write(
+    fields: dict[str, Any] = SENT, floor: int | None = 10, whole: bool = True,
+    span: tuple[float, float] | None = (AT, AT),
+) -> Pending:  # fmt: skip
     return Pending(
-        1, "patients", Action.CREATE, "2000000000", fields, None, "Dr Holt", AT, sent=True, floor=floor, whole=whole
-    )
+        1, "patients", Action.CREATE, "2000000000", fields, None, "Dr Holt", AT, sent=True, floor=floor, whole=whole,
+        span=span,
+    )  # fmt: skip
 
 
 def patient(ident: int | str, name: str = "Rex", born: str | None = "2019-01-02", made: str | None = NOW) -> Any:
@@ -51,6 +64,9 @@ def judged(values: list[Any], entry: Pending, *, claimed: tuple[str, ...] = (), 
         ([patient("a-uuid", made=OLD)], write(floor=None), "not_applied"),
         ([patient("a-uuid", made=BEFORE)], write(floor=None), "undeterminable"),
         ([patient("a-uuid", made=None)], write(floor=None), "undeterminable"),
+        ([patient("a-uuid", made=OLD)], write(floor=None, span=None), "undeterminable"),
+        ([patient(11, made=OLD)], write(), "undeterminable"),
+        ([patient(11, made=OLD)], write(span=None), "undeterminable"),
         ([patient(11, made=None)], write(whole=False), "undeterminable"),
         ([patient(11, made=None)], write(), "applied"),
         ([patient(11)], write(fields={}), "undeterminable"),
@@ -70,6 +86,22 @@ def test_a_record_of_another_write_is_nobodys() -> None:
 def test_a_part_of_the_collection_proves_no_absence() -> None:
     assert judged([], write(), whole=False) is Effect.UNDETERMINABLE
     assert judged([patient(11)], write(), whole=False) is Effect.APPLIED
+
+
+@given(
+    off=st.floats(-1e15, 1e15), stepped=st.floats(-1e15, 1e15), took=st.integers(0, 10**9),
+    waited=st.integers(0, 10**15),
+    floor=st.sampled_from((None, 10)), whole=st.booleans(), dated=st.booleans(),
+)  # fmt: skip
+def test_no_clock_that_is_wrong_has_a_create_sent_twice(
+    off: float, stepped: float, took: int, waited: int, floor: int | None, whole: bool, dated: bool
+) -> None:
+    """`off`: the upstream's clock against ours; `stepped`: ours, between acceptance and the look."""
+    true = float(AT)
+    made = datetime.fromtimestamp((true + off + took) / 1e9, UTC).isoformat()
+    ages = [int(waited + stepped), waited]
+    span = span_of(ages, true + off + waited if dated else None)
+    assert judged([patient(11, made=made)], write(floor=floor, whole=whole, span=span)) is not Effect.NOT_APPLIED
 
 
 @given(st.text(max_size=8), st.sampled_from([str.strip, str.lower, lambda text: text[:4], lambda _: None]))
