@@ -9,12 +9,19 @@ import pytest
 from tests.consistency.torture import run
 
 
-@pytest.mark.parametrize("postgresql", [False, pytest.param(True, marks=pytest.mark.postgresql)])
-def test_no_promise_is_broken(postgresql: bool) -> None:
-    seed = random.randrange(10**6)
+STEPPED = 881815
+"""A seed by which the clock is stepped an hour while writes take effect and say that they did not."""
+
+
+@pytest.mark.parametrize(
+    ("seed", "postgresql"),
+    [(None, False), (STEPPED, False), pytest.param(None, True, marks=pytest.mark.postgresql)],
+)
+def test_no_promise_is_broken(seed: int | None, postgresql: bool) -> None:
+    seed = random.randrange(10**6) if seed is None else seed
     print(f"seed {seed}, postgresql {postgresql}")
     verdict = run(11, seed, strike_every=4, postgresql=postgresql)
     assert not verdict.violations, "\n".join(verdict.lines())
     assert not verdict.parked, "\n".join(verdict.lines())
-    assert sum(verdict.counts.values()) > 100
+    assert sum(verdict.counts.values()) > 50
     assert verdict.most_in_flight <= 8
