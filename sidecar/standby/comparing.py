@@ -6,7 +6,7 @@ comparison: nothing is compared with knowledge that is newer than the question, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.http.content import media_type
 from sidecar.http.messages import Request, Response
-from sidecar.standby import knowledge, queries
+from sidecar.standby import evidence, knowledge, queries
 from sidecar.standby.answer import format_wanted, in_contracts_order, plain_filters
 from sidecar.standby.derivations import (
     DELETED,
@@ -34,7 +34,6 @@ from sidecar.standby.derivations import (
 )
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.diff import differences
-from sidecar.standby.evidence import evidence
 from sidecar.standby.observations import ListSeen, Observation, RecordMissing, RecordSeen
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, LIST, READ, WRITE, records
 
@@ -47,8 +46,9 @@ Compared = tuple[str, Comparison]
 class Comparer:
     """Makes comparisons. Only looks."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, proof: int) -> None:
         self._contract = contract
+        self._proof = proof
 
     def compare(
         self, connection: Connection, match: Match, response: Response, seen: Sequence[Observation],
@@ -144,6 +144,7 @@ class Comparer:
         if any(row.stamp > t0 or row.state == DOUBT for row in rows):
             return
         known = {row.id: row for row in rows if row.state == KNOWN}
+        yield from self._written_and_listed(connection, read, seen, known, since)
         theirs = [record.id for record in seen.records]
         if not seen.filters:
             hidden = known.keys() - set(theirs)
@@ -176,6 +177,23 @@ class Comparer:
         if user is not None and whole.caller not in (None, user):
             yield from _shared(endpoint, user, whole.caller, "list " + digest, said)
 
+    def _written_and_listed(
+        self, connection: Connection, read: Endpoint, seen: ListSeen, known: Mapping[str, Any], since: int
+    ) -> Iterator[Compared]:
+        """A list that shows what a write's answer had shown, where reads are proven to show what lists do. Where it
+        shows something else, a read will tell."""
+        rival = frozenset({"answer_is_an_echo"})
+        written = [
+            record
+            for record in seen.records
+            if (row := known.get(record.id)) is not None
+            and row.source == WRITE and row.stamp >= since and row.body == record.body
+        ]  # fmt: skip
+        shows = evidence.standing(connection, read.id, ITEM) if written else evidence.NOTHING
+        if shows.holds(self._proof, {"list_shows_otherwise"}):
+            for record in written:
+                yield read.id, Comparison(WRITTEN, f"{record.id} {record.body}", None, rival)
+
 
 def compare_format(connection: Connection, endpoint: Endpoint, request: Request, response: Response) -> list[Compared]:
     """Whether who asks so is answered in JSON. How many ways of asking are kept of an endpoint is bounded."""
@@ -183,8 +201,8 @@ def compare_format(connection: Connection, endpoint: Endpoint, request: Request,
     if wanted is None or response.status != 200 or request.method != "GET" or endpoint.resource is None:
         return []
     name = by_format(wanted)
-    kept = select(evidence.c.derivation).where(
-        evidence.c.endpoint == endpoint.id, evidence.c.derivation.startswith(FORMAT)
+    kept = select(evidence.evidence.c.derivation).where(
+        evidence.evidence.c.endpoint == endpoint.id, evidence.evidence.c.derivation.startswith(FORMAT)
     )
     names = connection.scalars(kept).all()
     if name not in names and len(names) >= MOST_FORMATS:

@@ -137,8 +137,11 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
     for record in seen.records:
         row = known.get(record.id)
         # One that is as it was is seen anew all the same, once after each gap: else nobody could change it.
-        outdated = row is None or row.state != KNOWN or row.body != record.body or row.stamp < verified
-        if row is None or (row.stamp <= t0 and outdated):
+        # What only its write's answer showed is, now that a list shows it too, as good as any other.
+        if row is None or (
+            row.stamp <= t0
+            and (row.state != KNOWN or row.body != record.body or row.stamp < verified or row.source == WRITE)
+        ):
             private = private or _refused_to_another(row, caller)
             put_record(connection, record, t0, source=LIST, caller=caller)
             changed_now = changed_now or (complete if row is None else row.body != record.body)

@@ -91,7 +91,7 @@ class Standby:
             contract, serve_unverified=settings.unverified == "serve", proof=settings.proof,
             serve_unproven=settings.unproven == "serve",
         )  # fmt: skip
-        self._comparer = Comparer(contract)
+        self._comparer = Comparer(contract, settings.proof)
         self._settled: frozenset[str] = frozenset()
         """Endpoints of which all that was compared is proven, or refuted and being proven anew no more than sampled."""
         self.parity = Parity(engine)

@@ -73,3 +73,15 @@ def test_after_an_absence_nothing_is_answered_until_it_was_seen_again(tmp_path: 
     with InProcess(tmp_path, upstream) as second:
         assert second.down("/notes/1", HOLT).status == 503
         assert second.knows("/notes/1", HOLT).json()["title"] == "changed by a way around us"
+
+
+def test_what_a_write_answered_and_a_list_shows_too_is_as_good_as_listed(tmp_path: Path) -> None:
+    with InProcess(tmp_path, unproven="refuse", proof=1) as gateway:
+        for number in (1, 2):
+            gateway.upstream.state.notes[number] = {"id": number, "title": f"n{number}", "patient_id": 17}
+        gateway.knows("/notes", HOLT)
+        gateway.knows("/notes/1", HOLT)
+        made = gateway.ask("POST", "/notes", HOLT, {"title": "new", "patient_id": 17}).json()
+        assert gateway.down(f"/notes/{made['id']}", HOLT).status == 503, "the answer to a write may be an echo"
+        gateway.knows("/notes", HOLT)
+        assert gateway.down(f"/notes/{made['id']}", HOLT).json() == made
