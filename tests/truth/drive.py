@@ -23,8 +23,9 @@ CONTRACT = Path(__file__).with_name("petclinic.yaml")
 HOST = "api.test"
 LEARNED = 2.0
 """Seconds in which what was asked is learned and compared, and backfill seeks some of what tells rivals apart."""
-DRAINED = 90.0
-"""Seconds in which the outbox of a healthy API is to be empty."""
+DRAINED = 270.0
+"""Seconds in which the outbox of a healthy API is to be empty, or a person told of what it refuses: a write that fails
+twelve times, each shown to have had no effect, is parked after three and a half minutes."""
 
 
 class Drive:

@@ -18,7 +18,7 @@ from tests.truth.judge import BAD, VERDICTS, Judged, difference, read, table, wr
 from tests.truth.worlds import CELLS, WORLDS, World, changes, questions
 
 KNOWN = Path(__file__).with_name("known.txt")
-MOST_KNOWN = 1
+MOST_KNOWN = 0
 """Lines of known.txt at most: set to their number when it shrinks, never raised."""
 SEED = 1
 SUBSET = [World("hosp"), World("petclinic"), World("hosp", "page-silent"), World("hosp", "filter-prefix")]
