@@ -60,12 +60,14 @@ class Route:
 
 @dataclass(frozen=True)
 class Door:
-    """All of it. `upstream` is `host:port`, `upstream_tls` says whether it speaks TLS. `max_body` is in bytes."""
+    """All of it. `upstream` is `host:port`, `upstream_name` what its certificate names, `upstream_tls` says whether it
+    speaks TLS. `upstream_host` is the Host of its health check. `max_body` is in bytes."""
 
     mode: Mode
     listen: str
     sidecars: tuple[Sidecar, ...]
     upstream: str
+    upstream_name: str
     upstream_host: str
     upstream_tls: bool
     routes: tuple[Route, ...]
@@ -74,6 +76,8 @@ class Door:
     """Seconds within which the sidecar always answers: the balancer waits a little longer."""
     https: Https | None = None
     """None: HTTP alone."""
+    host: str | None = None
+    """The Host of every request that is handed on (UPSTREAM_HOST), the client's own in X-Forwarded-Host; None: kept."""
     acme: str | None = None
     """`host:port` of the ACME client that answers an authority's challenges; None: there is none."""
 
@@ -97,7 +101,9 @@ def describe(
         listen=bound(listen),
         sidecars=found,
         upstream=f"{host}:{parts.port or (443 if tls else 80)}",
-        upstream_host=parts.netloc,
+        upstream_name=parts.hostname or "",
+        upstream_host=settings.upstream_host_field or parts.netloc,
+        host=settings.upstream_host_field,
         upstream_tls=tls,
         routes=routes(contract),
         max_body=settings.max_body,

@@ -121,6 +121,8 @@ def aws(
         described = balancer.template(door, percent)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
+    if door.host is not None:
+        _warn(f"this balancer keeps the client's Host: what it hands to the upstream directly does not say {door.host}")
     _warn("not checked, AWS itself checks templates")
     _write(json.dumps(described, indent=2) + "\n", out)
 

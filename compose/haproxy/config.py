@@ -67,7 +67,7 @@ _FAILOVER: Final = """\
 def render(door: Door, socket: str = "/run/haproxy/admin.sock") -> str:
     """The whole file. `socket`: where the runtime API listens (weights and certificates at run time)."""
     tls = "" if door.https is None else _tls(door.https)
-    https = ("" if door.https is None else _https(door.https)) + _acme(door)
+    https = ("" if door.https is None else _https(door.https)) + _host(door) + _acme(door)
     head = _HEAD.format(
         mode=door.mode, socket=socket, wait=door.wait + 5, listen=door.listen, tls=tls, https=https
     )  # fmt: skip
@@ -104,6 +104,11 @@ def _https(https: Https) -> str:
         lines.append("acl safe method GET HEAD")
         lines.append(f"http-request redirect {moved} code 301 {spared} || !safe")
     return "".join(f"    {line}\n" for line in lines)
+
+
+def _host(door: Door) -> str:
+    """After what asks for the client's own Host."""
+    return "" if door.host is None else f"    http-request set-header Host {door.host}\n"
 
 
 def _acme(door: Door) -> str:
@@ -183,5 +188,5 @@ def _agent(sidecar: Sidecar, asked: str) -> str:
 
 
 def _upstream(door: Door, name: str, options: str = "") -> str:
-    tls = f" ssl verify required ca-file @system-ca sni str({door.upstream_host})" if door.upstream_tls else ""
+    tls = f" ssl verify required ca-file @system-ca sni str({door.upstream_name})" if door.upstream_tls else ""
     return f"server {name} {door.upstream}{tls} {options}".rstrip()

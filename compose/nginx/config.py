@@ -46,7 +46,7 @@ http {{
 {ways}{hsts}    server {{
         listen {listen};
 {https}        proxy_http_version 1.1;
-        proxy_set_header Host $http_host;
+        proxy_set_header Host {host};
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header X-Forwarded-Host $http_host;
@@ -150,6 +150,7 @@ def render(door: Door, folder: str = "/var/lib/nginx", share: float = 10.0) -> s
         mirror="" if inline else "        mirror /.understudy/copy;\n",
         copies="" if inline else _COPIES,
         listen=door.listen,
+        host=door.host or "$http_host",
         wait=door.wait + 5,
         read_again="error timeout" if inline else "error timeout http_500 http_502 http_503 http_504",
         hsts="" if door.https is None else _hsts(door.https),
