@@ -5,6 +5,7 @@ Pure: values in, values out. Raises DoorError, which names what does not fit.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,22 @@ from sidecar.settings.parsers import address
 Mode = Literal["inline", "failover"]
 MODES: Final = ("inline", "failover")
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # an address to look for
+
+
+AFTER: Final = 5
+"""Seconds, Retry-After of what the balancer itself answers."""
+_UNKNOWN: Final = "Whether a write took effect is not known: look before you send it again."
+PROBLEMS: Final = {
+    status: json.dumps({"type": "about:blank", "title": title, "status": status, "detail": said})
+    for status, title, said in (
+        (502, "Bad Gateway", f"No whole answer came. {_UNKNOWN}"),
+        (503, "Service Unavailable", "Nobody is there to answer. Nothing was done."),
+        (504, "Gateway Timeout", f"No answer came in time. {_UNKNOWN}"),
+    )
+}
+"""What the balancer itself answers where nobody does: problem+json, without a single quote in it."""
+WAITING_HELPS: Final = (503, 504)
+"""Those with Retry-After: after a 502 a write may have been cut off."""
 
 
 class DoorError(ValueError):
