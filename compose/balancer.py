@@ -5,6 +5,7 @@ Pure: values in, values out. Raises DoorError, which names what does not fit.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,22 @@ from sidecar.settings.parsers import address
 Mode = Literal["inline", "failover"]
 MODES: Final = ("inline", "failover")
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # an address to look for
+
+
+AFTER: Final = 5
+"""Seconds, Retry-After of what the balancer itself answers."""
+_UNKNOWN: Final = "Whether a write took effect is not known: look before you send it again."
+PROBLEMS: Final = {
+    status: json.dumps({"type": "about:blank", "title": title, "status": status, "detail": said})
+    for status, title, said in (
+        (502, "Bad Gateway", f"No whole answer came. {_UNKNOWN}"),
+        (503, "Service Unavailable", "Nobody is there to answer. Nothing was done."),
+        (504, "Gateway Timeout", f"No answer came in time. {_UNKNOWN}"),
+    )
+}
+"""What the balancer itself answers where nobody does: problem+json, without a single quote in it."""
+WAITING_HELPS: Final = (503, 504)
+"""Those with Retry-After: after a 502 a write may have been cut off."""
 
 
 class DoorError(ValueError):
@@ -60,12 +77,14 @@ class Route:
 
 @dataclass(frozen=True)
 class Door:
-    """All of it. `upstream` is `host:port`, `upstream_tls` says whether it speaks TLS. `max_body` is in bytes."""
+    """All of it. `upstream` is `host:port`, `upstream_name` what its certificate names, `upstream_tls` says whether it
+    speaks TLS. `upstream_host` is the Host of its health check. `max_body` is in bytes."""
 
     mode: Mode
     listen: str
     sidecars: tuple[Sidecar, ...]
     upstream: str
+    upstream_name: str
     upstream_host: str
     upstream_tls: bool
     routes: tuple[Route, ...]
@@ -74,6 +93,8 @@ class Door:
     """Seconds within which the sidecar always answers: the balancer waits a little longer."""
     https: Https | None = None
     """None: HTTP alone."""
+    host: str | None = None
+    """The Host of every request that is handed on (UPSTREAM_HOST), the client's own in X-Forwarded-Host; None: kept."""
     acme: str | None = None
     """`host:port` of the ACME client that answers an authority's challenges; None: there is none."""
 
@@ -97,7 +118,9 @@ def describe(
         listen=bound(listen),
         sidecars=found,
         upstream=f"{host}:{parts.port or (443 if tls else 80)}",
-        upstream_host=parts.netloc,
+        upstream_name=parts.hostname or "",
+        upstream_host=settings.upstream_host_field or parts.netloc,
+        host=settings.upstream_host_field,
         upstream_tls=tls,
         routes=routes(contract),
         max_body=settings.max_body,

@@ -80,18 +80,25 @@ def haproxy(settings: Settings, /, socket: str, out: Path | None, check: bool, *
 @lb.command()
 @_options
 @click.option("--folder", default="/var/lib/nginx", show_default=True, help="Where nginx may write.")
+@click.option(
+    "--ca",
+    envvar="SSL_CERT_FILE",
+    default=nginx_config.AUTHORITIES,
+    show_default=True,
+    help="PEM: whom to trust where UPSTREAM speaks TLS.",
+)
 @click.pass_obj
-def nginx(settings: Settings, /, folder: str, out: Path | None, check: bool, **given: Any) -> None:
+def nginx(settings: Settings, /, folder: str, ca: str, out: Path | None, check: bool, **given: Any) -> None:
     """nginx 1.22 or later, without its commercial modules."""
     door = _door(settings, **given)
     try:
-        text = nginx_config.render(door, folder)
+        text = nginx_config.render(door, folder, ca=ca)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     if check:
         with tempfile.TemporaryDirectory() as own:
             path = Path(own) / "nginx.conf"
-            path.write_text(nginx_config.render(door, own))
+            path.write_text(nginx_config.render(door, own, ca=ca))
             _check("nginx", ["-t", "-q", "-e", f"{own}/error.log", "-c", str(path)])
     _write(text, out)
 
@@ -121,6 +128,8 @@ def aws(
         described = balancer.template(door, percent)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
+    if door.host is not None:
+        _warn(f"this balancer keeps the client's Host: what it hands to the upstream directly does not say {door.host}")
     _warn("not checked, AWS itself checks templates")
     _write(json.dumps(described, indent=2) + "\n", out)
 

@@ -109,6 +109,7 @@ def _series(rule: Rule, firing: bool) -> tuple[str, str, int]:
     if rule.growth:
         return rule.metric, f"0+{2 * limit * STEP / span if firing else limit * STEP / span / 2:.12g}x{steps}", after
     if rule.until:  # the clock of a case begins at 0
-        return rule.metric, f"{after // 2 + limit if firing else after + limit + 10 * STEP:.12g}x{steps}", after
+        sooner, later = after // 2 + limit, after + limit + 10 * STEP
+        return rule.metric, f"{later if firing == (rule.above is not None) else sooner:.12g}x{steps}", after
     beyond = limit + 1 if rule.above is not None else limit / 2
     return rule.metric, f"{beyond if firing else limit:.12g}x{steps}", after

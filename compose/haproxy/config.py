@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from compose.balancer import Door, Route, Sidecar
+from compose.balancer import AFTER, PROBLEMS, WAITING_HELPS, Door, Route, Sidecar
 from compose.tls.https import CHALLENGES, Https
 
 DIRECT: Final = "direct"
@@ -21,6 +21,7 @@ _HEAD: Final = """\
 # Written by `understudy lb haproxy --mode {mode}`. Write it again when contract or addresses change.
 global
     maxconn 4000
+    log stdout format raw local0 info
     stats socket {socket} mode 600 level admin expose-fd listeners
     hard-stop-after 60s
 {tls}
@@ -34,9 +35,16 @@ defaults
     timeout server {wait:.0f}s
     timeout http-request 10s
     timeout check 2s
-
+{errors}
 frontend door
     bind {listen}
+    # One JSON object a line. Without queries, which may hold what is nobody's business.
+    log global
+    option dontlognull
+    http-request set-var(txn.path) path
+    http-request set-var(txn.method) method
+    http-after-response set-var(txn.id) res.hdr(x-request-id)
+    log-format '{log}'
     # A length beyond 64 bits is taken for what is left of it: where such a request ends, nobody knows.
     http-request reject if {{ req.fhdr(content-length),length gt 18 }}
     option forwardfor
@@ -47,6 +55,12 @@ frontend door
     http-request del-header X-Understudy-Target
     http-request del-header X-Understudy-Copied
 {https}"""
+_LOG: Final = (
+    '{"@timestamp":"%[date,ltime(%Y-%m-%dT%H:%M:%S%z)]","client.ip":"%ci","http.request.method":'
+    '"%[var(txn.method),json(utf8s)]","url.path":"%[var(txn.path),json(utf8s)]","http.request.id":'
+    '"%[var(txn.id),json(utf8s)]","http.response.status_code":%ST,"duration_ms":%Ta,"backend":"%b","server":"%s",'
+    '"ended":"%ts","retries":"%rc","bytes":%B}'
+)
 _INLINE: Final = """\
     default_backend api
 
@@ -67,12 +81,22 @@ _FAILOVER: Final = """\
 def render(door: Door, socket: str = "/run/haproxy/admin.sock") -> str:
     """The whole file. `socket`: where the runtime API listens (weights and certificates at run time)."""
     tls = "" if door.https is None else _tls(door.https)
-    https = ("" if door.https is None else _https(door.https)) + _acme(door)
+    https = ("" if door.https is None else _https(door.https)) + _host(door) + _acme(door)
     head = _HEAD.format(
-        mode=door.mode, socket=socket, wait=door.wait + 5, listen=door.listen, tls=tls, https=https
+        mode=door.mode, socket=socket, wait=door.wait + 5, listen=door.listen, tls=tls, https=https,
+        errors=_errors(), log=_LOG,
     )  # fmt: skip
     body = _inline(door) if door.mode == "inline" else _failover(door)
     return head + _uses(door) + body + (f"\nbackend acme\n    server acme {door.acme}\n" if door.acme else "")
+
+
+def _errors() -> str:
+    """What HAProxy itself says where no server answers."""
+    said = "    http-error status {} content-type application/problem+json string '{}'{}\n"
+    return "".join(
+        said.format(status, body, f" hdr Retry-After {AFTER}" if status in WAITING_HELPS else "")
+        for status, body in PROBLEMS.items()
+    )
 
 
 def _tls(https: Https) -> str:
@@ -104,6 +128,11 @@ def _https(https: Https) -> str:
         lines.append("acl safe method GET HEAD")
         lines.append(f"http-request redirect {moved} code 301 {spared} || !safe")
     return "".join(f"    {line}\n" for line in lines)
+
+
+def _host(door: Door) -> str:
+    """After what asks for the client's own Host."""
+    return "" if door.host is None else f"    http-request set-header Host {door.host}\n"
 
 
 def _acme(door: Door) -> str:
@@ -183,5 +212,5 @@ def _agent(sidecar: Sidecar, asked: str) -> str:
 
 
 def _upstream(door: Door, name: str, options: str = "") -> str:
-    tls = f" ssl verify required ca-file @system-ca sni str({door.upstream_host})" if door.upstream_tls else ""
+    tls = f" ssl verify required ca-file @system-ca sni str({door.upstream_name})" if door.upstream_tls else ""
     return f"server {name} {door.upstream}{tls} {options}".rstrip()

@@ -1,7 +1,8 @@
 """nginx's configuration, for the open-source nginx 1.22 and later: a whole file for `nginx -c`.
 
 Promises: a write is handed to a second server only when the connection to the first was never made. nginx keeps that
-rule for POST and PATCH but takes PUT and DELETE for repeatable, so these have a location that never tries again.
+rule for POST and PATCH but takes PUT and DELETE for repeatable, so these go on to a location of their own, which tries
+once more only where no connection was made.
 nginx has no active checks without its commercial licence: a server that failed is left alone for a second.
 
 In the failover mode every request that goes to the upstream is copied to a sidecar (`mirror`), marked as a copy: the
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from compose.balancer import Door
+from compose.balancer import AFTER, PROBLEMS, Door
 from compose.tls.https import CHALLENGES, Https
+from sidecar.settings.networks import is_address
 
+AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
 _FILE: Final = """\
 # Written by `understudy lb nginx --mode {mode}`. Write it again when addresses change.
 worker_processes auto;
@@ -27,7 +30,12 @@ events {{
     worker_connections 4096;
 }}
 http {{
-    access_log off;
+    # One JSON object a line. Without queries, which may hold what is nobody's business.
+    map $request_uri $asked_path {{
+        "~^(?<before_query>[^?]*)" $before_query;
+    }}
+    log_format json escape=json '{log}';
+    access_log {folder}/access.log json;
     server_tokens off;
     merge_slashes off;
     client_max_body_size {body};
@@ -43,10 +51,10 @@ http {{
     upstream api {{
 {servers}
     }}
-{ways}{hsts}    server {{
+{ways}{hsts}{inner}    server {{
         listen {listen};
 {https}        proxy_http_version 1.1;
-        proxy_set_header Host $http_host;
+        proxy_set_header Host {host};
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header X-Forwarded-Host $http_host;
@@ -58,9 +66,11 @@ http {{
         proxy_read_timeout {wait:.0f}s;
         proxy_next_upstream_tries 2;
 {mirror}
-{acme}        location / {{
+{acme}        recursive_error_pages on;
+        location / {{
             error_page 418 = @write;
             error_page 419 = @replace;
+            error_page 502 504 = @failed;
 {redirect}            if ($request_method ~ ^(PUT|DELETE)$) {{
                 return 419;
             }}
@@ -72,15 +82,27 @@ http {{
         }}
         # POST and PATCH: another server only when nothing was sent (nginx's rule without `non_idempotent`).
         location @write {{
+            error_page 502 504 = @failed;
             proxy_next_upstream error;
             proxy_pass http://{way};
         }}
-        # PUT and DELETE: nginx would send these again after they were sent.
+        # PUT and DELETE: nginx would send these again after they were sent. So it is left to @again, which looks.
         location @replace {{
+            error_page 502 504 = @again;
             proxy_next_upstream off;
             proxy_pass http://{way};
         }}
-{copies}    }}
+        location @again {{
+            error_page 420 502 504 = @failed;
+            mirror off;
+            if ($upstream_connect_time !~ "^[-, :]*$") {{
+                return 420;
+            }}
+            proxy_next_upstream off;
+            proxy_pass http://{way};
+        }}
+        # No server answered: nginx's own words. What the sidecars or the upstream say goes to the client as it is.
+{failed}{copies}    }}
 }}
 """
 _WAYS: Final = """\
@@ -121,18 +143,55 @@ _COPIES: Final = """\
             proxy_pass http://sidecars/.understudy/copy;
         }
 """
+_INNER: Final = """\
+    # The upstream speaks TLS, the sidecars do not: one group holds both by way of this server, for nginx alone. {said}
+    server {{
+        listen unix:{folder}/upstream.sock;
+        access_log off;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Connection close;
+        proxy_connect_timeout 1s;
+        proxy_read_timeout {wait:.0f}s;
+        proxy_next_upstream off;
+        proxy_ssl_server_name on;
+        proxy_ssl_name {name};
+        proxy_ssl_verify on;
+        proxy_ssl_verify_depth 4;
+        proxy_ssl_trusted_certificate {ca};
+        recursive_error_pages on;
+        location / {{
+            error_page 502 504 = @unsent;
+            proxy_pass https://{upstream};
+        }}
+{unsent}{failed}    }}
+"""
+_UNSENT: Final = """\
+        location @unsent {{
+            error_page 420 502 504 = @failed;
+            if ($upstream_connect_time !~ "^[-, :]*$") {{
+                return 420;
+            }}
+            proxy_pass {next};
+        }}
+"""
+_LOG: Final = (
+    '{"@timestamp":"$time_iso8601","client.ip":"$remote_addr","http.request.method":"$request_method",'
+    '"url.path":"$asked_path","http.request.id":"$sent_http_x_request_id","http.response.status_code":$status,'
+    '"duration_s":$request_time,"server":"$upstream_addr","upstream_status":"$upstream_status","bytes":$bytes_sent}'
+)
 
 
-def render(door: Door, folder: str = "/var/lib/nginx", share: float = 10.0) -> str:
-    """The whole file. `folder`: where nginx may write; `share`: per cent that passes through a sidecar, in failover.
+def render(door: Door, folder: str = "/var/lib/nginx", share: float = 10.0, ca: str = AUTHORITIES) -> str:
+    """The whole file. `folder`: where nginx may write; `share`: per cent that passes through a sidecar, in failover;
+    `ca`: whom to trust where the upstream speaks TLS.
 
-    Raises ValueError for an upstream with TLS.
+    Raises ValueError for an upstream with TLS that has no name.
     """
-    if door.upstream_tls:
-        raise ValueError("nginx cannot mix servers with and without TLS in one upstream; use haproxy")
+    upstream = f"unix:{folder}/upstream.sock" if door.upstream_tls else door.upstream
     sidecars = [s.serves for s in door.sidecars]
     inline = door.mode == "inline"
-    through = _servers(sidecars, [door.upstream])
+    through = _servers(sidecars, [upstream])
     return _FILE.format(
         mode=door.mode,
         folder=folder,
@@ -143,20 +202,53 @@ def render(door: Door, folder: str = "/var/lib/nginx", share: float = 10.0) -> s
             if inline
             else "All to the upstream; what fails there to a sidecar, whose answers may be older than the last write."
         ),
-        servers=through if inline else _servers([door.upstream], sidecars),
+        servers=through if inline else _servers([upstream], sidecars),
         ways="" if inline else _WAYS.format(through=through, sidecars=_servers(sidecars, []), share=share),
         way="api" if inline else "$way",
         copied='""' if inline else "$copied",
         mirror="" if inline else "        mirror /.understudy/copy;\n",
         copies="" if inline else _COPIES,
         listen=door.listen,
+        host=door.host or "$http_host",
         wait=door.wait + 5,
         read_again="error timeout" if inline else "error timeout http_500 http_502 http_503 http_504",
         hsts="" if door.https is None else _hsts(door.https),
         https="" if door.https is None else _https(door.https),
         redirect="" if door.https is None else _redirect(door.https),
         acme=_acme(door),
+        log=_LOG,
+        failed=_failed(door),
+        inner=_inner(door, folder, ca) if door.upstream_tls else "",
     )
+
+
+def _inner(door: Door, folder: str, ca: str) -> str:
+    """What cannot be sent is tried at the upstream's next address, and in failover by a sidecar."""
+    if is_address(door.upstream_name.strip("[]")):
+        raise ValueError("UNDERSTUDY_UPSTREAM: nginx finds names in certificates, no addresses; use a name, or haproxy")
+    inline = door.mode == "inline"
+    said = "" if inline else "What could not be sent, it gives to a sidecar itself: the other servers do not see why."
+    return _INNER.format(
+        said=said, folder=folder, wait=door.wait + 5, name=door.upstream_name, ca=ca, upstream=door.upstream,
+        unsent=_UNSENT.format(next=f"https://{door.upstream}" if inline else "http://sidecars"),
+        failed=_failed(door, hsts=False),
+    )  # fmt: skip
+
+
+def _failed(door: Door, hsts: bool = True) -> str:
+    """503 where nothing was sent; else that nobody knows. `add_header` hides those of the server: HSTS is repeated."""
+    strict = hsts and door.https is not None and door.https.hsts
+    lines = ["location @failed {", "    default_type application/problem+json;"]
+    if strict:
+        lines.append("    add_header Strict-Transport-Security $hsts always;")
+    for variable, pattern, status in (("connect_time", "^[-, :]*$", 503), ("status", "504$", 504)):
+        lines.append(f'    if ($upstream_{variable} ~ "{pattern}") {{')
+        if strict:
+            lines.append("        add_header Strict-Transport-Security $hsts always;")
+        lines += [f"        add_header Retry-After {AFTER} always;", f"        return {status} '{PROBLEMS[status]}';"]
+        lines.append("    }")
+    lines += [f"    return 502 '{PROBLEMS[502]}';", "}"]
+    return "".join(f"        {line}\n" for line in lines)
 
 
 def _servers(first: list[str], backup: list[str]) -> str:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,6 +76,15 @@ class Told:
     dropped: set[str] = field(default_factory=set)
     erased: dict[str, set[int]] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
+
+    def unvouched(self) -> list[tuple[int, Statement, Statement]]:
+        """Where the signer changes without the word of the key before: (line, the last before, the first after)."""
+        found, named = [], set[str]()
+        for line, (before, after) in enumerate(pairwise(self.statements), 2):
+            named.update({before.key} | ({before.said["next"]} if "next" in before.said else set()))
+            if after.key not in named:
+                found.append((line, before, after))
+        return found
 
     def extend(self, lines: Iterable[bytes]) -> None:
         """Takes further statements in. Raises BadStatement."""

@@ -25,7 +25,7 @@ from sidecar.journal.head import Head, own_key, read_head
 from sidecar.journal.keys import SigningError as SigningError  # for who may import only this module
 from sidecar.journal.offsets import started
 from sidecar.journal.paths import STATEMENTS
-from sidecar.journal.statements import EXPORTED, MARK, BadStatement, Told, is_statement, read
+from sidecar.journal.statements import EXPORTED, MARK, BadStatement, Statement, Told, is_statement, read
 from sidecar.settings import Settings
 
 PART: Final = 32 << 20
@@ -62,6 +62,7 @@ class Verdict:
             "signed": self.signed,
             "unsigned": self.unsigned,
             "key": self.key,
+            "notes": self.notes,
         }
 
 
@@ -134,6 +135,7 @@ def verify(
     own_files = statements is not None
     if statements is not None:
         _judge_statements(verdict, told, kept, head, statements)
+    verdict.notes += [_changed(statements or paths[-1], *change) for change in told.unvouched()]
     expected = _Expected(told.points, kept, told.erased)
     parts = [part for path in paths for part in _parts(path, ends[path])]
     if processes > 1 and len(parts) > 1:
@@ -146,6 +148,13 @@ def verify(
     if trusted is not None and told.last is None and verdict.events:
         verdict.bad(statements or paths[-1], 1, "not signed: no signed statement is there")
     return verdict
+
+
+def _changed(path: Path, line: int, before: Statement, after: Statement) -> str:
+    return (
+        f"{path}, statement {line}: the signer changes unvouched, from {before.key[:16]} to {after.key[:16]}, at "
+        f"{after.at[:19]}Z: what was signed before, up to {before.at[:19]}Z, only the old key proves"
+    )
 
 
 def verify_node(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sidecar.settings.errors import PREFIX, SettingError
 from sidecar.settings.networks import Networks
@@ -17,6 +18,7 @@ from sidecar.settings.parsers import (
     credentials,
     duration,
     header_pairs,
+    host_field,
     names,
     networks,
     one_of,
@@ -43,6 +45,12 @@ class Settings:
 
     upstream: str = setting(
         None, url, "The API we stand beside, http or https (`SSL_CERT_FILE`: whom to trust). Required by `sidecar`."
+    )
+    upstream_host: str = setting(
+        "keep",
+        host_field,
+        "The Host that the upstream sees: `keep` (the client's; of our own calls UPSTREAM's), `upstream` (UPSTREAM's), "
+        "or a name.",
     )
     listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
     control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
@@ -213,6 +221,13 @@ class Settings:
     @property
     def node_name(self) -> str:
         return self.node or os.uname().nodename.split(".")[0]
+
+    @property
+    def upstream_host_field(self) -> str | None:
+        """The Host of everything that the upstream is sent; None: each call's own."""
+        if self.upstream_host == "keep":
+            return None
+        return urlsplit(self.require_upstream()).netloc if self.upstream_host == "upstream" else self.upstream_host
 
     @property
     def seal_key_file(self) -> Path:

@@ -6,6 +6,7 @@ Raises ValueError with what was expected, as it follows "expected".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -27,6 +28,16 @@ def url(value: str) -> str:
     if parts.username is not None:
         raise ValueError("a URL without credentials (they have settings of their own)")
     return value.rstrip("/")
+
+
+_HOST_FIELD: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
+
+def host_field(value: str) -> str:
+    """`keep`, `upstream`, or what a Host field may hold: a name or an address, with a port or without."""
+    if not _HOST_FIELD.fullmatch(value):
+        raise ValueError("keep, upstream, or a host with a port or without")
+    return value
 
 
 def urls(value: str) -> tuple[str, ...]:

@@ -62,13 +62,14 @@ class Wire:
 
     def __init__(
         self, base: str, *, connect_timeout: float, timeout: float, max_answer: int,
-        names: Names = NAMES, trust: Callable[[], ssl.SSLContext] = trusting,
+        host: str | None = None, names: Names = NAMES, trust: Callable[[], ssl.SSLContext] = trusting,
     ) -> None:  # fmt: skip
-        """Times in seconds, `max_answer` in bytes of a body."""
+        """Times in seconds, `max_answer` in bytes of a body. `host`: the Host of every call; None: each call's own."""
         parts = urlsplit(base)
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname or "", parts.port or (443 if self._secure else 80)
         self._authority = parts.netloc.rpartition("@")[2]
+        self._told = host
         self._prefix = parts.path.rstrip("/")
         self._connect_timeout = connect_timeout
         self._timeout = timeout
@@ -245,10 +246,10 @@ class Wire:
 
     def _head(self, call: Call, size: int) -> bytes:
         lines = [f"{call.method} {self._prefix}{call.target} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in call.headers]
         given = {name.lower() for name, _ in call.headers}
-        if "host" not in given:
-            lines.insert(1, f"Host: {self._authority}")
+        if self._told is not None or "host" not in given:
+            lines.append(f"Host: {self._told or self._authority}")
+        lines += [f"{name}: {value}" for name, value in call.headers if self._told is None or name.lower() != "host"]
         if "content-length" not in given and (size or call.method in _WITH_BODY):
             lines.append(f"Content-Length: {size}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -314,6 +314,7 @@ def new_upstream(settings: Settings, threads: int, name: str, new_wire: Callable
             connect_timeout=settings.connect_timeout,
             timeout=settings.upstream_timeout,
             max_answer=settings.max_answer,
+            host=settings.upstream_host_field,
         )
 
     longest = settings.upstream_timeout + settings.connect_timeout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,9 @@ import pytest
 from tests.support.stack import Sidecar
 from tests.support.upstream import HOLT, Upstream
 
-CLIENTS, RECORDS, SECONDS = 16, 4, 6.0
+CLIENTS, RECORDS = 16, 4
+SECONDS = float(os.environ.get("SAME_RECORD_SECONDS", "20"))
+"""SAME_RECORD_SECONDS=120 is the two minutes of the acceptance."""
 
 
 @pytest.fixture
@@ -23,6 +26,7 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
+@pytest.mark.timeout(60 + 3 * SECONDS)
 def test_nobody_is_refused_and_the_order_is_that_of_the_answers(tmp_path: Path, upstream: Upstream) -> None:
     with Sidecar(upstream.url, tmp_path / "data") as side:
         made = [side.ask("POST", "/notes", HOLT, {"title": "0", "body": "b"}).json()["id"] for _ in range(RECORDS)]
@@ -54,6 +58,10 @@ def test_nobody_is_refused_and_the_order_is_that_of_the_answers(tmp_path: Path, 
             order = [seen.body for seen in upstream.seen(f"/notes/{ident}", "PATCH")]
             at = {json.loads(body)["title"]: place for place, body in enumerate(order)}
             assert len(order) == len(answered[ident]), "each was sent once"
-            for _, ended, earlier in answered[ident]:
-                for began, _, later in answered[ident]:
-                    assert not (ended < began and at[earlier] > at[later]), (earlier, later)
+            latest, ends = -1, sorted((ended, at[title]) for _, ended, title in answered[ident])
+            position = 0
+            for began, _, title in sorted(answered[ident]):
+                while position < len(ends) and ends[position][0] < began:
+                    latest = max(latest, ends[position][1])
+                    position += 1
+                assert at[title] > latest, f"{title} was acknowledged later, and reached the upstream sooner"

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ def test_every_service_is_bounded_and_pinned(name: str) -> None:
     for other, how in service.get("depends_on", {}).items():
         assert how["condition"] in ("service_healthy", "service_completed_successfully")
         assert set(service["profiles"]) <= set(SERVICES[other]["profiles"]), f"{other} is not there"
+
+
+def test_sidecars_of_the_full_profile_believe_the_front_door_and_nobody_else() -> None:
+    door = SERVICES["door"]["networks"]
+    address = door["inside"]["ipv4_address"]
+    for name in ("sidecar-one", "sidecar-two"):
+        assert set(door) & set(SERVICES[name]["networks"]) == {"inside"}, "it has one address for them"
+        assert SERVICES[name]["environment"]["UNDERSTUDY_TRUSTED_PROXIES"] == address
+    (pool,) = CONTENT["networks"]["inside"]["ipam"]["config"]
+    assert ip_address(address) in ip_network(pool["subnet"])
+    assert ip_address(address) not in ip_network(pool["ip_range"]), "nobody else is given it"
 
 
 @pytest.mark.parametrize("name", OURS)

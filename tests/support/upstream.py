@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -240,7 +241,9 @@ class _Server(ThreadingHTTPServer):
 class Upstream:
     """Serves while it is open. `stop` refuses and cuts connections, as a dead host would; `start` is back."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        """`context`: of its certificate; None: it speaks plain HTTP."""
+        self._context = context
         self.state = State()
         self._handler = type("Handler", (_Handler,), {"state": self.state})
         self.port = 0
@@ -249,11 +252,15 @@ class Upstream:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._context else ''}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self._server = _Server(("127.0.0.1", self.port), self._handler)
         self.port = self._server.server_address[1]
+        if self._context is not None:
+            self._server.socket = self._context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:

@@ -67,6 +67,10 @@ def test_where_all_is_well_nothing_holds_and_what_is_not_measured_is_unknown() -
         ("understudy_outbox_oldest_seconds 7260", [("OutboxOld", "ticket")], "waited for 2 h"),
         ("understudy_outbox_parked 2", [("WriteParked", "ticket")], "2 writes wait for a person"),
         ("understudy_journal_behind_seconds 301", [("JournalNotShipping", "ticket")], "5 min behind"),
+        (
+            f"understudy_database_went_back_timestamp_seconds {NOW - 60}",
+            [("DatabaseWentBack", "page")], "lacks what it had",
+        ),
         ("understudy_journal_failures_total 8", [("RecordingGap", "page")], "1 exchanges could not be recorded"),
         ("understudy_dead_letter_events_total 3", [("EventsRefused", "ticket")], "refused 3 events"),
         ("understudy_data_free_ratio 0.149", [("DiskFilling", "ticket")], "14.9%"),
@@ -97,6 +101,7 @@ def test_each_fires_beyond_its_threshold(line: str, alerts: list[tuple[str, str]
         "understudy_journal_behind_seconds 300", "understudy_data_free_ratio 0.15",
         'understudy_parity_ratio{endpoint="GET /notes"} 0.99',
         'understudy_takeovers_total{endpoint="GET /notes"} 6',
+        f"understudy_database_went_back_timestamp_seconds {NOW - 86400}",
         f'understudy_certificate_expiry_timestamp_seconds{{file="a"}} {NOW + 14 * 86400}',
     ],
 )  # fmt: skip

@@ -196,6 +196,24 @@ def test_a_new_key_is_vouched_for_by_the_old_one(signed: Signed) -> None:
     assert verify(signed.journal.glob("*.jsonl"), statements=signed.statements.path, trusted=old).ok
 
 
+def test_a_signer_that_changes_unvouched_is_named_with_its_place(signed: Signed) -> None:
+    rotate(signed.key, signed.statements)
+    assert signed.verify().notes == []
+    old, before = signed.public, len(signed.statements.lines())
+    signed.key.path.unlink()
+    signed.key = SigningKey(signed.key.path)
+    signed.signer = Signer(signed.journal, signed.statements, signed.key, signed._keep)
+    journal(signed.journal, 1)
+    signed.sign()
+    verdict = signed.verify()
+    assert verdict.ok
+    (note,) = verdict.notes
+    assert f"statement {before + 1}: the signer changes unvouched" in note
+    assert f"from {old[:16]} to {signed.public[:16]}" in note
+    assert verdict.as_json()["notes"] == [note]
+    found(verify(signed.paths, statements=signed.statements.path, trusted=old), signed.statements.path, before + 1, "")
+
+
 def test_a_torn_statement_is_written_over(signed: Signed) -> None:
     with signed.statements.path.open("ab") as file:
         file.write(b'{"segment":"node@statements","sequ')

@@ -63,7 +63,7 @@ def found(verdict: Verdict, path: Path, line: int, why: str) -> None:
 def test_an_untouched_journal_is_whole(tmp_path: Path) -> None:
     paths = [journal(tmp_path), journal(tmp_path, 3)]
     verdict = verify(paths, {path.stem: last(path) for path in paths})
-    said = {"ok": True, "events": 7, "first_bad": None, "signed": None, "unsigned": 7, "key": None}
+    said = {"ok": True, "events": 7, "first_bad": None, "signed": None, "unsigned": 7, "key": None, "notes": []}
     assert verdict.as_json() == said
 
 
@@ -75,6 +75,7 @@ def test_nothing_is_whole(tmp_path: Path) -> None:
         "signed": None,
         "unsigned": 0,
         "key": None,
+        "notes": [],
     }
 
 
