@@ -102,7 +102,7 @@ class Plane:
             )
         )  # fmt: skip
         self.server = make_server("127.0.0.1", 0, app, threaded=True)
-        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self.thread.start()
         self.settings = Settings(control_listen=("127.0.0.1", self.server.server_port), control_token=token)
         self.control = Control(self.settings)
