@@ -25,9 +25,10 @@ from sidecar.standby.outbox.entries import Outbox
 from sidecar.standby.outbox.entries import outbox as entries
 from sidecar.standby.outbox.review import Desk
 from sidecar.standby.promotion import Promotion
-from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.database import open_engine
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.takeover.routing import Mode
+from tests.support.tables import lay
 
 TOKEN = "t0ken"
 
@@ -80,8 +81,8 @@ class FakeParity:
 
 class Plane:
     def __init__(self, data: Path, token: str | None) -> None:
+        lay(data)
         self.engine = open_engine(Settings(data=data))
-        create_all(self.engine)
         contract = Contract.load("hosp")
         self.switchboard, self.standby = Switchboard(self.engine, contract.endpoints, "control"), FakeStandby()
         self.switchboard.tick()
