@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,11 +62,17 @@ def imported(tree: ast.AST, known: Mapping[str, Path]) -> Iterator[str]:
                 yield str(node.args[0].value)
 
 
+@cache
+def read(root: Path = ROOT) -> dict[str, frozenset[str]]:
+    """Module → all that it imports, ours and others'. Read once: it is what every rule here is about."""
+    known = modules(root)
+    return {name: frozenset(imported(ast.parse(path.read_text()), known)) for name, path in known.items()}
+
+
 def graph(root: Path = ROOT) -> dict[str, set[str]]:
     """Module → the modules of ours that it imports."""
-    known = modules(root)
-    trees = {name: ast.parse(path.read_text()) for name, path in known.items()}
-    return {name: {to for to in imported(tree, known) if to in known and to != name} for name, tree in trees.items()}
+    found = read(root)
+    return {name: {to for to in names if to in found and to != name} for name, names in found.items()}
 
 
 def room(module: str) -> str:
@@ -148,10 +155,9 @@ def too_deep(arrows: Mapping[str, set[str]]) -> list[str]:
 def impure(root: Path = ROOT) -> list[str]:
     """What a module marked `# pure` imports and must not: a library that does I/O, or a module of ours that does."""
     known = modules(root)
-    trees = {name: ast.parse(path.read_text()) for name, path in known.items()}
     direct = {
-        name: {to for to in imported(tree, known) if any(to == bad or to.startswith(f"{bad}.") for bad in IMPURE)}
-        for name, tree in trees.items()
+        name: {to for to in names if any(to == bad or to.startswith(f"{bad}.") for bad in IMPURE)}
+        for name, names in read(root).items()
     }
     arrows = graph(root)
     found = []

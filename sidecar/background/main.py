@@ -56,7 +56,8 @@ class Background:
         threads = [threading.Thread(target=work, name=name) for name, work in works.items()]
         for thread in threads:
             thread.start()
-        told = 0.0
+        self._live()
+        told = time.monotonic()
         while not self._stop.wait(0.5):
             if time.monotonic() - told > ALIVE_EVERY:
                 told = time.monotonic()

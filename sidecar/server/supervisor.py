@@ -94,7 +94,7 @@ class Supervisor:
             if signal.SIGHUP in self._asked and not self._changing():
                 self._asked.discard(signal.SIGHUP)
                 self._renew(handover)
-            time.sleep(0.1)
+            self._wait(0.05)
         self._end(close)
 
     # Children -------------------------------------------------------------------------------------------------------
@@ -108,6 +108,10 @@ class Supervisor:
             live(role.name, lambda: role.run(writing), parent)
         os.close(writing)
         self._children[pid] = Child(pid, role, reading, role.parts)
+
+    def _wait(self, seconds: float) -> None:
+        """For so long, or until a child says that it is ready."""
+        select.select([child.ready for child in self._children.values() if child.ready is not None], [], [], seconds)
 
     def _look(self) -> None:
         """What ended, what is ready, what is overdue."""

@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -88,11 +89,13 @@ def labels_of(metric: str) -> tuple[str, ...] | None:
 
 def prepare(directory: Path, fresh: bool = True) -> None:
     """Names the directory of this run's counters, and empties it unless the run goes on. In the parent, before
-    prometheus_client is imported."""
+    prometheus_client is imported; then imports it, once for all processes rather than once in each."""
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob("*.db") if fresh else ():
         leftover.unlink()
     os.environ[DIRECTORY] = str(directory)
+    import_module("prometheus_client.multiprocess")
+    import_module("prometheus_flask_exporter.multiprocess")
 
 
 def forget(pid: int) -> None:

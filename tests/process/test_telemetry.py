@@ -75,7 +75,7 @@ sentry_sdk.flush(5)
 def test_real_envelopes_hold_no_planted_secret() -> None:
     Sink.envelopes.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             dsn = f"http://public@127.0.0.1:{server.server_port}/1"

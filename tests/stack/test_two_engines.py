@@ -130,7 +130,7 @@ def exporter(port: int, counters: Counters) -> Iterator[None]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield
     server.shutdown()

@@ -25,9 +25,10 @@ from sidecar.standby.outbox.entries import Outbox
 from sidecar.standby.outbox.entries import outbox as entries
 from sidecar.standby.outbox.review import Desk
 from sidecar.standby.promotion import Promotion
-from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.database import open_engine
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.takeover.routing import Mode
+from tests.support.tables import lay
 
 TOKEN = "t0ken"
 
@@ -80,8 +81,8 @@ class FakeParity:
 
 class Plane:
     def __init__(self, data: Path, token: str | None) -> None:
+        lay(data)
         self.engine = open_engine(Settings(data=data))
-        create_all(self.engine)
         contract = Contract.load("hosp")
         self.switchboard, self.standby = Switchboard(self.engine, contract.endpoints, "control"), FakeStandby()
         self.switchboard.tick()
@@ -102,7 +103,7 @@ class Plane:
             )
         )  # fmt: skip
         self.server = make_server("127.0.0.1", 0, app, threaded=True)
-        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self.thread.start()
         self.settings = Settings(control_listen=("127.0.0.1", self.server.server_port), control_token=token)
         self.control = Control(self.settings)

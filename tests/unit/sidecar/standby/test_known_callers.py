@@ -14,15 +14,16 @@ from sidecar.clock import stamp
 from sidecar.standby import known_callers
 from sidecar.standby.known_callers import Callers, Standing
 from sidecar.standby.tables import credentials
-from sidecar.storage.database import create_all, open_file
+from sidecar.storage.database import open_file
+from tests.support.tables import lay
 
 ANN = "Dr Ann"
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
+    lay(tmp_path)
     engine = open_file(tmp_path / "understudy.db")
-    create_all(engine)
     yield engine
     engine.dispose()
 

@@ -16,6 +16,7 @@ from sidecar.takeover.routing import Mode, Who
 from sidecar.takeover.store import Transition
 from sidecar.takeover.tables import tallies
 from sidecar.timeunits import SECOND
+from tests.support.tables import lay
 
 ENDPOINTS = ("notes.read", "notes.create", "patients.list")
 
@@ -38,8 +39,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
+    lay(tmp_path)
     engine = open_engine(Settings(data=tmp_path))
-    create_all(engine)
     yield engine
     engine.dispose()
 

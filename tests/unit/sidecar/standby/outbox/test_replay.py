@@ -19,11 +19,12 @@ from sidecar.standby.outbox.replay import Replayer
 from sidecar.standby.promotion import NotFit, Promotion
 from sidecar.standby.standby import Standby
 from sidecar.standby.tables import owners, writes
-from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.database import open_engine
 from sidecar.storage.lease import TTL, Lease, leases
 from sidecar.upstream.connection import Call, Wire
 from sidecar.upstream.scheduler import Result
 from tests.support.stack import until
+from tests.support.tables import lay
 from tests.support.upstream import Upstream
 
 CONTRACT = Contract.load("hosp")
@@ -34,8 +35,8 @@ class Leader:
 
     def __init__(self, data: Path) -> None:
         self.settings = Settings(data=data, seal_key=data / "seal-key", upstream="http://127.0.0.1:1")
+        lay(data)
         self.engine: Engine = open_engine(self.settings)
-        create_all(self.engine)
         self.standby = Standby(CONTRACT, self.engine, self.settings)
         self.lease, self.other = (Lease(self.engine, "replay", name) for name in ("one", "two"))
         self.meanwhile: Callable[[], object] = lambda: None
