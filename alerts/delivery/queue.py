@@ -224,7 +224,8 @@ class Queue:
         mine = _alert_of(waiting[0])
         known = [as_alert(row) for row in connection.execute(select(alerts)).mappings()]
         group = [each for each in known if route.takes(each) and route.group(each) == route.group(mine)]
-        others = [each for each in group if not each.part_of or each.told]
+        # What is over tells of nothing any more: tickets that were told inside a page do not keep its end from being told.
+        others = [each for each in group if each.state in BURNING and (each.told or not each.part_of)]
         told = {each["key"] for each in notices if each["kind"] != Kind.RESOLVED} | {each.key for each in others}
         others += [each for each in inside(known, told) if route.takes(each)]
         content = compose(route.grouping.labels(mine), notices, others)
