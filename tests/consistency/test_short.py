@@ -8,7 +8,6 @@ import pytest
 
 from tests.consistency.torture import run
 
-
 STEPPED = 881815
 """A seed by which the clock is stepped an hour while writes take effect and say that they did not."""
 
