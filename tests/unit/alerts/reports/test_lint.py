@@ -52,7 +52,8 @@ def test_an_outage_at_50_a_second_pages_when_the_readme_says() -> None:
 
 
 def test_a_budget_under_one_request_is_warned_of() -> None:
-    volumes = [(objective(target), Fraction(3000)) for target in ("0.99", "0.9999")] + [(objective("0.99"), Fraction(0))]
+    asked = [("0.99", 3000), ("0.9999", 3000), ("0.99", 0)]
+    volumes = [(objective(target), Fraction(requests)) for target, requests in asked]
     said = lines(fits(volumes, {MONTH: LEVELS}, Rule()))
     assert [line.split()[0] for line in said] == ["fits", "warning", "unused"]
     assert "3,000 requests in 30 d allow 0.3 failures; a single one misses it" in said[1]
