@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from alerts.backtest import text as backtest_text
 from alerts.objectives import openslo
 from alerts.prometheus import conditions as prometheus_conditions
 from alerts.prometheus import rule_tests, rules
-from alerts.reports import html, report
+from alerts.reports import html, lint, report
 from alerts.rules import conditions
 from alerts.rules.burn_rules import Rule
 from alerts.rules.evaluation import levels
@@ -112,6 +113,33 @@ def backtest_(settings: Settings, since: str, until: str | None, path: Path | No
         )  # fmt: skip
     found = incidents.incidents(fired)
     click.echo(backtest_text.as_json(found) if form == "json" else "\n".join(backtest_text.lines(found)))
+
+
+@slo.command("lint")
+@click.option("--since", default="30d", show_default=True, help="Volumes are those seen since: 2026-11-24T07:00, 30d.")
+@click.option("--requests", type=click.IntRange(0), help="So many in each objective's period, instead of those seen.")
+@click.pass_obj
+def lint_(settings: Settings, since: str, requests: int | None) -> None:
+    """Which objectives are too tight for their traffic, and after how long a total outage can be told."""
+    start, end = _span(since, None)
+    promised = promises(settings)
+    try:
+        by_period = levels(promised)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    if requests is not None:
+        volumes = [(each.objective, Fraction(requests)) for each in promised]
+    else:
+        with _asking(settings) as store:
+            seen = report.make(store, promised, start, end, kept(settings)).results
+        volumes = [
+            (each.promise.objective, Fraction(each.tally.total * each.promise.objective.period * SECOND, end - start))
+            for each in seen
+        ]
+    found = lint.fits(volumes, by_period, Rule())
+    click.echo("\n".join(lint.lines(found)))
+    tight = sum(fit.tight for fit in found)
+    click.echo(f"{tight} of {len(found)} objectives allow less than one failure in their period")
 
 
 @slo.command("rules")

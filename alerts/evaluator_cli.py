@@ -143,13 +143,13 @@ def try_(settings: Settings) -> None:
     if not tried and not settings.alert_heartbeat:
         raise click.ClickException("no channel is set (ALERT_WEBHOOK …)")
     answers = {channel.name: channels.attempt(channel, time.time_ns()) for channel in tried}
-    for name, (told, said) in answers.items():
+    for name, (told, said, _) in answers.items():
         click.echo(f"{name:12} {'taken' if told is Told.DONE else 'not taken'}: {said}")
     beaten = True
     if settings.alert_heartbeat:
         beaten, said = beat(settings.alert_heartbeat)
         click.echo(f"{'heartbeat':12} {'taken' if beaten else 'not taken'}: {said}")
-    if not beaten or any(told is not Told.DONE for told, _ in answers.values()):
+    if not beaten or any(told is not Told.DONE for told, *_ in answers.values()):
         raise click.ClickException("not every channel took it")
 
 

@@ -12,7 +12,7 @@ from alerts.channels.sentry import Sentry
 from alerts.channels.slack import Slack
 from alerts.channels.webhook import Webhook
 from alerts.delivery.grouping import ALONE, Grouping, compose
-from alerts.delivery.queue import Delivery, Route, Told
+from alerts.delivery.queue import Answer, Delivery, Route, Told
 from alerts.lifecycle.lifecycle import Alert, Condition, Kind, State
 from sidecar.settings import PREFIX, SettingError, Settings
 from sidecar.timeunits import SECOND
@@ -23,8 +23,8 @@ class Channel(Protocol):
 
     name: str
 
-    def send(self, delivery: Delivery) -> tuple[Told, str]:
-        """What became of it, and what the receiver said in a line without secrets. It does not raise."""
+    def send(self, delivery: Delivery) -> Answer:
+        """What became of it. It does not raise."""
 
 
 def configured(settings: Settings, dashboard: str) -> list[Channel]:
@@ -68,22 +68,22 @@ def routes(settings: Settings, channels: list[Channel]) -> dict[str, Route]:
     }
 
 
-def attempt(channel: Channel, now: int) -> tuple[Told, str]:
+def attempt(channel: Channel, now: int) -> Answer:
     """Tells it a message that tries it, and its end; what became of the first that was not taken. `now` in ns."""
     tried = Condition(name="TestMessage", severity="ticket", source="person", notes={"reason": "alerts arrive here"})
     alert = Alert(
         key=tried.key, name=tried.name, severity=tried.severity, source=tried.source, labels={}, notes=tried.notes,
         state=State.FIRING, since=now, fired_at=now, sent_at=now, told=True, episode=1,
     )  # fmt: skip
-    told, said = Told.DONE, ""
+    answer = Answer(Told.DONE, "")
     for kind, ended in ((Kind.FIRING, 0), (Kind.RESOLVED, now + 1)):
         notice = {**asdict(alert), "resolved_at": ended, "kind": kind}
         content = compose({"alertname": tried.name, "severity": tried.severity}, [notice], ())
         key = f"{channel.name}:{tried.key}-{now}-{kind}"
-        told, said = channel.send(Delivery(key, channel.name, f"{channel.name}:{tried.key}-{now}", content, 0))
-        if told is not Told.DONE:
+        answer = channel.send(Delivery(key, channel.name, f"{channel.name}:{tried.key}-{now}", content, 0))
+        if answer.told is not Told.DONE:
             break
-    return told, said
+    return answer
 
 
 def grouping(settings: Settings) -> Grouping:

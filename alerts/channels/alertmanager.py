@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from alerts.channels.http import post
-from alerts.delivery.queue import Delivery, Told
+from alerts.delivery.queue import Answer, Delivery
 from alerts.lifecycle.lifecycle import BURNING, Alert, State
 from alerts.message import annotated, at, labels, over
 from sidecar.timeunits import SECOND
@@ -40,10 +40,10 @@ class Alertmanager:
         self._clock = clock
         self._refreshed = 0
 
-    def send(self, delivery: Delivery) -> tuple[Told, str]:
+    def send(self, delivery: Delivery) -> Answer:
         return self._post(delivery.content["alerts"])
 
-    def refresh(self, alerts: Iterable[Alert]) -> tuple[Told, str] | None:
+    def refresh(self, alerts: Iterable[Alert]) -> Answer | None:
         """Tells again of what fires, once a minute; None: there was nothing to be told."""
         now = self._clock()
         if now - self._refreshed < AGAIN * SECOND:
@@ -56,7 +56,7 @@ class Alertmanager:
         ]
         return self._post(firing) if firing else None
 
-    def _post(self, alerts: Iterable[Mapping[str, Any]]) -> tuple[Told, str]:
+    def _post(self, alerts: Iterable[Mapping[str, Any]]) -> Answer:
         body = orjson.dumps([one(alert, self._dashboard, self._clock() + self._lasts) for alert in alerts])
         return post(self._url, body, {"Content-Type": "application/json", **self._said})
 

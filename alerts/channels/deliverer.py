@@ -43,8 +43,8 @@ class Deliverer:
         for delivery in self._queue.due(channel.name):
             if not self._mine():
                 break
-            told, said = channel.send(delivery)
-            self._queue.mark(delivery, told, said)
+            told, said, wait = channel.send(delivery)
+            self._queue.mark(delivery, told, said, wait)
             self._counted(channel.name, told)
             tried += 1
             fields = {"delivery__key": delivery.key, "delivery__tries": delivery.tries + 1}

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 from typing import Any, Final
 
-from alerts.delivery.queue import Delivery, Told
+from alerts.delivery.queue import Answer, Delivery, Told
 from alerts.message import headline, paragraphs, severity
 from sidecar.timeunits import SECOND
 
@@ -38,7 +38,7 @@ class Email:
         self._tls = tls
         self._context = context or ssl.create_default_context()
 
-    def send(self, delivery: Delivery) -> tuple[Told, str]:
+    def send(self, delivery: Delivery) -> Answer:
         mail = compose(delivery.content, delivery.key, delivery.line, self._sender, self._to, self._dashboard)
         try:
             server = self._connected()
@@ -47,12 +47,13 @@ class Email:
             finally:
                 _goodbye(server)
         except smtplib.SMTPDataError as error:  # what was said is wrong, not who says it to whom
-            return Told.REFUSED if error.smtp_code >= 500 else Told.RETRY, f"DATA {error.smtp_code}"
+            return Answer(Told.REFUSED if error.smtp_code >= 500 else Told.RETRY, f"DATA {error.smtp_code}")
         except smtplib.SMTPResponseException as error:
-            return Told.RETRY, f"{type(error).__name__} {error.smtp_code}"
+            return Answer(Told.RETRY, f"{type(error).__name__} {error.smtp_code}")
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            return Told.RETRY, type(error).__name__
-        return Told.DONE, f"taken, but for {len(refused)} of {len(self._to)} recipients" if refused else "taken"
+            return Answer(Told.RETRY, type(error).__name__)
+        said = f"taken, but for {len(refused)} of {len(self._to)} recipients" if refused else "taken"
+        return Answer(Told.DONE, said)
 
     def _connected(self) -> smtplib.SMTP:
         if self._tls == "implicit":

@@ -3,14 +3,17 @@ secrets."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from math import ceil
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from alerts.delivery.queue import Told
+from alerts.delivery.queue import Answer, Told
 
 NEVER_TAKEN: Final = frozenset({400, 410, 413, 415, 422})
 """Answers that say the message itself is wrong: sending it again changes nothing. All others may pass."""
@@ -41,16 +44,29 @@ def beat(url: str) -> tuple[bool, str]:
     return 200 <= answer.status < 300, str(answer.status)
 
 
-def post(url: str, body: bytes, fields: Mapping[str, str]) -> tuple[Told, str]:
-    """What became of it, and the status or the kind of error. The answer's body is not read; it does not raise."""
+def post(url: str, body: bytes, fields: Mapping[str, str]) -> Answer:
+    """What became of it: the status or the kind of error, and the answer's Retry-After. Its body is not read; it
+    does not raise."""
     pool = _pool(url)
     try:
         answer = pool.request("POST", url, body=body, headers=dict(fields), redirect=False, preload_content=False)
     except (urllib3.exceptions.HTTPError, ValueError) as error:
-        return Told.RETRY, type(error).__name__
+        return Answer(Told.RETRY, type(error).__name__)
     finally:
         pool.clear()
     answer.close()
     if 200 <= answer.status < 300:
-        return Told.DONE, str(answer.status)
-    return (Told.REFUSED if answer.status in NEVER_TAKEN else Told.RETRY), str(answer.status)
+        return Answer(Told.DONE, str(answer.status))
+    told = Told.REFUSED if answer.status in NEVER_TAKEN else Told.RETRY
+    return Answer(told, str(answer.status), _asked(answer.headers.get("Retry-After", ""), time.time()))
+
+
+def _asked(said: str, now: float) -> int:
+    """The seconds of a Retry-After (RFC 9110, 10.2.3), which are a number or a date; 0 where it says nothing that we
+    understand."""
+    if said.strip().isdecimal():
+        return min(int(said[:12]), 86400)
+    try:
+        return max(0, ceil(parsedate_to_datetime(said).timestamp() - now))
+    except (ValueError, OverflowError):
+        return 0

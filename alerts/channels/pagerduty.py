@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from alerts.channels.http import post
-from alerts.delivery.queue import Delivery, Told
+from alerts.delivery.queue import Answer, Delivery
 from alerts.message import annotated, at, headline, labels, over, severity
 
 SEVERITIES: Final = {"page": "critical", "ticket": "warning"}
@@ -32,7 +32,7 @@ class PagerDuty:
         self._dashboard = dashboard
         self._source = source
 
-    def send(self, delivery: Delivery) -> tuple[Told, str]:
+    def send(self, delivery: Delivery) -> Answer:
         event = payload(delivery.content, delivery.line, self._key, self._dashboard, self._source)
         return post(self._url, orjson.dumps(event), {"Content-Type": "application/json"})
 

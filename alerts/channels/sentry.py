@@ -15,7 +15,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.utils import Dsn
 
 from alerts.channels.http import post
-from alerts.delivery.queue import Delivery, Told
+from alerts.delivery.queue import Answer, Delivery
 from alerts.message import annotated, at, headline, labels, severity
 from sidecar import __version__
 
@@ -35,7 +35,7 @@ class Sentry:
         self._auth = auth.to_header()
         self._dashboard = dashboard
 
-    def send(self, delivery: Delivery) -> tuple[Told, str]:
+    def send(self, delivery: Delivery) -> Answer:
         event = payload(delivery.content, delivery.key, delivery.line, self._dashboard)
         envelope = Envelope(headers={"event_id": event["event_id"]})
         envelope.add_event(event)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from alerts.channels.http import post
-from alerts.delivery.queue import Delivery, Told
+from alerts.delivery.queue import Answer, Delivery
 from alerts.message import closing, headline, paragraphs, severity
 
 COLOURS: Final = {"page": "danger", "ticket": "warning", "resolved": "good"}
@@ -28,7 +28,7 @@ class Slack:
         self._url = url
         self._dashboard = dashboard
 
-    def send(self, delivery: Delivery) -> tuple[Told, str]:
+    def send(self, delivery: Delivery) -> Answer:
         body = orjson.dumps(payload(delivery.content, self._dashboard))
         return post(self._url, body, {"Content-Type": "application/json"})
 

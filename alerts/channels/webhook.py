@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from alerts.channels.http import post
-from alerts.delivery.queue import Delivery, Told
+from alerts.delivery.queue import Answer, Delivery
 from alerts.message import annotated, at, labels, over
 
 
@@ -22,7 +22,7 @@ class Webhook:
         self._said = {"Authorization": authorization} if authorization else {}
         self._dashboard = dashboard
 
-    def send(self, delivery: Delivery) -> tuple[Told, str]:
+    def send(self, delivery: Delivery) -> Answer:
         body = orjson.dumps(payload(delivery.content, self._dashboard))
         return post(
             self._url, body, {"Content-Type": "application/json", "Idempotency-Key": delivery.key, **self._said}

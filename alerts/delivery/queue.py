@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
 
@@ -40,6 +40,15 @@ class Told(StrEnum):
     DONE = "done"
     RETRY = "waiting"
     REFUSED = "refused"
+
+
+class Answer(NamedTuple):
+    """What became of an attempt, what the receiver said in a line without secrets, and the seconds that it asked us to
+    wait."""
+
+    told: Told
+    said: str
+    wait: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,10 +124,12 @@ class Queue:
                 rows = connection.execute(waits).mappings().all()
         return self._ready(rows) or self._once_more(mine)
 
-    def mark(self, delivery: Delivery, told: Told, said: str) -> None:
-        """Writes down what became of an attempt; `said` is what the receiver answered, in a line."""
+    def mark(self, delivery: Delivery, told: Told, said: str, wait: int = 0) -> None:
+        """Writes down what became of an attempt, as Answer says it. Nobody makes us wait for longer than
+        REFUSED_AGAIN."""
         now, tries = self._clock(), delivery.tries + 1
         pause = BACK_OFF[min(delivery.tries, len(BACK_OFF) - 1)] * SECOND
+        pause = max(pause, min(wait * SECOND, REFUSED_AGAIN))
         values = {"state": told, "tries": tries, "said": said[:500]}
         values |= {"due_at": now + (REFUSED_AGAIN if told is Told.REFUSED else pause)}
         values |= {} if told is Told.RETRY else {"done_at": now}
@@ -224,7 +235,8 @@ class Queue:
         mine = _alert_of(waiting[0])
         known = [as_alert(row) for row in connection.execute(select(alerts)).mappings()]
         group = [each for each in known if route.takes(each) and route.group(each) == route.group(mine)]
-        others = [each for each in group if not each.part_of or each.told]
+        # What is over tells of nothing any more: tickets that were told inside a page do not hold back its end.
+        others = [each for each in group if each.state in BURNING and (each.told or not each.part_of)]
         told = {each["key"] for each in notices if each["kind"] != Kind.RESOLVED} | {each.key for each in others}
         others += [each for each in inside(known, told) if route.takes(each)]
         content = compose(route.grouping.labels(mine), notices, others)

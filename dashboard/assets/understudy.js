@@ -53,23 +53,56 @@
     if (place && place.textContent !== words) { place.textContent = words; }
   }
 
-  /* Dash forgets a press whose buttons are mounted anew before its answer is there: what renews a page waits for it. */
-  var pressed = Promise.resolve();
-  function inTurn(options, answer) {
-    var said = options && typeof options.body === "string" ? options.body.slice(0, 300) : "";
-    var output = (/^\{"output":"((?:[^"\\]|\\.)*)"/.exec(said) || ["", ""])[1];
-    if (output.indexOf("dialog.children") >= 0 || output.indexOf("..said.children") === 0) {
-      var over = function () { return new Promise(function (done) { window.setTimeout(done, 200); }); };
-      var answered = answer.then(over, over), before = pressed;
-      pressed = before.then(function () { return answered; });
-      return answer;
-    }
-    if (output.indexOf('\\"live\\"') < 0) { return answer; }
-    return answer.then(function (renewed) { return pressed.then(function () { return renewed; }); });
+  /* A press of a button that does something is written down where no renewal reaches: Dash forgets that of a button
+     which is mounted anew before its answer is there. `number` rises, so that the same press again is another. */
+  var STORES = { "do": "asked", "now": "pressed" };
+  var number = 0, held = null, lifted = null;
+
+  function buttonOf(element) {
+    var button = element && element.closest && element.closest("button[id^='{']");
+    return button && !button.disabled ? button : null;
   }
 
+  function press(id) {
+    var said = JSON.parse(id);
+    Object.keys(STORES).forEach(function (kind) {
+      if (!said[kind]) { return; }
+      number += 1;
+      window.dash_clientside.set_props(STORES[kind], { data: { kind: said[kind], what: said.what, number: number } });
+    });
+  }
+
+  document.addEventListener("click", function (event) {
+    var ends = event.target.closest && event.target.closest("#d-confirm, #d-cancel");
+    if (ends && ends.id === "d-cancel") {
+      window.dash_clientside.set_props("pending", { data: null });
+      window.dash_clientside.set_props("dialog", { children: "" });
+    } else if (ends) {
+      number += 1;
+      window.dash_clientside.set_props("confirmed", { data: number });
+    }
+    var button = buttonOf(event.target);
+    if (!button) { return; }
+    var again = lifted && lifted.id === button.id && event.timeStamp - lifted.at < 300;
+    lifted = null;
+    if (!again) { press(button.id); }
+  });
+
+  /* No click comes of a button that was mounted anew while it was held down; its successor is pressed. */
+  document.addEventListener("pointerdown", function (event) {
+    held = event.isPrimary && event.button === 0 ? buttonOf(event.target) : null;
+  });
+  document.addEventListener("pointercancel", function () { held = null; });
+  document.addEventListener("pointerup", function (event) {
+    var before = held, now = buttonOf(document.elementFromPoint(event.clientX, event.clientY));
+    held = null;
+    if (!before || before.isConnected || !now || now.id !== before.id) { return; }
+    lifted = { id: now.id, at: event.timeStamp };
+    press(now.id);
+  });
+
   window.fetch = function (resource, options) {
-    return inTurn(options, plain(resource, options)).then(function (answer) {
+    return plain(resource, options).then(function (answer) {
       if (answer.status === 401) {
         window.location.assign("/login?next=" + encodeURIComponent(window.location.pathname + window.location.search));
       } else if (answer.status >= 500) {

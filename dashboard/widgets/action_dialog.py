@@ -1,13 +1,14 @@
 """The one way in which something is done: a button, a dialog that says what it leads to and asks why, and a word after.
 
-The dialog is part of every page. What is about to be done is kept in it, and checked again on the server.
+The dialog is part of every page. What is about to be done is kept in it, and checked again on the server. The browser
+writes each press into a store of the layout (`assets/understudy.js`): the buttons themselves come and go with renewals.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
+from dash import Input, Output, State, dcc, html, no_update
 
 from dashboard.actions import ACTIONS, NotDone, perform
 from dashboard.auth.authorization import Callbacks
@@ -27,7 +28,10 @@ _EXTRAS = {
 def frame() -> list[Any]:
     """What the layout holds for it."""
     return [
+        dcc.Store(id="asked"),
+        dcc.Store(id="pressed"),
         dcc.Store(id="pending"),
+        dcc.Store(id="confirmed"),
         dcc.Store(id="done"),
         html.Div(id="said", role="status", **{"aria-live": "assertive"}),
         html.Div(id="dialog"),
@@ -102,37 +106,43 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
     return html.Div(html.Div(body, role="dialog", className="dialog", **named), className="veil")
 
 
+def _pressed(said: Any) -> tuple[str, str]:
+    """Which action was pressed, and to what it is done; empty where the browser said no such thing."""
+    if not isinstance(said, dict):
+        return "", ""
+    return str(said.get("kind") or ""), str(said.get("what") or "")
+
+
 def wire(callbacks: Callbacks, parts: Parts) -> None:
     @callbacks.on(
         Role.OPERATOR,
         Output("dialog", "children"),
         Output("pending", "data"),
-        Input({"do": ALL, "what": ALL}, "n_clicks"),
+        Input("asked", "data"),
         prevent_initial_call=True,
     )
-    def ask(clicks: list[int | None]) -> Any:
-        chosen = ctx.triggered_id
-        if not chosen or not any(clicks) or not ctx.triggered[0]["value"] or chosen["do"] not in ACTIONS:
+    def ask(asked: Any) -> Any:
+        kind, what = _pressed(asked)
+        if kind not in ACTIONS:
             return no_update, no_update
-        return dialog(parts, chosen["do"], str(chosen["what"])), dict(chosen)
+        return dialog(parts, kind, what), {"do": kind, "what": what}
 
     @callbacks.on(
         Role.OPERATOR,
         Output("said", "children", allow_duplicate=True),
         Output("done", "data", allow_duplicate=True),
-        Input({"now": ALL, "what": ALL}, "n_clicks"),
+        Input("pressed", "data"),
         State("url", "pathname"),
         prevent_initial_call=True,
     )
-    def act_now(_clicks: list[int | None], path: str | None) -> Any:
-        chosen = ctx.triggered_id
-        if not chosen or not ctx.triggered[0]["value"]:
+    def act_now(pressed: Any, path: str | None) -> Any:
+        kind, what = _pressed(pressed)
+        if not kind:
             return no_update, no_update
-        kind = str(chosen["now"])
         try:
             if kind not in ACTIONS or not ACTIONS[kind].reasonless:
                 raise NotDone(f"{kind} needs a reason")
-            said = perform(parts, visit(path or "/"), kind, str(chosen["what"]), "", "")
+            said = perform(parts, visit(path or "/"), kind, what, "", "")
         except NotDone as error:
             return [components.notice(tones.BAD, "Not done", str(error)), close()], no_update
         return [components.notice(tones.GOOD, "Done", said), close()], parts.clock()
@@ -143,19 +153,16 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         Output("dialog", "children", allow_duplicate=True),
         Output("done", "data"),
         Output("d-said", "children"),
-        Input("d-confirm", "n_clicks"),
-        Input("d-cancel", "n_clicks"),
+        Input("confirmed", "data"),
         State("pending", "data"),
         State("d-reason", "value"),
         State("d-extra", "value"),
         State("url", "pathname"),
         prevent_initial_call=True,
     )
-    def act(confirmed: int, cancelled: int, pending: Any, reason: str, extra: str, path: str) -> Any:
-        if not confirmed and not cancelled:
+    def act(confirmed: Any, pending: Any, reason: str | None, extra: str | None, path: str | None) -> Any:
+        if not confirmed or not isinstance(pending, dict):
             return no_update, no_update, no_update, no_update
-        if ctx.triggered_id == "d-cancel" or not isinstance(pending, dict):
-            return "", None, no_update, no_update
         asked = visit(path or "/")
         try:
             kind, what = str(pending.get("do")), str(pending.get("what"))

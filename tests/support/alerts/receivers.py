@@ -46,6 +46,8 @@ class Receiver:
     got: list[tuple[dict[str, str], Any]] = field(default_factory=list)
     tried: int = 0
     misshapen: list[str] = field(default_factory=list)
+    retry_after: str = ""
+    """What answers other than 200 say in it; empty: nothing."""
     hold: threading.Event = field(default_factory=threading.Event)
 
     def take(self, handler: BaseHTTPRequestHandler) -> None:
@@ -63,6 +65,8 @@ class Receiver:
         if answer == 200:
             self.got.append((dict(handler.headers), content))
         handler.send_response(int(answer))
+        if self.retry_after and answer != 200:
+            handler.send_header("Retry-After", self.retry_after)
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 

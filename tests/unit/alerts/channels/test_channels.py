@@ -6,7 +6,8 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,9 @@ class Telling:
         self.clock.now += int(after * SECOND)
         became = []
         for delivery in self.queue.due():
-            became.append(self.channel.send(delivery))
-            self.queue.mark(delivery, *became[-1])
+            answer = self.channel.send(delivery)
+            self.queue.mark(delivery, *answer)
+            became.append((answer.told, answer.said))
         return became
 
 
@@ -206,6 +208,21 @@ def test_mail_is_sent_encrypted_through_trouble(engine: Engine, tmp_path: Path) 
         assert what in text
 
 
+@pytest.mark.parametrize(
+    ("said", "waits"), [("60", 60), ("86400", 300), ("0", 1), ("", 1), ("soon", 1), ("-5", 1), ("date", 57)]
+)
+def test_a_receiver_that_says_when_to_come_again_is_heeded(engine: Engine, said: str, waits: int) -> None:
+    """But for no longer than five minutes, and never sooner than we would come by ourselves."""
+    with receiver("slack") as mine:
+        mine.answers = [429]
+        mine.retry_after = format_datetime(datetime.now(UTC) + timedelta(seconds=60)) if said == "date" else said
+        told = Telling(engine, Slack(mine.url, DASHBOARD))
+        told.see(BURN)
+        assert told.tell() == [(Told.RETRY, "429")]
+        assert told.tell(waits - 0.01) == []
+        assert told.tell(4 if said == "date" else 0.01) == [(Told.DONE, "200")]
+
+
 def test_mail_has_three_outcomes(engine: Engine, tmp_path: Path) -> None:
     """Taken for some, never taken, not now: a wrong password or certificate may be mended, and no page is lost."""
     with mailbox(tmp_path / "tls") as mine:
@@ -213,15 +230,15 @@ def test_mail_has_three_outcomes(engine: Engine, tmp_path: Path) -> None:
         told = Telling(engine, mail(mine))
         told.see(BURN)
         [delivery] = _due(told)
-        assert told.channel.send(delivery) == (Told.DONE, "taken, but for 1 of 2 recipients")
-        assert mail(mine, to=("b@example.org",)).send(delivery) == (Told.RETRY, "SMTPRecipientsRefused")
+        assert told.channel.send(delivery)[:2] == (Told.DONE, "taken, but for 1 of 2 recipients")
+        assert mail(mine, to=("b@example.org",)).send(delivery)[:2] == (Told.RETRY, "SMTPRecipientsRefused")
         wrong = mail(mine, credentials=("understudy", "wrong")).send(delivery)
-        assert wrong == (Told.RETRY, "SMTPAuthenticationError 535")
-        assert mail(mine, context=None).send(delivery) == (Told.RETRY, "SSLCertVerificationError")
+        assert wrong[:2] == (Told.RETRY, "SMTPAuthenticationError 535")
+        assert mail(mine, context=None).send(delivery)[:2] == (Told.RETRY, "SSLCertVerificationError")
         mine.answers = ["554 that is spam"]
-        assert told.channel.send(delivery) == (Told.REFUSED, "DATA 554")
+        assert told.channel.send(delivery)[:2] == (Told.REFUSED, "DATA 554")
     gone = Email(("127.0.0.1", free_port()), "a@example.org", ("b@example.org",), DASHBOARD)
-    assert gone.send(delivery) == (Told.RETRY, "ConnectionRefusedError")
+    assert gone.send(delivery)[:2] == (Told.RETRY, "ConnectionRefusedError")
     assert len(mine.got) == 1
 
 
@@ -240,7 +257,7 @@ def test_a_mail_has_its_date_and_may_go_by_implicit_tls(engine: Engine, tmp_path
                                      context=mine.trusted))  # fmt: skip
         told.see(BURN)
         [delivery] = _due(told)
-        assert told.channel.send(delivery) == (Told.DONE, "taken")
+        assert told.channel.send(delivery)[:2] == (Told.DONE, "taken")
     [taken] = mine.got
     assert parsedate_to_datetime(taken["Date"]).timestamp() == delivery.content["alerts"][0]["sent_at"] // SECOND
 
@@ -264,9 +281,9 @@ def test_a_proxy_of_the_environment_carries_it_and_what_is_excepted_goes_directl
     with receiver() as proxy, receiver() as mine:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert http.post(mine.url, b"{}", {}) == (Told.DONE, "200")
+        assert http.post(mine.url, b"{}", {})[:2] == (Told.DONE, "200")
         assert (proxy.tried, mine.tried) == (0, 1)
-        assert http.post("http://alerts.example.org/", b"{}", {}) == (Told.DONE, "200")
+        assert http.post("http://alerts.example.org/", b"{}", {})[:2] == (Told.DONE, "200")
         assert proxy.tried == 1
 
 

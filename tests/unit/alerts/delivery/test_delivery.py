@@ -50,9 +50,9 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def told(queue: Queue, channel: Webhook) -> list[Told]:
     found = []
     for delivery in queue.due():
-        became, said = channel.send(delivery)
-        queue.mark(delivery, became, said)
-        found.append(became)
+        answer = channel.send(delivery)
+        queue.mark(delivery, *answer)
+        found.append(answer.told)
     return found
 
 

@@ -74,6 +74,17 @@ def test_an_outage_that_hurts_users_is_one_message_and_its_end_one_more(desk: De
     assert [status for status, _ in desk.messages] == ["firing", "resolved"]
 
 
+def test_the_end_of_a_page_is_told_as_its_end_while_the_tickets_inside_it_burn_on(desk: Desk) -> None:
+    desk.see(*OUTAGE)
+    desk.see(*OUTAGE)
+    for _ in range(4):
+        desk.see(TICKET)
+    assert desk.messages[1:] == [("resolved", [("resolved", "page")])], "a ticket's window is longer: the page is over"
+    desk.see(TICKET, after=4 * HOUR)
+    desk.see(TICKET)
+    assert desk.messages[2:] == [("firing", [("firing", "ticket")])], "and what burns on for long is told by itself"
+
+
 def test_what_users_get_is_told_also_where_it_comes_after_what_the_upstream_gives(desk: Desk) -> None:
     desk.see(UPSTREAM)
     desk.see(UPSTREAM, ENDPOINT, after=MINUTE)
