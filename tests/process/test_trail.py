@@ -52,7 +52,7 @@ def verdict(environ: Mapping[str, str], *words: str) -> dict[str, Any]:
     done = audit(environ, "verify", "--format", "json", *words)
     found: dict[str, Any] = json.loads(done.output)
     assert done.exit_code == (0 if found["ok"] else 1), done.output
-    assert found.keys() == {"ok", "events", "first_bad", "signed", "unsigned", "key"}
+    assert found.keys() == {"ok", "events", "first_bad", "signed", "unsigned", "key", "notes"}
     return found
 
 

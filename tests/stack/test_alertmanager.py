@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from alerts.channels import Alertmanager, routes
-from alerts.delivery.queue import Told
+from alerts.delivery.queue import Answer, Told
 from alerts.lifecycle.tables import open_alerts
 from sidecar.settings import Settings
 from tests.support.alerts.receivers import receiver
@@ -65,7 +65,7 @@ def test_a_real_alertmanager_has_the_same_alerts(tmp_path: Path) -> None:
         told.see(BURN)
         assert [became for became, _ in told.tell(0)] == [Told.DONE]
         until(lambda: seen() == {"answered"}, 5, "the end of one, there")
-        assert channel.refresh(told.state.all()) == (Told.DONE, "200")
+        assert channel.refresh(told.state.all()) == Answer(Told.DONE, "200")
         assert seen() == {"answered"}
         assert channel.refresh(told.state.all()) is None, "once a minute"
         until(lambda: "firing" in mine.statuses("ErrorBudgetBurn", "page"), 10, "Alertmanager's own message")
