@@ -35,6 +35,7 @@ from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, records, writes
 from sidecar.standby.writes import learned
 from sidecar.standby.writes.acceptable import fault
+from sidecar.timeunits import SECOND
 
 CREATED: Final = Shape(201)
 DELETED: Final = Shape(204, "")
@@ -576,14 +577,12 @@ class Intents:
             if row.action == Action.DELETE and response.status in (404, 410):
                 return self.settle(connection, row, None)
             if response.status in (408, 425, 429):
-                box.change(connection, row.id, sent=False)
-                return _retry(connection, row, State.PENDING, now, f"upstream_{response.status}")
+                return _put_off(connection, row, now, f"upstream_{response.status}")
             proposal = "retry" if response.status == 401 else "discard"
             box.change(connection, row.id, sent=False)  # it took no effect, so nobody waits for it
             return self.park(connection, row, f"refused: {self._contract.name} answered {response.status}", proposal)
         if outcome is Outcome.FAILURE:
-            box.change(connection, row.id, sent=False)
-            return _retry(connection, row, State.PENDING, now, "not_sent")
+            return _put_off(connection, row, now, "not_sent")
         if outcome is Outcome.SUCCESS and response is not None:
             seen = record_in(self._contract.resources[row.type], response)
             deleted = row.action == Action.DELETE and response.status < 300  # a page to sign in on says nothing
@@ -633,6 +632,15 @@ def _retry(connection: Connection, row: Any, state: State, due: int, reason: str
     pause = min(30.0, 0.5 * 2 ** min(max(0, row.attempts - 1), 6))
     box.change(connection, row.id, state=state, due=due + int(pause * 1e9), reason=reason)
     return state
+
+
+def _put_off(connection: Connection, row: Any, now: int, reason: str) -> str:
+    """Later again, after a tenth of its age: the upstream did not get it, or did not look at it, so that nothing is
+    learned of the write, and however long an outage lasts no attempt counts against it."""
+    pause = min(30.0, max(0.5, box.age(row) / 10 / SECOND))
+    box.change(connection, row.id, state=State.PENDING, sent=False, attempts=max(0, row.attempts - 1),
+               due=now + int(pause * SECOND), reason=reason)  # fmt: skip
+    return State.PENDING
 
 
 def may_come_late(response: Response | None) -> bool:

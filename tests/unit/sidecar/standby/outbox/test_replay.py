@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, select, update
 
+from sidecar.clock import stamp
 from sidecar.contract import Contract, Endpoint
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Request, Response
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
-from sidecar.standby.outbox.entries import State, outbox
-from sidecar.standby.outbox.replay import Replayer
+from sidecar.standby.known_callers import bump
+from sidecar.standby.outbox.entries import State, outbox, taken_directly
+from sidecar.standby.outbox.replay import GIVE_UP, Replayer
 from sidecar.standby.promotion import NotFit, Promotion
 from sidecar.standby.standby import Standby
 from sidecar.standby.tables import owners, writes
@@ -41,6 +43,8 @@ class Leader:
         self.lease, self.other = (Lease(self.engine, "replay", name) for name in ("one", "two"))
         self.meanwhile: Callable[[], object] = lambda: None
         self.sent: list[bytes] = []
+        self.says: Result | None = None
+        """What comes of a call, instead of success."""
         self.replayer = Replayer(
             CONTRACT, self.engine, self.standby.intents, self.standby.outbox, self.standby.seal(), self.lease,
             self._send, lambda _endpoint: True, None,
@@ -58,6 +62,8 @@ class Leader:
         self.meanwhile()
         if call.fence is not None and not call.fence():
             return Result(Attempt(0, 0, Outcome.FAILURE, None, "fenced"), None, 0, 0)
+        if self.says is not None:
+            return self.says
         self.sent.append(call.body)
         return Result(Attempt(0, 0, Outcome.SUCCESS, 201), Response(201, [], b'{"id":7,"title":"Round"}'), 0, 0)
 
@@ -179,3 +185,27 @@ def test_the_wire_asks_when_the_connection_stands_and_sends_nothing_against_the_
         assert attempt.outcome is Outcome.SUCCESS
         assert len(upstream.seen("/notes")) == 1
         wire.close()
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        Result(Attempt(0, 0, Outcome.FAILURE, None, "refused"), None, 0, 0),
+        Result(Attempt(0, 0, Outcome.SUCCESS, 429), Response(429, [], b""), 0, 0),
+    ],
+    ids=["nobody there", "later, please"],
+)
+def test_no_outage_is_so_long_that_a_write_which_was_never_looked_at_is_parked(leader: Leader, says: Result) -> None:
+    leader.says = says
+    for _ in range(2 * GIVE_UP):
+        with leader.engine.begin() as connection:
+            bump(connection, taken_directly("notes.create"), stamp())  # others of its kind are taken
+            connection.execute(update(outbox).values(due=0))
+        assert leader.replayer.step("notes")
+        assert leader.row()[0] == State.PENDING
+    leader.says = None
+    with leader.engine.begin() as connection:
+        connection.execute(update(outbox).values(due=0))
+    leader.replayer.step("notes")
+    assert leader.row()[0] == State.SETTLED
+    assert len(leader.sent) == 1
