@@ -22,7 +22,7 @@ $(VENV)/.done: setup.cfg pyproject.toml
 demo: venv
 	@$(BIN)/understudy demo --events $(EVENTS)
 
-# Whatever starts no process: under a minute on two cores. Some of it waits for the disk or for a timeout of its own: a
+# Whatever starts no process: about a minute on two cores. Some of it waits for the disk or for a timeout of its own: a
 # third worker uses the cores meanwhile, and who is done takes of another's. `test` is all.
 unit: venv
 	$(BIN)/pytest --numprocesses 3 --dist worksteal tests/unit $(wildcard tests/test_*.py)

@@ -220,8 +220,15 @@ def room(known: Collection[str]) -> frozenset[str]:
 
 
 def crosses_a_cap(listed: int, now: int) -> bool:
-    """Whether a list of `now` records may be cut at a round number, where one of `listed` was seen whole."""
-    return now > listed and (now - 1) // 5 > (listed - 1) // 5
+    """Whether a list of `now` records may be cut, where one of `listed` was seen whole: a page of some usual size may
+    hold those and no more."""
+    return any(_is_page(count) for count in range(max(1, listed), now))
+
+
+def _is_page(count: int) -> bool:
+    """Whether APIs cut lists at so many: a power of two from 16, or a number that is rounder the larger it is."""
+    round_ = 5 if count <= 100 else 10 if count <= 1000 else 100
+    return count % round_ == 0 or (count >= 16 and count & (count - 1) == 0)
 
 
 def probes(known: Collection[str], count: int, skip: int) -> list[str]:

@@ -85,9 +85,8 @@ outbox: Final = Table(
     Column("revision", BigInteger, nullable=False, index=True, server_default="0"),
 )
 """`record`: the id by which the user knows the record; of a create, its provisional one. `fields`: JSON that was sent,
-less secrets. `body`: the record as answered. `base`: the record before. `accepted_at` is wall ns; `due`,
-`settled` and `accepted_stamp` (none for entries of older versions) are stamps. `revision`: of
-the last change (see `changed`)."""
+less secrets. `body`: the record as answered. `base`: the record before. `accepted_at` is wall ns; `due`, `settled` and
+`accepted_stamp` (none for entries of older versions) are stamps. `revision`: of the last change (see `changed`)."""
 
 OPEN: Final = tuple(column for column in outbox.c if column is not outbox.c.sealed)
 """All but the sealed request."""

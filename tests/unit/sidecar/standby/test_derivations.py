@@ -197,6 +197,17 @@ def test_a_page_leaves_out_what_lies_beyond_it() -> None:
     assert crosses_a_cap(10, 11)
 
 
+@pytest.mark.parametrize("size", [5, 10, 16, 20, 25, 30, 50, 64, 75, 100, 120, 128, 250, 500, 1000, 1024, 2500, 10_000])
+def test_no_list_is_made_that_a_page_of_a_usual_size_would_cut(size: int) -> None:
+    assert crosses_a_cap(size, size + 1)
+    assert crosses_a_cap(size - 1, size + 3)
+    assert not crosses_a_cap(size, size), "as many as were seen"
+
+
+def test_a_long_list_that_was_seen_whole_may_grow() -> None:
+    assert not crosses_a_cap(2051, 2095)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.sets(st.sampled_from(["x", "y"]))), max_size=30))
 def test_a_standing_is_what_was_seen_since_the_last_difference(seen: list[tuple[bool, int, set[str]]]) -> None:
     standing, inputs, told = NOTHING, set[int](), set[str]()
