@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -30,6 +29,7 @@ from alerts.lifecycle.steps import Steps
 from alerts.lifecycle.store import Alerts, Superseded
 from alerts.rules.outlook import Outlook
 from alerts.telemetry import Measured
+from sidecar.signals import ends
 from sidecar.storage.lease import Lease
 from sidecar.telemetry.logging import event
 from sidecar.timeunits import SECOND
@@ -97,8 +97,7 @@ class Evaluator:
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT, or `stop`."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+        ends(self._stop)
         renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
         threads = [renewing, *self._deliverer.threads(self._stop)]
         for thread in threads:

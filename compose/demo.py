@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from compose.demo_webhook import receiver
 from compose.hosp import client as hosp_api
 from sidecar.control.client import Control, ControlError
 from sidecar.settings import Settings, load_settings
+from sidecar.signals import ends
 
 STARTUP = 60.0
 FRONT, HOSP_CONTROL = 8000, 9001
@@ -45,8 +45,7 @@ FRONT, HOSP_CONTROL = 8000, 9001
 def demo(events: str, profile: str, rate: float, seconds: float | None, seed: int, data: Path) -> None:
     """Run simulator, sidecar, front door and simulated staff, and show what users get against what HOSP gives."""
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    ends(stop)
     with ExitStack() as stack:
         _Demo(stack, stop, data, seed).run(events, profile, rate, seconds)
 

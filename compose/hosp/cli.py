@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 
 import click
@@ -10,6 +9,7 @@ import click
 from compose.hosp.behaviours import RAILS, TWISTS, chosen
 from compose.hosp.profiles import PROFILES
 from compose.hosp.server import Simulator
+from sidecar.signals import ends
 
 
 @click.command()
@@ -48,8 +48,7 @@ def simulate(
     if control_port is None:
         control_port = port + 1 if port else 0
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    ends(stop)
     try:
         simulator = Simulator(profile, seed, port, control_port, time_scale, host, chosen(rails, twists, without))
     except OSError as error:

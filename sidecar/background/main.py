@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import time
 from typing import Final
@@ -21,6 +20,7 @@ from sidecar.contract import Contract
 from sidecar.events.recorder import Recorder
 from sidecar.journal.writer import Journal
 from sidecar.settings import Settings
+from sidecar.signals import ends
 from sidecar.storage.encryption import open_vault
 from sidecar.storage.status_files import tell
 from sidecar.telemetry.sentry import setup_sentry
@@ -50,8 +50,7 @@ class Background:
     def run(self) -> None:
         """Works until SIGTERM."""
         setup_sentry(self._settings)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+        ends(self._stop)
         works = {"ship": self._ship, "sign": self._sign, "fill": self._fill, "replay": self._replay}
         threads = [threading.Thread(target=work, name=name) for name, work in works.items()]
         for thread in threads:
