@@ -280,7 +280,10 @@ class Library:
         values = [orjson.loads(body) for body in bodies]
         pending = view.pending.get(resource.name)
         if pending:
-            values = laid_over(resource, values, pending, lambda ident: view.is_claimed(resource.name, ident))
+            seen = laid_over(resource, values, pending, lambda ident: view.is_claimed(resource.name, ident))
+            if seen is None:
+                return DontKnow("unsettled_write")
+            values = seen
         return listing(resource, values, pairs, request, Shape(200, shape.content_type), _age(observed), not verified)
 
     def _pending_item(
@@ -303,6 +306,8 @@ class Library:
                 return DontKnow("unverified")
             base, observed = [orjson.loads(row.body)] if row.state == KNOWN else [], row.observed
         values = laid_over(resource, base, pending, lambda ident: view.is_claimed(resource.name, ident))
+        if values is None:
+            return DontKnow("unsettled_write")
         if not values:
             words = knowledge.shape(connection, endpoint.id, "missing")
             return DontKnow("never_seen", "how it says so") if words is None else missing(words, _age(observed))

@@ -11,10 +11,18 @@ from tests.consistency.torture import run
 STEPPED = 881815
 """A seed by which the clock is stepped an hour while writes take effect and say that they did not."""
 
+STEPPED_AND_LISTED = 321298
+"""One by which it is stepped while the standby lists what is pending."""
+
 
 @pytest.mark.parametrize(
     ("seed", "postgresql"),
-    [(None, False), (STEPPED, False), pytest.param(None, True, marks=pytest.mark.postgresql)],
+    [
+        (None, False),
+        (STEPPED, False),
+        pytest.param(STEPPED_AND_LISTED, True, marks=pytest.mark.postgresql),
+        pytest.param(None, True, marks=pytest.mark.postgresql),
+    ],
 )
 def test_no_promise_is_broken(seed: int | None, postgresql: bool) -> None:
     seed = random.randrange(10**6) if seed is None else seed

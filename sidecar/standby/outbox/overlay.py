@@ -96,16 +96,23 @@ def merged(resource: Resource, value: Value, pending: Pending) -> Value:
     return {**value, **changed}
 
 
-def laid_over(resource: Resource, values: Iterable[Value], pending: Sequence[Pending], claimed: Claimed) -> list[Value]:
-    """All records as users see them: `values` are the upstream's; `pending` is in order."""
+def laid_over(
+    resource: Resource, values: Iterable[Value], pending: Sequence[Pending], claimed: Claimed
+) -> list[Value] | None:
+    """All records as users see them: `values` are the upstream's; `pending` is in order. None: of one that may have
+    been made nobody can say whether it is a pending create's, so that it would be shown twice, or not at all."""
     shown = {str(value.get(resource.id_field)): value for value in values}
     arrived: dict[str, str] = {}
     for write in pending:
         record = arrived.get(write.record, write.record)
         if write.action is Action.CREATE:
-            found = effect(resource, write, shown.values(), arrived.values(), claimed) if write.sent else None
-            if found is not None:
-                arrived[write.record] = found
+            exact, unsure = (
+                candidates(resource, write, shown.values(), arrived.values(), claimed) if write.sent else ([], [])
+            )
+            if exact:
+                arrived[write.record] = str(exact[0][resource.id_field])
+            elif unsure:
+                return None
             elif write.body is not None:
                 shown[record] = dict(write.body)
         elif record in shown:
@@ -140,12 +147,6 @@ def effect(
     """The id of the record that an unclear create made, or None: it is not there."""
     exact, _ = candidates(resource, write, values, taken, claimed)
     return str(exact[0][resource.id_field]) if exact else None
-
-
-def is_unsure(resource: Resource, write: Pending, values: Iterable[Value], claimed: Claimed) -> bool:
-    """Whether nobody can say if an unclear create has made one of these records."""
-    exact, unsure = candidates(resource, write, values, (), claimed)
-    return bool(unsure and not exact)
 
 
 def candidates(

@@ -14,7 +14,7 @@ from sidecar.http.messages import Request, Response
 from sidecar.standby.answer import DontKnow, Shape, item, listing
 from sidecar.standby.observations import LIMIT, list_filters, without_origin
 from sidecar.standby.outbox.entries import Snapshot
-from sidecar.standby.outbox.overlay import about, is_unsure, laid_over
+from sidecar.standby.outbox.overlay import about, laid_over
 
 Newer = Mapping[str, "dict[str, Any] | None"]
 """Records that were settled after the answer was begun, by id; None: gone."""
@@ -51,13 +51,10 @@ def over_answer(
         own = endpoint.own and len(values) == 1
         record = str(values[0].get(resource.id_field)) if own else match.record_id
         pending = about(resource, pending, record, settled.values(), claimed)
-    creates = [write for write in pending if write.action is Action.CREATE and write.sent]
-    if any(is_unsure(resource, write, settled.values(), claimed) for write in creates):
-        return DontKnow("unsettled_write")  # with it and without it a record would be shown twice, or not at all
     shown = laid_over(resource, settled.values(), pending, claimed)
     if shown == values:
         return None
-    made = _made(resource, endpoint, request, shown)
+    made = _made(resource, endpoint, request, shown) if shown is not None else None
     if made is None:
         return DontKnow("unsettled_write")
     status, text = made
