@@ -8,7 +8,8 @@ MINUTES ?= 30
 HOURS ?= 0
 SEED ?= 1
 
-.PHONY: venv demo unit test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
+.NOTPARALLEL:
+.PHONY: venv demo unit processes test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
 	partitions rolling secrets door outage truth clean
 
 venv: $(VENV)/.done
@@ -22,20 +23,28 @@ $(VENV)/.done: setup.cfg pyproject.toml
 demo: venv
 	@$(BIN)/understudy demo --events $(EVENTS)
 
-# Whatever starts no process: about a minute on two cores. Some of it waits for the disk or for a timeout of its own: a
-# third worker uses the cores meanwhile, and who is done takes of another's. `test` is all.
-unit: venv
-	$(BIN)/pytest --numprocesses 3 --dist worksteal tests/unit $(wildcard tests/test_*.py)
+# What tests write goes to memory where there is room for it: nothing that they try needs a disk to be slow.
+SCRATCH := $(shell test $$(df --output=avail -k /dev/shm 2>/dev/null | tail -1) -ge 4000000 2>/dev/null && echo /dev/shm || echo /tmp)
+# Two cores wait for timeouts and for servers to start; another test uses them meanwhile.
+PYTEST := TMPDIR=$(SCRATCH) $(BIN)/pytest --numprocesses
 
-test: venv
-	$(BIN)/pytest
+# Whatever starts no process: under a minute on two cores. Who is done takes of another's.
+unit: venv
+	$(PYTEST) 3 --dist worksteal tests/unit $(wildcard tests/test_*.py)
+
+# The rest: real servers. Each file's tests share one process, and the folders that take longest come first.
+LONGEST := tests/stack/ tests/consistency/
+processes: venv
+	$(PYTEST) 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out tests/unit/ $(LONGEST),$(wildcard tests/*/))
+
+test: unit processes
 
 check: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive -ll -ii sidecar alerts dashboard compose
-	$(BIN)/pytest
+	$(MAKE) test
 
 # Known vulnerabilities of what is installed; exits 2 where nobody could be asked.
 audit: venv

@@ -82,8 +82,11 @@ class Gate:
         return [] if wanted is None else [Claim(endpoint.id, by_format(wanted), agreed=1)]
 
     def filters(self, endpoint: Endpoint, pairs: Sequence[Any]) -> list[Claim]:
-        """For a filter of which no record can tell what it means: every rival must be gone."""
-        return [Claim(endpoint.id, by_filter(str(name)), frozenset(("ignored", "blank_is_all"))) for name, _ in pairs]
+        """For a filter of which no record can tell what it means: every rival that would list some must be gone."""
+        return [
+            Claim(endpoint.id, by_filter(str(name)), frozenset(("ignored",) if value else ("ignored", "blank_is_all")))
+            for name, value in pairs
+        ]
 
     def listing(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, whole: Any, rows: Sequence[Any],

@@ -155,15 +155,15 @@ def space() -> dict[str, float]:
             lines = len(one.journal())
         hosp = stack.enter_context(Simulator("calm"))
         asked = {"Authorization": basic(*hosp.users[0])}
-        with Sidecar(hosp.url, folder / "few", unverified="serve"):
+        with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve"):
             pass  # its first start makes the tables, with what that takes of memory
-        with Sidecar(hosp.url, folder / "few", unverified="serve") as few:
+        with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve") as few:
             few.ask("GET", "/notes", asked)
             before = resident(few)
         file = folder / "few" / "understudy.db"
         small = file.stat().st_size
         _fill(folder / "few")
-        with Sidecar(hosp.url, folder / "few", unverified="serve") as many:
+        with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve") as many:
             many.ask("GET", "/notes", asked)
             after = resident(many)
         row = {

@@ -38,7 +38,7 @@ PAUSE = 3.0
 TRAFFIC = {"browse": 0.5, "read": 0.15, "list": 0.1, "create": 0.12, "update": 0.08, "screen": 0.05}
 PHASES = (("ordinary", 0.6), ("outage", 0.15), ("brownout", 0.15), ("ordinary again", 0.1))
 SIDECAR = {
-    "deadline": "600ms", "hedge_after": "250ms", "upstream_timeout": "10s", "late_effect": "10s", "unproven": "refuse",
+    "deadline": "600ms", "hedge_after": "250ms", "upstream_timeout": "10s", "late_effect": "10s",
 }  # fmt: skip
 COLD_START = 120 * SCALE
 """Seconds from a cold start in which backfill has proven what it can."""
@@ -107,7 +107,9 @@ def candidates(stack: ExitStack, seed: int) -> list[Candidate]:
     hosps = [stack.enter_context(Simulator("calm", seed=seed, time_scale=SCALE)) for _ in range(4)]
     keeper = ":".join(hosp_api.users(hosps[3].control_url)[-1])
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    sidecar = stack.enter_context(Sidecar(hosps[3].url, folder / "data", backfill_credentials=keeper, **SIDECAR))
+    sidecar = stack.enter_context(
+        Sidecar(hosps[3].url, folder / "data", backfill_credentials=keeper, evidence=None, **SIDECAR)
+    )
     found = [
         Candidate("HOSP direct", hosps[0], hosps[0].port),
         Candidate("nginx, retries", hosps[1], stack.enter_context(nginx(hosps[1].port))),

@@ -99,7 +99,15 @@ def site(folder: Path, events: bool) -> Iterator[Site]:
             settings["elasticsearch"] = ",".join(node.url for node in nodes)
         one, two = (
             stack.enter_context(
-                Sidecar(hosp.url, folder / n, host=address[n], within=hosts.within(n), node=n, **settings)
+                Sidecar(
+                    hosp.url,
+                    folder / n,
+                    host=address[n],
+                    within=hosts.within(n),
+                    node=n,
+                    evidence="compose.hosp",
+                    **settings,
+                )
             )
             for n in ("one", "two")
         )

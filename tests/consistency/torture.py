@@ -70,7 +70,7 @@ def run(
         sidecar = stack.enter_context(
             Sidecar(
                 simulator.url, folder / "data", environ=stepped(folder), backfill_credentials=keeper,
-                **SCALED, **extra,
+                evidence="compose.hosp", **SCALED, **extra,
             )
         )  # fmt: skip
         for user in staff[:CLIENTS]:

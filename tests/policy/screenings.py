@@ -70,7 +70,7 @@ def play(count: int, folder: Path, at_once: int = AT_ONCE, seed: int = 1, said: 
     settings = {"store_results": "on", "workers": "2", "upstream_timeout": "3s", "late_effect": "300ms"}
     with (
         Simulator("ambiguous", seed, time_scale=0.005) as hosp,
-        Sidecar(hosp.url, folder / "data", **settings) as sidecar,
+        Sidecar(hosp.url, folder / "data", evidence="compose.hosp", **settings) as sidecar,
     ):
         users = hosp.users
         until(lambda: _known(sidecar, users, folder / "data"), 120, "everyone is known")

@@ -164,7 +164,7 @@ def hospital(folder: Path, **settings: str) -> Iterator[Hospital]:
     with Simulator("ordinary", time_scale=0.005) as hosp:
         (folder / "clock").write_bytes((-(DAYS - 1) * DAY).to_bytes(8, sys.byteorder, signed=True))
         given = {"workers": "2", "late_effect": "1s", "upstream_timeout": "5s", **settings}
-        with Sidecar(hosp.url, folder / "data", environ=clock, **given) as sidecar:
+        with Sidecar(hosp.url, folder / "data", environ=clock, evidence="compose.hosp", **given) as sidecar:
             yield Hospital(hosp, sidecar)
 
 

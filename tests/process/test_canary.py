@@ -113,7 +113,7 @@ def test_the_command_steps_forward_on_a_healthy_hosp_and_back_on_a_bad_one(tmp_p
     with (
         Simulator("calm") as hosp,
         Sidecar(hosp.url, tmp_path / "data", parity_sample="1", backfill_rate="500",
-                backfill_credentials=":".join(hosp.users[0])) as sidecar,
+                backfill_credentials=":".join(hosp.users[0]), evidence="compose.hosp") as sidecar,
     ):  # fmt: skip
         assert sidecar.cli("backfill").returncode == 0
         with Staff(sidecar, hosp.users[:3]) as staff:
@@ -142,7 +142,7 @@ def test_the_command_steps_back_on_differences(tmp_path: Path) -> None:
     with (
         Simulator("calm") as hosp,
         Sidecar(hosp.url, tmp_path / "data", parity_sample="1", backfill_rate="500",
-                backfill_credentials=":".join(hosp.users[0])) as sidecar,
+                backfill_credentials=":".join(hosp.users[0]), evidence="compose.hosp") as sidecar,
     ):  # fmt: skip
         assert sidecar.cli("backfill").returncode == 0
         headers = {"Authorization": basic(*hosp.users[0])}

@@ -31,11 +31,11 @@ def hosp() -> Iterator[Simulator]:
 @pytest.mark.timeout(240)
 def test_backfill_proves_what_can_be_proven_and_it_outlives_a_restart(hosp: Simulator, tmp_path: Path) -> None:
     (backfill, its_password), (user, password) = list(hosp.users)[:2]
-    settings = {"unproven": "refuse", "backfill_credentials": f"{backfill}:{its_password}", "backfill_rate": "40"}
+    settings = {"backfill_credentials": f"{backfill}:{its_password}", "backfill_rate": "40"}
     settings["bypass_after"] = "60s"  # what is tried is evidence, not gaps
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {token}", "Accept": "application/json"}
-    with Sidecar(hosp.url, tmp_path / "data", **settings) as sidecar:
+    with Sidecar(hosp.url, tmp_path / "data", evidence=None, **settings) as sidecar:
         for name in READS:
             assert sidecar.ask("GET", f"/{name}", headers).status == 200
         truth = {target: sidecar.ask("GET", target, headers) for target in DERIVED[:1]}
@@ -62,7 +62,7 @@ def test_what_is_not_proven_is_an_honest_503_that_says_what_is_missing(hosp: Sim
     user, password = list(hosp.users)[0]
     token = base64.b64encode(f"{user}:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {token}", "Accept": "application/json"}
-    with Sidecar(hosp.url, tmp_path / "data", unproven="refuse") as sidecar:
+    with Sidecar(hosp.url, tmp_path / "data", evidence=None) as sidecar:
         listed = sidecar.ask("GET", "/notes", headers)
         until(lambda: sidecar.plane("GET", "/standby").json()["resources"]["notes"]["complete"], what="notes known")
         assert sidecar.plane("GET", "/ready/notes.read").status != 200

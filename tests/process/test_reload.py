@@ -79,7 +79,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for(tmp_path: Path, upst
     side = Sidecar.__new__(Sidecar)
 
     def start() -> None:
-        side.__init__(upstream.url, tmp_path / "data", database=server.url)  # type: ignore[misc]
+        side.__init__(upstream.url, tmp_path / "data", evidence=None, database=server.url)  # type: ignore[misc]
         started.append(side)
 
     thread = threading.Thread(target=start)

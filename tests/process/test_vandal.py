@@ -38,7 +38,7 @@ def test_a_vandal_is_revoked_found_out_and_undone_under_traffic(tmp_path: Path) 
     with Simulator("calm", seed=3, time_scale=0.02) as hosp:
         thief, helper = hosp.users[-1], hosp.users[1]
         settings = {"backfill_credentials": ":".join(hosp.users[0]), "backfill_rate": "500", "workers": "2"}
-        with Sidecar(hosp.url, tmp_path / "data", **settings) as sidecar:
+        with Sidecar(hosp.url, tmp_path / "data", evidence="compose.hosp", **settings) as sidecar:
             until(lambda: sidecar.plane("GET", "/ready/notes.read").status == 200, 60, "all notes are known")
             hosp.door = f"http://127.0.0.1:{sidecar.port}"
             hosp.set_profile("vandal")

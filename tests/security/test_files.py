@@ -13,7 +13,10 @@ def test_nobody_else_reads_what_a_sidecar_writes(tmp_path: Path) -> None:
     data, was = tmp_path / "data", os.umask(0o022)
     data.mkdir(mode=0o755)
     try:
-        with Upstream() as upstream, Sidecar(upstream.url, data, workers="1", sign_every="1s") as sidecar:
+        with (
+            Upstream() as upstream,
+            Sidecar(upstream.url, data, workers="1", sign_every="1s", evidence=None) as sidecar,
+        ):
             assert sidecar.ask("POST", "/notes", HOLT, {"title": "t"}).status == 201
             assert sidecar.cli("audit", "hold", "--user", "Dr Holt", "--reason", "r").returncode in (0, 2)
             until((data / "statements.jsonl").exists, 15, "signed")

@@ -158,7 +158,9 @@ def play(program: str, mode: str, folder: Path, requests: int = 60) -> Seen:
     with Simulator("calm") as hosp:
         user = hosp.users[0]
         settings = {"bypass_after": "0s", "trusted_proxies": "127.0.0.1", "late_effect": "1s", "backfill_rate": "200"}
-        sidecar = Sidecar(hosp.url, folder / "data", backfill_credentials=":".join(user), **settings)
+        sidecar = Sidecar(
+            hosp.url, folder / "data", backfill_credentials=":".join(user), evidence="compose.hosp", **settings
+        )
         try:
             assert sidecar.cli("backfill").returncode == 0
             with Front(program, mode, sidecar, folder) as front:

@@ -150,7 +150,7 @@ def _settings(user: tuple[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _single(hosp: Simulator, user: tuple[str, str], folder: Path) -> Way:
-    with Sidecar(hosp.url, folder / "data", **_settings(user)) as sidecar:
+    with Sidecar(hosp.url, folder / "data", evidence="compose.hosp", **_settings(user)) as sidecar:
         assert sidecar.cli("backfill").returncode == 0
         yield sidecar.port, sidecar, lambda _number: sidecar.reload()
 
@@ -164,7 +164,9 @@ def _pair(hosp: Simulator, user: tuple[str, str], folder: Path) -> Way:
     with ExitStack() as stack:
         database = stack.enter_context(cluster())
         one, two = (
-            stack.enter_context(Sidecar(hosp.url, folder / name, node=name, database=database, **shared))
+            stack.enter_context(
+                Sidecar(hosp.url, folder / name, node=name, database=database, evidence="compose.hosp", **shared)
+            )
             for name in ("one", "two")
         )
         assert one.cli("backfill").returncode == 0

@@ -91,11 +91,16 @@ def until(true: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
 
 class Sidecar:
     """`understudy sidecar` as a person runs it. `environ`: variables of its own beside its settings; `arguments`: words
-    of the command before `sidecar`; `within`: a command that runs it on another host, whose address is `host`."""
+    of the command before `sidecar`; `within`: a command that runs it on another host, whose address is `host`.
+
+    `evidence`: the upstream that it has stood beside for long (tests.support.evidence); None: it starts for the first
+    time, and has proven nothing.
+    """
 
     def __init__(
         self, upstream: str, data: Path, environ: Mapping[str, str] = {}, arguments: Sequence[str] = (),
-        host: str = "127.0.0.1", within: Sequence[str] = (), **settings: str,
+        host: str = "127.0.0.1", within: Sequence[str] = (), evidence: str | None = "tests.support.upstream",
+        **settings: str,
     ) -> None:  # fmt: skip
         self.data, self.host = data, host
         self.arguments, self.within = arguments, within
@@ -112,12 +117,13 @@ class Sidecar:
             "UNDERSTUDY_DRAIN": "0s",
             "UNDERSTUDY_GRACE": "8s",
             "UNDERSTUDY_SIGN_EVERY": "1s",
-            # most tests ask of takeover, writes or the outbox with a handful of records that prove nothing; what is
-            # answered before it is proven is asked of by those who set it to refuse
-            "UNDERSTUDY_UNPROVEN": "serve",
             **{f"UNDERSTUDY_{name.upper()}": value for name, value in settings.items()},
         }
         self.log = data.parent / f"{data.name}.log"
+        if evidence is not None:
+            from tests.support.evidence import lay  # which stands on this module
+
+            lay(self.environ, evidence)
         self.start()
 
     def start(self) -> None:

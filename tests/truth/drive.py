@@ -42,10 +42,13 @@ class Drive:
 
     def run(self) -> Iterator[Judged]:
         """Every answer, judged."""
-        settings = {"contract": "hosp" if self.user else str(CONTRACT), "unproven": "refuse"}
+        settings = {"contract": "hosp" if self.user else str(CONTRACT)}
         if self.user:
             settings["backfill_credentials"] = ":".join(self.user)
-        with self.simulator, Sidecar(self.simulator.url, self.folder, self.environ, **settings) as self.sidecar:
+        with (
+            self.simulator,
+            Sidecar(self.simulator.url, self.folder, self.environ, evidence=None, **settings) as self.sidecar,
+        ):
             asked, written = questions(self.world, self.dice), changes(self.world, self.dice)
             known = [question for question in asked if not question.derived]
             for _ in range(2):

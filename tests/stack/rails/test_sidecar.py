@@ -23,7 +23,7 @@ HONEST = 503
 
 @pytest.fixture
 def sidecar(rails: RailsApp, tmp_path: Path) -> Iterator[Sidecar]:
-    with Sidecar(rails.url, tmp_path / "data", backfill_credentials=KEEPER, unproven="refuse") as running:
+    with Sidecar(rails.url, tmp_path / "data", backfill_credentials=KEEPER, evidence=None) as running:
         yield running
 
 

@@ -85,3 +85,20 @@ def test_what_a_write_answered_and_a_list_shows_too_is_as_good_as_listed(tmp_pat
         assert gateway.down(f"/notes/{made['id']}", HOLT).status == 503, "the answer to a write may be an echo"
         gateway.knows("/notes", HOLT)
         assert gateway.down(f"/notes/{made['id']}", HOLT).json() == made
+
+
+def test_nothing_refers_to_a_record_that_the_upstream_has_not_heard_of(tmp_path: Path) -> None:
+    """That the filter means something must be proven; what it makes of nothing (`?patient_id=`) is another question."""
+    with InProcess(tmp_path, proof=1) as gateway:
+        gateway.upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+        for number in (1, 2):
+            gateway.upstream.state.notes[number] = {"id": number, "title": f"n{number}", "patient_id": 16 + number}
+        gateway.knows("/patients", HOLT)
+        gateway.knows("/notes", HOLT)
+        gateway.upstream.fault = "refused"
+        made = gateway.ask("POST", "/patients", HOLT, {"name": "Mia"}).json()
+        assert gateway.ask("GET", f"/notes?patient_id={made['id']}", HOLT).status == 503
+        gateway.upstream.fault = None
+        gateway.ask("GET", "/notes?patient_id=17", HOLT)
+        assert gateway.down(f"/notes?patient_id={made['id']}", HOLT).json() == []
+        assert gateway.down("/notes?patient_id=", HOLT).status == 503
