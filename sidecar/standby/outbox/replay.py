@@ -3,7 +3,7 @@
 Promises: writes that depend on one another go in the order in which they were accepted (dependencies.py); nothing else
 waits. What may have taken effect is looked for before it is sent again, and sent again only once a late effect can no
 longer come. What cannot be settled is parked for a person. Each step is fenced: whoever lost the lease sends nothing
-more.
+more. Nothing is sent from a database that went back in time, until it was brought forward (high_water.py).
 
 The fence. Before a write is sent its entry is marked as being sent, under the lease's token. Then, when the connection
 to the upstream stands and the first byte is next, one transaction asks whether lease and mark are still ours, and moves
@@ -164,7 +164,7 @@ class Replayer:
     def _claim(self, row: Any) -> bool:
         """Marks the entry as being sent, if it is as we saw it and the lease is still ours."""
         with self._engine.begin() as connection:
-            if not self._lease.still_mine(connection):
+            if not self._lease.still_mine(connection) or self._outbox.is_behind(connection):
                 return False
             query = select(box.outbox.c.state, box.outbox.c.attempts).where(box.outbox.c.id == row.id)
             now = connection.execute(query).one()
@@ -180,7 +180,7 @@ class Replayer:
         """The fence: asked when the next thing to happen is that the upstream gets the write."""
         try:
             with self._engine.begin() as connection:
-                if not self._lease.still_mine(connection):
+                if not self._lease.still_mine(connection) or self._outbox.is_behind(connection):
                     return False
                 query = select(box.outbox.c.state, box.outbox.c.token).where(box.outbox.c.id == row.id)
                 if tuple(connection.execute(query).one()) != (State.SENDING, self._lease.token):
