@@ -13,14 +13,17 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.contract import Action, Contract, Endpoint
+from sidecar.events.recorded import in_journals, in_store
 from sidecar.events.recorder import Recorder
 from sidecar.events.store import StoreUnavailable
 from sidecar.exchange import Outcome, Purpose
 from sidecar.settings import Settings
 from sidecar.standby import high_water
 from sidecar.standby.observations import digest_in
-from sidecar.standby.outbox.entries import prune, reached
-from sidecar.standby.outbox.replay import Replayer
+from sidecar.standby.outbox.entries import RESTORED, prune, unsettled
+from sidecar.standby.outbox.entries import reached as come_to
+from sidecar.standby.outbox.missing import reached
+from sidecar.standby.outbox.replay import WORKED_ON, Replayer
 from sidecar.standby.outbox.watermark import Mark
 from sidecar.standby.standby import Standby
 from sidecar.storage.database import open_engine
@@ -71,6 +74,8 @@ class Replaying:
         """Whether this node knows by itself how far the outbox had come; None: it has not looked."""
         self._told = threading.Event()
         """The event store has said how far the outbox had come."""
+        self._consulted: set[str] = set()
+        """Restored entries of which the records were asked."""
         self._pruned = -PRUNE_EVERY
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._busy: set[str] = set()
@@ -96,6 +101,7 @@ class Replaying:
                 self._standby.refresh()
                 if not (self._may_begin() and self._lease.hold()):
                     continue
+                self._consult()
                 self._prune()
                 for ident in self._replayer.ready():
                     if ident not in self._busy:
@@ -156,7 +162,7 @@ class Replaying:
         forward."""
         mark = self._standby.mark.read().above(self._mark)  # before the database: what it shows is no older
         with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
-            behind, now = high_water.compare(connection, mark) is not None, reached(connection)
+            behind, now = high_water.compare(connection, mark) is not None, come_to(connection)
         if self._known is None:
             self._known = now == Mark()  # nothing was ever taken
         if not behind:
@@ -171,6 +177,23 @@ class Replaying:
             self._standby.mark_gap("the database went back in time")
             self._standby.outbox.touch()
             high_water.say(self._settings, found)
+
+    def _consult(self) -> None:
+        """Before the entries of a database that went back in time are looked up: what was recorded may say that they
+        were done. Where it says nothing they are looked up all the same."""
+        with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
+            rows = [row for row in unsettled(connection, WORKED_ON) if row.token == RESTORED]
+        if not {row.id for row in rows} - self._consulted:
+            return
+        self._consulted = {row.id for row in rows}
+        since = min(row.accepted_at for row in rows)
+        found = reached(in_journals([self._settings.data / "journal"], since), self._contract)
+        try:
+            kept = in_store(self._settings, since, understudy__purpose=["replay"])
+            found |= {key: real for key, real in reached(kept, self._contract).items() if found.get(key, "-") == "-"}
+        except StoreUnavailable as error:
+            log.warning("what was replayed cannot be asked of the event store: %s", error)
+        self._replayer.settle_recorded(found)
 
     def _ask_store(self, stop: threading.Event) -> None:
         """What the event store knows of the mark: other nodes may have raised it, and ours may be lost."""

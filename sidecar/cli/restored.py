@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING
 
 import click
-import orjson
 
 from sidecar.settings import Settings
-from sidecar.timeunits import to_rfc3339
 
-Recorded = tuple[Mapping[str, Any], Mapping[str, Any] | None]
-BATCH: Final = 500
+if TYPE_CHECKING:
+    from sidecar.events.recorded import Recorded
 
 
 def check(settings: Settings, journals: Sequence[Path]) -> None:
@@ -53,6 +50,7 @@ def _list(settings: Settings, journals: Sequence[Path]) -> None:
     from sqlalchemy import select
 
     from sidecar.contract import Contract
+    from sidecar.events.recorded import in_journals
     from sidecar.standby.outbox.entries import KEPT, outbox
     from sidecar.standby.outbox.missing import missing
     from sidecar.storage.database import open_engine
@@ -62,7 +60,7 @@ def _list(settings: Settings, journals: Sequence[Path]) -> None:
     with engine.execution_options(writes=False).connect() as connection, connection.begin():
         known = {(row.request_id, row.endpoint) for row in connection.execute(select(outbox))}
     engine.dispose()
-    recorded = chain(_in_journals([settings.data / "journal", *journals], since), _in_store(settings, since))
+    recorded = chain(in_journals([settings.data / "journal", *journals], since), _from_store(settings, since))
     found = missing(recorded, Contract.load(settings.contract), known)
     for each in found:
         click.echo(each.line())
@@ -73,27 +71,13 @@ def _list(settings: Settings, journals: Sequence[Path]) -> None:
     )
 
 
-def _in_journals(folders: Sequence[Path], since: int) -> Iterator[Recorded]:
-    first = to_rfc3339(since)
-    for path in sorted(path for folder in folders for path in folder.glob("*.jsonl")):
-        for raw in path.read_bytes().splitlines():
-            try:
-                line = orjson.loads(raw)
-            except orjson.JSONDecodeError:
-                continue  # a torn tail, which `audit verify` tells of
-            if line["event"]["@timestamp"] >= first:
-                yield line["event"], line["bodies"]
+def _from_store(settings: Settings, since: int) -> Iterator[Recorded]:
+    from sidecar.events.recorded import in_store
+    from sidecar.events.store import StoreUnavailable
 
-
-def _in_store(settings: Settings, since: int) -> Iterator[Recorded]:
-    from sidecar.events.store import Filter, StoreUnavailable, pages
-    from sidecar.events.store.factory import open_store
-
-    writes = {"event.action": ["create", "update", "delete"], "understudy.purpose": ["user", "replay"]}
     try:
-        with closing(open_store(settings)) as store:
-            for page in pages(store, Filter(since=since, terms=writes), BATCH):
-                bodies = store.bodies([event["event"]["id"] for event in page.events])
-                yield from ((event, bodies.get(event["event"]["id"])) for event in page.events)
+        yield from in_store(
+            settings, since, event__action=["create", "update", "delete"], understudy__purpose=["user", "replay"]
+        )
     except StoreUnavailable as error:
         click.echo(f"the event store does not answer: what only it has is not listed ({error})", err=True)

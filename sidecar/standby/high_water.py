@@ -15,7 +15,7 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
@@ -28,7 +28,7 @@ from sidecar.settings import Settings
 from sidecar.standby import queries
 from sidecar.standby.known_callers import bump
 from sidecar.standby.outbox import entries as box
-from sidecar.standby.outbox.entries import INCARNATION, NEXT_ID, VERSION, State, outbox
+from sidecar.standby.outbox.entries import INCARNATION, NEXT_ID, RESTORED, VERSION, State, outbox
 from sidecar.standby.outbox.watermark import Mark, parsed, read
 from sidecar.storage import incarnation
 from sidecar.storage.status_files import tell
@@ -119,8 +119,11 @@ def bring_forward(connection: Connection, mark: Mark) -> WentBack | None:
     bump(connection, VERSION, above.changes + MARGIN)
     if above.next_id:
         bump(connection, NEXT_ID, above.next_id + MARGIN)
-    for ident in found.entries:
-        box.change(connection, ident, state=State.UNCLEAR, sent=True, due=stamp(), reason="restored: looked up first")
+    for row in box.unsettled(connection):
+        seen: dict[str, Any] = {"token": RESTORED, "sent": True}
+        if row.state == State.PENDING:
+            seen |= {"state": State.UNCLEAR, "due": stamp(), "reason": "restored: looked up first"}
+        box.change(connection, row.id, **seen)
     bump(connection, queries.VERIFIED_SINCE, stamp())
     return found
 

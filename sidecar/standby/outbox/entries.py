@@ -124,6 +124,10 @@ INCARNATION: Final = "incarnation"
 """The number in `meta` of the life of the server (storage/incarnation.py) in which the outbox was last looked after."""
 
 
+RESTORED: Final = -1
+"""The `token` of an entry that stood in a database which went back in time, until it is sent again."""
+
+
 class GoneBack(SQLAlchemyError):
     """The database may have gone back in time, and was not brought forward yet (high_water.py): nothing is changed."""
 
@@ -619,6 +623,7 @@ def pending(connection: Connection, contract: Contract, row: Any, record: str | 
         row.floor,
         row.whole,
         row.state == State.PARKED,
+        restored=row.token == RESTORED,
     )
 
 

@@ -71,6 +71,19 @@ def missing(
     return sorted(found, key=lambda each: each.at)
 
 
+def reached(
+    recorded: Iterable[tuple[Mapping[str, Any], Mapping[str, Any] | None]], contract: Contract
+) -> dict[Key, str]:
+    """The writes that replay was seen to have done, with the ids of their records upstream ("-": not recorded)."""
+    found: dict[Key, str] = {}
+    for event, bodies in recorded:
+        if _writes(event) and Fate.REACHED in _sent(event):
+            key = str(event["http"]["request"]["id"]), str(event["understudy"]["endpoint_id"])
+            if found.get(key, "-") == "-":
+                found[key] = _record(contract, event, bodies)
+    return found
+
+
 def _writes(event: Mapping[str, Any]) -> bool:
     about = event.get("event", {}).get("action")
     return about in (Action.CREATE, Action.UPDATE, Action.DELETE) and "endpoint_id" in event.get("understudy", {})

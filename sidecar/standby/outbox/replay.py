@@ -16,7 +16,7 @@ which nothing was said: no successor looks, and sends again, before that.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -31,7 +31,8 @@ from sidecar.http.messages import Headers, Request, Response
 from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.dependencies import Held
 from sidecar.standby.outbox.effect_lookup import Effect, EffectLookup, Found
-from sidecar.standby.outbox.entries import Outbox, State
+from sidecar.standby.outbox.entries import RESTORED, Outbox, State
+from sidecar.standby.outbox.missing import Key
 from sidecar.standby.outbox.orphans import orphans, park_orphans
 from sidecar.standby.outbox.rewrite import rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
@@ -97,6 +98,25 @@ class Replayer:
             found = orphans(connection, self._contract)
         if found:
             self._change(park)
+
+    def settle_recorded(self, found: Mapping[Key, str]) -> None:
+        """Settles entries of a database that went back in time, of which it was recorded that they were done: the real
+        ids of their records, by request and endpoint, "-" where it was not recorded."""
+
+        def settle(connection: Connection) -> None:
+            for row in box.unsettled(connection, WORKED_ON):
+                real = found.get((row.request_id, row.endpoint))
+                if row.token != RESTORED or real is None:
+                    continue
+                if row.action == Action.CREATE and real == "-":
+                    reason = "restored: it was done, and which record it made was not recorded"
+                    self._intents.park(connection, row, reason, "discard")
+                    continue
+                if row.action == Action.CREATE:
+                    box.alias(connection, row.type, row.record, real)
+                self._intents.settle(connection, row, None)
+
+        self._change(settle)
 
     def step(self, kind: str) -> bool:
         """Works on the resource's next entry. False: there is none for now."""
