@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sidecar.contract import Contract
-from sidecar.standby.outbox.missing import Fate, missing
+from sidecar.standby.outbox.missing import Fate, missing, reached
 
 HOSP = Contract.load("hosp")
 
@@ -59,3 +59,14 @@ def test_what_reached_the_upstream_is_told_from_what_may_have() -> None:
 def test_what_the_upstream_answered_was_refused_or_was_only_read_is_nobodys_loss() -> None:
     others = [event("r1", by="upstream"), event("r2", status=503, by="understudy"), event("r3", action="list")]
     assert fates([*others, event("r4", status=404)]) == {}
+
+
+def test_of_what_was_replayed_the_ids_upstream_are_told_where_they_were_recorded() -> None:
+    answered = {"http": {"response": {"body": {"content": '{"id": 11}'}}}}
+    recorded = [
+        (event("r1", "replay", "upstream"), answered), (event("r1", "replay", "upstream"), None),
+        (event("r2", "replay", "upstream"), None), (event("r3", "replay", "upstream", 500, tries=["unknown"]), None),
+        (event("r4"), BODIES),
+    ]  # fmt: skip
+    expected = {("r1", "notes.create"): "11", ("r2", "notes.create"): "-"}
+    assert reached(recorded, HOSP) == reached(recorded[::-1], HOSP) == expected
