@@ -201,8 +201,13 @@ class Replaying:
             try:
                 self._mark = high_water.in_store(self._settings).above(self._mark)
                 self._told.set()
-            except StoreUnavailable as error:
-                log.warning("how far the outbox had come cannot be asked of the event store: %s", error)
+            except StoreUnavailable as error:  # a new one is made this very moment
+                late = time.monotonic() - self._began > STORE_PATIENCE / 2
+                log.log(
+                    logging.WARNING if late else logging.DEBUG,
+                    "how far the outbox had come cannot be asked of the event store: %s",
+                    error,
+                )
                 if stop.wait(0.5):
                     return
 
