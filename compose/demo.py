@@ -12,11 +12,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,11 @@ import click
 
 from alerts.objectives import openslo
 from compose import traffic
+from compose.balancer import describe
 from compose.demo_webhook import receiver
+from compose.haproxy.config import render
 from compose.hosp import client as hosp_api
+from sidecar.contract import Contract
 from sidecar.control.client import Control, ControlError
 from sidecar.settings import Settings, load_settings
 from sidecar.signals import ends
@@ -65,7 +68,7 @@ class _Demo:
         self._until("the simulator", lambda: _listens(hosp_control))
         users = hosp_api.users(f"http://127.0.0.1:{hosp_control}")
         settings = self._sidecar(events, hosp, users[0])
-        door = self._front_door(settings, hosp)
+        door = self._front_door(settings)
         hosp_api.set_door(f"http://127.0.0.1:{hosp_control}", f"http://127.0.0.1:{door}")
         password = self._dashboard(settings)
         self._alerts()
@@ -130,22 +133,17 @@ class _Demo:
         self._until("Elasticsearch", lambda: _listens(port), 300.0)
         return f"http://127.0.0.1:{port}"
 
-    def _front_door(self, settings: Settings, hosp: int) -> int:
+    def _front_door(self, settings: Settings) -> int:
+        """As `understudy lb haproxy` describes it."""
         haproxy = _haproxy()
         if haproxy is None:
             click.echo("HAProxy is not on PATH: the sidecar itself is the front door.")
             return settings.listen[1]
         port = _port(FRONT)
-        text = (resources.files("compose") / "haproxy" / "haproxy.cfg").read_text()
         config = self._data / "haproxy.cfg"
-        host, control_port = settings.control_listen
-        config.write_text(
-            text.replace("{front}", f"127.0.0.1:{port}")
-            .replace("{sidecar}", f"127.0.0.1:{settings.listen[1]}")
-            .replace("{control_host}", host)
-            .replace("{control_port}", str(control_port))
-            .replace("{hosp}", f"127.0.0.1:{hosp}")
-        )
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="understudy-demo-"))
+        door = describe(settings, Contract.load(settings.contract), "inline", f"127.0.0.1:{port}", ())
+        config.write_text(render(door, f"{folder}/admin.sock"))
         self._spawn_command("haproxy", [haproxy, "-db", "-f", str(config)], {})
         self._until("HAProxy", lambda: _listens(port))
         return port

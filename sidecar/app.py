@@ -109,6 +109,7 @@ def prepare(settings: Settings) -> None:
     except OSError as error:  # a key that is mounted read-only: whoever verifies has to read the key itself
         fields = {"event.action": "no_public_key"}
         log.warning("%s: %s", public_half(key.path), error.strerror, extra={"fields": fields})
+    mark = high_water.kept(settings).above(high_water.asked_of_store(settings))
     engine = open_engine(settings)
     with or_away(settings):
         create_all(engine)
@@ -116,7 +117,7 @@ def prepare(settings: Settings) -> None:
             refuse_another(connection, settings.seal_key_file, settings.node_name)
             Seal(settings.seal_key_file)
             remember(connection, settings.seal_key_file)
-            went_back = high_water.bring_forward(connection, high_water.read(settings.high_water_mark_file))
+            went_back = high_water.bring_forward(connection, mark)
         if went_back is not None:
             high_water.say(settings, went_back)
         lock_up(engine, open_vault(settings))

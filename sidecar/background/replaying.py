@@ -13,13 +13,18 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.contract import Action, Contract, Endpoint
+from sidecar.events.recorded import in_journals, in_store
 from sidecar.events.recorder import Recorder
+from sidecar.events.store import StoreUnavailable
 from sidecar.exchange import Outcome, Purpose
 from sidecar.settings import Settings
 from sidecar.standby import high_water
 from sidecar.standby.observations import digest_in
-from sidecar.standby.outbox.entries import prune
-from sidecar.standby.outbox.replay import Replayer
+from sidecar.standby.outbox.entries import RESTORED, prune, unsettled
+from sidecar.standby.outbox.entries import reached as come_to
+from sidecar.standby.outbox.missing import reached
+from sidecar.standby.outbox.replay import WORKED_ON, Replayer
+from sidecar.standby.outbox.watermark import Mark
 from sidecar.standby.standby import Standby
 from sidecar.storage.database import open_engine
 from sidecar.storage.lease import Lease
@@ -38,6 +43,10 @@ PAUSE: Final = 0.02
 """Seconds between two looks at what is ready."""
 PRUNE_EVERY: Final = 60.0
 """Seconds."""
+SYNC_EVERY: Final = 1.0
+"""Seconds between two times that the mark is put on disk for certain."""
+STORE_PATIENCE: Final = 10.0
+"""Seconds for which replay waits for the event store's mark, where the node has one of its own."""
 REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
 
 
@@ -58,7 +67,15 @@ class Replaying:
             contract, self._engine, self._standby.intents, self._standby.outbox, self._standby.seal(), self._lease,
             self._send, self._may_send, settings.replay_credentials,
         )  # fmt: skip
-        self._high_water = high_water.HighWater(settings.high_water_mark_file)
+        self._mark = high_water.kept(settings)
+        """What is known of the outbox's height beside the file, which all processes raise."""
+        self._began = self._synced = time.monotonic()
+        self._known: bool | None = self._mark != Mark() or None
+        """Whether this node knows by itself how far the outbox had come; None: it has not looked."""
+        self._told = threading.Event()
+        """The event store has said how far the outbox had come."""
+        self._consulted: set[str] = set()
+        """Restored entries of which the records were asked."""
         self._pruned = -PRUNE_EVERY
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._busy: set[str] = set()
@@ -74,15 +91,17 @@ class Replaying:
         ]
         for sender in senders:
             sender.start()
+        threading.Thread(target=self._ask_store, args=(stop,), name="replay-mark", daemon=True).start()
         while not stop.wait(PAUSE):
             self._wake.wait(TICK)
             self._wake.clear()
             try:
+                self._notice_restore()
                 self._switchboard.tick()
                 self._standby.refresh()
-                self._notice_restore()
-                if not self._lease.hold():
+                if not (self._may_begin() and self._lease.hold()):
                     continue
+                self._consult()
                 self._prune()
                 for ident in self._replayer.ready():
                     if ident not in self._busy:
@@ -141,15 +160,63 @@ class Replaying:
     def _notice_restore(self) -> None:
         """A database that is behind what it was, as after a failover to a replica, sends nothing before it is brought
         forward."""
+        mark = self._standby.mark.read().above(self._mark)  # before the database: what it shows is no older
         with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
-            if self._high_water.keep(connection):
-                return
+            behind, now = high_water.compare(connection, mark) is not None, come_to(connection)
+        if self._known is None:
+            self._known = now == Mark()  # nothing was ever taken
+        if not behind:
+            self._standby.mark.raise_to(now)
+            if not 0 <= time.monotonic() - self._synced < SYNC_EVERY:
+                self._synced = time.monotonic()
+                self._standby.mark.sync()
+            return
         with self._engine.begin() as connection:
-            found = high_water.bring_forward(connection, self._high_water.mark)
+            found = high_water.bring_forward(connection, mark)
         if found is not None:
             self._standby.mark_gap("the database went back in time")
             self._standby.outbox.touch()
             high_water.say(self._settings, found)
+
+    def _consult(self) -> None:
+        """Before the entries of a database that went back in time are looked up: what was recorded may say that they
+        were done. Where it says nothing they are looked up all the same."""
+        with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
+            rows = [row for row in unsettled(connection, WORKED_ON) if row.token == RESTORED]
+        if not {row.id for row in rows} - self._consulted:
+            return
+        self._consulted = {row.id for row in rows}
+        since = min(row.accepted_at for row in rows)
+        found = reached(in_journals([self._settings.data / "journal"], since), self._contract)
+        try:
+            kept = in_store(self._settings, since, understudy__purpose=["replay"])
+            found |= {key: real for key, real in reached(kept, self._contract).items() if found.get(key, "-") == "-"}
+        except StoreUnavailable as error:
+            log.warning("what was replayed cannot be asked of the event store: %s", error)
+        self._replayer.settle_recorded(found)
+
+    def _ask_store(self, stop: threading.Event) -> None:
+        """What the event store knows of the mark: other nodes may have raised it, and ours may be lost."""
+        while not self._told.is_set():
+            try:
+                self._mark = high_water.in_store(self._settings).above(self._mark)
+                self._told.set()
+            except StoreUnavailable as error:  # a new one is made this very moment
+                late = time.monotonic() - self._began > STORE_PATIENCE / 2
+                log.log(
+                    logging.WARNING if late else logging.DEBUG,
+                    "how far the outbox had come cannot be asked of the event store: %s",
+                    error,
+                )
+                if stop.wait(0.5):
+                    return
+
+    def _may_begin(self) -> bool:
+        """Whether anything may be sent: not before it is known how far the outbox had come. A node's own mark will do
+        where the event store says nothing for STORE_PATIENCE."""
+        if self._told.is_set():
+            return True
+        return bool(self._known) and time.monotonic() - self._began > STORE_PATIENCE
 
     def _prune(self) -> None:
         if time.monotonic() - self._pruned > PRUNE_EVERY:

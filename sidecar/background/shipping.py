@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from sidecar.background.retention import drop_old_days
 from sidecar.events.shipper import Report, Shipper
@@ -15,6 +18,8 @@ from sidecar.journal.keys import SigningKey
 from sidecar.journal.signer import Signer
 from sidecar.journal.statements import statements_of
 from sidecar.settings import Settings
+from sidecar.standby import high_water
+from sidecar.standby.outbox.watermark import Mark
 from sidecar.storage.status_files import tell
 from sidecar.telemetry.metrics import Metrics
 
@@ -28,7 +33,7 @@ class Shipping:
         self._buried = 0
         self._statements = statements_of(settings)
         self._key = SigningKey(settings.sign_key_file)
-        self._signer = Signer(settings.data / "journal", self._statements, self._key, self._checkpoint)
+        self._signer = Signer(settings.data / "journal", self._statements, self._key, self._checkpoint, self._beside)
 
     def ship(self, stop: threading.Event) -> None:
         """Works until `stop`, retention beside it."""
@@ -56,10 +61,16 @@ class Shipping:
         """Works until `stop`."""
         self._signer.run(stop, self._settings.sign_every)
 
+    def _beside(self) -> Mapping[str, Any]:
+        """The outbox's mark, which is signed with the heads."""
+        mark = high_water.kept(self._settings)
+        return {} if mark == Mark() else {"outbox": asdict(mark)}
+
     def _checkpoint(self, name: str, sequence: int, hash: str) -> None:
         store = open_store(self._settings)
         try:
             store.checkpoint(name, sequence, hash)
+            high_water.keep_in_store(store, high_water.kept(self._settings))
         except StoreUnavailable as error:
             raise CheckpointNotKept(str(error)) from None
         finally:

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from getpass import getuser
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from sidecar.cli import restored
 from sidecar.control import client
 from sidecar.settings import Settings, duration
 
@@ -162,37 +164,20 @@ def revoke(settings: Settings, user: str) -> None:
 @click.command()
 @click.argument("user", required=False)
 @click.option("--check", is_flag=True, help="Say what a database that was restored lacks, and change nothing.")
+@click.option(
+    "--journal", "journals", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With --check: a folder of journal segments beside the node's own, such as that of a DATA that was replaced.",
+)  # fmt: skip
 @click.pass_obj
-def restore(settings: Settings, user: str | None, check: bool) -> None:
+def restore(settings: Settings, user: str | None, check: bool, journals: tuple[Path, ...]) -> None:
     """Take back the revocation of USER; or --check a database that was restored from a backup."""
     if check == (user is not None):
         raise click.UsageError("give one of USER and --check")
     if user is None:
-        _check_restored(settings)
+        restored.check(settings, journals)
         return
     client.post(settings, "/revocations", {"user": user, "revoked": False}, by=getuser())
     click.echo(f"{user}: restored")
-
-
-def _check_restored(settings: Settings) -> None:
-    from sidecar.standby import high_water
-    from sidecar.storage.database import open_engine
-
-    engine, mark = open_engine(settings), high_water.read(settings.high_water_mark_file)
-    with engine.execution_options(writes=False).connect() as connection, connection.begin():
-        found = high_water.compare(connection, mark)
-    engine.dispose()
-    if mark == high_water.Mark():
-        raise click.ClickException(
-            f"{settings.high_water_mark_file} is not there: nobody can say what the database lacks"
-        )
-    if found is None:
-        click.echo("nothing is lacking: the database is not behind the mark")
-        return
-    click.echo(f"{found.changes} changes of the outbox and {found.ids} provisional ids are not in the database")
-    click.echo(f"{len(found.entries)} pending entries will be looked up before they are sent")
-    for ident in found.entries:
-        click.echo(ident)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +16,19 @@ from sidecar.storage.atomic_file import write_atomically
 
 @dataclass(frozen=True)
 class Head:
-    """The last statement of a chain of statements: its name, its number, its hash."""
+    """The last statement of a chain of statements: its name, its number, its hash; and the outbox's mark that was last
+    stated, where there was one."""
 
     name: str
     sequence: int
     hash: str
+    outbox: Mapping[str, int] | None = None
 
 
 def keep_head(path: Path, head: Head) -> None:
     """On disk when this returns. Raises OSError."""
-    write_atomically(path, orjson.dumps({"name": head.name, "sequence": head.sequence, "hash": head.hash}))
+    value = {"name": head.name, "sequence": head.sequence, "hash": head.hash}
+    write_atomically(path, orjson.dumps(value if head.outbox is None else {**value, "outbox": head.outbox}))
     path.chmod(0o644)  # for whoever verifies: it says nothing of anybody
 
 
@@ -32,7 +36,7 @@ def read_head(path: Path) -> Head | None:
     """The head; None: none was ever kept. Raises SigningError for a file that cannot be read or is none."""
     try:
         value = orjson.loads(path.read_bytes())
-        return Head(str(value["name"]), int(value["sequence"]), str(value["hash"]))
+        return Head(str(value["name"]), int(value["sequence"]), str(value["hash"]), value.get("outbox"))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -41,12 +41,15 @@ class Signer:
     """One per journal directory. `checkpoint(name, sequence, hash)` keeps a statement's place in the event store."""
 
     def __init__(
-        self, journal: Path, statements: Statements, key: SigningKey, checkpoint: Callable[[str, int, str], None]
-    ) -> None:
+        self, journal: Path, statements: Statements, key: SigningKey, checkpoint: Callable[[str, int, str], None],
+        beside: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:  # fmt: skip
+        """`beside`: what is stated with the heads, such as the outbox's mark."""
         self._journal = journal
         self._statements = statements
         self._key = key
         self._checkpoint = checkpoint
+        self._beside = beside
         self._followed: dict[str, _Followed] = {}
         self._sizes: dict[str, int] = {}
         self.trouble: str | None = None
@@ -77,7 +80,7 @@ class Signer:
         if not grown:
             return None
         heads = {each.chain.segment: {"sequence": each.chain.sequence, "hash": each.chain.hash} for each in grown}
-        statement = self._say({"heads": heads})
+        statement = self._say({"heads": heads, **self._beside()})
         for followed in grown:
             followed.signed = followed.chain.sequence
         if not any(followed.trouble for followed in self._followed.values()):

@@ -4,7 +4,7 @@ They are lines as the journal's own, in one chain of their own, kept in a file b
 end of an export. A statement's signature (Ed25519) covers all of it and the hash of the one before, so the last
 signature vouches for every statement that is kept. What is said:
 
-- `heads`: {segment: {"sequence", "hash"}} of segments that grew;
+- `heads`: {segment: {"sequence", "hash"}} of segments that grew; with them `outbox`, how far it had come (the mark);
 - `dropped`: {segment: why} of segments that retention removed;
 - `erased`: {segment: [[first, last], …]} of lines whose bodies were erased (sequences), with `by` and `reason`;
 - `next`: the public key that signs from here on (a rotation, told by the key before);
@@ -76,6 +76,8 @@ class Told:
     dropped: set[str] = field(default_factory=set)
     erased: dict[str, set[int]] = field(default_factory=dict)
     statements: list[Statement] = field(default_factory=list)
+    outbox: Mapping[str, int] | None = None
+    """The outbox's mark that was last stated."""
 
     def unvouched(self) -> list[tuple[int, Statement, Statement]]:
         """Where the signer changes without the word of the key before: (line, the last before, the first after)."""
@@ -99,6 +101,7 @@ class Told:
         said = statement.said
         for segment, head in said.get("heads", {}).items():
             self.points.setdefault(segment, {})[head["sequence"]] = head["hash"]
+        self.outbox = said.get("outbox", self.outbox)
         self.dropped.update(said.get("dropped", {}))
         for segment, runs in said.get("erased", {}).items():
             for first, last in runs:
@@ -241,7 +244,7 @@ class Statements:
             told = self.told()
             assert told.last is not None
             assert told.name is not None
-            self._keep_head(Head(told.name, told.last.sequence, told.last.hash))
+            self._keep_head(Head(told.name, told.last.sequence, told.last.hash, told.outbox))
             return told.last
 
     def _keep_head(self, head: Head) -> None:

@@ -45,6 +45,7 @@ from sidecar.standby.outbox.entries import Outbox, Snapshot
 from sidecar.standby.outbox.overlay_response import Newer, over_answer
 from sidecar.standby.outbox.rewrite import Rewritten, rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
+from sidecar.standby.outbox.watermark import Watermark
 from sidecar.standby.parity import Parity
 from sidecar.standby.reader import Library
 from sidecar.standby.tables import DOUBT, KNOWN, LIST, READ, collections, records
@@ -78,7 +79,10 @@ class Standby:
         self._departures = Departures(contract, self._callers)
         self._refusals = threading.BoundedSemaphore(REFUSALS)
         self._shared = settings.data / "outbox.version" if settings.database is None else None
-        self.outbox = Outbox(contract, engine, self._shared, go_on=settings.database_lost == "pass")
+        self.mark = Watermark(settings.high_water_mark_file)
+        self.outbox = Outbox(
+            contract, engine, self._shared, go_on=settings.database_lost == "pass", mark=self.mark
+        )  # fmt: skip
         self.seal = cache(lambda: Seal(settings.seal_key_file))
         self._patience = int(settings.upstream_timeout * 1e9), int(settings.late_effect * 1e9)
         self.intents = Intents(

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as SATimeout
 
 from sidecar.settings import PREFIX, Settings
+from sidecar.storage import incarnation
 from sidecar.storage.encryption import VAULT, open_vault
 from sidecar.storage.migrate import MIGRATIONS, DatabaseAway, Schema
 from sidecar.storage.write_lock import Turns, attempt
@@ -44,13 +45,14 @@ _SESSION: Final = {
 writers' lock must not stop everybody else."""
 _NEVER_LONG: Final = {
     "connect_timeout": 2,
+    "target_session_attrs": "read-write",
     "tcp_user_timeout": 3000,
     "keepalives_idle": 2,
     "keepalives_interval": 1,
     "keepalives_count": 3,
     "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
 }
-"""libpq's, in s and ms: a server that is cut off is noticed, not waited for."""
+"""libpq's, in s and ms: a server that is cut off is noticed, not waited for; of several hosts the primary is taken."""
 GLANCE: Final[dict[str, Any]] = {"writes": None, "isolation_level": "AUTOCOMMIT"}
 """Execution options of an engine that asks one question at a time: no transaction, and none of its round trips."""
 SCHEMA: Final = Schema("sidecar", MIGRATIONS / "versions")
@@ -64,6 +66,7 @@ def open_engine(settings: Settings) -> Engine:
         engine = create_engine(settings.database, pool_pre_ping=True, connect_args=dict(_NEVER_LONG))
         event.listen(engine, "begin", _begin_shared)
         event.listen(engine, "do_connect", _Away().connect)
+        event.listen(engine, "connect", incarnation.note)
     else:
         engine = open_file(settings.data / "understudy.db")
     setattr(

@@ -196,3 +196,25 @@ def test_the_containers_prometheus_and_alertmanager_know_each_other_and_both_sid
     targets = written["scrape_configs"][0]["static_configs"][0]["targets"]
     (alerts,) = written["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
     assert {target.partition(":")[0] for target in [*targets, alerts]} == {"sidecar-one", "sidecar-two", "alertmanager"}
+
+
+def test_keys_and_mark_lie_on_another_volume_than_data() -> None:
+    """What a DATA that is put back would bring back older: then nobody could tell that it is."""
+    sidecars = {name: service for name, service in OURS.items() if service["command"] == ["sidecar"]}
+    assert len(sidecars) == 3
+    for service in sidecars.values():
+        environ = {name: str(value) for name, value in service["environment"].items()}
+        settings = load_settings({"UNDERSTUDY_DATA": "/var/lib/understudy/data", **_clear(environ)})
+        volumes = dict(reversed(volume.split(":")) for volume in service["volumes"])
+        secrets = {f"/run/secrets/{name}" for name in service["secrets"]}
+        kept = (settings.seal_key_file, settings.sign_key_file, settings.sign_head_file, settings.high_water_mark_file)
+        for file in kept:
+            place = next((place for place in volumes if file.is_relative_to(place)), None)
+            assert place != "/var/lib/understudy", file
+            assert place is not None or str(file) in secrets, f"{file} goes with the container"
+    assert "/var/lib/understudy-keys" in (FOLDER / "Dockerfile").read_text(), "owned by the image's user"
+
+
+def _clear(environ: dict[str, str]) -> dict[str, str]:
+    """Without variables of compose's own, and files that are there only in a container."""
+    return {name: value for name, value in environ.items() if not name.endswith("_FILE") and "${" not in value}

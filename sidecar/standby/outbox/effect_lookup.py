@@ -216,7 +216,7 @@ class EffectLookup:
         if row.action == Action.DELETE:
             return Found(Effect.NOT_APPLIED)
         return judge_record(resource, pending.fields, orjson.loads(seen.body), base or {}, seen,
-                            hidden=secret or row.method == "PUT")  # fmt: skip
+                            hidden=secret or row.method == "PUT", restored=pending.restored)  # fmt: skip
 
     def _own_path(self, row: Any, pending: Pending) -> tuple[Endpoint, str] | None:
         """Where the entry's record is read: at its own path, or by its id alone."""
@@ -254,14 +254,26 @@ def judge_new(
     exact, unsure = candidates(resource, write, values, taken, claimed)
     if exact and write.fields:
         return Found(Effect.APPLIED, whole_record(resource, exact[0]))
-    return Found(Effect.UNDETERMINABLE if unsure or exact or not whole else Effect.NOT_APPLIED)
+    gone = write.restored and _may_be_gone(resource, write, values)
+    return Found(Effect.UNDETERMINABLE if unsure or exact or gone or not whole else Effect.NOT_APPLIED)
+
+
+def _may_be_gone(resource: Resource, write: Pending, values: Sequence[Value]) -> bool:
+    """Whether what a create made may have been deleted again: an id above its floor is missing in the list."""
+    ids = {str(value.get(resource.id_field)) for value in values}
+    if write.floor is None or not all(ident.isdecimal() for ident in ids):
+        return True
+    above = {int(ident) for ident in ids if int(ident) > write.floor}
+    return len(above) != max(above, default=write.floor) - write.floor
 
 
 def judge_record(
-    resource: Resource, fields: Mapping[str, Any], value: Value, base: Value, seen: RecordSeen, *, hidden: bool
-) -> Found:
+    resource: Resource, fields: Mapping[str, Any], value: Value, base: Value, seen: RecordSeen, *, hidden: bool,
+    restored: bool = False,
+) -> Found:  # fmt: skip
     """What a record shows of a change to it. `hidden`: it changes more than what was sent, so that equal fields do not
-    prove it; it may then be sent again, for that changes nothing more. Pure."""
+    prove it; it may then be sent again, for that changes nothing more. `restored`: it may have been settled long ago,
+    so that a record which was touched since says nothing. Pure."""
     unchanged = fields.keys() <= value.keys() and (
         all_of({name: base.get(name) for name in fields}, value, resource.schemas) is Match.EQUAL
     )
@@ -271,7 +283,8 @@ def judge_record(
     if alike is Match.EQUAL:
         return Found(Effect.APPLIED, seen) if not hidden or touched and fields else Found(Effect.NOT_APPLIED)
     if unchanged:
-        return Found(Effect.UNDETERMINABLE if touched and alike is Match.UNSURE else Effect.NOT_APPLIED)
+        told = not touched or (alike is not Match.UNSURE and not restored)
+        return Found(Effect.NOT_APPLIED if told else Effect.UNDETERMINABLE)
     return Found(Effect.UNDETERMINABLE if alike is Match.UNSURE else Effect.CONFLICT)
 
 

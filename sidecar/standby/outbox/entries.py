@@ -46,7 +46,9 @@ from sidecar.standby import queries
 from sidecar.standby.outbox import dependencies
 from sidecar.standby.outbox.dependencies import Needs
 from sidecar.standby.outbox.overlay import PROVISIONAL, Pending, provisional
+from sidecar.standby.outbox.watermark import Mark, Watermark
 from sidecar.standby.tables import meta
+from sidecar.storage import incarnation
 from sidecar.storage.database import GLANCE, metadata
 from sidecar.storage.encrypted_columns import LockedText
 from sidecar.timeunits import DAY, MINUTE
@@ -118,6 +120,16 @@ RECENT: Final = 2 * MINUTE
 """ns for which settled entries are still laid over answers that began before they were settled."""
 VERSION: Final = "outbox_version"
 NEXT_ID: Final = "next_provisional_id"
+INCARNATION: Final = "incarnation"
+"""The number in `meta` of the life of the server (storage/incarnation.py) in which the outbox was last looked after."""
+
+
+RESTORED: Final = -1
+"""The `token` of an entry that stood in a database which went back in time, until it is sent again."""
+
+
+class GoneBack(SQLAlchemyError):
+    """The database may have gone back in time, and was not brought forward yet (high_water.py): nothing is changed."""
 
 
 class State(StrEnum):
@@ -172,6 +184,8 @@ class Snapshot:
     """What each of them depends on."""
     naming: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict, repr=False)
     """By resource and provisional id, the entries that name it: they change when it becomes a real one."""
+    incarnation: int = 0
+    """The life of the database's server in which this was seen."""
 
     def is_claimed(self, kind: str, ident: str) -> bool:
         return (kind, ident) in self.claimed
@@ -192,10 +206,15 @@ class Snapshot:
 class Outbox:
     """One per process. Looks are from memory until something changes: a number in a shared file says so."""
 
-    def __init__(self, contract: Contract, engine: Engine, shared: Path | None, *, go_on: bool = False) -> None:
-        """`go_on`: while the database is away, `last_seen` tells what was seen of it last."""
+    def __init__(
+        self, contract: Contract, engine: Engine, shared: Path | None, *, go_on: bool = False,
+        mark: Watermark | None = None,
+    ) -> None:  # fmt: skip
+        """`go_on`: while the database is away, `last_seen` tells what was seen of it last. `mark` is raised with each
+        change."""
         self._contract = contract
         self._go_on = go_on
+        self._mark = mark
         self._reader = engine.execution_options(writes=False)
         self._glance = engine.execution_options(**GLANCE)
         self._lock = threading.Lock()
@@ -254,13 +273,24 @@ class Outbox:
 
     def view(self, connection: Connection) -> Snapshot:
         """What is unsettled in the very moment that the connection's transaction shows."""
-        latest = self.snapshot()
-        return latest if latest.revision == queries.number(connection, VERSION) else self._read(connection, -1, latest)
+        return self._read(connection, -1, self.snapshot())
 
     def touch(self) -> None:
         """After a change was committed, and before anybody is told of it."""
         if self._number is not None:
             self._number.bump()
+        if self._mark is not None:
+            try:
+                with self._glance.connect() as connection:
+                    mark = reached(connection)
+            except SQLAlchemyError:
+                return  # it is away: the next change raises it as far
+            self._mark.raise_to(mark)
+
+    def is_behind(self, connection: Connection) -> bool:
+        """Whether the connection's database has gone back in time, and was not brought forward yet."""
+        mark = self._mark.read() if self._mark is not None else Mark()
+        return is_another_life(connection) or not reached(connection).reaches(mark)
 
     def note_gap(self, at: int) -> None:
         """Tells all processes of the node of a gap that the database could not keep."""
@@ -304,17 +334,20 @@ class Outbox:
             return queries.number(connection, VERSION)
 
     def _read(self, connection: Connection, version: int, base: Snapshot) -> Snapshot:
-        """What is unsettled in the connection's transaction: what was seen before, and what has changed since."""
-        revision = queries.number(connection, VERSION)
-        if base.revision == revision:
+        """What is unsettled in the connection's transaction: what was seen before, and what has changed since. Raises
+        GoneBack: what is pending there may have been settled, and would be shown beside itself."""
+        if is_another_life(connection):
+            raise GoneBack("the database's server was promoted or replaced")
+        revision, life = queries.number(connection, VERSION), incarnation.of(connection)
+        if (base.revision, base.incarnation) == (revision, life):
             return replace(base, version=version, recent=_lately(base.recent))
-        if not 0 <= base.revision < revision:  # nothing was seen, or what is later than this transaction
-            base = Snapshot()
+        if not 0 <= base.revision < revision or base.incarnation != life:
+            base = Snapshot()  # nothing was seen, or what is later than this transaction, or of another database
         look = _Look(self._contract, connection, base)
         taken = connection.execute(select(made)).all() if look.sent else ()
         claimed = frozenset((row.type, row.id) for row in taken)
         return Snapshot(
-            version, revision, look.pending(), look.recent(), claimed, look.entries, look.needs, look.naming
+            version, revision, look.pending(), look.recent(), claimed, look.entries, look.needs, look.naming, life
         )
 
 
@@ -443,10 +476,23 @@ class _Number:
 
 def changed(connection: Connection) -> int:
     """Part of every change: counts it, for readers of the same moment and for other nodes. Its number is the revision
-    of all that it changes, so that others find what is new to them."""
+    of all that it changes, so that others find what is new to them. Raises GoneBack."""
+    if is_another_life(connection):
+        raise GoneBack("the database's server was promoted or replaced")
     if connection.execute(_COUNT, {"counted": VERSION}).rowcount == 0:
         connection.execute(insert(meta).values(name=VERSION, value=1))
     return queries.number(connection, VERSION)
+
+
+def reached(connection: Connection) -> Mark:
+    """How far the outbox has come."""
+    return Mark(queries.number(connection, VERSION), queries.number(connection, NEXT_ID))
+
+
+def is_another_life(connection: Connection) -> bool:
+    """Whether the server lives another life than the one in which the outbox was last looked after."""
+    life = incarnation.of(connection)
+    return life != 0 and queries.number(connection, INCARNATION) not in (0, life)
 
 
 def next_provisional(connection: Connection) -> int:
@@ -577,6 +623,7 @@ def pending(connection: Connection, contract: Contract, row: Any, record: str | 
         row.floor,
         row.whole,
         row.state == State.PARKED,
+        restored=row.token == RESTORED,
     )
 
 

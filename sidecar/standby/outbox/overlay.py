@@ -49,6 +49,8 @@ class Pending:
     span: tuple[float, float] | None = None
     """The earliest and the latest moment that `at` may be, in wall ns of the upstream's own clock; None where only ours
     is known, which may have been wrong."""
+    restored: bool = False
+    """It stood in a database that went back in time: it may have been settled, and what it made changed again since."""
 
 
 def provisional(value: object) -> bool:
@@ -100,7 +102,10 @@ def laid_over(
     resource: Resource, values: Iterable[Value], pending: Sequence[Pending], claimed: Claimed
 ) -> list[Value] | None:
     """All records as users see them: `values` are the upstream's; `pending` is in order. None: of one that may have
-    been made nobody can say whether it is a pending create's, so that it would be shown twice, or not at all."""
+    been made nobody can say whether it is a pending create's, so that it would be shown twice, or not at all; or one of
+    the pending writes may have been settled, and overtaken, before the database went back in time."""
+    if any(write.restored for write in pending):
+        return None
     shown = {str(value.get(resource.id_field)): value for value in values}
     arrived: dict[str, str] = {}
     for write in pending:
@@ -162,6 +167,8 @@ def candidates(
             continue
         alike = all_of(write.fields, value, resource.schemas)
         ident = str(value[resource.id_field])
+        if alike is Match.DIFFERENT and write.restored and _may_have_been_changed(resource, value):
+            alike = Match.UNSURE
         if alike is Match.DIFFERENT or ident in taken or claimed(ident):
             continue
         (exact if new is alike is Match.EQUAL else unsure).append(value)
@@ -198,6 +205,12 @@ def newness(resource: Resource, write: Pending, value: Value) -> Match:
     if old and write.span is not None:
         return Match.DIFFERENT
     return Match.EQUAL if recent else Match.UNSURE
+
+
+def _may_have_been_changed(resource: Resource, value: Value) -> bool:
+    """Whether a record may be other than it was made: only its own times can say that it is not."""
+    made = value.get(resource.created_field or "")
+    return made is None or made != value.get(resource.updated_field or "")
 
 
 def _made_at(resource: Resource, value: Value) -> float | None:

@@ -3,7 +3,7 @@
 Promises: writes that depend on one another go in the order in which they were accepted (dependencies.py); nothing else
 waits. What may have taken effect is looked for before it is sent again, and sent again only once a late effect can no
 longer come. What cannot be settled is parked for a person. Each step is fenced: whoever lost the lease sends nothing
-more.
+more. Nothing is sent from a database that went back in time, until it was brought forward (high_water.py).
 
 The fence. Before a write is sent its entry is marked as being sent, under the lease's token. Then, when the connection
 to the upstream stands and the first byte is next, one transaction asks whether lease and mark are still ours, and moves
@@ -16,7 +16,7 @@ which nothing was said: no successor looks, and sends again, before that.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -31,7 +31,8 @@ from sidecar.http.messages import Headers, Request, Response
 from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.dependencies import Held
 from sidecar.standby.outbox.effect_lookup import Effect, EffectLookup, Found
-from sidecar.standby.outbox.entries import Outbox, State
+from sidecar.standby.outbox.entries import RESTORED, Outbox, State
+from sidecar.standby.outbox.missing import Key
 from sidecar.standby.outbox.orphans import orphans, park_orphans
 from sidecar.standby.outbox.rewrite import rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
@@ -97,6 +98,25 @@ class Replayer:
             found = orphans(connection, self._contract)
         if found:
             self._change(park)
+
+    def settle_recorded(self, found: Mapping[Key, str]) -> None:
+        """Settles entries of a database that went back in time, of which it was recorded that they were done: the real
+        ids of their records, by request and endpoint, "-" where it was not recorded."""
+
+        def settle(connection: Connection) -> None:
+            for row in box.unsettled(connection, WORKED_ON):
+                real = found.get((row.request_id, row.endpoint))
+                if row.token != RESTORED or real is None:
+                    continue
+                if row.action == Action.CREATE and real == "-":
+                    reason = "restored: it was done, and which record it made was not recorded"
+                    self._intents.park(connection, row, reason, "discard")
+                    continue
+                if row.action == Action.CREATE:
+                    box.alias(connection, row.type, row.record, real)
+                self._intents.settle(connection, row, None)
+
+        self._change(settle)
 
     def step(self, kind: str) -> bool:
         """Works on the resource's next entry. False: there is none for now."""
@@ -164,7 +184,7 @@ class Replayer:
     def _claim(self, row: Any) -> bool:
         """Marks the entry as being sent, if it is as we saw it and the lease is still ours."""
         with self._engine.begin() as connection:
-            if not self._lease.still_mine(connection):
+            if not self._lease.still_mine(connection) or self._outbox.is_behind(connection):
                 return False
             query = select(box.outbox.c.state, box.outbox.c.attempts).where(box.outbox.c.id == row.id)
             now = connection.execute(query).one()
@@ -180,7 +200,7 @@ class Replayer:
         """The fence: asked when the next thing to happen is that the upstream gets the write."""
         try:
             with self._engine.begin() as connection:
-                if not self._lease.still_mine(connection):
+                if not self._lease.still_mine(connection) or self._outbox.is_behind(connection):
                     return False
                 query = select(box.outbox.c.state, box.outbox.c.token).where(box.outbox.c.id == row.id)
                 if tuple(connection.execute(query).one()) != (State.SENDING, self._lease.token):

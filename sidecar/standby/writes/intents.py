@@ -449,6 +449,8 @@ class Intents:
             elif state != GONE and not self._is_absent(connection, write.kind, write.record):
                 return DontKnow("never_seen")
         shown = laid_over(resource, values, mine, lambda _: True)
+        if shown is None:
+            return DontKnow("in_doubt")
         return shown[0] if shown else None
 
     def _is_absent(self, connection: Connection, kind: str, ident: str) -> bool:

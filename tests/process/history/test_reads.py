@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from compose.balancer import describe
+from compose.haproxy.config import render
+from sidecar.contract import Contract
+from sidecar.settings import load_settings
 from tests.support.stack import Got, Sidecar, ask, free_port, until
 from tests.support.upstream import AMES, HOLT, Upstream, basic
 
@@ -100,12 +104,9 @@ def test_the_balancer_keeps_to_the_sidecar_and_turns_to_hosp_only_without_it(
     haproxy = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     assert haproxy is not None, "HAProxy is needed"
     door = free_port()
-    places = {"front": door, "sidecar": fresh.port, "hosp": upstream.port}
-    text = Path("compose/haproxy/haproxy.cfg").read_text()
-    for name, port in places.items():
-        text = text.replace(f"{{{name}}}", f"127.0.0.1:{port}")
-    text = text.replace("{control_host}", "127.0.0.1").replace("{control_port}", str(fresh.control))
-    (tmp_path / "haproxy.cfg").write_text(text)
+    settings = load_settings({**fresh.environ, "UNDERSTUDY_SLOS": "hosp"}, None)
+    described = describe(settings, Contract.load("hosp"), "inline", f"127.0.0.1:{door}", ())
+    (tmp_path / "haproxy.cfg").write_text(render(described, f"{tmp_path}/socket"))
 
     def through() -> Got:
         return ask(door, "GET", "/notes/5", HOLT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -143,3 +144,31 @@ def test_what_hints_at_more_is_not_whole() -> None:
         assert not is_whole(Response(200, [more]), 7)
     assert not is_whole(Response(206, []), 7)
     assert [count for count in range(40) if looks_paged(count)] == [5, 8, 10, 15, 16, 20, 25, 30, 32, 35]
+
+
+@pytest.mark.parametrize(
+    ("values", "entry", "effect"),
+    [
+        ([patient(11)], write(), "applied"),
+        ([], write(), "not_applied"),
+        ([patient(11, name="Mia")], write(), "undeterminable"),  # perhaps it was Rex, and was renamed
+        ([{**patient(11, name="Mia"), "updated_at": NOW}], write(), "not_applied"),  # it was always Mia
+        ([{**patient(12, name="Mia"), "updated_at": NOW}], write(), "undeterminable"),  # 11 was deleted, perhaps
+        ([], write(floor=None), "undeterminable"),
+    ],
+)
+def test_of_a_restored_create_only_a_record_that_was_never_changed_tells(
+    values: list[Any], entry: Pending, effect: str
+) -> None:
+    assert judged(values, replace(entry, restored=True)) == effect
+
+
+def test_a_restored_update_whose_record_was_touched_since_is_not_sent_again() -> None:
+    base = {"id": 11, "name": "Rex", "updated_at": OLD}
+    seen = RecordSeen("patients", "11", "{}")
+    for restored, effect in ((False, Effect.NOT_APPLIED), (True, Effect.UNDETERMINABLE)):
+        touched = {**base, "updated_at": NOW}  # changed, and changed back
+        found = judge_record(PATIENTS, {"name": "Mia"}, touched, base, seen, hidden=False, restored=restored)
+        assert found.effect is effect
+        found = judge_record(PATIENTS, {"name": "Mia"}, base, base, seen, hidden=False, restored=restored)
+        assert found.effect is Effect.NOT_APPLIED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -136,3 +137,9 @@ def test_changes_of_a_create_that_arrived_are_about_the_record_it_made() -> None
 @given(st.integers(0, 2**61))
 def test_moments_are_in_order(at: int) -> None:
     assert moment(at) <= moment(at + 1_000_000)
+
+
+def test_what_stood_in_a_database_that_went_back_is_shown_to_nobody() -> None:
+    values = [{"id": 6, "title": "changed since"}]
+    for pending in (create(1, PROVISIONAL, sent=True, title="a"), change(2, 6, title="b")):
+        assert laid_over(NOTES, values, [replace(pending, restored=True)], lambda _: False) is None

@@ -15,9 +15,11 @@ from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Request, Response
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
+from sidecar.standby.high_water import bring_forward
 from sidecar.standby.known_callers import bump
-from sidecar.standby.outbox.entries import State, outbox, taken_directly
+from sidecar.standby.outbox.entries import RESTORED, State, outbox, taken_directly
 from sidecar.standby.outbox.replay import GIVE_UP, Replayer
+from sidecar.standby.outbox.watermark import Mark
 from sidecar.standby.promotion import NotFit, Promotion
 from sidecar.standby.standby import Standby
 from sidecar.standby.tables import owners, writes
@@ -209,3 +211,31 @@ def test_no_outage_is_so_long_that_a_write_which_was_never_looked_at_is_parked(l
     leader.replayer.step("notes")
     assert leader.row()[0] == State.SETTLED
     assert len(leader.sent) == 1
+
+
+@pytest.mark.parametrize(("real", "state"), [("7", State.SETTLED), ("-", State.PARKED)])
+def test_what_was_recorded_as_done_is_not_sent_from_a_database_that_went_back(
+    leader: Leader, real: str, state: State
+) -> None:
+    done = {("r", "notes.create"): real}
+    leader.replayer.settle_recorded(done)
+    assert leader.row()[0] == State.PENDING, "it did not go back"
+    with leader.engine.begin() as connection:
+        assert bring_forward(connection, Mark(10**6, 0)) is not None
+        assert connection.scalar(select(outbox.c.token)) == RESTORED
+    leader.standby.outbox.touch()
+    leader.replayer.settle_recorded({("r", "notes.update"): real, ("another", "notes.create"): real})
+    assert leader.row()[0] == State.UNCLEAR
+    leader.replayer.settle_recorded(done)
+    assert leader.row()[0] == state
+    assert not leader.replayer.step("notes")
+    assert leader.sent == []
+    if state is State.SETTLED:
+        assert leader.standby.outbox.real("notes", "2000000000") == "7"
+
+
+def test_nothing_is_sent_from_a_database_that_went_back_and_was_not_brought_forward(leader: Leader) -> None:
+    leader.meanwhile = lambda: leader.standby.mark.raise_to(Mark(10**6, 0))  # it was put back just now
+    leader.replayer.step("notes")
+    assert leader.sent == []
+    assert not leader.replayer.step("notes")
