@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from getpass import getuser
 from importlib.metadata import entry_points
 from typing import Any, Final
 
 import click
 
 from sidecar.control import client
-from sidecar.settings import Settings, duration
+from sidecar.settings import Settings, duration, this_person
 
 
 @click.command()
@@ -155,7 +154,7 @@ def _canary(settings: Settings, endpoint: str, steps: str, every: str, share: Ca
 @click.pass_obj
 def revoke(settings: Settings, user: str) -> None:
     """Refuse USER's credentials from now on, also while the upstream is down."""
-    client.post(settings, "/revocations", {"user": user, "revoked": True}, by=getuser())
+    client.post(settings, "/revocations", {"user": user, "revoked": True}, by=this_person())
     click.echo(f"{user}: revoked")
 
 
@@ -170,7 +169,7 @@ def restore(settings: Settings, user: str | None, check: bool) -> None:
     if user is None:
         _check_restored(settings)
         return
-    client.post(settings, "/revocations", {"user": user, "revoked": False}, by=getuser())
+    client.post(settings, "/revocations", {"user": user, "revoked": False}, by=this_person())
     click.echo(f"{user}: restored")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from getpass import getuser
 from typing import Final
 
 import click
@@ -14,7 +13,7 @@ from sidecar.control.client import ControlError
 from sidecar.events import audit_entries
 from sidecar.events.store import Hold
 from sidecar.http.identifiers import uuid7
-from sidecar.settings import Settings
+from sidecar.settings import Settings, this_person
 from sidecar.timeunits import to_rfc3339
 
 
@@ -31,7 +30,7 @@ def audit_hold(
     """Keep what matches all that is given from retention and erasure, in journal and event store, until released."""
     now = time.time_ns()
     hold = Hold(
-        id=uuid7(now)[-12:], at=to_rfc3339(now), by=getuser(), reason=reason, user=user, patient=patient,
+        id=uuid7(now)[-12:], at=to_rfc3339(now), by=this_person(), reason=reason, user=user, patient=patient,
         since=moment("--from", begin), until=moment("--to", end),
     )  # fmt: skip
     if (hold.user, hold.patient, hold.since, hold.until) == (None,) * 4:
@@ -67,7 +66,9 @@ def audit_release(settings: Settings, ident: str, reason: str) -> None:
         if hold is None:
             raise ControlError(f"there is no hold {ident!r}")
         about = {"hold": ident}
-        audit_entries.record(settings, "release", getuser(), reason, user=hold.user, patient=hold.patient, about=about)
+        audit_entries.record(
+            settings, "release", this_person(), reason, user=hold.user, patient=hold.patient, about=about
+        )
         store.release(ident)
     click.echo(f"{ident}: released")
 
