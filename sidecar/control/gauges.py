@@ -15,6 +15,7 @@ from sidecar.contract import Action, Endpoint
 from sidecar.control.health import ask_database
 from sidecar.control.services import ControlServices, completeness_ratio
 from sidecar.server.certificates import expiries
+from sidecar.storage.trusted_clock import jump
 from sidecar.telemetry.metrics import CIRCUIT
 from sidecar.timeunits import SECOND
 
@@ -40,6 +41,7 @@ def readings(services: ControlServices) -> dict[str, Callable[[], Any]]:
         "reload_refused": lambda: float(bool(services.reload().get("refused"))),
         "database_went_back_timestamp_seconds": lambda: services.restored().get("at"),
         "background_up": lambda: float(services.background() is None),
+        "clock_jumped_seconds": lambda: abs(jump(services.settings)),
         "journal_unshipped_events": lambda: services.shipper().get("unshipped"),
         "journal_behind_seconds": lambda: _behind(services.shipper()),
         "data_free_ratio": lambda: _free(services.settings.data),

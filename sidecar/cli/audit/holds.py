@@ -1,4 +1,4 @@
-"""`understudy audit hold | holds | release`: what must be kept whatever retention says."""
+"""`understudy audit hold | holds | release | trust-clock`: what is kept whatever retention says, and what time it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from sidecar.events import audit_entries
 from sidecar.events.store import Hold
 from sidecar.http.identifiers import uuid7
 from sidecar.settings import Settings, this_person
-from sidecar.timeunits import to_rfc3339
+from sidecar.storage.trusted_clock import jump, trust
+from sidecar.timeunits import SECOND, to_rfc3339
 
 
 @click.command("hold")
@@ -73,4 +74,15 @@ def audit_release(settings: Settings, ident: str, reason: str) -> None:
     click.echo(f"{ident}: released")
 
 
-COMMANDS: Final = (audit_hold, audit_holds, audit_release)
+@click.command("trust-clock")
+@click.pass_obj
+def audit_trust_clock(settings: Settings) -> None:
+    """Say that the machine's clock is right after it has jumped: what is old by it is dropped from then on."""
+    now = time.time()
+    found = jump(settings)
+    audit_entries.record(settings, "trust_clock", this_person(), f"it had jumped by {found:.0f} s")
+    trust(settings, now)
+    click.echo(f"it is {to_rfc3339(int(now * SECOND))[:19]}Z, and retention goes by that")
+
+
+COMMANDS: Final = (audit_trust_clock, audit_hold, audit_holds, audit_release)
