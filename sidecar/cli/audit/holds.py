@@ -1,4 +1,4 @@
-"""`understudy audit hold | holds | release | trust-clock`: what is kept whatever retention says, and what time it is."""
+"""`understudy audit hold | holds | release | trust-clock`: what is kept whatever retention says; what time it is."""
 
 from __future__ import annotations
 
