@@ -144,6 +144,7 @@ class Settings:
         "Tells a restored database: how far the outbox had come; unset: DATA's name with `.mark` behind it.",
     )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
+    verify_every: float = setting("1d", duration, "How often the journal is verified by itself (`audit verify`).")
     encryption_keys: Path | None = setting(
         None,
         Path,

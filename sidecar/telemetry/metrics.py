@@ -72,6 +72,7 @@ _GAUGES: Final = {
         "When the database was last found to be older than the mark: restored, or a replica; absent: never.",
         None,
     ),
+    "journal_verified": ("Whether the journal held when it was last verified: 1, or 0; absent: unknown.", None),
     "clock_jumped_seconds": (
         "By how far the wall clock has jumped, as long as no person trusts it; 0: it has not.",
         None,
