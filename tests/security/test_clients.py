@@ -62,8 +62,10 @@ def test_who_reads_nothing_stops_nobody_and_is_given_up(sidecar: Sidecar) -> Non
     """Half as many again as there are threads; their answers wait for them, for WRITE_TIMEOUT."""
     with ExitStack() as open_ones:
         asking = b"GET /patients/99 HTTP/1.1\r\n" + AUTH + b"\r\n"
-        readers = [open_ones.enter_context(connect(sidecar, asking)) for _ in range(6)]
-        until(lambda: len(sidecar.events(path="/patients/99")) >= 6, 20, "their answers were recorded")
+        readers = []
+        for number in range(1, 7):  # one after the other: many at once of one endpoint would be refused for that
+            readers.append(open_ones.enter_context(connect(sidecar, asking)))
+            until(lambda: len(sidecar.events(path="/patients/99")) >= number, 20, "it was recorded")  # noqa: B023
         served(sidecar)
         assert [event["http"]["response"]["status_code"] for event in sidecar.events(path="/patients/99")] == [200] * 6
         until(lambda: not established(sidecar, readers), 20, "they were given up")
