@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 import signal
@@ -30,7 +29,7 @@ from alerts.message import at, summary
 from alerts.rules import conditions
 from alerts.rules.burn_rules import Rule
 from alerts.rules.evaluation import Evaluation, levels
-from sidecar.settings import Settings, duration, load_settings
+from sidecar.settings import Settings, duration, load_settings, this_person
 from sidecar.timeunits import SECOND
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ def list_(settings: Settings, everything: bool, form: str) -> None:
 
 
 def _by() -> str:
-    return getpass.getuser()
+    return this_person()
 
 
 @alerts.command()

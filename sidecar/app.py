@@ -44,6 +44,7 @@ from sidecar.journal.reserve import Reserve, remove_left
 from sidecar.journal.writer import Journal
 from sidecar.server import agent_check
 from sidecar.server.phase import Service
+from sidecar.server.refusals import Refuse
 from sidecar.server.underway import Underway
 from sidecar.settings import Settings
 from sidecar.standby import high_water
@@ -182,7 +183,7 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     if settings.store_results == "on":
         errands = Errands(settings.max_answer, contract, upstream, recorder, Purpose.REPLAY, digest_in)
         results = Results(contract, people, standby, switchboard, errands, name)
-    app.wsgi_app = Gateway(  # type: ignore[method-assign]
+    gateway = Gateway(
         app.wsgi_app,
         settings,
         handler,
@@ -196,6 +197,7 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         underway,
         results,
     )
+    app.wsgi_app, app.refuse = gateway, gateway.refuse  # type: ignore[method-assign]
     worker = _Worker(
         settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
     )
@@ -211,6 +213,9 @@ def _rulebook(settings: Settings, contract: Contract, engine: Engine) -> Ruleboo
 class _Answers(Flask):
     """Flask that looks for no route: it has none, and the exception that says so would hold the exchange, body and all,
     until the next garbage collection."""
+
+    refuse: Refuse
+    """How the server refuses what is no request."""
 
     def create_url_adapter(self, request: object) -> None:
         return None

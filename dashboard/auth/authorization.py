@@ -25,6 +25,7 @@ OPEN: Final = frozenset(
 """What a visitor who is not signed in may ask for: the sign-in page and its looks, and whether we are alive."""
 CALLBACK: Final = "/_dash-update-component"
 WATCH: Final = "/session"
+BROWSER: Final = "understudy_browser"
 """What an open page asks once a minute: is its session still alive? It is no use of the session."""
 MACHINERY: Final = ("/_dash-", "/assets/", "/_favicon.ico")
 SESSION: Final = "understudy"
@@ -164,6 +165,13 @@ def set_cookies(response: Response, token: str, csrf: str) -> None:
     """The session's, out of scripts' reach, and the token that our own scripts send back."""
     response.set_cookie(cookie_name(g.secure), token, httponly=True, secure=g.secure, samesite="Lax", path="/")
     response.set_cookie(CSRF, csrf, secure=g.secure, samesite="Strict", path="/")
+
+
+def set_browser(response: Response, token: str) -> None:
+    """Tells this browser from others at the next sign-in; it stays when its user signs out."""
+    response.set_cookie(
+        BROWSER, token, max_age=90 * 24 * 3600, httponly=True, secure=g.secure, samesite="Strict", path="/login"
+    )
 
 
 def clear_cookies(response: Response) -> None:

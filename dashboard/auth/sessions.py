@@ -23,8 +23,14 @@ LONGEST: Final = 12 * 3600 * SECOND
 TOUCH: Final = 30 * SECOND
 """How exact `seen_at` is: a session in use is not written with every request."""
 FREE_TRIES: Final = 5
-FREE_TRIES_PER_ADDRESS: Final = 50
-"""Everyone may come from one gateway: an address gets many more tries than a name."""
+"""Of a name from one address."""
+FREE_TRIES_SHARED: Final = 50
+"""Of a name from anywhere, and of an address for anybody: everyone may come from one gateway, and anybody may guess at
+anybody's name. Beyond them such tries are slowed down, by SLOWED at the most, so that nobody can shut others out."""
+SLOWED: Final = 5 * SECOND
+BROWSER_KNOWN: Final = 90 * 24 * 3600 * SECOND
+"""How long a browser is known in which someone has signed in. Others' guesses do not hold it up: it has tries of its
+own."""
 FIRST_PAUSE: Final = 15 * SECOND
 LONGEST_PAUSE: Final = 900 * SECOND
 
@@ -59,37 +65,65 @@ class Sessions:
         self._idle = int(idle * SECOND)
         self._clock = clock
 
-    def sign_in(self, name: str, password: str, address: str, agent: str) -> str | None:
-        """The new session's token, or None where name or password is wrong. Raises Locked.
+    def sign_in(self, name: str, password: str, address: str, agent: str, browser: str | None = None) -> str | None:
+        """The new session's token, or None where name or password is wrong. `browser`: what `known_browser` gave it.
+        Raises Locked.
 
         A try is counted before it is made: many at once are no way around the brake.
         """
-        user = self._proven(name, password, address)
+        user = self._proven(name, password, address, browser)
         return None if user is None else self.start(user, address, agent)
 
     def proves(self, name: str, password: str, address: str) -> bool:
         """Whether that is the password; wrong ones count like failed sign-ins. Raises Locked."""
         return self._proven(name, password, address) is not None
 
-    def _proven(self, name: str, password: str, address: str) -> User | None:
-        keys = {f"name {name[:200]}": FREE_TRIES, f"address {address}": FREE_TRIES_PER_ADDRESS}
+    def known_browser(self, user: str, token: str | None) -> str:
+        """After a sign-in: what tells this browser from others from now on; `token`: what told it until now."""
+        now, key = self._clock(), None if token is None else _browser(token, user)
+        with self._engine.begin() as connection:
+            old = attempts.c.key.startswith("browser ") & (attempts.c.until < now - BROWSER_KNOWN)
+            connection.execute(delete(attempts).where(old))
+            if key is not None and connection.scalar(select(attempts.c.key).where(attempts.c.key == key)) is not None:
+                _keep(connection, key, 0, now, True)
+                return str(token)
+            token = secrets.token_urlsafe(32)
+            _keep(connection, _browser(token, user), 0, now, False)
+        return token
+
+    def _proven(self, name: str, password: str, address: str, browser: str | None = None) -> User | None:
+        keys = self._brakes(name, address, browser)
         self._count(keys)
         user = self._users.check(name, password)
         if user is not None:
             with self._engine.begin() as connection:
-                connection.execute(delete(attempts).where(attempts.c.key.in_(keys)))
+                connection.execute(update(attempts).where(attempts.c.key.in_(keys)).values(failures=0, until=0))
         return user
 
-    def _count(self, keys: dict[str, int]) -> None:
+    def _brakes(self, name: str, address: str, browser: str | None) -> dict[str, tuple[int, int]]:
+        """What a try counts against: its free tries, and the longest pause."""
+        if browser is not None:
+            key = _browser(browser, name)
+            with self._reader.connect() as connection:
+                if connection.scalar(select(attempts.c.key).where(attempts.c.key == key)) is not None:
+                    return {key: (FREE_TRIES, LONGEST_PAUSE)}
+        name = name[:200]
+        return {
+            f"name {name} from {address}"[:300]: (FREE_TRIES, LONGEST_PAUSE),
+            f"name {name}": (FREE_TRIES_SHARED, SLOWED),
+            f"address {address}": (FREE_TRIES_SHARED, SLOWED),
+        }
+
+    def _count(self, keys: dict[str, tuple[int, int]]) -> None:
         now = self._clock()
         with self._engine.begin() as connection:
             rows = {row.key: row for row in connection.execute(select(attempts).where(attempts.c.key.in_(keys)))}
             wait = max((row.until - now for row in rows.values()), default=0)
             if wait > 0:
                 raise Locked(-(-wait // SECOND))
-            for key, free in keys.items():
+            for key, (free, longest) in keys.items():
                 failures = rows[key].failures + 1 if key in rows else 1
-                _keep(connection, key, failures, now + pause(failures - free), key in rows)
+                _keep(connection, key, failures, now + min(pause(failures - free), longest), key in rows)
 
     def start(self, user: User, address: str, agent: str) -> str:
         """A session for someone whose identity is proven; returns its token, which is kept nowhere."""
@@ -150,6 +184,10 @@ def _keep(connection: Connection, key: str, failures: int, until: int, known: bo
         connection.execute(update(attempts).where(attempts.c.key == key).values(failures=failures, until=until))
     else:
         connection.execute(insert(attempts).values(key=key, failures=failures, until=until))
+
+
+def _browser(token: str, user: str) -> str:
+    return f"browser {_id(token)} {user[:200]}"
 
 
 def _id(token: str) -> str:

@@ -5,6 +5,8 @@ The address is the view. Every look is written to the trail before its rows are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from dash import Input, Output, State, html
@@ -18,7 +20,11 @@ from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
 from dashboard.values import people, tones
 from dashboard.values.filters import PERIODS, View
+from dashboard.values.time_format import stamp
 from dashboard.widgets import event_list, evidence_card, export_card, facets, filter_bar
+from sidecar.settings import Settings
+from sidecar.storage.status_files import told
+from sidecar.timeunits import SECOND
 
 LISTED: Final = 6
 """Findings that stand there at once; lesser ones unfold."""
@@ -54,6 +60,7 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     )
     return [
         html.H1("Who did what"),
+        _trust(verified(parts.settings, parts.clock(), lambda at: stamp(at, parts.zone))),
         filter_bar.bar(parts, view),
         html.Div(_unknown(parts, view, bool(rows.events)), id="f-wrong", role="alert"),
         html.Div([events, beside], className="case"),
@@ -62,6 +69,35 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
         html.P(components.link("Evidence packs", "/audit/evidence")),
         html.P(components.link("Who looked at the audit, and what was done in the dashboard", "/audit/looks")),
     ]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whether the journal behind the events is as it was written, for people."""
+
+    tone: str
+    words: str
+
+
+def verified(settings: Settings, now: int, stamp: Callable[[int], str]) -> Trust:
+    """By what the sidecar has found last, and when it last held. `now` in ns, as `stamp` takes it."""
+    state = told(settings, "verified")
+    ok, why = state.get("ok"), state.get("why")
+    held = int(float(state["held"]) * SECOND) if isinstance(state.get("held"), int | float) else None
+    since = "" if held is None else f" It last held at {stamp(held)}."
+    if not state:
+        return Trust(tones.WARN, "Nobody has said whether the journal behind this is as it was written.")
+    if ok is False:
+        return Trust(tones.BAD, f"The journal behind this is NOT verified: {why}.{since}")
+    if ok is not True or held is None:
+        return Trust(tones.WARN, f"Nobody can say whether the journal behind this is as it was written: {why}.{since}")
+    if now - held > 2 * settings.verify_every * SECOND:
+        return Trust(tones.WARN, f"The journal behind this has not been verified since {stamp(held)}.")
+    return Trust(tones.GOOD, f"The journal behind this was verified at {stamp(held)}; what is newer is not yet.")
+
+
+def _trust(found: Trust) -> html.P:
+    return html.P(components.sign(found.tone, found.words), id="audit-trust")
 
 
 def _waiting(words: str) -> html.Span:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, redirect, render_template, request, send_file
 
-from dashboard.auth.authorization import CSRF, WATCH, clear_cookies, set_cookies
+from dashboard.auth.authorization import BROWSER, CSRF, WATCH, clear_cookies, set_browser, set_cookies
 from dashboard.auth.sessions import Locked
 from dashboard.auth.users import Role
 from dashboard.context import Parts
@@ -51,7 +51,7 @@ class Entrance:
         name, password = request.form.get("name", "").strip(), request.form.get("password", "")
         parts, agent = self._parts, request.headers.get("User-Agent", "")
         try:
-            token = parts.sessions.sign_in(name, password, g.address, agent)
+            token = parts.sessions.sign_in(name, password, g.address, agent, request.cookies.get(BROWSER))
         except Locked as locked:
             known = name if parts.users.find(name) else "(no such user)"
             parts.trail.note(known, g.address, "sign-in", outcome="refused: too many failures")
@@ -62,7 +62,9 @@ class Entrance:
             known = name if parts.users.find(name) else "(no such user)"  # people type passwords into the wrong field
             parts.trail.note(known, g.address, "sign-in", outcome="refused: wrong name or password")
             return self.form("Wrong name or password.", 401, name)
-        return welcome(parts, token, next_path(request.form.get("next", "/")))
+        answer = welcome(parts, token, next_path(request.form.get("next", "/")))
+        set_browser(answer, parts.sessions.known_browser(name, request.cookies.get(BROWSER)))
+        return answer
 
     def sign_out(self) -> Any:
         self._parts.sessions.end(g.session)

@@ -16,6 +16,7 @@ from typing import Final
 from sidecar.background.backfilling import Backfilling
 from sidecar.background.replaying import Replaying
 from sidecar.background.shipping import Shipping
+from sidecar.background.verifying import Verifying
 from sidecar.contract import Contract
 from sidecar.events.recorder import Recorder
 from sidecar.journal.writer import Journal
@@ -52,6 +53,7 @@ class Background:
         setup_sentry(self._settings)
         ends(self._stop)
         works = {"ship": self._ship, "sign": self._sign, "fill": self._fill, "replay": self._replay}
+        works["verify"] = lambda: Verifying(self._settings).run(self._stop)
         threads = [threading.Thread(target=work, name=name) for name, work in works.items()]
         for thread in threads:
             thread.start()

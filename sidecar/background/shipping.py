@@ -21,6 +21,7 @@ from sidecar.settings import Settings
 from sidecar.standby import high_water
 from sidecar.standby.outbox.watermark import Mark
 from sidecar.storage.status_files import tell
+from sidecar.storage.trusted_clock import TrustedClock
 from sidecar.telemetry.metrics import Metrics
 
 
@@ -33,6 +34,7 @@ class Shipping:
         self._buried = 0
         self._statements = statements_of(settings)
         self._key = SigningKey(settings.sign_key_file)
+        self._clock = TrustedClock(settings)
         self._signer = Signer(settings.data / "journal", self._statements, self._key, self._checkpoint, self._beside)
 
     def ship(self, stop: threading.Event) -> None:
@@ -46,12 +48,16 @@ class Shipping:
             data / "dead-letter",
             journal_retention=self._settings.journal_retention,
             on_progress=self._progress,
+            may_drop=self._clock.is_right,
             dropping=self._signer.dropping,
             body_retention=self._settings.body_retention,
             erase=lambda places: erase(places, self._statements, self._key, "understudy", "retention"),
         )
         keeper = threading.Thread(
-            target=drop_old_days, args=(self._settings, store, stop), name="retention", daemon=True
+            target=drop_old_days,
+            args=(self._settings, store, stop, self._clock.is_right),
+            name="retention",
+            daemon=True,
         )
         keeper.start()
         shipper.run(stop)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from getpass import getuser
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ import click
 
 from sidecar.cli import restored
 from sidecar.control import client
-from sidecar.settings import Settings, duration
+from sidecar.settings import Settings, duration, this_person
 
 
 @click.command()
@@ -157,7 +156,7 @@ def _canary(settings: Settings, endpoint: str, steps: str, every: str, share: Ca
 @click.pass_obj
 def revoke(settings: Settings, user: str) -> None:
     """Refuse USER's credentials from now on, also while the upstream is down."""
-    client.post(settings, "/revocations", {"user": user, "revoked": True}, by=getuser())
+    client.post(settings, "/revocations", {"user": user, "revoked": True}, by=this_person())
     click.echo(f"{user}: revoked")
 
 
@@ -176,7 +175,7 @@ def restore(settings: Settings, user: str | None, check: bool, journals: tuple[P
     if user is None:
         restored.check(settings, journals)
         return
-    client.post(settings, "/revocations", {"user": user, "revoked": False}, by=getuser())
+    client.post(settings, "/revocations", {"user": user, "revoked": False}, by=this_person())
     click.echo(f"{user}: restored")
 
 

@@ -15,6 +15,8 @@ from sidecar.contract import Action, Endpoint
 from sidecar.control.health import ask_database
 from sidecar.control.services import ControlServices, completeness_ratio
 from sidecar.server.certificates import expiries
+from sidecar.storage.status_files import told
+from sidecar.storage.trusted_clock import jump
 from sidecar.telemetry.metrics import CIRCUIT
 from sidecar.timeunits import SECOND
 
@@ -40,6 +42,8 @@ def readings(services: ControlServices) -> dict[str, Callable[[], Any]]:
         "reload_refused": lambda: float(bool(services.reload().get("refused"))),
         "database_went_back_timestamp_seconds": lambda: services.restored().get("at"),
         "background_up": lambda: float(services.background() is None),
+        "journal_verified": lambda: _verified(told(services.settings, "verified").get("ok")),
+        "clock_jumped_seconds": lambda: abs(jump(services.settings)),
         "journal_unshipped_events": lambda: services.shipper().get("unshipped"),
         "journal_behind_seconds": lambda: _behind(services.shipper()),
         "data_free_ratio": lambda: _free(services.settings.data),
@@ -69,6 +73,11 @@ def _behind(shipper: Mapping[str, Any]) -> float | None:
     if "at" not in shipper:
         return None
     return max(0.0, time.time() - float(shipper["at"])) + float(shipper.get("oldest_seconds") or 0)
+
+
+def _verified(ok: object) -> float | None:
+    """None: nobody has looked, or could."""
+    return float(ok) if isinstance(ok, bool) else None
 
 
 def _free(folder: Path) -> float | None:

@@ -111,11 +111,13 @@ class Shipper:
         journal_retention: float = 7 * 86400,
         on_progress: Callable[[Report], None] = lambda report: None,
         uniform: Callable[[float, float], float] = random.uniform,
+        may_drop: Callable[[], bool] = lambda: True,
         dropping: Callable[[Mapping[str, str]], bool] = lambda segments: True,
         body_retention: float = inf,
         erase: Callable[[Sequence[Place]], None] = lambda places: None,
     ) -> None:
-        """Retentions are in seconds; `uniform` draws the jitter. `dropping` is told of segments that are to be removed,
+        """Retentions are in seconds; `uniform` draws the jitter. `may_drop`: whether the wall clock, by which segments
+        have an age, may be gone by. `dropping` is told of segments that are to be removed,
         with the reason; False keeps them. `erase` takes bodies out of the journal whose time has come."""
         self.shipped = 0
         self.trouble: str | None = None
@@ -124,6 +126,7 @@ class Shipper:
         self._dead_letters = dead_letters
         self._journal_retention = journal_retention
         self._on_progress = on_progress
+        self._may_drop = may_drop
         self._dropping = dropping
         self._body_retention = body_retention
         self._erase = erase
@@ -253,6 +256,9 @@ class Shipper:
         Of those that stay, bodies go when it is their time.
         """
         if abs(now - self._cleaned) < HOUSEKEEPING:
+            return
+        if not self._may_drop():
+            self._cleaned = now
             return
         segments = self._offsets.segments()
         done = [each for each in segments if each.unshipped == 0 and not is_open(each.path)]

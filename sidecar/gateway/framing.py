@@ -96,12 +96,43 @@ def received(environ: Mapping[str, Any], raw: Any) -> tuple[str, Headers]:
     return str(environ.get("RAW_URI") or environ["PATH_INFO"]), fields
 
 
+_METHOD: Final = re.compile(r"[A-Z]{3,20}", re.ASCII)
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}", re.ASCII)
+GLIMPSED: Final = (200, 8192, 2048)
+"""Fields, bytes of a field and bytes of a target that are looked at in what is no request."""
+
+
+def glimpse(head: bytes) -> tuple[str, str, Headers]:
+    """Method, target and fields of what is refused as no request, as far as they can be told; what is none of these is
+    not told: it may be anything, also a part of a body."""
+    fields, longest, target_end = GLIMPSED
+    lines = head.decode("latin-1").removeprefix("\r\n").split("\r\n")
+    method, _, rest = lines[0].partition(" ")
+    target = rest.partition(" ")[0]
+    if len(target) > target_end:
+        target = target.partition("?")[0][:target_end]
+    if not _METHOD.fullmatch(method) or not _TARGET.fullmatch(target):
+        method, target = "-", "-"
+    pairs = [line.partition(":") for line in lines[1 : fields + 1]]
+    return (
+        method,
+        target,
+        [
+            (_title(name), value.strip())
+            for name, colon, value in pairs
+            if colon and _NAME.fullmatch(name) and len(value) <= longest and value.isprintable()
+        ],
+    )
+
+
 def read_request(
-    environ: Mapping[str, Any], target: str, headers: Headers, *, max_body: int, folder: Path, trusted: Networks,
-    watch: BodyWatch,
+    environ: Mapping[str, Any], target: str, headers: Headers, *, max_target: int, max_body: int, folder: Path,
+    trusted: Networks, watch: BodyWatch,
 ) -> Request:  # fmt: skip
     """The whole request. Raises Refusal for one that is malformed, too large, or cut short. Large bodies are spooled
     to a file without a name in `folder`."""
+    if len(target) > max_target:
+        raise Refusal(414, "target_too_long", f"The target is longer than {max_target} bytes.")
     host = _host(headers, str(environ.get("SERVER_PROTOCOL", "HTTP/1.1")))
     target = _origin_form(target, host, str(environ["REQUEST_METHOD"]))
     try:

@@ -17,7 +17,7 @@ from sidecar.access.enforcement import Guard
 from sidecar.access.test_traffic import TestTraffic
 from sidecar.events.recorder import Recorder, RecordingFailed
 from sidecar.exchange import AnsweredBy, Exchange, Outcome, Purpose
-from sidecar.gateway.framing import BodyWatch, Refusal, read_request, received
+from sidecar.gateway.framing import BodyWatch, Refusal, glimpse, read_request, received
 from sidecar.gateway.handler import Handler
 from sidecar.gateway.mirror import Copies, is_copy
 from sidecar.gateway.stored_results import Results
@@ -26,7 +26,9 @@ from sidecar.http.headers import has_passed, wants_close
 from sidecar.http.identifiers import request_id, traceparent, uuid7
 from sidecar.http.messages import Headers, Request, Response, first
 from sidecar.http.problem import RetryAfter, phrase, problem
+from sidecar.server.client_socket import ClientSocket
 from sidecar.server.phase import Service
+from sidecar.server.refusals import Why
 from sidecar.server.underway import Underway
 from sidecar.settings import Settings
 from sidecar.telemetry.metrics import Metrics
@@ -81,8 +83,8 @@ class Gateway:
         try:
             exchange.request = read_request(
                 environ, target, headers,
-                max_body=self._settings.max_body, folder=self._settings.data, trusted=self._settings.trusted_proxies,
-                watch=self._watch,
+                max_target=self._settings.max_target, max_body=self._settings.max_body, folder=self._settings.data,
+                trusted=self._settings.trusted_proxies, watch=self._watch,
             )  # fmt: skip
             response, close = self._answer(exchange), False
         except Refusal as refusal:
@@ -107,6 +109,25 @@ class Gateway:
             return [response.body]
         _send_whole(server, response.body)
         return []
+
+    def refuse(self, why: Why, head: bytes, remote: str) -> Response:
+        """The recorded answer to what the server found to be no request. Called in a thread of the pool."""
+        now, clock = time.time_ns(), time.monotonic_ns()
+        method, target, headers = glimpse(head)
+        ident = uuid7(now)
+        exchange = Exchange(
+            id=ident,
+            started=now,
+            request=Request(method, target, headers, remote=remote),
+            request_id=request_id(first(headers, "x-request-id"), ident),
+            traceparent=traceparent(first(headers, "traceparent")),
+            reason=why[1],
+        )
+        response = problem(why[0], why[2])
+        self._finish(exchange, response, None, clock)
+        response = self._record(exchange, response)
+        response.headers = _fields(exchange, response)
+        return response
 
     def _answer(self, exchange: Exchange) -> Response:
         caller = parse_authorization(exchange.request.header("authorization"))
@@ -168,15 +189,17 @@ def _outcome(exchange: Exchange, status: int) -> Outcome:
 
 
 def _has_left(connection: Any) -> bool:
-    """Whether the client has closed its side while it waited."""
+    """Whether the client has gone while it waited. One that has closed its half alone still takes the answer."""
     if not isinstance(connection, socket.socket):
         return False
     try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        if connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            return False
     except BlockingIOError:
         return False
     except OSError:
         return True
+    return not (isinstance(connection, ClientSocket) and connection.still_takes())
 
 
 def _fields(exchange: Exchange, response: Response) -> Headers:

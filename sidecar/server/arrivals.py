@@ -19,6 +19,7 @@ import re
 import select
 import selectors
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,13 +28,15 @@ from typing import Any, Final
 
 from gunicorn.http import get_parser
 from gunicorn.http.body import Body, LengthReader
+from gunicorn.util import http_date
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from sidecar.server.client_socket import ClientSocket
+from sidecar.server.refusals import TOO_LARGE, TOO_SLOW, Refuse, Why, plainly, why, written
 from sidecar.server.underway import BRIEF
 
 HEAD_TIMEOUT: Final = 10.0
 """Seconds within which the head of a request must be there."""
-LARGEST_HEAD: Final = 64 * 1024
 EAGER: Final = 64 * 1024
 """Bytes of a body that are waited for here; the rest is read by the request's thread."""
 MOST_HELD: Final = 64 * 1024 * 1024
@@ -52,9 +55,6 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n"
 _CODED: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECTS: Final = re.compile(rb"\r\nexpect:", re.IGNORECASE)
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?")
-_ANSWER: Final = b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-TOO_SLOW: Final = _ANSWER % b"408 Request Timeout"
-TOO_LARGE: Final = _ANSWER % b"431 Request Header Fields Too Large"
 
 
 def head_ends(data: bytes) -> int | None:
@@ -130,6 +130,7 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
 
     body_timeout = 30.0
     """Seconds a body may take before it gets a thread all the same, which finds it cut short."""
+    largest_head = 112 * 1024
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -142,6 +143,8 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
         """Whose requests are here and have no thread yet."""
         self._begun: dict[TConn, float] = {}
         """Those with a thread, and when their request got it."""
+        self._at_hand = threading.local()
+        """Of a thread: the head of its request, as it came."""
 
     def enqueue_req(self, conn: TConn) -> None:
         """The request is here. It gets its thread once this round of events is over."""
@@ -159,13 +162,37 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
     def handle(self, conn: TConn) -> bool:
         """One request, and those that follow on its connection at once. Runs in a thread of the pool."""
         try:
+            self._at_hand.head = conn.head
             kept, done = super().handle(conn), 1
             while kept is True and self._follows(conn, done):
                 self._begun[conn], done = time.monotonic(), done + 1
                 kept = super().handle(conn)
             return bool(kept)
         finally:
+            self._at_hand.head = conn.head = b""
             del self._begun[conn]
+
+    def handle_error(self, _req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Refuses what is no request; for gunicorn's own answers have no id, are no problem+json and are not
+        recorded. Runs in a thread of the pool."""
+        found, remote = why(exc), str(addr[0]) if addr else ""
+        if found[0] == 500:
+            self.log.exception("Error handling request")
+        else:
+            self.log.warning(f"Invalid request from ip={remote}: {type(exc).__name__}")
+        self._say(client, found, self._at_hand.head, remote)
+
+    def _say(self, client: socket.socket, why: Why, head: bytes, remote: str) -> None:
+        refuse: Refuse = plainly if why[0] == 500 else getattr(self.wsgi, "refuse", plainly)
+        try:
+            client.sendall(written(refuse(why, head, remote), http_date))
+        except OSError:
+            pass  # nobody is there to hear it
+
+    def _refuse(self, conn: TConn, why: Why, head: bytes) -> None:
+        """Has a thread refuse what has not become a request in time, or is too large."""
+        said = self.tpool.submit(self._say, conn.sock, why, head[: self.largest_head], str(conn.client[0]))
+        said.add_done_callback(lambda _: self.method_queue.defer(self.finish_request, conn, said))
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         """Whether the connection can be used again. Of a body that was read, nothing is to be drained."""
@@ -177,7 +204,7 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
 
     def _follows(self, conn: TConn, done: int) -> bool:
         """Whether the next request is here. What there is of one that is not whole is left to the poller."""
-        if not self.alive or (self._queued and done >= STINT):
+        if not self.alive or (self._queued and done >= STINT) or conn.sock.owed:
             return False
         unreader = conn.parser.unreader
         data = unreader.take_buffered()
@@ -188,7 +215,9 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
                 return False
             data = conn.sock.recv(EAGER, socket.MSG_DONTWAIT)
         unreader.unread(data)
-        return (head_ends(data) or 0) <= LARGEST_HEAD and arrived(data)
+        end = head_ends(data) or 0
+        self._at_hand.head = data[: end or self.largest_head]
+        return end <= self.largest_head and arrived(data)
 
     def accept(self, listener: socket.socket) -> bool:
         """Takes a connection in, and gives it a thread if its request is there. False: nobody was waiting."""
@@ -203,7 +232,7 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
         self.nr_conns += 1
         if self.nr_conns >= self.worker_connections:
             self._make_room()
-        self._begin(TConn(self.cfg, client, address, listener.getsockname()), b"")
+        self._begin(TConn(self.cfg, ClientSocket(client), address, listener.getsockname()), b"")
         return True
 
     def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
@@ -233,7 +262,10 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
             headless = head_ends(waiting.data) is None
             if headless and now >= waiting.until:
                 self._leave(waiting)
-                self._close(waiting.conn, TOO_SLOW if waiting.data else b"")
+                if waiting.data:
+                    self._refuse(waiting.conn, TOO_SLOW, waiting.data)
+                else:
+                    self._close(waiting.conn)
             elif not headless and now >= waiting.since + self.body_timeout:
                 self._leave(waiting)
                 self._cut(waiting)
@@ -277,8 +309,8 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
         if ended and not waiting.data:
             return lambda: self._close(waiting.conn)
         end = head_ends(waiting.data)
-        if (len(waiting.data) if end is None else end) > LARGEST_HEAD:
-            return lambda: self._close(waiting.conn, TOO_LARGE)
+        if (len(waiting.data) if end is None else end) > self.largest_head:
+            return lambda: self._refuse(waiting.conn, TOO_LARGE, waiting.data)
         return (lambda: self._hand_over(waiting)) if ended or arrived(waiting.data) else None
 
     def _hand_over(self, waiting: Waiting) -> None:
@@ -287,6 +319,7 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
             conn.parser = get_parser(self.cfg, conn.sock, conn.client)
             conn.initialized = True
         conn.parser.unreader.unread(waiting.data)
+        conn.head = waiting.data[: head_ends(waiting.data) or self.largest_head]
         waiting.data = b""
         conn.data_ready = True
         self.enqueue_req(conn)
@@ -319,12 +352,6 @@ class ArrivalsWorker(ThreadWorker):  # type: ignore[misc]
         self._held -= len(waiting.data)
         self.poller.unregister(waiting.conn.sock)
 
-    def _close(self, conn: TConn, answer: bytes = b"") -> None:
+    def _close(self, conn: TConn) -> None:
         self.nr_conns -= 1
-        try:
-            if answer:
-                conn.sock.send(answer)
-        except OSError:
-            pass  # nobody is there to hear it
-        finally:
-            conn.close()
+        conn.close()

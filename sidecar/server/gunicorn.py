@@ -17,6 +17,7 @@ from gunicorn.arbiter import Arbiter
 
 from sidecar.server.processes import die_with_parent, say_ready
 from sidecar.server.worker import Worker
+from sidecar.settings import Settings
 from sidecar.telemetry import metrics
 
 CONNECTIONS: Final = 10_000
@@ -79,7 +80,7 @@ def _descriptors() -> int:
 
 
 def worker_options(
-    listener: socket.socket, workers: int, threads: int, grace: float, ready: int, body_timeout: float
+    listener: socket.socket, settings: Settings, workers: int, threads: int, grace: float, ready: int
 ) -> dict[str, Any]:
     def post_worker_init(worker: Any) -> None:
         # Each look at a setting by its name would be a search of gunicorn's; there are some per request.
@@ -95,7 +96,18 @@ def worker_options(
     return BASE | {
         "bind": f"fd://{listener.detach()}",
         "workers": workers,
-        "worker_class": type("Worker", (Worker,), {"body_timeout": body_timeout}),
+        "worker_class": type(
+            "Worker",
+            (Worker,),
+            {
+                "body_timeout": settings.body_timeout,
+                "write_timeout": settings.write_timeout,
+                "largest_head": settings.max_head,
+            },
+        ),
+        "limit_request_line": 0,  # the head as a whole is limited, and the gateway looks at the target
+        "limit_request_fields": settings.max_fields,
+        "limit_request_field_size": settings.max_head,
         "http_parser": "python",  # the one that the framing was tested with, whatever else is installed
         "threads": threads,
         "worker_connections": max(64, min(CONNECTIONS, _descriptors() - RESERVED)),

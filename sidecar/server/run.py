@@ -193,14 +193,14 @@ def _stand_back() -> None:
 
 
 def _gateway(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
-    options = worker_options(listener, settings.workers, settings.threads, settings.grace, ready, settings.body_timeout)
+    options = worker_options(listener, settings, settings.workers, settings.threads, settings.grace, ready)
     options["worker_exit"] = lambda _arbiter, _worker: program.close()
     program.note_absence(settings)
     Server(options, lambda: program.create_gateway_app(settings, service)).run()
 
 
 def _control(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
-    options = worker_options(listener, 1, 8, 2.0, ready, settings.body_timeout)
+    options = worker_options(listener, settings, 1, 8, 2.0, ready)
     Server(options, lambda: program.create_control_app(settings, service)).run()
 
 

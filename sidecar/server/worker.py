@@ -12,7 +12,7 @@ import socket
 import time
 from typing import Final
 
-from sidecar.server.arrivals import ArrivalsWorker
+from sidecar.server.deliveries import DeliveriesWorker
 
 SWEEP: Final = 1000
 """Connections taken at the end, at most: another process may go on serving the same socket."""
@@ -23,7 +23,7 @@ BREATH: Final = 0.0005
 """Seconds of that pause."""
 
 
-class Worker(ArrivalsWorker):
+class Worker(DeliveriesWorker):
     """One worker."""
 
     sockets: list[socket.socket]

@@ -91,7 +91,15 @@ class Settings:
     max_body: int = setting("32MiB", size, "The largest request body taken; beyond it 413.")
     max_answer: int = setting("64MiB", size, "The largest upstream answer taken; beyond it the attempt has failed.")
     body_timeout: float = setting("30s", duration, "The longest a client may take over sending its body.")
-    trusted_proxies: Networks = setting("", networks, "Peers whose X-Forwarded-For, -Proto and -Host are believed.")
+    write_timeout: float = setting(
+        "30s", duration, "How long a client may take nothing of its answer before it is given up."
+    )
+    max_target: int = setting("12KiB", size, "The longest request target taken; beyond it 414.")
+    max_head: int = setting("112KiB", size, "The largest request head taken (Puma's limit); beyond it 431.")
+    max_fields: int = setting("5000", count, "The most header fields of a request; beyond them 431.")
+    trusted_proxies: Networks = setting(
+        "", networks, "Peers whose X-Forwarded-For, -Proto and -Host, or Forwarded, are believed."
+    )
     record: str = setting("durable", one_of("durable", "async"), "Whether an answer waits for its record's fsync.")
     on_record_failure: str = setting("pass", one_of("pass", "refuse"), "What happens when recording fails.")
     body_cap: int = setting("64KiB", size, "How much of each body is recorded.")
@@ -136,6 +144,7 @@ class Settings:
         "Tells a restored database: how far the outbox had come; unset: DATA's name with `.mark` behind it.",
     )
     sign_every: float = setting("1m", duration, "How often the journal is signed.")
+    verify_every: float = setting("1d", duration, "How often the journal is verified by itself (`audit verify`).")
     encryption_keys: Path | None = setting(
         None,
         Path,

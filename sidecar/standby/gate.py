@@ -76,6 +76,13 @@ class Gate:
         own = frozenset({"callers_own"})
         return [Claim(resource.name, SHARED, own), Claim(resource.name, f"{SHARED}:{user}"[:200], own, 1)]
 
+    def shown(self, resource: Resource, user: str, row: Any, whole: Any) -> list[Claim]:
+        """For a record by its row (None: there is none), and its resource's row of `collections`: that this caller was
+        the one who was shown it last, by itself or in a list; else that callers see the same."""
+        listed = whole is not None and whole.complete and whole.caller == user
+        own = row is not None and (row.caller == user or (listed and row.stamp <= whole.stamp))
+        return self.shared(resource, user, shown=own)
+
     def format(self, endpoint: Endpoint, request: Request) -> list[Claim]:
         """For JSON to who did not ask for JSON alone: that the upstream gave it to those who asked so."""
         wanted = format_wanted(request)
@@ -87,6 +94,11 @@ class Gate:
             Claim(endpoint.id, by_filter(str(name)), frozenset(("ignored",) if value else ("ignored", "blank_is_all")))
             for name, value in pairs
         ]
+
+    def refuses(self, connection: Connection, resource: Resource, claims: Sequence[Claim]) -> DontKnow | None:
+        """Why nothing may stand on these; None: it may."""
+        passed = self.passes(connection, resource, Answer(200, [], b""), claims)
+        return passed if isinstance(passed, DontKnow) else None
 
     def listing(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, whole: Any, rows: Sequence[Any],

@@ -1,8 +1,9 @@
 """Literal replies: the upstream's own answer to the same question by the same caller, while nothing has happened since
 that could have changed it. They need no proof.
 
-A question is the method, the target, who asks by what host, and the fields that select: Accept, and those that the
-answer's Vary named. The table is bounded; the oldest go first.
+A question is the method, the target, who asks by what host, what a pure call is given, and the fields that select:
+Accept, and those that the answer's Vary named. And what a caller was refused, until it is shown to them again: nothing
+from before is. The table is bounded; the oldest go first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from sidecar.contract import Endpoint
+from sidecar.contract import Endpoint, Match
 from sidecar.http.content import Unreadable, decode_body
 from sidecar.http.messages import Request, Response
 from sidecar.standby.answer import Answer
@@ -42,6 +43,8 @@ LARGEST: Final = 4 << 20
 """Bytes of an answer beyond which it is not kept."""
 FRESH: Final = 10 * 10**9
 """ns in which an unchanged reply is not written again."""
+FORBIDDEN: Final = (403, 404, 410)
+"""Statuses by which an upstream refuses a caller what is there, or says that it is not."""
 LEFT_OUT: Final = frozenset(
     [
         "set-cookie",
@@ -84,7 +87,9 @@ def remember(
 ) -> None:  # fmt: skip
     """Keeps an answer that may be given again word for word; nothing that holds a secret."""
     names = varies(response)
-    if request.method != "GET" or request.size or response.status not in (200, 404, 410) or names is None:
+    if not _is_question(endpoint, request) or request.method == "HEAD" or names is None:
+        return
+    if response.status not in ((200, 404, 410) if endpoint.safe else (200,)):
         return
     if is_aged(response) or request.header("range") is not None:
         return
@@ -110,7 +115,7 @@ def remember(
 
 def recall(connection: Connection, endpoint: Endpoint, request: Request, caller: str, since: int) -> Answer | None:
     """The upstream's words to the same question, asked at the stamp `since` or later."""
-    if request.size or request.header("range") is not None or request.method not in ("GET", "HEAD"):
+    if not _is_question(endpoint, request) or request.header("range") is not None:
         return None
     key = _question(endpoint, request, caller)
     row = connection.execute(
@@ -120,6 +125,39 @@ def recall(connection: Connection, endpoint: Endpoint, request: Request, caller:
         return None
     age = max(0.0, (time.time_ns() - row.observed) / 1e9)
     return Answer(row.status, [(name, value) for name, value in orjson.loads(row.headers)], bytes(row.body), age)
+
+
+def note_refusal(connection: Connection, match: Match, request: Request, status: int, caller: str, t0: int) -> None:
+    """Keeps that the upstream refused this caller what is asked for, by the stamp `t0`."""
+    if match.endpoint is None or match.endpoint.public or status not in FORBIDDEN:
+        return
+    if refused(connection, match, request, caller)[1] < t0:
+        forget_refusal(connection, match, request, caller)
+        row = {"selected": "", "vary": "[]", "status": status, "headers": "[]", "body": b"", "stamp": t0}
+        row |= {"question": _asked_for(match, request, caller), "endpoint": "refused", "observed": time.time_ns()}
+        connection.execute(insert(literals).values(**row))
+
+
+def forget_refusal(connection: Connection, match: Match, request: Request, caller: str) -> None:
+    """This caller has been shown what was asked for."""
+    connection.execute(delete(literals).where(literals.c.question == _asked_for(match, request, caller)))
+
+
+def refused(connection: Connection, match: Match, request: Request, caller: str) -> tuple[int, int]:
+    """The status with which this caller was last refused what is asked for, and its stamp; zeros: they were not."""
+    return _refusal(connection, _asked_for(match, request, caller))
+
+
+def refused_record(connection: Connection, kind: str, record: str, caller: str) -> int:
+    """The stamp at which this caller was last refused the record itself, or 0."""
+    return _refusal(connection, _digest("refused", caller, kind, record))[1]
+
+
+def _refusal(connection: Connection, key: str) -> tuple[int, int]:
+    row = connection.execute(
+        select(literals.c.status, literals.c.stamp).where(literals.c.question == key)
+    ).one_or_none()
+    return (0, 0) if row is None else (row.status, row.stamp)
 
 
 def is_nested(answer: Answer) -> bool:
@@ -142,15 +180,43 @@ def has_any(connection: Connection, endpoint: str) -> bool:
 
 
 def _question(endpoint: Endpoint, request: Request, caller: str) -> str:
-    query = urlencode(sorted(parse_qsl(request.query, keep_blank_values=True)))
     accept = request.header("accept") or ""
-    parts = [endpoint.id, caller, request.scheme, request.host, request.path, query, accept, *selecting(request)]
+    parts = [endpoint.id, caller, request.scheme, request.host, request.path, _query(request), accept]
+    asked = sha256("\0".join([*parts, *selecting(request)]).encode("utf-8", "surrogateescape"))
+    if not endpoint.safe:
+        asked.update(b"\0\0" + (request.header("content-type") or "").encode("utf-8", "surrogateescape") + b"\0")
+        asked.update(request.body)
+        for piece in request.spool.pieces() if request.spool is not None else ():
+            asked.update(piece)
+    return asked.hexdigest()
+
+
+def _is_question(endpoint: Endpoint, request: Request) -> bool:
+    """Whether the same may be asked again and mean the same: a read without a body, or a call that is pure."""
+    return not request.size and request.method in ("GET", "HEAD") if endpoint.safe else endpoint.pure
+
+
+def _asked_for(match: Match, request: Request, caller: str) -> str:
+    """Tells what a caller may be refused: a record, by whichever endpoint reads it; else the endpoint, by its path's
+    parameters and, of a list or a page, its query."""
+    endpoint = match.endpoint
+    assert endpoint is not None
+    if endpoint.safe and match.record_id is not None:
+        return _digest("refused", caller, endpoint.resource or "", match.record_id)
+    params = [value for _, value in sorted(match.params.items())]
+    return _digest("refused", caller, endpoint.id, *params, _query(request) if endpoint.safe else "")
+
+
+def _digest(*parts: str) -> str:
     return sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def _query(request: Request) -> str:
+    return urlencode(sorted(parse_qsl(request.query, keep_blank_values=True)))
+
+
 def _selected(request: Request, names: list[str]) -> str:
-    sent = [f"{name}={request.header(name) or ''}" for name in names]
-    return sha256("\0".join(sent).encode("utf-8", "surrogateescape")).hexdigest()
+    return _digest(*(f"{name}={request.header(name) or ''}" for name in names))
 
 
 def _plain(response: Response, *, public: bool, secrets: frozenset[str]) -> bytes | None:

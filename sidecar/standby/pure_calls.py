@@ -1,21 +1,23 @@
-"""Pure calls remembered: the same input has the same answer, whenever it was given. The input itself is not kept."""
+"""Pure calls remembered: the same input has the same answer whenever it was given, for the caller to whom it was given.
+
+Never for another: whether the upstream would let them have it nobody can say. Nor when the record that the path names
+may be gone, or be kept from the caller by now. The input itself is not kept.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import Connection
 
 from sidecar.contract import Action, Match
 from sidecar.http.messages import Request, Response
 from sidecar.http.secret_names import may_hold_secret
-from sidecar.standby.answer import Answer
-from sidecar.standby.tables import calls
+from sidecar.standby import literals, queries
+from sidecar.standby.answer import Answer, DontKnow
+from sidecar.standby.outbox import entries
+from sidecar.standby.tables import KNOWN
 
-KEPT: Final = 10_000
-"""Answers that are kept; the oldest go first."""
 LARGEST: Final = 1 << 20
 """Bytes of an answer beyond which it is not kept."""
 
@@ -26,45 +28,33 @@ def is_pure_call(match: Match) -> bool:
     return endpoint is not None and endpoint.action is Action.CALL and endpoint.pure and not endpoint.public
 
 
-def remember(engine: Engine, match: Match, request: Request, response: Response) -> None:
-    """Keeps a good answer that has a body of its own, uncompressed."""
-    if response.status != 200 or len(response.body) > LARGEST or response.header("content-encoding"):
-        return
-    if may_hold_secret(response.body):
-        return
-    row: dict[str, Any] = {
-        "status": response.status,
-        "content_type": (response.header("content-type") or "")[:200],
-        "body": response.body,
-        "observed": time.time_ns(),
-    }
+def remember(
+    connection: Connection, match: Match, request: Request, response: Response, caller: str, t0: int,
+    secrets: frozenset[str],
+) -> None:  # fmt: skip
+    """Keeps a good answer for this caller, or that the upstream refused it them. `t0`: the stamp when it was asked."""
     assert match.endpoint is not None
-    asked = {"endpoint": match.endpoint.id, "input": digest(match, request)}
-    key = (calls.c.endpoint == asked["endpoint"]) & (calls.c.input == asked["input"])
-    with engine.begin() as connection:
-        connection.execute(delete(calls).where(key))
-        connection.execute(insert(calls).values(**asked, **row))
-        if (connection.scalar(select(func.count()).select_from(calls)) or 0) > KEPT:
-            oldest = select(calls.c.observed).order_by(calls.c.observed).offset(KEPT // 10).limit(1).scalar_subquery()
-            connection.execute(delete(calls).where(calls.c.observed < oldest))
+    literals.note_refusal(connection, match, request, response.status, caller, t0)
+    if response.status == 200 and len(response.body) <= LARGEST and not may_hold_secret(response.body):
+        literals.remember(connection, match.endpoint, request, response, caller, t0, secrets)
 
 
-def recall(connection: Connection, match: Match, request: Request) -> Answer | None:
-    """What the upstream answered to the same input, or None."""
+def recall(
+    connection: Connection, match: Match, request: Request, caller: str, *, serve_unverified: bool
+) -> Answer | DontKnow:
+    """What the upstream answered this caller to the same input, or why that is not told."""
     assert match.endpoint is not None
-    key = (calls.c.endpoint == match.endpoint.id) & (calls.c.input == digest(match, request))
-    row = connection.execute(select(calls).where(key)).one_or_none()
-    if row is None:
-        return None
-    age = max(0.0, (time.time_ns() - row.observed) / 1e9)
-    return Answer(row.status, [("Content-Type", row.content_type)], row.body, age)
-
-
-def digest(match: Match, request: Request) -> str:
-    """Of everything that the answer depends on: the path's parameters, the query and the body."""
-    parts = [*(f"{name}={value}" for name, value in sorted(match.params.items())), request.query]
-    head = "\0".join(parts).encode("utf-8", "surrogateescape")
-    digest = hashlib.sha256(len(head).to_bytes(4, "big") + head + request.body)
-    for piece in request.spool.pieces() if request.spool is not None else ():
-        digest.update(piece)
-    return digest.hexdigest()
+    kind, record = match.endpoint.resource, match.record_id
+    _, since = literals.refused(connection, match, request, caller)
+    if kind is not None and record is not None:
+        if record in entries.deleting(connection, kind) or queries.unclear_to_record(connection, kind, record):
+            return DontKnow("unsettled_write", "what became of a write to the record")
+        since = max(since, literals.refused_record(connection, kind, record, caller))
+        row = queries.record(connection, kind, record)
+        there = row is not None and row.state == KNOWN
+        if not there and row is not None:
+            since = max(since, row.stamp)
+        if not serve_unverified and not (there and row.stamp >= queries.since(connection, kind)):
+            since = max(since, queries.since(connection, kind))
+    found = literals.recall(connection, match.endpoint, request, caller, since)
+    return found or DontKnow("never_asked", "this caller was never given the answer to this very input")

@@ -25,6 +25,7 @@ _REPLY: Final = select(replies).where(replies.c.endpoint == bindparam("endpoint_
 _UNCLEAR: Final = select(writes.c.fields).where(
     writes.c.type == _KIND, or_(writes.c.outcome == "open", writes.c.outcome == "unknown")
 )
+_UNCLEAR_TO_RECORD: Final = _UNCLEAR.where(writes.c.record == _ID).limit(1)
 _UNCLEAR_CREATES: Final = _UNCLEAR.where(writes.c.record.is_(None))
 _SHOWN: Final = select(sightings.c.id).where(
     sightings.c.caller == bindparam("user"), sightings.c.type == _KIND, sightings.c.id == _ID
@@ -101,6 +102,11 @@ def reply(connection: Connection, endpoint: str, kind: str) -> Any:
 def unclear(connection: Connection, kind: str, *, creates: bool) -> Sequence[str | None]:
     """The `fields` of writes under way or of unknown outcome: of all, or only of those that add records."""
     return connection.scalars(_UNCLEAR_CREATES if creates else _UNCLEAR, {"kind": kind}).all()
+
+
+def unclear_to_record(connection: Connection, kind: str, ident: str) -> bool:
+    """Whether a write to the record is under way, or nobody knows what became of one."""
+    return connection.execute(_UNCLEAR_TO_RECORD, {"kind": kind, "ident": ident}).first() is not None
 
 
 def written_since(connection: Connection, kind: str, ident: str | None, stamp: int, but: str) -> bool:

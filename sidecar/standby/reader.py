@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, Engine, select
@@ -24,6 +24,8 @@ from sidecar.standby.observations import list_filters, selecting
 from sidecar.standby.outbox.entries import Snapshot, real_id
 from sidecar.standby.outbox.overlay import Pending, about, laid_over, provisional
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, READ, WRITE, records, sightings, views
+
+FORBIDDEN: Final = 403
 
 
 class Library:
@@ -43,9 +45,12 @@ class Library:
             return DontKnow("not_a_read")
         if user is None and not endpoint.public:
             return DontKnow("not_kept")
-        repeated = self._repeat(connection, endpoint, request, user or "", view)
+        refusal, refused = literals.refused(connection, match, request, "" if endpoint.public else user or "")
+        repeated = self._repeat(connection, endpoint, request, user or "", view, refused)
         if repeated is not None:
             return repeated
+        if refusal == FORBIDDEN:
+            return DontKnow("refused", "the upstream has refused this caller what is asked for")
         user = "" if endpoint.public else user
         if endpoint.resource is None or user is None or endpoint.action is Action.CALL:
             return DontKnow("never_seen", f"this very question was never answered by the upstream: {endpoint.name}")
@@ -86,9 +91,10 @@ class Library:
         return self._contract.endpoint_for(endpoint.resource or "", endpoint.action)
 
     def _repeat(
-        self, connection: Connection, endpoint: Endpoint, request: Request, caller: str, view: Snapshot
+        self, connection: Connection, endpoint: Endpoint, request: Request, caller: str, view: Snapshot, refused: int
     ) -> Answer | None:
-        """The upstream's own words to this caller's same question, if nothing has happened since."""
+        """The upstream's own words to this caller's same question, if nothing has happened since, nor have they been
+        `refused` it since (a stamp)."""
         kind = endpoint.resource
         if kind is None:
             since = 0 if endpoint.pure else queries.since(connection, "")
@@ -98,7 +104,7 @@ class Library:
             since = queries.touched(connection, kind) or 0
             if not self._serve_unverified:
                 since = max(since, queries.since(connection, kind))
-        caller = "" if endpoint.public else caller
+        caller, since = "" if endpoint.public else caller, max(since, refused)
         answer = literals.recall(connection, endpoint, request, caller, since)
         if answer is None or endpoint.pure or not literals.is_nested(answer):
             return answer
@@ -147,7 +153,10 @@ class Library:
                 found = self._pending_item(connection, endpoint, resource, record, request, user, view, pending)
                 made = any(write.action is Action.CREATE and write.record == record for write in pending)
                 row = None if made else queries.record(connection, resource.name, record)
-                return self._gate.passes(connection, resource, found, [*claims, *self._source(endpoint, row)])
+                claims = [*claims, *self._source(endpoint, row)]
+                if not any(write.user == user for write in pending):  # else they were told when it was accepted
+                    claims += self._gate.shown(resource, user, row, queries.collection(connection, resource.name))
+                return self._gate.passes(connection, resource, found, claims)
         whole = queries.collection(connection, resource.name)
         private = knowledge.private(resource, whole)
         if private and not endpoint.own and not _sighted(connection, user, resource.name, record):
@@ -160,14 +169,13 @@ class Library:
         if row is not None and row.state == DOUBT:
             return DontKnow("in_doubt")
         listed = whole is not None and whole.complete and whole.caller == user
-        shown = row is not None and (row.caller == user or (listed and row.stamp <= whole.stamp))
         if row is not None and row.state == KNOWN:
             if literals.nests(orjson.loads(row.body)) and stamp <= queries.touched(connection, None):
                 return DontKnow("in_doubt", "it holds copies of other records, and something was written since")
             shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
             observed = max(row.observed, whole.observed if whole and whole.complete else 0)
             found = item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
-            claims = [*claims, *self._source(endpoint, row), *self._gate.shared(resource, user, shown=shown)]
+            claims = [*claims, *self._source(endpoint, row), *self._gate.shown(resource, user, row, whole)]
             return self._gate.passes(connection, resource, found, claims)
         if private or not verified:
             return DontKnow("never_seen")

@@ -30,6 +30,7 @@ from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.comparing import Comparer, compare_format
 from sidecar.standby.departures import Departures
 from sidecar.standby.derivations import PAGES, room
+from sidecar.standby.gate import Gate
 from sidecar.standby.known_callers import Callers, Standing, bump
 from sidecar.standby.mirrored_writes import Passing
 from sidecar.standby.observations import (
@@ -87,6 +88,7 @@ class Standby:
         self._patience = int(settings.upstream_timeout * 1e9), int(settings.late_effect * 1e9)
         self.intents = Intents(
             contract, engine, self._callers, self.outbox, self.seal, f"{settings.node_name}/{os.getpid()}",
+            Gate(contract, proof=settings.proof, serve_unproven=settings.unproven == "serve"),
             upstream_timeout=self._patience[0], late_effect=self._patience[1],
             serve_unverified=settings.unverified == "serve",
         )  # fmt: skip
@@ -268,7 +270,9 @@ class Standby:
     ) -> None:
         endpoint = match.endpoint
         if pure_calls.is_pure_call(match):
-            pure_calls.remember(self._engine, match, request, response)
+            if user is not None:
+                with self._engine.begin() as connection:
+                    pure_calls.remember(connection, match, request, response, user, t0, self._contract.secrets)
             return
         if endpoint is None:
             return
@@ -283,6 +287,10 @@ class Standby:
                 evidence.note(connection, of, [comparison], self._settings.proof)
             for observation in seen:
                 self._see(connection, endpoint.id, observation, user, t0, own=endpoint.own)
+            if user is not None and any(isinstance(observation, ListSeen | RecordSeen) for observation in seen):
+                literals.forget_refusal(connection, match, request, user)
+            elif user is not None:
+                literals.note_refusal(connection, match, request, response.status, user, t0)
             self._keep_words(connection, endpoint, request, response, user, t0)
 
     def _keep_words(
@@ -357,8 +365,10 @@ class Standby:
         try:
             with self._reader.connect() as connection, connection.begin():
                 view = self.outbox.view(connection)
-                if pure_calls.is_pure_call(match):
-                    return pure_calls.recall(connection, match, request) or DontKnow("never_asked")
+                if pure_calls.is_pure_call(match) and user is not None:
+                    return pure_calls.recall(
+                        connection, match, request, user, serve_unverified=self._settings.unverified == "serve"
+                    )
                 return self._library.answer(connection, match, request, user, view)
         except SQLAlchemyError:
             log.exception("the standby's database failed", extra={"fields": {"event.action": "database_failed"}})

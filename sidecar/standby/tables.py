@@ -144,7 +144,8 @@ calls: Final = Table(
     Column("body", LockedBytes, nullable=False),
     Column("observed", BigInteger, nullable=False, index=True),
 )
-"""Answers of pure calls, by a digest of their input."""
+"""Answers of pure calls as the release before keeps them, which may run beside this one. Nothing is answered from it:
+it does not say to whom they were given."""
 
 meta: Final = Table(
     "standby_meta", metadata, Column("name", String(100), primary_key=True), Column("value", BigInteger, nullable=False)

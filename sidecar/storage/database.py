@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as SATimeout
 from sidecar.settings import PREFIX, Settings
 from sidecar.storage import incarnation
 from sidecar.storage.encryption import VAULT, open_vault
-from sidecar.storage.migrate import MIGRATIONS, DatabaseAway, Schema
+from sidecar.storage.migrate import MIGRATIONS, DatabaseAway, Schema, refuse_damaged
 from sidecar.storage.write_lock import Turns, attempt
 
 WRITERS: Final = 0x756E6465727374
@@ -105,10 +105,12 @@ def is_away(error: SQLAlchemyError) -> bool:
 
 @contextmanager
 def or_away(settings: Settings) -> Iterator[None]:
-    """Raises DatabaseAway where a server cannot be reached, for what is done with it within."""
+    """Raises DatabaseAway where a server cannot be reached, for what is done with it within; and SettingError for a
+    file that is damaged."""
     try:
         yield
     except SQLAlchemyError as error:
+        refuse_damaged(error)
         if not settings.database or not is_away(error):
             raise
         raise DatabaseAway(f"{PREFIX}DATABASE: it does not answer ({type(error).__name__})") from None

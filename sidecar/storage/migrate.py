@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import logging
 import re
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Engine, inspect, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sidecar.settings import PREFIX, SettingError
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NAMED: Final = re.compile(r"(\d{4})_\w+\.py")
 
 
@@ -72,6 +74,7 @@ class Schema:
             with engine.execution_options(writes=False).connect() as connection, connection.begin():
                 self.version(connection)
         except SQLAlchemyError as error:
+            refuse_damaged(error, engine.url.database)
             raise SchemaError(f"{PREFIX}DATABASE: it does not answer ({type(error).__name__})") from None
 
     def upgrade(self, engine: Engine) -> None:
@@ -102,3 +105,12 @@ class Schema:
         config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
         config.set_main_option("path_separator", "newline")
         return config
+
+
+def refuse_damaged(error: SQLAlchemyError, path: str | None = "understudy.db") -> None:
+    """Raises SettingError where the error says that an SQLite file is not whole."""
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        raise SettingError(
+            f"{path} is damaged ({error.orig}): put it aside, or restore a backup of it; writes that were accepted and"
+            " not yet sent are in it"
+        ) from None

@@ -72,6 +72,11 @@ _GAUGES: Final = {
         "When the database was last found to be older than the mark: restored, or a replica; absent: never.",
         None,
     ),
+    "journal_verified": ("Whether the journal held when it was last verified: 1, or 0; absent: unknown.", None),
+    "clock_jumped_seconds": (
+        "By how far the wall clock has jumped, as long as no person trusts it; 0: it has not.",
+        None,
+    ),
     "journal_unshipped_events": ("Journalled events that are not yet in the event store.", None),
     "journal_behind_seconds": ("How far the event store may be behind the journal, at the most.", None),
     "data_free_ratio": ("Free share of the disk under DATA.", None),

@@ -176,10 +176,10 @@ def test_a_head_that_trickles_is_given_up(sidecar: Sidecar) -> None:
 
 def test_a_huge_head_is_refused(sidecar: Sidecar) -> None:
     line = b"GET / HTTP/1.1\r\nHost: h\r\n"
-    assert b" 431 " in raw(sidecar.port, line + b"X-A: " + b"a" * 9000 + b"\r\n\r\n")
-    assert b" 431 " in raw(sidecar.port, line + b"X-A: a\r\n" * 200 + b"\r\n")
-    assert b" 431 " in raw(sidecar.port, line + (b"X-A: " + b"a" * 8000 + b"\r\n") * 20)
-    assert b" 414 " in raw(sidecar.port, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert b" 431 " in raw(sidecar.port, line + b"X-A: " + b"a" * 120_000 + b"\r\n\r\n")
+    assert b" 431 " in raw(sidecar.port, line + b"X-A: a\r\n" * 6000 + b"\r\n")
+    assert b" 431 " in raw(sidecar.port, line + (b"X-A: " + b"a" * 8000 + b"\r\n") * 15)
+    assert b" 414 " in raw(sidecar.port, b"GET /" + b"a" * 13_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n")
 
 
 def test_bodies_that_wait_to_be_told_to_go_on_leave_half_of_the_threads(upstream: Upstream, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ class FakeElasticsearch:
         self.drop_after_applying = 0
         self.refusing = False
         """Answers everything with 503."""
+        self.saying: Any = None
+        """What it answers everything with, 200, as something between might that is no Elasticsearch."""
         self._storm: tuple[int, int] = (0, 429)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.fake = self
@@ -110,6 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         if fake.refusing:
             return self._send(503, _error("master_not_discovered_exception"))
+        if fake.saying is not None:
+            return self._send(200, fake.saying)
         if "/_search" in self.path:
             return self._send(200, {"hits": {"hits": []}})
         if not self.path.startswith("/_bulk"):

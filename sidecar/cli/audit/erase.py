@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from getpass import getuser
 from typing import Any
 
 import click
@@ -16,7 +15,7 @@ from sidecar.events.store import Event, EventStore, Filter, pages
 from sidecar.journal.erasure import Place, erase, holding
 from sidecar.journal.keys import SigningKey
 from sidecar.journal.statements import statements_of
-from sidecar.settings import Settings
+from sidecar.settings import Settings, this_person
 from sidecar.standby.erasure import forget
 from sidecar.storage.database import open_engine
 from sidecar.storage.encryption import open_vault
@@ -73,7 +72,7 @@ def _refuse(store: EventStore, found: list[Event], asked: tuple[str, ...]) -> No
 def _erase(
     settings: Settings, store: EventStore, found: list[Event], user: str | None, patient: str | None, reason: str
 ) -> None:
-    by, ids = getuser(), [event["event"]["id"] for event in found]
+    by, ids = this_person(), [event["event"]["id"] for event in found]
     about = {"events": len(ids), "event_ids": ids[:1000]}
     audit_entries.record(settings, "erase", by, reason, user=user, patient=patient, about=about)
     vault = open_vault(settings)

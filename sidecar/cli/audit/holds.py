@@ -1,10 +1,9 @@
-"""`understudy audit hold | holds | release`: what must be kept whatever retention says."""
+"""`understudy audit hold | holds | release | trust-clock`: what is kept whatever retention says; what time it is."""
 
 from __future__ import annotations
 
 import json
 import time
-from getpass import getuser
 from typing import Final
 
 import click
@@ -14,8 +13,9 @@ from sidecar.control.client import ControlError
 from sidecar.events import audit_entries
 from sidecar.events.store import Hold
 from sidecar.http.identifiers import uuid7
-from sidecar.settings import Settings
-from sidecar.timeunits import to_rfc3339
+from sidecar.settings import Settings, this_person
+from sidecar.storage.trusted_clock import jump, trust
+from sidecar.timeunits import SECOND, to_rfc3339
 
 
 @click.command("hold")
@@ -31,7 +31,7 @@ def audit_hold(
     """Keep what matches all that is given from retention and erasure, in journal and event store, until released."""
     now = time.time_ns()
     hold = Hold(
-        id=uuid7(now)[-12:], at=to_rfc3339(now), by=getuser(), reason=reason, user=user, patient=patient,
+        id=uuid7(now)[-12:], at=to_rfc3339(now), by=this_person(), reason=reason, user=user, patient=patient,
         since=moment("--from", begin), until=moment("--to", end),
     )  # fmt: skip
     if (hold.user, hold.patient, hold.since, hold.until) == (None,) * 4:
@@ -67,9 +67,22 @@ def audit_release(settings: Settings, ident: str, reason: str) -> None:
         if hold is None:
             raise ControlError(f"there is no hold {ident!r}")
         about = {"hold": ident}
-        audit_entries.record(settings, "release", getuser(), reason, user=hold.user, patient=hold.patient, about=about)
+        audit_entries.record(
+            settings, "release", this_person(), reason, user=hold.user, patient=hold.patient, about=about
+        )
         store.release(ident)
     click.echo(f"{ident}: released")
 
 
-COMMANDS: Final = (audit_hold, audit_holds, audit_release)
+@click.command("trust-clock")
+@click.pass_obj
+def audit_trust_clock(settings: Settings) -> None:
+    """Say that the machine's clock is right after it has jumped: what is old by it is dropped from then on."""
+    now = time.time()
+    found = jump(settings)
+    audit_entries.record(settings, "trust_clock", this_person(), f"it had jumped by {found:.0f} s")
+    trust(settings, now)
+    click.echo(f"it is {to_rfc3339(int(now * SECOND))[:19]}Z, and retention goes by that")
+
+
+COMMANDS: Final = (audit_trust_clock, audit_hold, audit_holds, audit_release)

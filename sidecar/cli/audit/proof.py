@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from getpass import getuser
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ from sidecar.journal.keys import SigningError, SigningKey, public_pem, read_publ
 from sidecar.journal.paths import PUBLIC_KEY
 from sidecar.journal.statements import BadStatement, rotate, statements_of
 from sidecar.journal.verify import Verdict, verify, verify_node
-from sidecar.settings import Settings
+from sidecar.settings import Settings, this_person
 
 
 @click.command("verify")
@@ -92,7 +91,7 @@ def audit_rotate_key(settings: Settings) -> None:
     """Sign with a new key from now on; the old one vouches for it. The old key is kept beside it, to be put away."""
     key = SigningKey(settings.sign_key_file)
     try:
-        audit_entries.record(settings, "rotate_key", getuser(), "")
+        audit_entries.record(settings, "rotate_key", this_person(), "")
         old = rotate(key, statements_of(settings))
         write_public(key, settings.data / PUBLIC_KEY)
         write_public(key, public_half(key.path))

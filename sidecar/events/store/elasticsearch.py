@@ -153,7 +153,7 @@ class ElasticStore:
                 [*first.retry, *second.retry],
                 [*first.rejected, *second.rejected],
             )
-        return _sort_out(operations, answer["items"])
+        return _sort_out(operations, _items(answer, len(operations)))
 
     def search(self, where: Filter, size: int = 50, cursor: str | None = None) -> Page:
         order = {"order": "desc", "format": "strict_date_optional_time_nanos"}
@@ -171,15 +171,16 @@ class ElasticStore:
         return Page([hit["_source"] for hit in hits], encode(hits[-1]["sort"]) if more else None)
 
     def _search(self, **words: Any) -> Any:
-        """A search that every shard answers. The shards of a day that has just begun are not there at once."""
+        """A search that every shard answers. The shards of a day that has just begun are not there at once. Raises
+        StoreUnavailable also for an answer that is none: what it lacks is unknown, and not nothing."""
         for pause in NOT_YET:
             try:
-                return self._client.search(**_EVERY_SHARD, **words)
+                return _whole(self._client.search(**_EVERY_SHARD, **words), words)
             except ApiError as error:
                 if error.status_code != 503:
                     raise
                 time.sleep(pause)
-        return self._client.search(**_EVERY_SHARD, **words)
+        return _whole(self._client.search(**_EVERY_SHARD, **words), words)
 
     def count(
         self,
@@ -282,7 +283,7 @@ class ElasticStore:
         if not lines:
             return
         answer = self._client.bulk(operations=lines, refresh=True)
-        statuses = [item["create"]["status"] for item in answer["items"]]
+        statuses = [item["create"]["status"] for item in _items(answer, len(lines) // 2)]
         if any(status >= 300 and status != _PRESENT for status in statuses):
             raise StoreUnavailable("what is held could not be copied: the day is not dropped")
 
@@ -311,7 +312,7 @@ class ElasticStore:
             return 0
         lines = [{"delete": {"_index": index, "_id": ident}} for index, ident in places]
         answer = self._client.bulk(operations=lines, refresh=self._refresh)
-        statuses = [item["delete"]["status"] for item in answer["items"]]
+        statuses = [item["delete"]["status"] for item in _items(answer, len(places))]
         if any(status >= 300 and status != 404 for status in statuses):
             raise StoreUnavailable("not all could be removed")
         return sum(status < 300 for status in statuses)
@@ -380,6 +381,33 @@ _EVERY_SHARD: Final[dict[str, Any]] = {
     "allow_partial_search_results": False,
 }
 """No index yet is an empty answer; a shard that cannot answer now is StoreUnavailable, never a smaller count."""
+
+
+def _whole(answer: Any, asked: Mapping[str, Any]) -> Any:
+    """The answer of a search, which has what every one has: a proxy's JSON has not."""
+    hits = answer.get("hits") if isinstance(answer.body, dict) else None
+    found = hits.get("hits") if isinstance(hits, dict) else None
+    whole = isinstance(found, list) and all(isinstance(hit, dict) for hit in found)
+    if whole and asked.get("track_total_hits") is True:
+        total = hits.get("total") if isinstance(hits, dict) else None
+        whole = isinstance(total, dict) and isinstance(total.get("value"), int)
+    if whole and asked.get("aggs") and "aggregations" not in answer:
+        whole = (answer.get("_shards") or {}).get("total") == 0  # no index, so nothing to count
+    if not whole:
+        raise StoreUnavailable("Elasticsearch's answer is not one of a search")
+    return answer
+
+
+def _items(answer: Any, sent: int) -> Sequence[Mapping[str, Any]]:
+    """What a bulk request's answer says of each of its operations."""
+    items = answer.get("items") if isinstance(answer.body, dict) else None
+    if not isinstance(items, list) or len(items) != sent:
+        raise StoreUnavailable("Elasticsearch's answer is not one of a bulk request")
+    for item in items:
+        said = next(iter(item.values()), None) if isinstance(item, dict) else None
+        if not isinstance(said, dict) or not isinstance(said.get("status"), int):
+            raise StoreUnavailable("Elasticsearch's answer is not one of a bulk request")
+    return items
 
 
 @contextmanager

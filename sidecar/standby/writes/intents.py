@@ -24,6 +24,7 @@ from sidecar.http.messages import Headers, Request, Response
 from sidecar.standby import knowledge, queries
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, localised, missing
 from sidecar.standby.departures import Departures
+from sidecar.standby.gate import Gate
 from sidecar.standby.known_callers import Callers, bump, hashed
 from sidecar.standby.observations import RecordSeen, digest, record_in
 from sidecar.standby.outbox import dependencies
@@ -87,9 +88,10 @@ class Intents:
 
     def __init__(
         self, contract: Contract, engine: Engine, callers: Callers, outbox: Outbox, seal: Callable[[], Seal],
-        process: str, *, upstream_timeout: int, late_effect: int, serve_unverified: bool,
+        process: str, gate: Gate, *, upstream_timeout: int, late_effect: int, serve_unverified: bool,
     ) -> None:  # fmt: skip
         self._contract = contract
+        self._gate = gate
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
         self._callers = callers
@@ -406,11 +408,19 @@ class Intents:
             return missing(
                 knowledge.shape(connection, _read_id(self._contract, write.kind), "missing") or NOT_FOUND, 0.0
             )
-        if knowledge.is_private(connection, self._contract, write.kind) and not queries.was_shown(
-            connection, user, write.kind, write.record
-        ):
-            return DontKnow("never_shown")
-        return fields, current
+        return self._may_not_see(connection, resource, write.record, user) or (fields, current)
+
+    def _may_not_see(self, connection: Connection, resource: Resource, record: str, user: str) -> DontKnow | None:
+        """Why a caller would not be shown the record that they change, and must not be told how it is; None: they
+        would."""
+        if knowledge.is_private(connection, self._contract, resource.name):
+            shown = queries.was_shown(connection, user, resource.name, record)
+            return None if shown else DontKnow("never_shown")
+        if any(row.user == user and row.state != State.PARKED for row in box.about(connection, resource.name, record)):
+            return None  # they were told when it was accepted
+        row, whole = queries.record(connection, resource.name, record), queries.collection(connection, resource.name)
+        claims = self._gate.shown(resource, user, row, whole)
+        return None if self._gate.refuses(connection, resource, claims) is None else DontKnow("never_shown")
 
     def _is_there(self, connection: Connection, kind: str, ident: str) -> bool:
         """Whether it is known that there is such a record, as users see it: one that is pending is, and one whose

@@ -84,3 +84,39 @@ def test_a_batch_refused_as_a_whole_is_halved_until_the_culprit_stands_alone() -
 def test_the_fake_speaks_plain_http() -> None:
     with FakeElasticsearch() as fake, urllib.request.urlopen(f"{fake.url}/_cluster/health", timeout=5) as answer:
         assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"status": "ok"},
+        {"hits": None},
+        {"hits": []},
+        {"hits": {}},
+        {"hits": {"hits": None}},
+        {"hits": {"hits": [1]}, "items": {}},
+        {"hits": {"hits": [], "total": {}}, "items": [{"create": None}]},
+        {"hits": {"hits": [], "total": {"value": None}}, "items": []},
+        [],
+        "ok",
+    ],
+    ids=str,
+)
+def test_an_answer_that_is_none_is_unavailable_and_never_nothing(said: object) -> None:
+    with FakeElasticsearch() as fake:
+        store, fake.saying = ElasticStore(fake.url, timeout=5), said
+        for ask in (
+            lambda: store.append([event(1)]),
+            lambda: store.count(Filter()),
+            lambda: store.count(Filter(), DAY),
+            lambda: store.count(Filter(), by=("user.name",)),
+        ):
+            with pytest.raises(StoreUnavailable):
+                ask()
+        listed = said["hits"] if isinstance(said, dict) and isinstance(said.get("hits"), dict) else {}
+        for look in (lambda: store.search(Filter()), store.holds, lambda: store.drop_before(NOON, NOON)):
+            if listed.get("hits") != []:
+                with pytest.raises(StoreUnavailable):
+                    look()
+        store.close()

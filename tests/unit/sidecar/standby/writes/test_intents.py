@@ -11,7 +11,7 @@ import pytest
 from sidecar.http.messages import Response
 from sidecar.upstream.connection import Call
 from tests.support.gateway import NEVER_SENT, FakeUpstream, InProcess
-from tests.support.upstream import HOLT
+from tests.support.upstream import AMES, HOLT
 
 PROVISIONAL = 2_000_000_000
 
@@ -107,3 +107,22 @@ def test_no_secret_of_a_pending_write_is_on_disk_in_the_clear(gateway: InProcess
     assert b"Well" in kept
     for secret in (b"pl4nted-pass", b"s3cret-Holt", HOLT["Authorization"].split()[1].encode()):
         assert secret not in kept
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])
+def test_a_write_tells_its_author_nothing_that_a_read_would_not(gateway: InProcess, method: str) -> None:
+    gateway.ask("GET", "/staffs/me", AMES)  # who is known, and was never shown a note
+    gateway.learned()
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask("GET", "/notes/1", AMES).status == 503
+    got = gateway.ask(method, "/notes/1", AMES, {"title": "Better"} if method != "DELETE" else None)
+    assert (got.status, b"left" in got.body) == (503, False)
+    assert gateway.ask(method, "/notes/1", HOLT, {"title": "Better"} if method != "DELETE" else None).status < 300
+
+
+def test_whom_the_upstream_refused_the_record_since_changes_nothing_in_its_absence(gateway: InProcess) -> None:
+    gateway.upstream.fault = Response(403, [("Content-Type", "application/json")], b"{}")
+    assert gateway.ask("GET", "/notes/1", HOLT).status == 403
+    gateway.learned()
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask("PATCH", "/notes/1", HOLT, {"title": "Better"}).status == 503
