@@ -112,6 +112,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(503, _error("master_not_discovered_exception"))
         if "/_search" in self.path:
             return self._send(200, {"hits": {"hits": []}})
+        if self.command == "GET":
+            return self._send(200, {})
         if not self.path.startswith("/_bulk"):
             return self._send(200, {"acknowledged": True, "result": "created"})
         status, answer = fake.bulk(body)
