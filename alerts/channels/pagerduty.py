@@ -47,7 +47,7 @@ def payload(content: Mapping[str, Any], line: str, key: str, dashboard: str, sou
     return event | {
         "payload": {
             "summary": headline(content)[:LONGEST], "source": source, "severity": SEVERITIES[severity(content)],
-            "timestamp": at(min(alert["fired_at"] for alert in alerts)), "component": "hosp",
+            "timestamp": at(min(alert["fired_at"] for alert in alerts)), "component": "api",
             "group": "understudy", "class": alerts[0]["name"],
             "custom_details": {"firing": len(alerts), "alerts": details},
         },
