@@ -211,6 +211,19 @@ class TestOthersInTheCluster:
         store._days.forget()
         assert counted(store) == 2
 
+    def test_two_deployments_in_one_cluster_do_not_see_each_other(self, node: Node, store: Any, client: Any) -> None:
+        other = ElasticStore(node.url, refresh=True, prefix="understudy-ward")
+        try:
+            other.install()
+            assert (store.append([event(1)]).stored, other.append([event(1), event(2)], [bodies(1)]).stored) == (1, 2)
+            assert (counted(store), counted(other)) == (1, 2)
+            assert store.body(name(1)) is None
+            assert list(other.drop_before(BEGIN + DAY, BEGIN + DAY))
+            assert (counted(store), counted(other)) == (1, 0)
+        finally:
+            client.indices.delete_index_template(name="understudy-ward-*")
+            other.close()
+
     def test_a_template_that_somebody_changed_is_left_as_it_is(self, store: Any, client: Any) -> None:
         theirs = _template(client)
         theirs["template"]["settings"]["index"]["number_of_replicas"] = "3"

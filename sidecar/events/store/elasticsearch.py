@@ -65,6 +65,7 @@ class ElasticStore:
         self,
         *urls: str,
         api_key: str | None = None,
+        basic_auth: tuple[str, str] | None = None,
         retention: float = 365 * 86400,
         body_retention: float = 30 * 86400,
         timeout: float = 10.0,
@@ -76,7 +77,7 @@ class ElasticStore:
         be asked twice. `refresh` makes each append visible to searches at once (tests); otherwise it takes about a
         second. `prefix`: what the names of all that is ours begin with."""
         self._client = Elasticsearch(
-            list(urls), api_key=api_key, request_timeout=timeout, http_compress=True,
+            list(urls), api_key=api_key, basic_auth=basic_auth, request_timeout=timeout, http_compress=True,
             max_retries=len(urls) - 1, retry_on_timeout=True, retry_on_status=(),
         )  # fmt: skip
         self._names = Names(prefix)
