@@ -9,7 +9,7 @@ from typing import Final
 
 from alerts.backtest.incidents import Fired, Incident
 
-_TITLES: Final = {"users": "Users", "hosp": "HOSP", "silence": "Silence"}
+_TITLES: Final = {"users": "Users", "hosp": "Upstream", "silence": "Silence"}
 _UNITS: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 

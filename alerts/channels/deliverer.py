@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from alerts.channels import Alertmanager, Channel
+from alerts.channels.standing import Reflecting, Standing
 from alerts.delivery.queue import Queue, Told
 from alerts.lifecycle.store import Alerts
 from sidecar.telemetry.logging import event
@@ -15,6 +17,8 @@ from sidecar.telemetry.logging import event
 log = logging.getLogger(__name__)
 LOOK: Final = 0.5
 """Seconds between looks at the queue."""
+BETWEEN: Final = 10.0
+"""Seconds after which silences and acknowledgements are told again where they were not taken."""
 
 
 class Deliverer:
@@ -30,6 +34,7 @@ class Deliverer:
         self._channels = tuple(channels)
         self._mine = mine
         self._counted = counted
+        self._patient: dict[str, float] = {}
 
     def threads(self, stop: threading.Event) -> list[threading.Thread]:
         return [
@@ -50,9 +55,22 @@ class Deliverer:
             fields = {"delivery__key": delivery.key, "delivery__tries": delivery.tries + 1}
             level = logging.INFO if told.name == "DONE" else logging.WARNING
             event(log, level, f"delivery_{told.name.lower()}", f"{delivery.channel}: {said}", **fields)
+        if isinstance(channel, Reflecting) and self._mine():
+            self._reflect(channel)
         if isinstance(channel, Alertmanager) and self._mine():
             channel.refresh(self._state.all())
         return tried
+
+    def _reflect(self, channel: Reflecting) -> None:
+        """What people silenced and acknowledged; after an answer that is no good it waits."""
+        name = getattr(channel, "name", "")
+        if time.monotonic() < self._patient.get(name, 0.0):
+            return
+        lines = self._queue.told(name)
+        trouble = channel.reflect(Standing(self._state.all(), self._state.silences(), lines))
+        if trouble is not None:
+            self._patient[name] = time.monotonic() + BETWEEN
+            event(log, logging.WARNING, "reflection_failed", f"{name}: silences are not known there: {trouble}")
 
     def _run(self, channel: Channel, stop: threading.Event) -> None:
         while not stop.wait(LOOK):

@@ -61,6 +61,18 @@ def post(url: str, body: bytes, fields: Mapping[str, str]) -> Answer:
     return Answer(told, str(answer.status), _asked(answer.headers.get("Retry-After", ""), time.time()))
 
 
+def ask(method: str, url: str, fields: Mapping[str, str], body: bytes | None = None) -> tuple[int, bytes]:
+    """The status and the answer's body; 0 where there was none. It does not raise."""
+    pool = _pool(url)
+    try:
+        answer = pool.request(method, url, body=body, headers=dict(fields), redirect=False)
+    except (urllib3.exceptions.HTTPError, ValueError):
+        return 0, b""
+    finally:
+        pool.clear()
+    return answer.status, answer.data
+
+
 def _asked(said: str, now: float) -> int:
     """The seconds of a Retry-After (RFC 9110, 10.2.3), which are a number or a date; 0 where it says nothing that we
     understand."""

@@ -11,10 +11,13 @@ from typing import Any, Final
 import orjson
 
 from alerts.channels.http import post
-from alerts.delivery.queue import Answer, Delivery
+from alerts.channels.standing import Standing
+from alerts.delivery.queue import Answer, Delivery, Told
+from alerts.lifecycle.lifecycle import State
 from alerts.message import annotated, at, headline, labels, over, severity
 
 SEVERITIES: Final = {"page": "critical", "ticket": "warning"}
+KNOWN: Final = frozenset({State.ACKNOWLEDGED, State.SILENCED})
 LONGEST: Final = 1024
 """Characters of a summary that PagerDuty takes."""
 DETAILED: Final = 20
@@ -31,10 +34,29 @@ class PagerDuty:
         self._url = url
         self._dashboard = dashboard
         self._source = source
+        self._acknowledged: dict[str, frozenset[tuple[str, int]]] = {}
 
     def send(self, delivery: Delivery) -> Answer:
         event = payload(delivery.content, delivery.line, self._key, self._dashboard, self._source)
         return post(self._url, orjson.dumps(event), {"Content-Type": "application/json"})
+
+    def reflect(self, standing: Standing) -> str | None:
+        """Acknowledges incidents of which people know everything: all that burns in them is acknowledged or silenced.
+        Once for each of their alerts' episodes, since PagerDuty lets an acknowledgement end by itself."""
+        known = {
+            line: frozenset((alert.key, alert.episode) for alert in alerts)
+            for line, alerts in standing.lines.items()
+            if alerts and all(alert.state in KNOWN for alert in alerts)
+        }
+        self._acknowledged = {line: seen for line, seen in self._acknowledged.items() if known.get(line) == seen}
+        for line, seen in known.items():
+            if line not in self._acknowledged:
+                event = {"routing_key": self._key, "event_action": "acknowledge", "dedup_key": line}
+                answer = post(self._url, orjson.dumps(event), {"Content-Type": "application/json"})
+                if answer.told is Told.RETRY:
+                    return answer.said
+                self._acknowledged[line] = seen
+        return None
 
 
 def payload(content: Mapping[str, Any], line: str, key: str, dashboard: str, source: str) -> dict[str, Any]:
@@ -47,7 +69,7 @@ def payload(content: Mapping[str, Any], line: str, key: str, dashboard: str, sou
     return event | {
         "payload": {
             "summary": headline(content)[:LONGEST], "source": source, "severity": SEVERITIES[severity(content)],
-            "timestamp": at(min(alert["fired_at"] for alert in alerts)), "component": "hosp",
+            "timestamp": at(min(alert["fired_at"] for alert in alerts)), "component": "api",
             "group": "understudy", "class": alerts[0]["name"],
             "custom_details": {"firing": len(alerts), "alerts": details},
         },

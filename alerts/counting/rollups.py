@@ -16,7 +16,7 @@ from typing import Final
 
 from alerts.counting.block_store import Kept
 from alerts.counting.counts import Cube, ask
-from sidecar.events.store import EventStore, Filter
+from sidecar.events.store import EventStore, Filter, SpansUnknown
 from sidecar.timeunits import SECOND
 
 MONTH: Final = 30 * 86400
@@ -40,24 +40,33 @@ class Rollups:
         self._fine: dict[int, dict[int, Cube]] = {}
         self._missing: set[int] = set()
         self._asked = self._read_to = 0
+        self.trouble: str | None = None
+        """Why some of the period is unknown, and stays so until somebody mends it."""
 
     def refresh(self, now: int, seconds: float | None = None) -> None:
         """Catches up to `now` (Unix seconds), the newest first, and stops on old blocks after so many `seconds`.
 
+        Of a day that the store can tell nothing of (SpansUnknown) what was counted stays true, and the rest is unknown.
         Raises StoreUnavailable; what was counted stays true of its time.
         """
+        self.trouble = None
         since, edge = self._floor(now - self._period), self._floor(now - SETTLE)
         self._count_open(edge, now)
         if edge > self._read_to or now < self._asked:
             self._wholes |= self._kept.wholes(max(since, self._read_to), edge)
             self._read_to = edge
             self._kept.forget(since - 2 * self._period)
-        wrong = self._differing(self._wholes, since, edge)
-        self._missing = set(wrong) - self._wholes.keys()
+        wrong, dark = self._differing(self._wholes, since, edge)
+        self._missing = {*wrong, *dark} - self._wholes.keys()
         deadline = None if seconds is None else time.monotonic() + seconds
         for start in sorted(wrong, reverse=True):
-            self._wholes[start] = self._count_block(start)
-            self._missing.discard(start)
+            try:
+                self._wholes[start] = self._count_block(start)
+                self._missing.discard(start)
+            except SpansUnknown as error:
+                self.trouble = str(error)
+                self._wholes.pop(start, None)
+                self._missing.add(start)
             if deadline is not None and time.monotonic() > deadline:
                 break
         self._asked = now
@@ -77,9 +86,13 @@ class Rollups:
         return found
 
     def wholes(self, since: int, until: int) -> dict[int, Cube]:
-        """The counts of the blocks from `since` to `until`, which begin blocks, as the store holds them now."""
+        """The counts of the blocks from `since` to `until`, which begin blocks, as the store holds them now. Raises
+        SpansUnknown where it can tell nothing of one, and none was counted."""
         kept = self._kept.wholes(since, until)
-        for start in self._differing(kept, since, until):
+        wrong, dark = self._differing(kept, since, until)
+        if not dark <= kept.keys():
+            self._volumes(since, until)
+        for start in wrong:
             kept[start] = self._count_block(start)
         return kept
 
@@ -109,12 +122,34 @@ class Rollups:
         where = Filter(since=since * SECOND, until=until * SECOND)
         return {each.start // SECOND: each.count for each in self._store.count(where, self.block * SECOND)}
 
-    def _differing(self, counted: Mapping[int, Cube], since: int, until: int) -> list[int]:
+    def _differing(self, counted: Mapping[int, Cube], since: int, until: int) -> tuple[list[int], set[int]]:
+        """The blocks of which the store holds another number of events than was counted, and those of which it can
+        tell nothing."""
         if since >= until:
-            return []
-        held = self._volumes(since, until)
-        known = {start: cube.events for start, cube in counted.items() if since <= start < until}
-        return sorted(start for start in held.keys() | known.keys() if held.get(start, 0) != known.get(start, 0))
+            return [], set()
+        held, dark = self._told(since, until)
+        known = {start: cube.events for start, cube in counted.items() if since <= start < until and start not in dark}
+        differ = (start for start in held.keys() | known.keys() if held.get(start, 0) != known.get(start, 0))
+        return sorted(differ), dark
+
+    def _told(self, since: int, until: int) -> tuple[dict[int, int], set[int]]:
+        """What the store holds of each block, and the blocks of which it can tell nothing."""
+        try:
+            return self._volumes(since, until), set()
+        except SpansUnknown as error:
+            self.trouble = str(error)
+            dark = {
+                start
+                for begins, ends in error.spans
+                for start in range(self._floor(max(since, begins // SECOND)), until, self.block)
+                if start * SECOND < ends
+            }
+        held: dict[int, int] = {}
+        lit = [start for start in range(since, until, self.block) if start not in dark]
+        for _, run in groupby(enumerate(lit), lambda each: each[1] - each[0] * self.block):
+            starts = [start for _, start in run]
+            held |= self._volumes(starts[0], starts[-1] + self.block)
+        return held, dark
 
     def _count_block(self, start: int) -> Cube:
         fine = self._ask(start, start + self.block)

@@ -144,6 +144,19 @@ class Queue:
             found = connection.execute(query).all()
         return {channel: since for channel, since in found if channel in self._routes}
 
+    def told(self, channel: str) -> dict[str, list[Alert]]:
+        """By line: what burns and was told to this channel, of lines where nothing waits."""
+        route = self._routes[channel]
+        waits = select(deliveries.c.line).where(deliveries.c.state == Told.RETRY, deliveries.c.channel == channel)
+        with self._reader.connect() as connection:
+            waiting = set(connection.scalars(waits))
+            known = [as_alert(row) for row in connection.execute(select(alerts)).mappings()]
+        found: dict[str, list[Alert]] = {}
+        for alert in known:
+            if alert.state in BURNING and alert.told and not alert.part_of and route.takes(alert):
+                found.setdefault(route.line(channel, alert), []).append(alert)
+        return {line: each for line, each in found.items() if line not in waiting}
+
     def refused(self) -> dict[str, str]:
         """By channel: what it answered, where it refuses for good the last message that came to an end, or whom it
         takes us for."""

@@ -120,11 +120,11 @@ def step(
 ) -> tuple[dict[str, Alert], list[Notice]]:
     """What the alerts become at `now`, and what must be told.
 
-    `unknown`: sources that could not be asked. `repeat`: ns after which a firing alert is told again; an acknowledged
-    or silenced one is not. `keep`: ns that an alert goes on firing after it was last seen, so that it does not flap
-    (Prometheus' keep_firing_for). `group`: what is told in one message; telling one of a group tells of all that fire.
-    `muted`: until when (ns), by whom and why an alert is silenced by its labels. `parts`: by key, which alert tells of
-    it.
+    `unknown`: sources that could not be asked, and keys of alerts of which nothing is known. `repeat`: ns after which a
+    firing alert is told again; an acknowledged or silenced one is not. `keep`: ns that an alert goes on firing after it
+    was last seen, so that it does not flap (Prometheus' keep_firing_for). `group`: what is told in one message; telling
+    one of a group tells of all that fire. `muted`: until when (ns), by whom and why an alert is silenced by its labels.
+    `parts`: by key, which alert tells of it.
 
     Times to come, as a clock that was set back leaves them, are taken for now.
     """
@@ -166,7 +166,7 @@ def _next(
     alert: Alert | None, seen: Condition | None, now: int, unknown: Set[str], keep: Callable[[Alert], int]
 ) -> Alert | None:
     if seen is None:
-        if alert is None or alert.state is State.RESOLVED or alert.source in unknown:
+        if alert is None or alert.state is State.RESOLVED or not unknown.isdisjoint((alert.source, alert.key)):
             return _woken(alert, now)
         if alert.state in BURNING and now - alert.since < keep(alert) << min(alert.flaps, MOST_FLAPS):
             return _woken(alert, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -45,6 +45,8 @@ class Promise:
     title: str = ""
     each: bool = False
     """One of a promise for each endpoint."""
+    service: str = "the upstream"
+    """What people call the API that it is about: its Service's displayName."""
 
 
 def locate(name_or_path: str) -> Path:
@@ -58,7 +60,11 @@ def load(name_or_path: str, endpoints: Sequence[str]) -> tuple[Promise, ...]:
     contract's names. Documents may come in any order; kinds that are read elsewhere are passed over. Raises ValueError.
     """
     documents = [each for word in name_or_path.split(",") for path in _files(word.strip()) for each in _documents(path)]
-    services = {name for _, name, document in documents if document["kind"] == "Service"}
+    services = {
+        name: str(document["metadata"].get("displayName", name))
+        for _, name, document in documents
+        if document["kind"] == "Service"
+    }
     seen, promises = set[str](), list[Promise]()
     for where, name, document in documents:
         if document["kind"] == "Service":
@@ -68,7 +74,8 @@ def load(name_or_path: str, endpoints: Sequence[str]) -> tuple[Promise, ...]:
         seen.add(name)
         if document["spec"]["service"] not in services:
             raise ValueError(f"{where}: spec.service: no Service is called {document['spec']['service']!r}")
-        promises += _promises(document, where, endpoints)
+        called = services[document["spec"]["service"]]
+        promises += (replace(each, service=called) for each in _promises(document, where, endpoints))
     if not promises:
         raise ValueError(f"{name_or_path}: expected at least one SLO; found none")
     return tuple(promises)

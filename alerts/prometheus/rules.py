@@ -155,7 +155,7 @@ def _sum(metric: str, promise: Promise, labels: str, span: int) -> str:
 def _alerts(
     promises: Iterable[Promise], by_period: Levels, rule: Rule, quiet: Quiet | None, zone: str
 ) -> Iterator[dict[str, Any]]:
-    """One for each objective, view and severity, as `evaluate` has them; while the standby covers, HOSP's is a
+    """One for each objective, view and severity, as `evaluate` has them; while the standby covers, the upstream's is a
     ticket."""
     whole = None
     for of in dict.fromkeys(_every_endpoint(promise.objective) for promise in promises):
@@ -209,7 +209,7 @@ def _every_endpoint(of: Objective) -> Objective:
 
 
 def _alert(of: Objective, severity: str, expression: str) -> dict[str, Any]:
-    who: dict[View, str] = {"users": "users", "hosp": "HOSP"}
+    who: dict[View, str] = {"users": "users", "hosp": "the upstream"}
     return {
         "alert": "ErrorBudgetBurn",
         "expr": expression,

@@ -41,7 +41,7 @@ class Bar:
 
     x: float
     width: float
-    hosp: float
+    upstream: float
     users: float
     says: str
 
@@ -56,7 +56,7 @@ def as_html(report: Report) -> str:
         whole=[row for row in rows if not row.promise.each], left_out=left_out(report),
         each=[row for row in rows if row.promise.each and _seen(row)], side=side, worst=_worst, percent=percent,
         share=lambda counted: "no requests" if (s := burn_rate.sli(counted.counts)) is None else percent(s),
-        moment=moment,
+        moment=moment, service=report.service,
     )  # fmt: skip
 
 
@@ -64,6 +64,7 @@ def as_html(report: Report) -> str:
 def _template() -> Template:
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["capitalised"] = lambda said: said[:1].upper() + said[1:]
     made.filters["grouped"] = lambda number: f"{number:,}"
     return made.get_template("report.html")
 
@@ -110,7 +111,7 @@ def _bars(row: Row, report: Report) -> tuple[tuple[Bar, ...], Fraction]:
         heights = [float(share / top) * HEIGHT if share else 0.0 for share in (failing[0][n], failing[1][n])]
         when = f"{datetime.fromtimestamp(start, UTC):{'%a %d %b' if step == DAY else '%d %b %H:%M'}}"
         said = ["not asked" if each[n] is None else f"{percent(each[n] or Fraction(0))} failing" for each in failing]
-        bars.append(Bar(n * slot, slot, heights[0], heights[1], f"{when}: HOSP {said[0]}; staff {said[1]}"))
+        bars.append(Bar(n * slot, slot, heights[0], heights[1], f"{when}: {report.service} {said[0]}; users {said[1]}"))
     return tuple(bars), top
 
 

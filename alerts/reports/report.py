@@ -71,6 +71,11 @@ class Report:
     results: tuple[Result, ...]
 
     @property
+    def service(self) -> str:
+        """What people call the API that this is about."""
+        return self.results[0].promise.service if self.results else "the upstream"
+
+    @property
     def rows(self) -> list[Row]:
         views: dict[tuple[str, str, str | None], dict[str, Result]] = {}
         for result in self.results:
@@ -144,16 +149,18 @@ def as_table(report: Report) -> str:
     """For a person at a terminal: the objectives, the endpoints that were asked for, the worst hours."""
     whole = [row for row in report.rows if not row.promise.each]
     each = [row for row in report.rows if row.promise.each and _asked(row)]
-    lines = [title(report), "", *_aligned(_HEADINGS, [_line(row) for row in whole])]
+    headings = _headings(report.service)
+    lines = [title(report), "", *_aligned(headings, [_line(row) for row in whole])]
     if each:
-        lines += ["", "Endpoints", *_aligned(_HEADINGS, [_line(row) for row in each])]
+        lines += ["", "Endpoints", *_aligned(headings, [_line(row) for row in each])]
     return "\n".join([*lines, *_worst(report), *_left_out(report)])
 
 
-_HEADINGS: Final = (
-    "objective", "target", "requests", "users got", "budget used", "HOSP asked", "HOSP gave", "budget used",
-    "standby saved",
-)  # fmt: skip
+def _headings(service: str) -> tuple[str, ...]:
+    return (
+        "objective", "target", "requests", "users got", "budget used", f"{service} asked", f"{service} gave",
+        "budget used", "standby saved",
+    )  # fmt: skip
 
 
 def _line(row: Row) -> tuple[str, ...]:
@@ -223,8 +230,9 @@ def _worst(report: Report) -> list[str]:
     for result in report.results:
         of = result.promise.objective
         if not result.promise.each:
+            whose = "users" if of.view == "users" else report.service
             for start, each in result.worst[:3]:
-                lines.append(f"  {of.slo} ({of.view}): {moment(start)}: {each.counts.bad:,} of {each.total:,} bad")
+                lines.append(f"  {of.slo} ({whose}): {moment(start)}: {each.counts.bad:,} of {each.total:,} bad")
     return ["", "Worst hours", *lines] if lines else []
 
 

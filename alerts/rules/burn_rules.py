@@ -38,7 +38,7 @@ def findings(
 ) -> list[Finding]:
     """What holds at ``now`` (Unix seconds). ``covered`` says whether the standby answers users of an endpoint.
 
-    ``covered(None)`` is of all endpoints, and must be False where that is unknown. While it is True, HOSP's own
+    ``covered(None)`` is of all endpoints, and must be False where that is unknown. While it is True, the upstream's own
     burning is a ticket.
     """
     levels = tuple(windows)

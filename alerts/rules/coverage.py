@@ -1,4 +1,4 @@
-"""Whether the standby answers users where HOSP fails. Pure: it remembers what it was shown."""
+"""Whether the standby answers users where the upstream fails. Pure: it remembers what it was shown."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,7 @@ from alerts.counting.counts import Cube, limits_of, tally
 from alerts.counting.rollups import Rollups
 from alerts.lifecycle.lifecycle import Condition
 from alerts.objectives import windows
-from alerts.objectives.model import Counts, Finding, Window
+from alerts.objectives.model import Counts, Finding, Objective, Severity, Window
 from alerts.objectives.openslo import Promise
 from alerts.rules.burn_rules import Measure, Rule, findings
 from alerts.rules.outlook import Outlook
@@ -40,6 +40,7 @@ class Evaluation:
     ) -> None:
         self._levels = by_period
         self._rule = rule
+        self._troubles: list[str] = []
         self._promises = {p: [each for each in promises if each.objective.period == p] for p in by_period}
         self._rollups = {
             period: Rollups(store, limits_of(mine), max(period, rule.silence), kept)
@@ -49,8 +50,10 @@ class Evaluation:
     def measures(self, now: int) -> dict[int, list[Measure]]:
         """What is known of each promise at `now` (Unix seconds), by period. Raises StoreUnavailable."""
         measured = {}
+        self._troubles.clear()
         for period, rollups in self._rollups.items():
             rollups.refresh(now, BUILD)
+            self._troubles += [rollups.trouble] if rollups.trouble else []
             cubes = rollups.spans(now, self._spans(period))
             measured[period] = [
                 Measure(promise.objective, {span: _counts(cube, promise) for span, cube in cubes.items()})
@@ -74,11 +77,21 @@ class Evaluation:
         burning = told(each for each in found if each.window not in ("silence", "no-data"))
         silent = [each for each in found if each.window == "silence" and (each.view, each.endpoint) == ("users", None)]
         if silent and self._ever(measured):  # an endpoint nobody used, or an upstream nobody asked, is no trouble
-            burning.append(
-                Condition(name="NoTraffic", severity="ticket", source=SOURCE, notes={"reason": silent[0].reason})
-            )
-        partly = any(each.window == "no-data" for each in found)
-        return Outlook(burning, frozenset({SOURCE}) if partly else frozenset())
+            burning.append(_silence(silent[0].reason))
+        unknown = frozenset(self._unknown(measured))
+        if unknown and self._troubles:
+            burning.append(no_data(f"windows that reach so far back are unknown: {self._troubles[0]}"))
+        return Outlook(burning, unknown)
+
+    def _unknown(self, measured: Mapping[int, Sequence[Measure]]) -> Iterable[str]:
+        """The keys of alerts of which a window is unknown: they neither start by it nor end. Others do."""
+        for period, measures in measured.items():
+            for each in measures:
+                dark = [w for w in self._levels[period] if None in (each.spans.get(w.long), each.spans.get(w.short))]
+                for severity in _severities(each.objective.view, {window.severity for window in dark}):
+                    yield _condition(each.objective, severity).key
+                if each.spans.get(self._rule.silence) is None:
+                    yield _silence("").key
 
     def _ever(self, measured: Mapping[int, Sequence[Measure]]) -> bool:
         """Whether anybody was seen to ask anything within a whole period."""
@@ -113,11 +126,22 @@ def told(found: Iterable[Finding]) -> list[Condition]:
     return list(first.values())
 
 
+def _silence(reason: str) -> Condition:
+    return Condition(name="NoTraffic", severity="ticket", source=SOURCE, notes={"reason": reason})
+
+
+def _severities(view: str, of: Set[Severity]) -> Set[Severity]:
+    """As which an alert may be told: the upstream's burning is a ticket while users are covered."""
+    return of | {"ticket"} if view == "hosp" and of else of
+
+
+def _condition(of: Finding | Objective, severity: Severity, notes: Mapping[str, str] | None = None) -> Condition:
+    name = of.objective if isinstance(of, Finding) else of.name
+    labels = {"slo": of.slo, "objective": name, "view": of.view, "endpoint": of.endpoint or "all"}
+    return Condition(name="ErrorBudgetBurn", severity=severity, source=SOURCE, labels=labels, notes=notes or {})
+
+
 def _burning(finding: Finding) -> Condition:
-    labels = {
-        "slo": finding.slo, "objective": finding.objective, "view": finding.view,
-        "endpoint": finding.endpoint or "all",
-    }  # fmt: skip
     known = {
         "burn_long": finding.burn_long, "burn_short": finding.burn_short, "budget_left": finding.budget_left,
         "exhausted_at": finding.exhausted_at,
@@ -125,4 +149,4 @@ def _burning(finding: Finding) -> Condition:
     notes = {name: f"{float(value):.10g}" for name, value in known.items() if value is not None}
     notes |= {"reason": finding.reason, "window": finding.window, "period": str(finding.period)}
     notes |= {"title": finding.title} if finding.title else {}
-    return Condition(name="ErrorBudgetBurn", severity=finding.severity, source=SOURCE, labels=labels, notes=notes)
+    return _condition(finding, finding.severity, notes)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from sidecar import __version__
 from sidecar.contract import Action, Endpoint
 from sidecar.control.health import ask_database
 from sidecar.control.services import ControlServices, completeness_ratio
@@ -39,6 +40,7 @@ def readings(services: ControlServices) -> dict[str, Callable[[], Any]]:
         "standby_ready": lambda: {
             e.name: float(services.standby.ready(n)[0]) for n, e in declared.items() if _coverable(e)
         },
+        "build_info": lambda: {__version__: 1.0},
         "reload_refused": lambda: float(bool(services.reload().get("refused"))),
         "database_went_back_timestamp_seconds": lambda: services.restored().get("at"),
         "background_up": lambda: float(services.background() is None),

@@ -19,6 +19,7 @@ from sidecar.settings.parsers import (
     duration,
     header_pairs,
     host_field,
+    index_prefix,
     names,
     networks,
     one_of,
@@ -36,7 +37,8 @@ from sidecar.settings.parsers import (
 def setting(default: str | None, parse: Callable[[str], Any], help: str, *, secret: bool = False) -> Any:
     """Declares one setting. `default` is written as a person would write it; None: the setting is unset."""
     value = None if default is None else parse(default)
-    return field(default=value, metadata={"default": default, "parse": parse, "help": help, "secret": secret})
+    about = {"default": default, "parse": parse, "help": help, "secret": secret}
+    return field(default=value, repr=not secret, metadata=about)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,12 @@ class Settings:
         None, urls, "The event store: a node's URL, or several, comma-separated; unset: the embedded one, in DATA."
     )
     elasticsearch_api_key: str | None = setting(None, text, "API key for Elasticsearch.", secret=True)
+    elasticsearch_credentials: tuple[str, str] | None = setting(
+        None, credentials, "user:password for Elasticsearch, instead of an API key.", secret=True
+    )
+    elasticsearch_prefix: str = setting(
+        "understudy", index_prefix, "What names of indices begin with: another for each deployment in one cluster."
+    )
     workers: int = setting("2", count, "gunicorn workers.")
     threads: int = setting("32", count, "Request threads per worker; they outnumber calls upstream.")
     node: str | None = setting(None, text, "This sidecar's name in journals and events; unset: the host's name.")

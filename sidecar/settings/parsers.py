@@ -179,6 +179,14 @@ def credentials(value: str) -> tuple[str, str]:
     return user, password
 
 
+def index_prefix(value: str) -> str:
+    """What names of indices may begin with, and what no pattern of another prefix's indices matches."""
+    fits = re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", value)
+    if not fits or "exchanges" in value or "bodies" in value:
+        raise ValueError("lower-case letters, digits, - and _, without the words exchanges and bodies")
+    return value
+
+
 def time_zone(value: str) -> str:
     """The name of a zone that this machine knows."""
     try:

@@ -67,6 +67,7 @@ _GAUGES: Final = {
         "Whether background work (replay, shipping, signing, backfill) gives signs of life: 1, or 0.",
         None,
     ),
+    "build_info": ("What runs here: always 1.", "version"),
     "reload_refused": ("Whether the last reload was refused, so that all goes on as it was: 1, or 0.", None),
     "database_went_back_timestamp_seconds": (
         "When the database was last found to be older than the mark: restored, or a replica; absent: never.",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar import __version__
 from sidecar.telemetry.metrics import SharedState
 from tests.support.load import Load
 from tests.support.stack import Sidecar, ask, until
@@ -131,6 +132,7 @@ def test_the_real_sidecars_metrics_under_traffic(tmp_path: Path) -> None:
     for scraped in (busy.body.decode(), calm):
         ran = subprocess.run([promtool, "check", "metrics"], input=scraped, capture_output=True, text=True, check=False)
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+    assert f'\nunderstudy_build_info{{version="{__version__}"}} 1.0\n' in calm
     for name in ("upstream_attempts_total", "request_duration_seconds_bucket", "circuit_state", "journal_syncs_total"):
         assert f"\nunderstudy_{name}" in calm
 

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from alerts.channels import Alertmanager, routes
+from alerts.channels.alertmanager import PATH
+from alerts.channels.deliverer import Deliverer
 from alerts.delivery.queue import Answer, Told
 from alerts.lifecycle.tables import open_alerts
 from sidecar.settings import Settings
+from sidecar.timeunits import SECOND
 from tests.support.alerts.receivers import receiver
 from tests.support.stack import free_port, until
 from tests.unit.alerts.channels.test_channels import BURN, DASHBOARD, SLOW, Telling
@@ -69,5 +72,40 @@ def test_a_real_alertmanager_has_the_same_alerts(tmp_path: Path) -> None:
         assert seen() == {"answered"}
         assert channel.refresh(told.state.all()) is None, "once a minute"
         until(lambda: "firing" in mine.statuses("ErrorBudgetBurn", "page"), 10, "Alertmanager's own message")
+        _silences(told, channel, port)
     assert mine.misshapen == []
     engine.dispose()
+
+
+def _silences(told: Telling, channel: Alertmanager, port: int) -> None:
+    """What people silence and acknowledge here is silenced there, as long as here, and nobody else's silence is."""
+    works = Deliverer(told.queue, told.state, [channel], lambda: True)
+
+    def there() -> dict[str, list[str]]:
+        """By comment: the labels' values that are silenced."""
+        words = ["silence", "query", "-o", "json", f"--alertmanager.url=http://127.0.0.1:{port}"]
+        found = json.loads(subprocess.run(["amtool", *words], capture_output=True, text=True, check=True).stdout)
+        return {each["comment"].split(" (")[0]: sorted(m["value"] for m in each["matchers"]) for each in found}
+
+    def suppressed() -> list[str]:
+        words = ["alert", "query", "--silenced", "-o", "json", f"--alertmanager.url=http://127.0.0.1:{port}"]
+        found = json.loads(subprocess.run(["amtool", *words], capture_output=True, text=True, check=True).stdout)
+        return [each["labels"]["slo"] for each in found]
+
+    add = ["silence", "add", "--comment=theirs", "--duration=1h", "slo=other"]
+    subprocess.run(["amtool", *add, f"--alertmanager.url=http://127.0.0.1:{port}"], check=True, capture_output=True)
+    told.state.acknowledge(BURN.key, "Ms Pell", "on it")
+    night = told.state.mute({"severity": "ticket"}, "Ms Pell", "maintenance", told.clock.now + 3600 * SECOND)
+    works.step(channel)
+    assert there().keys() == {"theirs", "on it", "maintenance"}
+    assert {"answered", "ErrorBudgetBurn", "page"} <= set(there()["on it"])
+    until(lambda: suppressed() == ["answered"], 5, "the alert, silenced there")
+    until_then = told.clock.now + 7200 * SECOND
+    told.state.silence(BURN.key, "Ms Pell", "works on it", until_then)
+    told.state.unmute(night)
+    again = Deliverer(told.queue, told.state, [Alertmanager(channel._url[: -len(PATH)], DASHBOARD, 3600)], lambda: True)
+    again.step(again._channels[0])
+    assert there().keys() == {"theirs", "works on it"}, "also of an evaluator that has just begun"
+    told.see()
+    works.step(channel)
+    assert there().keys() == {"theirs"}

@@ -66,7 +66,7 @@ def test_every_format_says_the_same(stored: tuple[Settings, list[dict[str, Any]]
     assert re.search(r"^answered +99% +100 +70% +3,000% ", table, re.M)
     assert "2026-03-10 12:00 UTC" in html
     figures = re.sub(r"<[^>]*>", " ", html)
-    for told in ("100  requests of staff", "70%  answered successfully for staff", "20 of test traffic"):
+    for told in ("100  requests of users", "70%  answered successfully for users", "20 of test traffic"):
         assert told in figures
     assert not re.search(r'(src|href)="|@import|url\(', html), "it needs nothing else"
 

@@ -25,6 +25,8 @@ class FakeElasticsearch:
         self.bulks = 0
         self.sent: list[str] = []
         """The ids of every bulk item received, in order, repeats included."""
+        self.signed: set[str | None] = set()
+        """What requests had as Authorization."""
         self.item_failures: dict[str, list[int]] = {}
         """event.id → the statuses it gets before it is taken."""
         self.poison: str | None = None
@@ -107,6 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         fake = self.server.fake
+        fake.signed.add(self.headers.get("Authorization"))
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
@@ -116,6 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, fake.saying)
         if "/_search" in self.path:
             return self._send(200, {"hits": {"hits": []}})
+        if self.command == "GET":
+            return self._send(200, {})
         if not self.path.startswith("/_bulk"):
             return self._send(200, {"acknowledged": True, "result": "created"})
         status, answer = fake.bulk(body)

@@ -14,6 +14,15 @@ class StoreUnavailable(Exception):
     """The store cannot be asked now (refused, timed out, 429, 5xx). Try again later; nothing is lost."""
 
 
+class SpansUnknown(StoreUnavailable):
+    """Of parts of the time that was asked for nothing can be told: a day is closed, or indexed in another way."""
+
+    def __init__(self, why: str, spans: Sequence[tuple[int, int]]) -> None:
+        """`spans`: (since, until) of each, in ns since the epoch, the oldest first."""
+        super().__init__(why)
+        self.spans = tuple(spans)
+
+
 @dataclass(frozen=True)
 class Rejected:
     """A document that the store will never take, and why."""
@@ -97,7 +106,8 @@ class Hold:
 
 
 class EventStore(Protocol):
-    """Every method raises StoreUnavailable when the store cannot be asked."""
+    """Every method raises StoreUnavailable when the store cannot be asked; `search` and `count` raise SpansUnknown
+    where a part of the time is not known, which is neither empty nor zero."""
 
     def install(self) -> None:
         """Makes what the store needs (template, alias, tables). Safe to repeat."""

@@ -8,17 +8,25 @@ is StoreUnavailable or Appended.retry; only what a document itself does wrong ma
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from elastic_transport import TransportError
-from elasticsearch import ApiError, BadRequestError, Elasticsearch, UnsupportedProductError
+from elasticsearch import ApiError, Elasticsearch
 
 from sidecar.events.document import CLEAR
 from sidecar.events.store import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
+from sidecar.events.store.elasticsearch_days import Days
+from sidecar.events.store.elasticsearch_errors import (
+    CLUSTER_AT_FAULT,
+    DOCUMENT_AT_FAULT,
+    Refused,
+    asking,
+    items_of,
+    whole_search,
+)
 from sidecar.events.store.elasticsearch_query import (
     bucket,
     decode,
@@ -28,19 +36,12 @@ from sidecar.events.store.elasticsearch_query import (
     query,
     values,
 )
-from sidecar.events.store.elasticsearch_schema import (
-    BODIES,
-    CHECKPOINTS,
-    EXCHANGES,
-    HELD,
-    HOLDS,
-    daily,
-    day_end,
-    template,
-)
+from sidecar.events.store.elasticsearch_schema import HELD, Names, daily, day_end
+from sidecar.events.store.elasticsearch_setup import Setup
 from sidecar.storage.encryption import Vault
-from sidecar.timeunits import DAY
+from sidecar.timeunits import DAY, parse_rfc3339
 
+log = logging.getLogger(__name__)
 PAGE: Final = 1000
 """Checkpoints asked for at a time."""
 NOT_YET: Final = (0.1, 0.3, 0.6)
@@ -48,9 +49,6 @@ NOT_YET: Final = (0.1, 0.3, 0.6)
 BUCKETS: Final = 10_000
 """Buckets of a count asked for at a time; a cluster's own limit is 65,536."""
 _PRESENT: Final = 409
-_DOCUMENT_AT_FAULT: Final = (400, 413)
-_CLUSTER_AT_FAULT: Final = frozenset({"validation_exception", "index_closed_exception", "cluster_block_exception"})
-"""400s that say the cluster is full or closed (its shard limit, say), not that the document is wrong."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,6 @@ class _Operation:
         return {"create": {"_index": self.index, "_id": self.id}}, self.document
 
 
-class Refused(ValueError):
-    """The request itself is wrong, and asking again would not help: a number was expected, say."""
-
-
 class ElasticStore:
     """EventStore on an Elasticsearch cluster."""
 
@@ -78,69 +72,60 @@ class ElasticStore:
         self,
         *urls: str,
         api_key: str | None = None,
+        basic_auth: tuple[str, str] | None = None,
         retention: float = 365 * 86400,
         body_retention: float = 30 * 86400,
         timeout: float = 10.0,
         vault: Vault = CLEAR,
         refresh: bool = False,
+        prefix: str = "understudy",
     ) -> None:
         """`urls` are nodes of one cluster: where one does not answer the next is asked, for all that is asked here may
         be asked twice. `refresh` makes each append visible to searches at once (tests); otherwise it takes about a
-        second."""
+        second. `prefix`: what the names of all that is ours begin with."""
         self._client = Elasticsearch(
-            list(urls), api_key=api_key, request_timeout=timeout, http_compress=True,
+            list(urls), api_key=api_key, basic_auth=basic_auth, request_timeout=timeout, http_compress=True,
             max_retries=len(urls) - 1, retry_on_timeout=True, retry_on_status=(),
         )  # fmt: skip
-        self._retention = {EXCHANGES: retention, BODIES: body_retention}
+        self._names = Names(prefix)
+        self._setup = Setup(
+            self._client, self._names, {self._names.exchanges: retention, self._names.bodies: body_retention}
+        )
+        self._days = Days(self._client, self._names)
         self._refresh = refresh
         self._vault = vault
 
     def install(self) -> None:
-        """Puts the index templates, and the lifecycle policies where the cluster has ILM."""
-        try:
-            with _asking():
-                offered = self._put_lifecycles()
-                for name in (EXCHANGES, BODIES, CHECKPOINTS, HOLDS):
-                    self._client.indices.put_index_template(**template(name, offered))
-        except Refused as error:
-            raise StoreUnavailable(f"cannot install the templates: {error}") from error
-
-    def _put_lifecycles(self) -> bool:
-        """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""
-        held = bool(self.holds())
-        for name, age in self._retention.items():
-            phases: dict[str, Any] = {"delete": {"min_age": f"{max(1, int(age))}s", "actions": {"delete": {}}}}
-            if held:  # the cluster would drop whole days; `drop_before` keeps what is held
-                phases = {}
-            try:
-                self._client.ilm.put_lifecycle(name=name, policy={"phases": phases})
-            except ApiError as error:
-                if error.status_code in (400, 403, 404, 405):
-                    return False
-                raise
-        return True
+        """Puts the index templates, and the lifecycle policies where the cluster has ILM; changes of theirs stay."""
+        self._setup.install(bool(self.holds()))
 
     def append(self, events: Sequence[Event], bodies: Sequence[Event] = ()) -> Appended:
         operations: list[_Operation] = []
         rejected: list[Rejected] = []
-        for name, documents in ((EXCHANGES, events), (BODIES, bodies)):
+        for name, documents in ((self._names.exchanges, events), (self._names.bodies, bodies)):
             for document in documents:
                 try:
                     index, identity = daily(name, document["@timestamp"]), document["event"]["id"]
                     if not isinstance(identity, str):
                         raise ValueError(f"event.id: expected text; found {identity!r}")
-                    operations.append(_Operation(index, identity, document, name == BODIES))
+                    operations.append(_Operation(index, identity, document, name == self._names.bodies))
                 except (KeyError, TypeError, ValueError) as error:
                     rejected.append(Rejected(document, f"no index for it: {error!r}"))
-        done = self._bulk(operations)
-        return Appended(done.stored, done.retry, [*rejected, *done.rejected])
+        refused = {index: self._setup.ensure(index) for index in {each.index for each in operations}}
+        if why := next((why for why in refused.values() if why is not None), None):
+            log.warning("%s", why)
+            if all(refused.values()):
+                raise StoreUnavailable(why)
+        done = self._bulk([each for each in operations if refused[each.index] is None])
+        later = [each.document for each in operations if refused[each.index] is not None]
+        return Appended(done.stored, [*done.retry, *later], [*rejected, *done.rejected])
 
     def _bulk(self, operations: Sequence[_Operation]) -> Appended:
         """One bulk request; one that is refused as a whole is halved until the culprit stands alone."""
         if not operations:
             return Appended(0)
         try:
-            with _asking():
+            with asking():
                 lines = [line for operation in operations for line in operation.lines]
                 answer = self._client.bulk(operations=lines, refresh=self._refresh)
         except Refused as error:
@@ -153,13 +138,13 @@ class ElasticStore:
                 [*first.retry, *second.retry],
                 [*first.rejected, *second.rejected],
             )
-        return _sort_out(operations, _items(answer, len(operations)))
+        return _sort_out(operations, items_of(answer, len(operations)))
 
     def search(self, where: Filter, size: int = 50, cursor: str | None = None) -> Page:
         order = {"order": "desc", "format": "strict_date_optional_time_nanos"}
-        with _asking():
-            answer = self._search(
-                index=EXCHANGES,
+        with asking():
+            answer = self._search_days(
+                {"event.id", *_used(where)},
                 query=query(where),
                 size=size,
                 sort=[{"@timestamp": order}, {"event.id": {"order": "desc"}}],
@@ -168,6 +153,8 @@ class ElasticStore:
             )
         hits = answer["hits"]["hits"]
         more = len(hits) == size and size > 0
+        reached = parse_rfc3339(hits[-1]["sort"][0]) if more else where.since
+        self._days.require(replace(where, since=reached), {"event.id", *_used(where)})
         return Page([hit["_source"] for hit in hits], encode(hits[-1]["sort"]) if more else None)
 
     def _search(self, **words: Any) -> Any:
@@ -175,12 +162,25 @@ class ElasticStore:
         StoreUnavailable also for an answer that is none: what it lacks is unknown, and not nothing."""
         for pause in NOT_YET:
             try:
-                return _whole(self._client.search(**_EVERY_SHARD, **words), words)
+                return whole_search(self._client.search(**{**_EVERY_SHARD, **words}), words)
             except ApiError as error:
                 if error.status_code != 503:
                     raise
                 time.sleep(pause)
-        return _whole(self._client.search(**_EVERY_SHARD, **words), words)
+        return whole_search(self._client.search(**{**_EVERY_SHARD, **words}), words)
+
+    def _search_days(self, fields: Collection[str], **words: Any) -> Any:
+        """Over all days. One that is closed is passed over only where it was seen to be, and not asked for."""
+        for _ in range(2):
+            try:
+                return self._search(index=self._days.indices(fields), ignore_unavailable=False, **words)
+            except ApiError as error:
+                if error.message == "index_not_found_exception":
+                    return {"hits": {"hits": [], "total": {"value": 0}}}
+                if error.message != "index_closed_exception":
+                    raise
+                self._days.forget()
+        return self._search(index=self._names.exchanges, ignore_unavailable=False, **words)
 
     def count(
         self,
@@ -189,46 +189,54 @@ class ElasticStore:
         by: Sequence[str] = (),
         percentiles: Sequence[float] = (),
     ) -> Sequence[Bucket]:
+        fields = {*_used(where), *by, *(("event.duration",) if percentiles else ())}
+        self._days.require(where, fields)
+        counted = self._counted(where, interval, by, percentiles, fields)
+        self._days.require(where, fields)  # a day that was closed meanwhile was seen to be
+        return counted
+
+    def _counted(
+        self, where: Filter, interval: int | None, by: Sequence[str], percentiles: Sequence[float],
+        fields: Collection[str],
+    ) -> Sequence[Bucket]:  # fmt: skip
         inner = percentile_aggregation(percentiles)
         if interval is None and not by:
-            return self._total(where, inner)
+            return self._total(where, fields, inner)
         if interval is not None and _few(where, interval) and not by and not percentiles:
-            return self._histogram(where, interval)
+            return self._histogram(where, fields, interval)
         sources: list[Mapping[str, Any]] = [
             {str(i): {"terms": {"field": field, "missing_bucket": True}}} for i, field in enumerate(by)
         ]
         if interval is not None:
             fixed = {"field": "@timestamp", "fixed_interval": milliseconds(interval)}
             sources.insert(0, {"start": {"date_histogram": fixed}})
-        buckets = [bucket(found, len(by), where.since or 0) for found in self._composite(where, sources, inner)]
+        buckets = [bucket(found, len(by), where.since or 0) for found in self._composite(where, fields, sources, inner)]
         return sorted(buckets, key=lambda each: (each.start, each.group))
 
-    def _total(self, where: Filter, inner: Mapping[str, Any]) -> Sequence[Bucket]:
-        with _asking():
-            answer = self._search(index=EXCHANGES, query=query(where), size=0, track_total_hits=True, aggs=inner)
+    def _total(self, where: Filter, fields: Collection[str], inner: Mapping[str, Any]) -> Sequence[Bucket]:
+        with asking():
+            answer = self._search_days(fields, query=query(where), size=0, track_total_hits=True, aggs=inner)
         count = answer["hits"]["total"]["value"]
         return [Bucket(where.since or 0, (), count, values(answer.get("aggregations", {})))] if count else []
 
-    def _histogram(self, where: Filter, interval: int) -> Sequence[Bucket]:
+    def _histogram(self, where: Filter, fields: Collection[str], interval: int) -> Sequence[Bucket]:
         """Of a span of time alone Elasticsearch reads the answer off its index, whatever the number of events."""
         fixed = {"field": "@timestamp", "fixed_interval": milliseconds(interval), "min_doc_count": 1}
-        with _asking():
-            answer = self._search(
-                index=EXCHANGES, query=query(where), size=0, aggs={"buckets": {"date_histogram": fixed}}
-            )
+        with asking():
+            answer = self._search_days(fields, query=query(where), size=0, aggs={"buckets": {"date_histogram": fixed}})
         found = answer.get("aggregations", {}).get("buckets", {}).get("buckets", [])
         return [Bucket(int(each["key"]) * 1_000_000, (), each["doc_count"]) for each in found]
 
     def _composite(
-        self, where: Filter, sources: Sequence[Mapping[str, Any]], inner: Mapping[str, Any]
+        self, where: Filter, fields: Collection[str], sources: Sequence[Mapping[str, Any]], inner: Mapping[str, Any]
     ) -> Iterator[Mapping[str, Any]]:
         """All buckets, a page at a time: Elasticsearch counts, nothing is pulled to be counted here."""
         after: Mapping[str, Any] | None = None
         while True:
             composite = {"size": BUCKETS, "sources": sources, **({"after": after} if after else {})}
             aggregation = {"buckets": {"composite": composite, **({"aggs": inner} if inner else {})}}
-            with _asking():
-                answer = self._search(index=EXCHANGES, query=query(where), size=0, aggs=aggregation)
+            with asking():
+                answer = self._search_days(fields, query=query(where), size=0, aggs=aggregation)
             found = answer.get("aggregations", {}).get("buckets", {})
             yield from found.get("buckets", [])
             after = found.get("after_key")
@@ -236,30 +244,31 @@ class ElasticStore:
                 return
 
     def body(self, event_id: str) -> Event | None:
-        with _asking():
+        with asking():
             wanted = {"ids": {"values": [event_id]}}
-            answer = self._search(index=f"{BODIES}-*", query=wanted, size=1)
+            answer = self._search(index=f"{self._names.bodies}-*", query=wanted, size=1)
         hits = answer["hits"]["hits"]
         return self._vault.opened(hits[0]["_source"]) if hits else None
 
     def bodies(self, event_ids: Sequence[str]) -> Mapping[str, Event]:
         if not event_ids:
             return {}
-        with _asking():
+        with asking():
             wanted = {"ids": {"values": list(event_ids)}}
-            answer = self._search(index=f"{BODIES}-*", query=wanted, size=len(event_ids))
+            answer = self._search(index=f"{self._names.bodies}-*", query=wanted, size=len(event_ids))
         return {hit["_id"]: self._vault.opened(hit["_source"]) for hit in answer["hits"]["hits"]}
 
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
         dropped: list[str] = []
         holds = self.holds()
-        with _asking():
-            for name, before in ((EXCHANGES, events_before), (BODIES, bodies_before)):
+        with asking():
+            for name, before in ((self._names.exchanges, events_before), (self._names.bodies, bodies_before)):
                 for index in sorted(self._client.indices.get_alias(index=f"{name}-*")):
                     end = day_end(name, index)
                     if end is not None and end <= before:
                         self._keep_held(name, index, end, holds)
                         self._client.indices.delete(index=index, ignore_unavailable=True)
+                        self._setup.forget(index)
                         dropped.append(index)
             self._let_go(holds)
         return dropped
@@ -269,11 +278,12 @@ class ElasticStore:
         if not holds:
             return
         day = Filter(since=end - DAY, until=end)
+        self._days.require(day, {"event.id", *(field for hold in holds for field in _used(hold.where))})
         chosen = {"bool": {"filter": [query(day), _any_of(holds)]}}
-        for hits in self._pages(EXCHANGES, chosen):
+        for hits in self._pages(self._names.exchanges, chosen):
             ids = [hit["_id"] for hit in hits]
-            if name == BODIES:
-                hits = self._hits(index, {"ids": {"values": ids}}, len(ids))
+            if name == self._names.bodies:
+                hits = self._hits(index, {"ids": {"values": ids}}, len(ids), ignore_unavailable=False)
             lines: list[Mapping[str, Any]] = []
             for hit in hits:
                 lines += [{"create": {"_index": f"{name}{HELD}", "_id": hit["_id"]}}, hit["_source"]]
@@ -282,17 +292,21 @@ class ElasticStore:
     def _copied(self, lines: Sequence[Mapping[str, Any]]) -> None:
         if not lines:
             return
+        for index in {line["create"]["_index"] for line in lines[::2]}:
+            self._made(index)
         answer = self._client.bulk(operations=lines, refresh=True)
-        statuses = [item["create"]["status"] for item in _items(answer, len(lines) // 2)]
+        statuses = [item["create"]["status"] for item in items_of(answer, len(lines) // 2)]
         if any(status >= 300 and status != _PRESENT for status in statuses):
             raise StoreUnavailable("what is held could not be copied: the day is not dropped")
 
     def _let_go(self, holds: Sequence[Hold]) -> None:
         """Removes copies that no hold matches any more. A body goes with its event."""
         gone = {"bool": {"must_not": [_any_of(holds)]}} if holds else {"match_all": {}}
-        for hits in list(self._pages(f"{EXCHANGES}{HELD}", gone)):
+        for hits in list(self._pages(f"{self._names.exchanges}{HELD}", gone)):
             ids = [hit["_id"] for hit in hits]
-            self._delete([(f"{name}{HELD}", ident) for name in (EXCHANGES, BODIES) for ident in ids])
+            self._delete(
+                [(f"{name}{HELD}", ident) for name in (self._names.exchanges, self._names.bodies) for ident in ids]
+            )
 
     def _pages(self, index: str, wanted: Mapping[str, Any]) -> Iterator[Sequence[Mapping[str, Any]]]:
         after = None
@@ -301,9 +315,12 @@ class ElasticStore:
             after = hits[-1]["sort"]
 
     def _hits(
-        self, index: str, wanted: Mapping[str, Any], size: int, sort: Any = None, after: Any = None
-    ) -> Sequence[Mapping[str, Any]]:
-        answer = self._search(index=index, query=wanted, size=size, sort=sort, search_after=after)
+        self, index: str, wanted: Mapping[str, Any], size: int, sort: Any = None, after: Any = None,
+        ignore_unavailable: bool = True,
+    ) -> Sequence[Mapping[str, Any]]:  # fmt: skip
+        answer = self._search(
+            index=index, query=wanted, size=size, sort=sort, search_after=after, ignore_unavailable=ignore_unavailable
+        )
         hits: Sequence[Mapping[str, Any]] = answer["hits"]["hits"]
         return hits
 
@@ -312,39 +329,48 @@ class ElasticStore:
             return 0
         lines = [{"delete": {"_index": index, "_id": ident}} for index, ident in places]
         answer = self._client.bulk(operations=lines, refresh=self._refresh)
-        statuses = [item["delete"]["status"] for item in _items(answer, len(places))]
+        statuses = [item["delete"]["status"] for item in items_of(answer, len(places))]
         if any(status >= 300 and status != 404 for status in statuses):
             raise StoreUnavailable("not all could be removed")
         return sum(status < 300 for status in statuses)
 
     def erase(self, event_ids: Sequence[str]) -> int:
         erased = 0
-        with _asking():
+        self._days.require_open(self._names.bodies)
+        with asking():
             for start in range(0, len(event_ids), PAGE):
                 wanted = {"ids": {"values": list(event_ids[start : start + PAGE])}}
-                hits = self._hits(f"{BODIES}-*", wanted, 2 * PAGE)
+                hits = self._hits(f"{self._names.bodies}-*", wanted, 2 * PAGE)
                 erased += self._delete([(hit["_index"], hit["_id"]) for hit in hits])
         return erased
 
     def hold(self, hold: Hold) -> None:
-        with _asking():
-            self._client.index(index=HOLDS, id=hold.id, document=dict(vars(hold)), refresh=True)
-            self._put_lifecycles()
+        self._made(self._names.holds)
+        with asking():
+            self._client.index(index=self._names.holds, id=hold.id, document=dict(vars(hold)), refresh=True)
+            self._setup.lifecycles(True)
 
     def release(self, ident: str) -> None:
-        with _asking():
-            self._client.options(ignore_status=404).delete(index=HOLDS, id=ident, refresh=True)
-            self._put_lifecycles()
+        with asking():
+            self._client.options(ignore_status=404).delete(index=self._names.holds, id=ident, refresh=True)
+        held = bool(self.holds())
+        with asking():
+            self._setup.lifecycles(held)
 
     def holds(self) -> Sequence[Hold]:
-        with _asking():
-            found = [Hold(**hit["_source"]) for hit in self._hits(HOLDS, {"match_all": {}}, PAGE)]
+        with asking():
+            found = [Hold(**hit["_source"]) for hit in self._hits(self._names.holds, {"match_all": {}}, PAGE)]
         return sorted(found, key=lambda hold: (hold.at, hold.id))
 
+    def _made(self, index: str) -> None:
+        if why := self._setup.ensure(index):
+            raise StoreUnavailable(why)
+
     def checkpoint(self, segment: str, sequence: int, hash: str) -> None:
-        with _asking():
+        self._made(self._names.checkpoints)
+        with asking():
             self._client.options(ignore_status=_PRESENT).index(
-                index=CHECKPOINTS,
+                index=self._names.checkpoints,
                 id=segment,
                 document={"segment": segment, "sequence": sequence, "hash": hash},
                 version=sequence,
@@ -355,9 +381,11 @@ class ElasticStore:
     def checkpoints(self) -> Sequence[Checkpoint]:
         kept: list[Checkpoint] = []
         while True:
-            with _asking():
+            with asking():
                 after = [kept[-1].segment] if kept else None
-                answer = self._search(index=CHECKPOINTS, size=PAGE, sort=[{"segment": "asc"}], search_after=after)
+                answer = self._search(
+                    index=self._names.checkpoints, size=PAGE, sort=[{"segment": "asc"}], search_after=after
+                )
             hits = answer["hits"]["hits"]
             kept.extend(Checkpoint(**hit["_source"]) for hit in hits)
             if len(hits) < PAGE:
@@ -371,6 +399,11 @@ def _few(where: Filter, interval: int) -> bool:
     return where.since is not None and where.until is not None and (where.until - where.since) // interval < BUCKETS
 
 
+def _used(where: Filter) -> Collection[str]:
+    """The fields that a filter goes by."""
+    return {*where.terms, *where.at_most, *(("understudy.words",) if where.text else ())}
+
+
 def _any_of(holds: Sequence[Hold]) -> Mapping[str, Any]:
     return {"bool": {"should": [query(hold.where) for hold in holds], "minimum_should_match": 1}}
 
@@ -380,51 +413,8 @@ _EVERY_SHARD: Final[dict[str, Any]] = {
     "allow_no_indices": True,
     "allow_partial_search_results": False,
 }
-"""No index yet is an empty answer; a shard that cannot answer now is StoreUnavailable, never a smaller count."""
-
-
-def _whole(answer: Any, asked: Mapping[str, Any]) -> Any:
-    """The answer of a search, which has what every one has: a proxy's JSON has not."""
-    hits = answer.get("hits") if isinstance(answer.body, dict) else None
-    found = hits.get("hits") if isinstance(hits, dict) else None
-    whole = isinstance(found, list) and all(isinstance(hit, dict) for hit in found)
-    if whole and asked.get("track_total_hits") is True:
-        total = hits.get("total") if isinstance(hits, dict) else None
-        whole = isinstance(total, dict) and isinstance(total.get("value"), int)
-    if whole and asked.get("aggs") and "aggregations" not in answer:
-        whole = (answer.get("_shards") or {}).get("total") == 0  # no index, so nothing to count
-    if not whole:
-        raise StoreUnavailable("Elasticsearch's answer is not one of a search")
-    return answer
-
-
-def _items(answer: Any, sent: int) -> Sequence[Mapping[str, Any]]:
-    """What a bulk request's answer says of each of its operations."""
-    items = answer.get("items") if isinstance(answer.body, dict) else None
-    if not isinstance(items, list) or len(items) != sent:
-        raise StoreUnavailable("Elasticsearch's answer is not one of a bulk request")
-    for item in items:
-        said = next(iter(item.values()), None) if isinstance(item, dict) else None
-        if not isinstance(said, dict) or not isinstance(said.get("status"), int):
-            raise StoreUnavailable("Elasticsearch's answer is not one of a bulk request")
-    return items
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    """Turns what may pass into StoreUnavailable, and what is wrong with the request itself into Refused."""
-    try:
-        yield
-    except ApiError as error:
-        if error.status_code in _DOCUMENT_AT_FAULT and not _is_cluster_at_fault(error):
-            raise Refused(str(error)) from error
-        raise StoreUnavailable(f"Elasticsearch answered {error.status_code}: {error.message}") from error
-    except (TransportError, UnsupportedProductError) as error:
-        raise StoreUnavailable(f"Elasticsearch: {type(error).__name__}: {error}") from error
-
-
-def _is_cluster_at_fault(error: ApiError) -> bool:
-    return isinstance(error, BadRequestError) and error.message in _CLUSTER_AT_FAULT
+"""No index yet is an empty answer, unless a caller says otherwise; a shard that cannot answer now is StoreUnavailable,
+never a smaller count."""
 
 
 def _sort_out(operations: Sequence[_Operation], items: Sequence[Mapping[str, Any]]) -> Appended:
@@ -435,7 +425,7 @@ def _sort_out(operations: Sequence[_Operation], items: Sequence[Mapping[str, Any
         status, error = result["status"], result.get("error") or {}
         if status < 300 or status == _PRESENT:
             stored += not operation.body
-        elif status in _DOCUMENT_AT_FAULT and error.get("type") not in _CLUSTER_AT_FAULT:
+        elif status in DOCUMENT_AT_FAULT and error.get("type") not in CLUSTER_AT_FAULT:
             rejected.append(Rejected(operation.document, _why(error)))
         else:
             retry.append(operation.document)

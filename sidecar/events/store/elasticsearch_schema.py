@@ -6,19 +6,49 @@ document and not indexed, so that an event is never refused for having one more 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sidecar.events.fields import FIELDS, Field, Kind
 from sidecar.timeunits import SECOND
 
-EXCHANGES: Final = "understudy-exchanges"
-"""The alias over all days, the template's name, and what daily indices begin with."""
-BODIES: Final = "understudy-bodies"
-CHECKPOINTS: Final = "understudy-checkpoints"
-HOLDS: Final = "understudy-holds"
 HELD: Final = "-held"
-"""Behind EXCHANGES or BODIES: the index of what is kept of days that were dropped, since it is held."""
+"""Behind the name of exchanges or bodies: the index of what is kept of days that were dropped, since it is held."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What is ours in a cluster, by the word that it begins with: two deployments have two."""
+
+    prefix: str = "understudy"
+
+    @property
+    def exchanges(self) -> str:
+        """The alias over all days, the template's name, and what daily indices begin with."""
+        return f"{self.prefix}-exchanges"
+
+    @property
+    def bodies(self) -> str:
+        return f"{self.prefix}-bodies"
+
+    @property
+    def checkpoints(self) -> str:
+        return f"{self.prefix}-checkpoints"
+
+    @property
+    def holds(self) -> str:
+        return f"{self.prefix}-holds"
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Each has a template."""
+        return self.exchanges, self.bodies, self.checkpoints, self.holds
+
+    def of(self, index: str) -> str:
+        """Whose index it is: of days the name before the day."""
+        return next(name for name in self.all if index == name or index.startswith(f"{name}-"))
+
 
 LATEST: Final = 2**63 - 1
 """The last moment that date_nanos holds (2262)."""
@@ -51,27 +81,31 @@ def nested(fields: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return properties
 
 
-def template(name: str, lifecycle: bool) -> dict[str, Any]:
-    """The arguments of `indices.put_index_template` for exchanges, bodies or checkpoints."""
-    fields: dict[str, dict[str, Any]]
-    if name == HOLDS:
-        fields, patterns = {"id": _KEYWORD}, [HOLDS]
-    elif name == CHECKPOINTS:
-        fields, patterns = {"segment": _KEYWORD, "sequence": _LONG, "hash": _KEYWORD}, [CHECKPOINTS]
-    else:
-        fields = (
-            {field.name: mapping(field) for field in FIELDS}
-            if name == EXCHANGES
-            else {"@timestamp": _TIME, "event.id": _KEYWORD}
-        )
-        patterns = [f"{name}-*"]
+def mappings(names: Names, name: str) -> dict[str, Any]:
+    """How an index of this name is made, whatever templates there are."""
+    of: dict[str, dict[str, dict[str, Any]]] = {
+        names.exchanges: {field.name: mapping(field) for field in FIELDS},
+        names.bodies: {"@timestamp": _TIME, "event.id": _KEYWORD},
+        names.checkpoints: {"segment": _KEYWORD, "sequence": _LONG, "hash": _KEYWORD},
+        names.holds: {"id": _KEYWORD},
+    }
+    return {"dynamic": False, "properties": nested(of[name])}
+
+
+def aliases(names: Names, name: str) -> dict[str, Any]:
+    return {names.exchanges: {}} if name == names.exchanges else {}
+
+
+def template(names: Names, name: str, lifecycle: bool) -> dict[str, Any]:
+    """A composable index template's body. `lifecycle`: whether the cluster drops days by a policy of this name."""
+    days = name in (names.exchanges, names.bodies)
     settings: dict[str, Any] = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
-    if lifecycle and name in (EXCHANGES, BODIES):
+    if lifecycle and days:
         settings["index.lifecycle.name"] = name
-    body: dict[str, Any] = {"settings": settings, "mappings": {"dynamic": False, "properties": nested(fields)}}
-    if name == EXCHANGES:
-        body["aliases"] = {EXCHANGES: {}}
-    return {"name": name, "index_patterns": patterns, "priority": 500, "template": body}
+    body: dict[str, Any] = {"settings": settings, "mappings": mappings(names, name)}
+    if also := aliases(names, name):
+        body["aliases"] = also
+    return {"index_patterns": [f"{name}-*" if days else name], "priority": 500, "template": body}
 
 
 def daily(name: str, timestamp: str) -> str:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from sidecar.events.store import Checkpoint, EventStore, StoreUnavailable
-from sidecar.settings import Settings
+from sidecar.settings import PREFIX, SettingError, Settings
 from sidecar.storage.encryption import open_vault
 
 log = logging.getLogger(__name__)
@@ -17,9 +17,15 @@ def open_store(settings: Settings) -> EventStore:
     if settings.elasticsearch:
         from sidecar.events.store.elasticsearch import ElasticStore
 
+        if settings.elasticsearch_api_key and settings.elasticsearch_credentials:
+            raise SettingError(
+                f"{PREFIX}ELASTICSEARCH_CREDENTIALS: expected one of it and {PREFIX}ELASTICSEARCH_API_KEY; found both"
+            )
         return ElasticStore(
             *settings.elasticsearch,
             api_key=settings.elasticsearch_api_key,
+            basic_auth=settings.elasticsearch_credentials,
+            prefix=settings.elasticsearch_prefix,
             retention=settings.retention,
             body_retention=settings.body_retention,
             vault=open_vault(settings),

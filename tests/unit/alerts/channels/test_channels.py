@@ -29,6 +29,8 @@ from alerts.channels import (
     routes,
     slack,
 )
+from alerts.channels.deliverer import Deliverer
+from alerts.delivery.grouping import Grouping
 from alerts.delivery.queue import Queue, Route, Told
 from alerts.evaluator import stuck
 from alerts.evaluator_cli import alerts
@@ -120,6 +122,32 @@ def test_it_is_told_in_the_published_shape_through_trouble(engine: Engine, name:
     assert mine.misshapen == []
     assert (mine.tried, len(mine.got)) == (6, 2)
     CHECKS[name]([content for _, content in mine.got], [fields for fields, _ in mine.got])
+
+
+def test_pagerduty_hears_of_an_acknowledgement_once_all_of_an_incident_is_known(engine: Engine) -> None:
+    with receiver("pagerduty") as mine:
+        told = Telling(engine, MAKE["pagerduty"](mine.url), Route(Grouping(wait=0, interval=0)))
+        works = Deliverer(told.queue, told.state, [told.channel], lambda: True)
+        told.see(BURN, SLOW)
+        told.state.acknowledge(BURN.key, "Ms Pell", "on it")
+        works.step(told.channel)
+        told.clock.now += SECOND
+        works.step(told.channel)
+        assert [event["event_action"] for _, event in mine.got] == ["trigger"], "one of two is not known"
+        told.state.silence(SLOW.key, "Ms Pell", "works", told.clock.now + 3600 * SECOND)
+        mine.answers = [500]
+        works.step(told.channel)
+        assert len(mine.got) == 1
+        works._patient.clear()
+        for _ in range(3):
+            works.step(told.channel)
+        assert [event["event_action"] for _, event in mine.got] == ["trigger", "acknowledge"], "once"
+        assert len({event["dedup_key"] for _, event in mine.got}) == 1
+        told.see()
+        told.clock.now += SECOND
+        works.step(told.channel)
+        assert mine.got[-1][1]["event_action"] == "resolve"
+    assert mine.misshapen == []
 
 
 def _webhook(got: list[Any], fields: list[Any]) -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from alerts.counting.counts import ask, limits_of, tally
 from alerts.counting.rollups import MONTH, Rollups
+from alerts.lifecycle.lifecycle import Condition
 from alerts.objectives import openslo
 from alerts.rules.burn_rules import Rule
-from alerts.rules.evaluation import Evaluation, conditions, levels
+from alerts.rules.evaluation import SOURCE, Evaluation, conditions, levels
 from sidecar.contract import Contract
-from sidecar.events.store import EventStore, Filter, StoreUnavailable
+from sidecar.events.store import EventStore, Filter, SpansUnknown, StoreUnavailable
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.timeunits import SECOND, parse_rfc3339
 from tests.contracts.event_store import NOON
@@ -41,10 +42,14 @@ class Asked:
         self._store = store
         self.since: list[int] = []
         self.away = False
+        self.dark: list[tuple[int, int]] = []
+        """Spans (ns) that cannot be told of."""
 
     def count(self, where: Filter, interval: int | None = None, by: Sequence[str] = ()) -> object:
         if self.away:
             raise StoreUnavailable("away")
+        if met := [(a, b) for a, b in self.dark if (where.since or 0) < b and (where.until or b) > a]:
+            raise SpansUnknown("a day is closed", met)
         if by:
             self.since.append(where.since or 0)
         return self._store.count(where, interval, by)
@@ -211,6 +216,62 @@ def test_silence_and_a_store_that_is_away(store: EventStore) -> None:
     asked.away = True
     (missing,), unknown, _ = evaluation.step(NOW + 315, lambda _: False)
     assert (missing.name, unknown) == ("NoData", {"events"})
+
+
+DARK = (NOON - 40 * 3600 * SECOND, NOON - 16 * 3600 * SECOND)
+"""A day that is closed."""
+
+
+def test_a_closed_day_is_unknown_and_the_hours_after_it_are_not(store: EventStore) -> None:
+    fill(store, 48)
+    asked = Asked(store)
+    asked.dark = [DARK]
+    rollups = Rollups(asked, (), MONTH)  # type: ignore[arg-type]
+    rollups.refresh(NOW)
+    assert [total(rollups, NOW, span) for span in (3600, 16 * 3600, 86400, MONTH)] == [6, 96, None, None]
+    assert rollups.trouble == "a day is closed"
+    with pytest.raises(SpansUnknown):
+        rollups.wholes(NOW - 48 * 3600, NOW - 3600)
+    asked.dark = []
+    rollups.refresh(NOW + 1)
+    assert ([total(rollups, NOW, span) for span in (86400, MONTH)], rollups.trouble) == ([144, 288], None)
+
+
+def test_what_was_counted_before_a_day_was_closed_stays_true(store: EventStore, tmp_path: Path) -> None:
+    fill(store, 48)
+    asked = Asked(store)
+    rollups = Rollups(asked, (), MONTH, tmp_path / "rollups.db")  # type: ignore[arg-type]
+    rollups.refresh(NOW)
+    asked.dark = [DARK]
+    rollups.refresh(NOW + 15)
+    assert total(rollups, NOW, MONTH) == 288
+    again = Rollups(asked, (), MONTH, tmp_path / "rollups.db")  # type: ignore[arg-type]
+    again.refresh(NOW + 30)
+    assert total(again, NOW, MONTH) == 288
+    assert len(again.wholes(NOW - 48 * 3600, NOW - 3600)) == 47
+
+
+def test_a_day_that_is_closed_stops_only_what_reaches_it_and_is_told(store: EventStore) -> None:
+    failed = {"outcome": "failure", "status": 500, "upstream": ("failure",), "answered_by": "upstream"}
+    store.append([exchange(n, NOON - (3600 - n) * SECOND, **(failed if n % 2 else {})) for n in range(3600)])
+    asked = Asked(store)
+    asked.dark = [DARK]
+    evaluation = Evaluation(asked, PROMISES, levels(PROMISES), Rule())  # type: ignore[arg-type]
+    found, unknown, unasked = evaluation.step(NOW, lambda _: False)
+    page = next(each for each in found if each.labels.get("slo") == "answered" and each.severity == "page")
+    assert page.key not in unknown, "its windows are known: it starts, and it ends"
+    ticket = Condition(name=page.name, severity="ticket", source=page.source, labels=page.labels)
+    assert ticket.key in unknown, "three days reach behind it"
+    assert ["a day is closed" in each.notes["reason"] for each in found if each.name == "NoData"] == [True]
+    assert (unasked, SOURCE in unknown) == (frozenset(), False)
+
+
+def test_the_newest_hours_in_the_dark_are_nothing_known_at_all(store: EventStore) -> None:
+    asked = Asked(store)
+    asked.dark = [(NOON - 3600 * SECOND, NOON + 3600 * SECOND)]
+    evaluation = Evaluation(asked, PROMISES, levels(PROMISES), Rule())  # type: ignore[arg-type]
+    (missing,), unknown, unasked = evaluation.step(NOW, lambda _: False)
+    assert (missing.name, unknown, unasked) == ("NoData", {SOURCE}, {SOURCE})
 
 
 def test_a_short_period_has_buckets_to_match(store: EventStore) -> None:

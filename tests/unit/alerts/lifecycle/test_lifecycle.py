@@ -49,6 +49,13 @@ def test_a_source_that_does_not_answer_resolves_nothing() -> None:
     assert (kinds, known[BURN.key].state) == ([], State.FIRING)
 
 
+def test_an_alert_of_which_nothing_is_known_goes_on_while_others_of_its_source_end() -> None:
+    other = replace(BURN, severity="ticket")
+    known, _ = step({}, [BURN, other], SECOND, repeat=REPEAT)
+    known, _ = step(known, [], 2 * SECOND, repeat=REPEAT, unknown={BURN.key})
+    assert (known[BURN.key].state, known[other.key].state) == (State.FIRING, State.RESOLVED)
+
+
 def test_acknowledged_is_not_repeated_but_resolved() -> None:
     known, _ = told({}, True, SECOND)
     known = {BURN.key: acknowledge(known[BURN.key], "Ms Pell", "on it")}

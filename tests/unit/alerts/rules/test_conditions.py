@@ -76,7 +76,7 @@ def test_where_all_is_well_nothing_holds_and_what_is_not_measured_is_unknown() -
         ("understudy_data_free_ratio 0.149", [("DiskFilling", "ticket")], "14.9%"),
         ("understudy_data_free_ratio 0.04", [("DiskFilling", "ticket"), ("DiskFilling", "page")], "4.0%"),
         ('understudy_parity_ratio{endpoint="GET /notes"} 0.97', [("ParityFalling", "ticket")], "97.0% of GET /notes"),
-        ('understudy_standby_ready{endpoint="GET /notes"} 0', [("StandbyIncomplete", "ticket")], "GET /notes if HOSP"),
+        ('understudy_standby_ready{endpoint="GET /notes"} 0', [("StandbyIncomplete", "ticket")], "if the upstream"),
         ('understudy_takeovers_total{endpoint="GET /notes"} 7', [("CircuitFlapping", "ticket")], "GET /notes 4 times"),
         (
             f'understudy_certificate_expiry_timestamp_seconds{{file="a"}} {NOW + 13 * 86400}',

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from sidecar.events.store import Filter, StoreUnavailable
 from sidecar.events.store.elasticsearch import ElasticStore
+from sidecar.events.store.factory import open_store
+from sidecar.settings import PREFIX, SettingError, load_settings
 from tests.contracts.event_store import DAY, NOON, event, name
 from tests.support.fake_elasticsearch import FakeElasticsearch
 
@@ -79,6 +82,45 @@ def test_a_batch_refused_as_a_whole_is_halved_until_the_culprit_stands_alone() -
     assert appended.stored == 7
     assert [refused.document["event"]["id"] for refused in appended.rejected] == [name(3)]
     assert sorted(fake.documents()) == sorted(name(number) for number in range(8) if number != 3)
+
+
+SIGNED = {
+    "ELASTICSEARCH_CREDENTIALS": ("understudy:s3cret:word", "Basic dW5kZXJzdHVkeTpzM2NyZXQ6d29yZA=="),
+    "ELASTICSEARCH_API_KEY": ("bm90OnJlYWw=", "ApiKey bm90OnJlYWw="),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_a_cluster_is_asked_as_the_settings_say_and_they_are_never_printed(tmp_path: Path, name: str) -> None:
+    secret, sent = SIGNED[name]
+    with FakeElasticsearch() as fake:
+        given = {
+            f"{PREFIX}{name}": secret,
+            f"{PREFIX}ELASTICSEARCH": fake.url,
+            f"{PREFIX}ELASTICSEARCH_PREFIX": "ward-7",
+        }
+        settings = load_settings({**given, f"{PREFIX}DATA": str(tmp_path)})
+        store = open_store(settings)
+        store.install()
+        assert store.append([event(1)]).stored == 1
+        store.close()
+    assert fake.signed == {sent}
+    assert {index for index, _ in fake.stored} == {"ward-7-exchanges-2026.03.10"}
+    assert "s3cret" not in repr(settings)
+    assert secret not in repr(settings)
+
+
+def test_two_ways_to_sign_in_are_refused(tmp_path: Path) -> None:
+    given = {f"{PREFIX}{name}": secret for name, (secret, _) in SIGNED.items()}
+    settings = load_settings({**given, f"{PREFIX}ELASTICSEARCH": "http://127.0.0.1:9", f"{PREFIX}DATA": str(tmp_path)})
+    with pytest.raises(SettingError, match="ELASTICSEARCH_CREDENTIALS: expected one of it and"):
+        open_store(settings)
+
+
+@pytest.mark.parametrize("prefix", ["Ward", "-ward", "ward*", "understudy-exchanges", "a/b", "w" * 81])
+def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
+    with pytest.raises(SettingError, match="ELASTICSEARCH_PREFIX: expected"):
+        load_settings({f"{PREFIX}ELASTICSEARCH_PREFIX": prefix})
 
 
 def test_the_fake_speaks_plain_http() -> None:

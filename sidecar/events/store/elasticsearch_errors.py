@@ -1,0 +1,65 @@
+"""What Elasticsearch's answers mean as errors: what may pass, and what is no answer of it at all, is StoreUnavailable;
+what is wrong with the request itself is Refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from elastic_transport import TransportError
+from elasticsearch import ApiError, BadRequestError, UnsupportedProductError
+
+from sidecar.events.store import StoreUnavailable
+
+DOCUMENT_AT_FAULT: Final = (400, 413)
+CLUSTER_AT_FAULT: Final = frozenset({"validation_exception", "index_closed_exception", "cluster_block_exception"})
+"""400s that say the cluster is full or closed (its shard limit, say), not that the document is wrong."""
+
+
+class Refused(ValueError):
+    """The request itself is wrong, and asking again would not help: a number was expected, say."""
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Around calls of the client: its errors become ours."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status_code in DOCUMENT_AT_FAULT and not is_cluster_at_fault(error):
+            raise Refused(str(error)) from error
+        raise StoreUnavailable(f"Elasticsearch answered {error.status_code}: {error.message}") from error
+    except (TransportError, UnsupportedProductError) as error:
+        raise StoreUnavailable(f"Elasticsearch: {type(error).__name__}: {error}") from error
+
+
+def is_cluster_at_fault(error: ApiError) -> bool:
+    return isinstance(error, BadRequestError) and error.message in CLUSTER_AT_FAULT
+
+
+def whole_search(answer: Any, asked: Mapping[str, Any]) -> Any:
+    """The answer of a search, which has what every one has: a proxy's JSON has not."""
+    hits = answer.get("hits") if isinstance(answer.body, dict) else None
+    found = hits.get("hits") if isinstance(hits, dict) else None
+    whole = isinstance(found, list) and all(isinstance(hit, dict) for hit in found)
+    if whole and asked.get("track_total_hits") is True:
+        total = hits.get("total") if isinstance(hits, dict) else None
+        whole = isinstance(total, dict) and isinstance(total.get("value"), int)
+    if whole and asked.get("aggs") and "aggregations" not in answer:
+        whole = (answer.get("_shards") or {}).get("total") == 0  # no index, so nothing to count
+    if not whole:
+        raise StoreUnavailable("Elasticsearch's answer is not one of a search")
+    return answer
+
+
+def items_of(answer: Any, sent: int) -> Sequence[Mapping[str, Any]]:
+    """What a bulk request's answer says of each of its operations."""
+    items = answer.get("items") if isinstance(answer.body, dict) else None
+    if not isinstance(items, list) or len(items) != sent:
+        raise StoreUnavailable("Elasticsearch's answer is not one of a bulk request")
+    for item in items:
+        said = next(iter(item.values()), None) if isinstance(item, dict) else None
+        if not isinstance(said, dict) or not isinstance(said.get("status"), int):
+            raise StoreUnavailable("Elasticsearch's answer is not one of a bulk request")
+    return items
