@@ -15,7 +15,7 @@ from elasticsearch import ApiError, Elasticsearch
 
 from sidecar.events.fields import FIELDS
 from sidecar.events.store import Filter, SpansUnknown, StoreUnavailable
-from sidecar.events.store.elasticsearch_errors import asking
+from sidecar.events.store.elasticsearch_errors import asking, part
 from sidecar.events.store.elasticsearch_fit import LATE, META, Day, days
 from sidecar.events.store.elasticsearch_schema import Names
 
@@ -67,7 +67,7 @@ class Days:
         """Raises StoreUnavailable where an index of this name is closed."""
         with asking():
             found = self._resolved(f"{name}-*")
-        closed = [each["name"] for each in found.get("indices", ()) if "closed" in each.get("attributes", ())]
+        closed = [each["name"] for each in found["indices"] if "closed" in each.get("attributes", ())]
         if closed:
             raise StoreUnavailable(f"{closed[0]} is closed: open it first")
 
@@ -82,7 +82,7 @@ class Days:
         pattern = f"{self._names.exchanges}-*"
         try:
             resolved = self._resolved(pattern)
-            if not resolved.get("indices"):
+            if not resolved["indices"]:
                 return []
             able = self._client.field_caps(
                 index=pattern, fields=list(KINDS), include_unmapped=True, ignore_unavailable=True, allow_no_indices=True
@@ -95,7 +95,8 @@ class Days:
                 raise
             log.warning("which days are closed cannot be seen: the key lacks view_index_metadata")
             return []
-        return days(self._names.exchanges, resolved, able.body, noted.body, KINDS)
+        return days(self._names.exchanges, resolved, part(able), part(noted), KINDS)
 
     def _resolved(self, pattern: str) -> Any:
-        return self._client.indices.resolve_index(name=pattern, expand_wildcards="all").body
+        answer = self._client.indices.resolve_index(name=pattern, expand_wildcards="all")
+        return {"indices": part(answer, "indices")}

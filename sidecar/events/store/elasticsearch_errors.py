@@ -38,6 +38,17 @@ def is_cluster_at_fault(error: ApiError) -> bool:
     return isinstance(error, BadRequestError) and error.message in CLUSTER_AT_FAULT
 
 
+def part(answer: Any, *path: str) -> Any:
+    """What an answer has there; the whole object where no path is given. What is no object, or has nothing there, is
+    not Elasticsearch's answer."""
+    found = answer.body
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    if found is None or (not path and not isinstance(found, dict)):
+        raise StoreUnavailable(f"Elasticsearch's answer has no {'.'.join(path) or 'object'}")
+    return found
+
+
 def whole_search(answer: Any, asked: Mapping[str, Any]) -> Any:
     """The answer of a search, which has what every one has: a proxy's JSON has not."""
     hits = answer.get("hits") if isinstance(answer.body, dict) else None

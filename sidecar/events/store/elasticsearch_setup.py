@@ -14,7 +14,7 @@ from typing import Any, Final
 from elasticsearch import ApiError, Elasticsearch
 
 from sidecar.events.store import StoreUnavailable
-from sidecar.events.store.elasticsearch_errors import Refused, asking
+from sidecar.events.store.elasticsearch_errors import Refused, asking, part, whole_search
 from sidecar.events.store.elasticsearch_fit import (
     LATE,
     META,
@@ -56,9 +56,9 @@ class Setup:
                     index=pattern, ignore_unavailable=True, expand_wildcards="open"
                 )
                 named = self._client.indices.get_alias(index=f"{self._names.exchanges}-*", expand_wildcards="open")
-                for index, about in found.items():
+                for index, about in part(found).items():
                     if "mappings" in about:
-                        self._mend(index, about["mappings"], named.get(index, {}).get("aliases", {}))
+                        self._mend(index, about["mappings"], part(named).get(index, {}).get("aliases", {}))
         except Refused as error:
             raise StoreUnavailable(f"cannot install the templates: {error}") from error
 
@@ -67,7 +67,7 @@ class Setup:
         for name, age in self._retention.items():
             try:
                 found = self._client.options(ignore_status=404).ilm.get_lifecycle(name=name)
-                policy = next_policy(found.body.get(name, {}).get("policy"), age, held)
+                policy = next_policy(part(found).get(name, {}).get("policy"), age, held)
                 if policy is not None:
                     self._client.ilm.put_lifecycle(name=name, policy=policy)
             except ApiError as error:
@@ -78,7 +78,7 @@ class Setup:
 
     def _put_template(self, name: str, wanted: dict[str, Any]) -> None:
         answer = self._client.options(ignore_status=404).indices.get_index_template(name=name)
-        found = next((each["index_template"] for each in answer.body.get("index_templates", ())), None)
+        found = next((each["index_template"] for each in part(answer).get("index_templates", ())), None)
         if found is not None and not is_ours(found, wanted):
             log.info("the template %s was changed by somebody: it stays as it is", name)
             return
@@ -100,7 +100,7 @@ class Setup:
                     )
                 except ApiError as error:
                     if error.message == "resource_already_exists_exception":
-                        about = self._client.indices.get(index=index)[index]
+                        about = part(self._client.indices.get(index=index), index)
                         self._mend(index, about["mappings"], about["aliases"])
                     elif error.status_code in (401, 403):
                         log.warning("%s cannot be made by us (%s): the cluster makes it", index, error.message)
@@ -142,5 +142,5 @@ class Setup:
         """Those that documents of the index have, so that they would have to be indexed anew."""
         if not fields:
             return []
-        hits = self._client.search(index=index, size=SAMPLE)["hits"]["hits"]
+        hits = whole_search(self._client.search(index=index, size=SAMPLE), {})["hits"]["hits"]
         return [path for path in fields if any(value(hit["_source"], path) is not None for hit in hits)]
