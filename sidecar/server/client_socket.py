@@ -67,19 +67,16 @@ class ClientSocket(socket.socket):
                     break
         return rest
 
-    def flush(self) -> int:
-        """Gives away as much as is taken at once. Returns how many bytes. Raises OSError."""
-        taken = 0
+    def flush(self) -> None:
+        """Gives away as much as is taken at once. Raises OSError."""
         while self._unsent:
             try:
                 sent = self.send(self._unsent[0], socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
-            taken += sent
             self._unsent[0] = self._unsent[0][sent:]
             if not self._unsent[0]:
                 del self._unsent[0]
-        return taken
 
     def on_its_way(self) -> int:
         """Bytes that the kernel has of ours, and the client's host has not confirmed. Raises OSError."""

@@ -88,13 +88,15 @@ class DeliveriesWorker(ArrivalsWorker):
             self._close_now(next(iter(self._closing)))
 
     def _more_is_taken(self, conn: TConn, _socket: socket.socket) -> None:
+        gone, before = False, conn.sock.owed
         try:
-            taken = conn.sock.flush()
+            conn.sock.flush()
         except OSError:
+            gone = True
+        self._owed -= before - conn.sock.owed
+        if gone:
             self._give_up(conn)
-            return
-        self._owed -= taken
-        if conn.sock.owed:
+        if conn.sock.owed or gone:
             return
         owing = self._owing.pop(conn)
         self.poller.unregister(conn.sock)
