@@ -22,6 +22,7 @@ from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import AnsweredBy, Exchange, Identity, Outcome
 from sidecar.gateway.asking import Asking
+from sidecar.gateway.inquiry import Inquiry
 from sidecar.gateway.mirror import key_of
 from sidecar.gateway.outside import AmbiguousMethod, may_have_changed, method_meant
 from sidecar.gateway.record_line import RecordLines
@@ -49,6 +50,10 @@ OWNED: Final = "promoted"
 LARGE: Final = 2
 """Writes whose bodies were spooled and that a worker handles, in memory, at once."""
 UNSETTLED: Final = "unsettled"
+UNSETTLED_WRITE: Final = "unsettled_write"
+"""Why the standby does not know, for as long as a write is under way or unclear."""
+SETTLED_LOOK: Final = 0.1
+"""Seconds between looks at whether that has settled."""
 NOT_KEPT: Final = {
     "media_type": "its media type is not one whose meaning is known",
     "empty_body": "it changes nothing",
@@ -174,20 +179,17 @@ class Handler:
         began = stamp()
         likely = visit.endpoint is not None and self._standby.likely(visit.match)
         inquiry = self._asking.ask(visit, Priority.USER if likely else Priority.ONLY_UPSTREAM)
-        result = inquiry.wait(visit.until, self._asking.stalled(visit))
+        result, known = self._await(visit, inquiry, visit.until)
         if result is None:
             self._asking.late(visit, inquiry)
-        if not _good(result):
+        if known is None and not _good(result):
             known = self._known(visit, last=result is not None)
-            if known is not None:
-                inquiry.give_up()
-                visit.exchange.attempts = list(inquiry.attempts)
-                return known
-        if result is None and not self._asking.hangs(visit):
-            longest = visit.until - self._settings.deadline + self._settings.upstream_timeout
-            result = inquiry.wait(longest, self._asking.stalled(visit))
+        if known is None and result is None and not self._asking.hangs(visit):
+            result, known = self._await(visit, inquiry, self._longest(visit))
         inquiry.give_up()
         visit.exchange.attempts = list(inquiry.attempts)
+        if known is not None:
+            return known
         if result is not None and _good(result) and result.response is not None:
             return self._as_users_see_it(visit, result.response, began)
         refusal = self._refusal(visit)
@@ -198,6 +200,19 @@ class Handler:
                 visit, "overloaded" if visit.crowded else "deadline", "The upstream did not answer in time."
             )
         return self._unavailable(visit, _why(result), "The upstream failed, and the standby does not know the answer.")
+
+    def _await(self, visit: Visit, inquiry: Inquiry, until: float) -> tuple[Result | None, Response | None]:
+        """The upstream's result by `until`; or the standby's answer, where a write under way was all that it waited
+        for, and that has settled."""
+        stalled = self._asking.stalled(visit)
+        while visit.exchange.reason == UNSETTLED_WRITE and (look := time.monotonic() + SETTLED_LOOK) < until:
+            result = inquiry.wait(until, stalled, look)
+            if result is not None:
+                return result, None
+            known = self._known(visit, last=False)
+            if known is not None or self._asking.hangs(visit):
+                return None, known
+        return inquiry.wait(until, stalled), None
 
     def _as_users_see_it(self, visit: Visit, response: Response, began: int) -> Response:
         """The upstream's answer, with writes laid over it that users know of and the upstream does not, yet."""

@@ -65,20 +65,23 @@ class Inquiry:
                 if self._jobs[n].state == "started":
                     yield Attempt(self._sent[n][0], now - self._sent[n][0], Outcome.UNKNOWN, None, LATE, hedge)
 
-    def wait(self, until: float, stalled: Callable[[], bool] | None = None) -> Result | None:
-        """A good result; else, when everything tried has failed, the last; None: still under way at `until`.
+    def wait(
+        self, until: float, stalled: Callable[[], bool] | None = None, look: float | None = None
+    ) -> Result | None:  # fmt: skip
+        """A good result; else, when everything tried has failed, the last; None: still under way at `until`, or `look`.
 
-        `until` is of time.monotonic(). With `stalled`, gives up once that says so: the thread is needed elsewhere.
+        Both are of time.monotonic(). With `stalled`, gives up once that says so: the thread is needed elsewhere.
         """
+        pause = until if look is None else min(look, until)
         while True:
             now = time.monotonic()
             if not self._pending and not self._retry(until):
                 return self.last
-            limit = min(until, self._hedge_at or until, now + STALLED / 2 if stalled else until)
+            limit = min(pause, self._hedge_at or pause, now + STALLED / 2 if stalled else pause)
             result = self._result(limit)
             if result is None:
                 now = time.monotonic()
-                if now >= until or (stalled is not None and stalled()):
+                if now >= pause or (stalled is not None and stalled()):
                     return None
                 self._hedge(now)
                 continue

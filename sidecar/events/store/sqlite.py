@@ -51,7 +51,11 @@ class EmbeddedStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
             _widen(connection)
-            connection.executescript(SCHEMA)
+            connection.execute("PRAGMA journal_mode = WAL")
+            try:
+                connection.executescript(SCHEMA)  # as a whole: a reader sees all tables, or none
+            finally:
+                connection.rollback()  # where it came to an end too soon
             with _transaction(connection):
                 for statement in () if _has_volumes(connection) else VOLUMES:
                     connection.execute(statement)

@@ -22,7 +22,7 @@ _NUMBERS: Final = tuple(field.column for field in FIELDS if field.kind is Kind.L
 _WORDS: Final = tuple(field.name for field in FIELDS if field.words)
 _FIELD = re.compile(r"[@\w]+(\.\w+)*")
 SCHEMA: Final = f"""
-PRAGMA journal_mode = WAL;
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, at INTEGER NOT NULL,
     {", ".join(f"{column} {'INTEGER' if column in _NUMBERS else 'TEXT'}" for column in _COLUMNS.values())},
@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS bodies (id TEXT PRIMARY KEY, at INTEGER NOT NULL, doc
 CREATE INDEX IF NOT EXISTS bodies_at ON bodies (at);
 CREATE TABLE IF NOT EXISTS holds (id TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoints (segment TEXT PRIMARY KEY, sequence INTEGER NOT NULL, hash TEXT NOT NULL);
+COMMIT;
 """
 VOLUMES: Final = (
     "CREATE TABLE volumes (minute INTEGER PRIMARY KEY, events INTEGER NOT NULL)",

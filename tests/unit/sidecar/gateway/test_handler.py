@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from sidecar.http.messages import Response
 from tests.support.gateway import NEVER_SENT, InProcess
+from tests.support.stack import Got
 from tests.support.upstream import AMES, HOLT, basic
 
 PROVISIONAL = 2_000_000_000
@@ -114,3 +116,22 @@ def test_late_answers_are_learned_from(gateway: InProcess) -> None:
     gateway.upstream.fault = "hang"
     assert gateway.ask("GET", "/patients/17", HOLT).status in (503, 504)
     assert gateway.events()[-1]["understudy"]["attempts"], "it is recorded that it was asked"
+
+
+def test_a_list_is_shown_as_soon_as_the_write_that_it_waited_for_is_the_outboxs(tmp_path: Path) -> None:
+    """Its own deadline was over by then; but the upstream would have been waited for much longer, in vain."""
+    with InProcess(tmp_path, deadline=0.5, upstream_timeout=20.0, proof=1) as gateway:
+        gateway.upstream.state.notes[1] = {"id": 1, "title": "Limps", "patient_id": 17}
+        gateway.knows("/notes", HOLT)
+        gateway.upstream.fault = "hang"
+        told: list[Got] = []
+        creates = threading.Thread(target=lambda: told.append(gateway.ask("POST", "/notes", HOLT, {"title": "New"})))
+        lists = threading.Thread(target=lambda: told.append(gateway.ask("GET", "/notes", HOLT)))
+        lists.start()
+        time.sleep(0.25)
+        creates.start()
+        for thread in (creates, lists):
+            thread.join(10)
+        created, listed = told
+        assert created.status == 201
+        assert (listed.status, [note["title"] for note in listed.json()]) == (200, ["New", "Limps"])
