@@ -35,7 +35,7 @@ unit: venv
 # The rest: real servers. Each file's tests share one process, and the folders that take longest come first.
 LONGEST := tests/stack/ tests/consistency/
 processes: venv
-	$(PYTEST) 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out tests/unit/ $(LONGEST),$(wildcard tests/*/))
+	$(PYTEST) 3 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out tests/unit/ $(LONGEST),$(wildcard tests/*/))
 
 test: unit processes
 
