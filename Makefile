@@ -33,9 +33,9 @@ unit: venv
 	$(PYTEST) 3 --dist worksteal tests/unit $(wildcard tests/test_*.py)
 
 # The rest: real servers. Each file's tests share one process, and the folders that take longest come first.
-LONGEST := tests/stack/ tests/consistency/
+LONGEST := tests/stack/ tests/consistency/ tests/truth/ tests/wire/
 processes: venv
-	$(PYTEST) 3 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out tests/unit/ $(LONGEST),$(wildcard tests/*/))
+	$(PYTEST) 2 --dist loadfile --no-loadscope-reorder $(LONGEST) $(filter-out tests/unit/ $(LONGEST),$(wildcard tests/*/))
 
 test: unit processes
 
