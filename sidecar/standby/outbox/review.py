@@ -30,13 +30,19 @@ class Desk:
 
     def entries(self) -> dict[str, Any]:
         """`pending`: how many will be settled by themselves; `parked`: those that wait for a person; `entries`: all of
-        both; `owned`: how many writes the standby keeps for a demotion."""
+        both, and changes to a record whose creation is parked, which say so; `owned`: how many writes the standby keeps
+        for a demotion."""
         with self._reader.connect() as connection, connection.begin():
             rows = box.unsettled(connection)
             owned = connection.scalar(select(func.count()).select_from(outbox).where(outbox.c.state == State.OWNED))
             shown = [_entry(row, box.real_id(connection, row.type, row.record)) for row in rows]
         parked = [entry for entry in shown if entry["state"] == State.PARKED]
-        return {"pending": len(shown) - len(parked), "parked": parked, "entries": shown, "owned": owned or 0}
+        unmade = {(e["resource"], str(e["provisional_id"])): e["id"] for e in parked if e["action"] == Action.CREATE}
+        behind = [e for e in shown if e["state"] != State.PARKED and (e["resource"], str(e["record_id"])) in unmade]
+        for entry in behind:
+            entry["reason"] = f"waits for {unmade[entry['resource'], str(entry['record_id'])]}, which is parked"
+        pending = len(shown) - len(parked) - len(behind)
+        return {"pending": pending, "parked": parked, "entries": shown, "owned": owned or 0}
 
     def entry(self, ident: str) -> dict[str, Any]:
         """One entry, in any state. Raises LookupError."""

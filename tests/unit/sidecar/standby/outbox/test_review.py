@@ -1,0 +1,34 @@
+"""What people see of the outbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import update
+
+from sidecar.http.messages import Request
+from sidecar.standby.answer import Answer
+from sidecar.standby.outbox.entries import State, outbox
+from sidecar.standby.outbox.review import Desk
+from tests.unit.sidecar.standby.outbox.test_replay import CONTRACT, Leader
+
+
+def test_a_change_behind_a_parked_creation_says_so_and_is_not_about_to_be_settled(tmp_path: Path) -> None:
+    leader = Leader(tmp_path)
+    desk = Desk(leader.engine, leader.standby.outbox)
+    target = f"/notes/{desk.entries()['entries'][0]['provisional_id']}"
+    body = b'{"body":"worse"}'
+    request = Request("PATCH", target, [("Host", "x"), ("Content-Type", "application/json")], body, host="x")
+    write = leader.standby.begin_write(CONTRACT.match("PATCH", target), request, "Dr Holt")
+    taken = leader.standby.intents.accept(
+        write, request, "r2", request.headers, "Dr Holt", sent=False, answered=False, under_way=False
+    )
+    assert isinstance(taken, Answer)
+    told = desk.entries()
+    assert (told["pending"], [entry["reason"] for entry in told["entries"]]) == (2, [None, None])
+    with leader.engine.begin() as connection:
+        connection.execute(update(outbox).where(outbox.c.action == "create").values(state=State.PARKED))
+    told = desk.entries()
+    (parked,) = told["parked"]
+    change = told["entries"][-1]
+    assert (told["pending"], change["reason"]) == (0, f"waits for {parked['id']}, which is parked")
