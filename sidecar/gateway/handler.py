@@ -180,7 +180,7 @@ class Handler:
         likely = visit.endpoint is not None and self._standby.likely(visit.match)
         inquiry = self._asking.ask(visit, Priority.USER if likely else Priority.ONLY_UPSTREAM)
         result, known = self._await(visit, inquiry, visit.until)
-        if result is None:
+        if result is None and known is None:
             self._asking.late(visit, inquiry)
         if known is None and not _good(result):
             known = self._known(visit, last=result is not None)

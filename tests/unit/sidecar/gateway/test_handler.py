@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from sidecar import app
 from sidecar.http.messages import Response
+from sidecar.takeover.coordinator import Switchboard
 from tests.support.gateway import NEVER_SENT, InProcess
 from tests.support.stack import Got
 from tests.support.upstream import AMES, HOLT, basic
@@ -135,3 +137,25 @@ def test_a_list_is_shown_as_soon_as_the_write_that_it_waited_for_is_the_outboxs(
         created, listed = told
         assert created.status == 201
         assert (listed.status, [note["title"] for note in listed.json()]) == (200, ["New", "Limps"])
+
+
+def test_the_standby_that_answers_before_the_deadline_is_no_failure_of_the_upstream(tmp_path: Path) -> None:
+    """A caller whom the operator has routed to the standby, which waited for a write of another to be the outbox's."""
+    with InProcess(tmp_path, deadline=1.0, upstream_timeout=20.0, proof=1) as gateway:
+        gateway.upstream.state.notes[1] = {"id": 1, "title": "Limps", "patient_id": 17}
+        gateway.knows("/notes", HOLT)
+        (worker,) = app._running
+        worker.switchboard.route("notes.list", 100.0, "test")
+        before = failures(worker.switchboard)
+        gateway.upstream.fault = "hang"
+        creates = threading.Thread(target=gateway.ask, args=("POST", "/notes", HOLT, {"title": "New"}))
+        creates.start()
+        time.sleep(0.5)
+        assert [note["title"] for note in gateway.ask("GET", "/notes", HOLT).json()] == ["New", "Limps"]
+        creates.join(10)
+        assert failures(worker.switchboard) == before
+
+
+def failures(switchboard: Switchboard) -> int:
+    """Of lists, that this process has seen."""
+    return sum(failed for (_, name, *_), (_, failed, _) in switchboard._mine.items() if name == "notes.list")
