@@ -29,6 +29,8 @@ class FakeElasticsearch:
         """What requests had as Authorization."""
         self.item_failures: dict[str, list[int]] = {}
         """event.id → the statuses it gets before it is taken."""
+        self.search_failures: list[tuple[int, str]] = []
+        """Status and type of the error that the next searches are answered with."""
         self.poison: str | None = None
         self.drop_after_applying = 0
         self.refusing = False
@@ -117,6 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(503, _error("master_not_discovered_exception"))
         if fake.saying is not None:
             return self._send(200, fake.saying)
+        if "/_search" in self.path and fake.search_failures:
+            status, kind = fake.search_failures.pop(0)
+            return self._send(status, _error(kind))
         if "/_search" in self.path:
             return self._send(200, {"hits": {"hits": []}})
         if self.command == "GET":

@@ -24,6 +24,7 @@ from sidecar.events.store.elasticsearch_errors import (
     DOCUMENT_AT_FAULT,
     Refused,
     asking,
+    is_shard_not_yet_there,
     items_of,
     whole_search,
 )
@@ -164,7 +165,7 @@ class ElasticStore:
             try:
                 return whole_search(self._client.search(**{**_EVERY_SHARD, **words}), words)
             except ApiError as error:
-                if error.status_code != 503:
+                if not is_shard_not_yet_there(error):
                     raise
                 time.sleep(pause)
         return whole_search(self._client.search(**{**_EVERY_SHARD, **words}), words)

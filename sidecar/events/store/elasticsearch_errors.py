@@ -15,6 +15,7 @@ from sidecar.events.store import StoreUnavailable
 DOCUMENT_AT_FAULT: Final = (400, 413)
 CLUSTER_AT_FAULT: Final = frozenset({"validation_exception", "index_closed_exception", "cluster_block_exception"})
 """400s that say the cluster is full or closed (its shard limit, say), not that the document is wrong."""
+SHARD_BEING_MADE: Final = "illegal_index_shard_state_exception"
 
 
 class Refused(ValueError):
@@ -36,6 +37,11 @@ def asking() -> Iterator[None]:
 
 def is_cluster_at_fault(error: ApiError) -> bool:
     return isinstance(error, BadRequestError) and error.message in CLUSTER_AT_FAULT
+
+
+def is_shard_not_yet_there(error: ApiError) -> bool:
+    """Some shard cannot answer at this moment. One that is still being made says so with a 404."""
+    return error.status_code == 503 or error.message == SHARD_BEING_MADE
 
 
 def part(answer: Any, *path: str) -> Any:

@@ -62,6 +62,21 @@ def test_an_answer_that_may_pass_is_unavailable(status: int) -> None:
         store.close()
 
 
+NOT_THERE_YET = [(503, "search_phase_execution_exception"), (404, "illegal_index_shard_state_exception")]
+"""A day's first shards are being made: once they have no place, then they are not started."""
+
+
+def test_a_search_waits_for_the_shards_of_a_day_that_has_just_begun() -> None:
+    with FakeElasticsearch() as fake:
+        fake.search_failures = list(NOT_THERE_YET)
+        store = ElasticStore(fake.url)
+        assert store.checkpoints() == []
+        fake.search_failures = NOT_THERE_YET * 4
+        with pytest.raises(StoreUnavailable, match="illegal_index_shard_state"):
+            store.checkpoints()
+        store.close()
+
+
 def test_only_items_that_failed_for_now_are_to_be_retried() -> None:
     with FakeElasticsearch() as fake:
         fake.item_failures = {name(1): [429], name(2): [503], name(3): [400]}
