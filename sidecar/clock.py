@@ -7,6 +7,8 @@ this module, and its forks inherit it: a stamp in one worker can be compared wit
 from __future__ import annotations
 
 import time
+from functools import cache
+from pathlib import Path
 
 _offset = time.time_ns() - time.monotonic_ns()
 
@@ -31,3 +33,17 @@ def adopt(offset: int) -> None:
 def stamp() -> int:
     """Nanoseconds, roughly since the epoch, for ordering only: use time.time_ns() for what people read."""
     return time.monotonic_ns() + _offset
+
+
+@cache
+def boot() -> str:
+    """Names the time since this machine was started; empty where the system does not name it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+def uptime() -> int:
+    """Nanoseconds since this machine was started, with its sleep where the system counts that. Nobody sets this clock."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

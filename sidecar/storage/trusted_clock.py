@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from sidecar.clock import uptime
 from sidecar.settings import Settings
 from sidecar.storage.status_files import tell, told
+from sidecar.timeunits import SECOND
 
 LEAP: Final = 3600.0
 """Seconds by which the two clocks may come to differ."""
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def unhurried() -> float:
     """Seconds of the clock that nobody sets, and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return uptime() / SECOND
 
 
 class TrustedClock:

@@ -55,10 +55,11 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """`seen`: the record that shows it."""
+    """`seen`: the record that shows it. `why`: what keeps it from being told, for the person who must."""
 
     effect: Effect
     seen: RecordSeen | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class EffectLookup:
         resource = self._contract.resources[row.type]
         listing = self._contract.endpoint_for(row.type, Action.LIST)
         if listing is None or "{" in listing.template or not resource.list_matches_read:
-            return Found(Effect.UNDETERMINABLE)
+            return Found(Effect.UNDETERMINABLE, why="no list shows every record of its kind")
         began = stamp()
         read = self._collection(resource, listing, headers)
         if read is None:
@@ -106,7 +107,8 @@ class EffectLookup:
             )
             if found.effect is Effect.NOT_APPLIED and self._lacks_known(connection, resource, values, began):
                 late = box.age(row) > GIVE_UP_AFTER
-                return Found(Effect.UNDETERMINABLE if late else Effect.UNAVAILABLE)
+                why = "the list lacks records that are known to be there"
+                return Found(Effect.UNDETERMINABLE if late else Effect.UNAVAILABLE, why=why)
         return found
 
     def _taken(self, connection: Connection, row: Any, resource: Resource, read: Listed) -> set[str]:
@@ -200,7 +202,7 @@ class EffectLookup:
     def _look_at(self, row: Any, pending: Pending, headers: Headers, secret: bool) -> Found:
         target = self._own_path(row, pending)
         if target is None:
-            return Found(Effect.UNDETERMINABLE)
+            return Found(Effect.UNDETERMINABLE, why="its record cannot be read on its own")
         response = self._ask(*target, headers)
         if response is None:
             return Found(Effect.UNAVAILABLE)
@@ -208,11 +210,13 @@ class EffectLookup:
         if response.status in (404, 410):
             # What nobody had seen there was perhaps never there.
             gone = Effect.APPLIED if base is not None else Effect.UNDETERMINABLE
-            return Found(gone if row.action == Action.DELETE else Effect.NOT_APPLIED)
+            why = "the record is not there, and had not been seen before"
+            return Found(gone if row.action == Action.DELETE else Effect.NOT_APPLIED, why=why)
         resource = self._contract.resources[row.type]
         seen = record_in(resource, response) if response.status == 200 else None
         if seen is None or seen.id != pending.record:
-            return Found(Effect.UNAVAILABLE if response.status >= 300 else Effect.UNDETERMINABLE)
+            why = "what is read at its place is not the record"
+            return Found(Effect.UNAVAILABLE if response.status >= 300 else Effect.UNDETERMINABLE, why=why)
         if row.action == Action.DELETE:
             return Found(Effect.NOT_APPLIED)
         return judge_record(resource, pending.fields, orjson.loads(seen.body), base or {}, seen,
@@ -254,8 +258,14 @@ def judge_new(
     exact, unsure = candidates(resource, write, values, taken, claimed)
     if exact and write.fields:
         return Found(Effect.APPLIED, whole_record(resource, exact[0]))
-    gone = write.restored and _may_be_gone(resource, write, values)
-    return Found(Effect.UNDETERMINABLE if unsure or exact or gone or not whole else Effect.NOT_APPLIED)
+    if exact or unsure:
+        alike = ", ".join(str(value[resource.id_field]) for value in [*exact, *unsure][:3])
+        return Found(Effect.UNDETERMINABLE, why=f"it may have made record {alike}, which may also be another's")
+    if write.restored and _may_be_gone(resource, write, values):
+        return Found(Effect.UNDETERMINABLE, why="what it made may have been deleted again")
+    if not whole:
+        return Found(Effect.UNDETERMINABLE, why="only a part of the list could be read, and it is not in that")
+    return Found(Effect.NOT_APPLIED)
 
 
 def _may_be_gone(resource: Resource, write: Pending, values: Sequence[Value]) -> bool:
@@ -284,8 +294,9 @@ def judge_record(
         return Found(Effect.APPLIED, seen) if not hidden or touched and fields else Found(Effect.NOT_APPLIED)
     if unchanged:
         told = not touched or (alike is not Match.UNSURE and not restored)
-        return Found(Effect.NOT_APPLIED if told else Effect.UNDETERMINABLE)
-    return Found(Effect.UNDETERMINABLE if alike is Match.UNSURE else Effect.CONFLICT)
+        return Found(Effect.NOT_APPLIED if told else Effect.UNDETERMINABLE, why="the record was changed meanwhile")
+    why = "the upstream may have written what was sent in another way"
+    return Found(Effect.UNDETERMINABLE if alike is Match.UNSURE else Effect.CONFLICT, why=why)
 
 
 def next_page(response: Response) -> str | None:

@@ -40,7 +40,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from sidecar.clock import stamp
+from sidecar.clock import boot, stamp, uptime
 from sidecar.contract import Action, Contract
 from sidecar.standby import queries
 from sidecar.standby.outbox import dependencies
@@ -79,6 +79,8 @@ outbox: Final = Table(
     Column("proposal", LockedText),
     Column("accepted_at", BigInteger, nullable=False),
     Column("accepted_stamp", BigInteger),
+    Column("accepted_boot", String(40)),
+    Column("accepted_uptime", BigInteger),
     Column("due", BigInteger, nullable=False),
     Column("token", BigInteger, nullable=False),
     Column("settled_as", String(100)),
@@ -88,7 +90,8 @@ outbox: Final = Table(
 )
 """`record`: the id by which the user knows the record; of a create, its provisional one. `fields`: JSON that was sent,
 less secrets. `body`: the record as answered. `base`: the record before. `accepted_at` is wall ns; `due`, `settled` and
-`accepted_stamp` (none for entries of older versions) are stamps. `revision`: of the last change (see `changed`)."""
+`accepted_stamp` (none for entries of older versions) are stamps; `accepted_uptime` is how long the machine had been up,
+in ns, in the boot that `accepted_boot` names. `revision`: of the last change (see `changed`)."""
 
 OPEN: Final = tuple(column for column in outbox.c if column is not outbox.c.sealed)
 """All but the sealed request."""
@@ -551,8 +554,11 @@ def taken_directly(endpoint: str) -> str:
 
 
 def ages(row: Any) -> list[int]:
-    """How long ago an entry was accepted, in ns, by the wall clock, which may have been stepped since, and by our
+    """How long ago an entry was accepted, in ns. The time that this machine has been up tells it exactly; where it was
+    another machine's, or has been started anew, there are the wall clock, which may have been stepped since, and our
     stamps, which do not always count while we are down."""
+    if row.accepted_boot and row.accepted_boot == boot():
+        return [uptime() - row.accepted_uptime]
     found = [time.time_ns() - row.accepted_at]
     return found if row.accepted_stamp is None else [*found, stamp() - row.accepted_stamp]
 

@@ -229,7 +229,7 @@ class Replayer:
             self._change(lambda connection: self._intents.park(connection, row, reason, "retry"))
             return True
         if effect is Effect.UNDETERMINABLE and uncertain:
-            reason = "unclear: nobody can tell whether it has taken effect"
+            reason = f"unclear: nobody can tell whether it has taken effect: {found.why}"
             self._change(lambda connection: self._intents.park(connection, row, reason, "retry"))
             return True
         if effect is Effect.UNAVAILABLE:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
-from sidecar.clock import stamp
+from sidecar.clock import boot, stamp, uptime
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.exchange import ABSENT, UNKNOWN, Outcome
 from sidecar.http.identifiers import uuid7
@@ -509,6 +509,8 @@ class Intents:
             "attempts": int(sent),
             "accepted_at": at,
             "accepted_stamp": stamp(),
+            "accepted_boot": boot(),
+            "accepted_uptime": uptime(),
             "due": due,
             "token": 0,
             "revision": box.changed(connection),

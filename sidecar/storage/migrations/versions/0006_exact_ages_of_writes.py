@@ -1,0 +1,12 @@
+"""A write's age is exact while the machine stays up, whatever is done to its wall clock."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.add_column("outbox", sa.Column("accepted_boot", sa.String(40)))
+    op.add_column("outbox", sa.Column("accepted_uptime", sa.BigInteger()))
