@@ -45,5 +45,5 @@ def boot() -> str:
 
 
 def uptime() -> int:
-    """Nanoseconds since this machine was started, with its sleep where the system counts that. Nobody sets this clock."""
+    """Nanoseconds since this machine was started, its sleep included where that is counted. Nobody sets this clock."""
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
