@@ -79,7 +79,7 @@ bench-slo: venv
 	$(BIN)/python -m tests.bench.slo --store elasticsearch
 
 torture: venv
-	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python -m tests.consistency.torture --minutes $(MINUTES) --seed $(SEED) $(if $(RAILS),--rails)
 
 # Two sidecars, HAProxy, HOSP and PostgreSQL on hosts of their own (namespaces; root), their ways cut in turn.
 partitions: venv

@@ -41,8 +41,9 @@ def write(reason: str) -> str:
     """Why a write has not reached the upstream."""
     if "neither as it was nor as it should be" in reason:
         return "Someone changed this record at HOSP meanwhile"
-    if reason.startswith("unclear:"):
-        return "HOSP may or may not have made this change: check there before deciding"
+    if reason.startswith("unclear: nobody can tell"):
+        why = reason.partition("taken effect: ")[2]
+        return "HOSP may or may not have made this change: check there before deciding" + (f" ({why})" if why else "")
     if reason == "the upstream could not be asked":
         return "HOSP could not be reached"
-    return because(reason)
+    return because(reason.removeprefix("unclear: "))

@@ -26,7 +26,8 @@ from compose.hosp.server import Simulator
 from tests.bench.readme import put
 from tests.consistency.checker import check
 from tests.consistency.history import History, Operation, Outcome
-from tests.consistency.torture import SCALE, drained, final_state
+from tests.consistency.torture import SCALE, drained
+from tests.consistency.upstreams import final_state
 from tests.consistency.workload import Client
 from tests.support.stack import Sidecar, ask, free_port, until
 from tests.support.upstream import basic

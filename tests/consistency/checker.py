@@ -8,7 +8,7 @@ read must see what some moment between its start and its end could show.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +56,10 @@ class Register:
         return values | {_value(write) for write in self.writes[last + 1 :] if write.began < ended}
 
 
-def check(operations: Sequence[Operation], final: Final) -> list[Violation]:
-    """Every broken promise."""
+def check(
+    operations: Sequence[Operation], final: Final, screening: Callable[[str], str] | None = None
+) -> list[Violation]:
+    """Every broken promise. `screening`: what an image shows, where that is known."""
     by_title: dict[str, list[Operation]] = {}
     for operation in operations:
         if operation.kind in ("create", "update", "delete"):
@@ -68,6 +70,7 @@ def check(operations: Sequence[Operation], final: Final) -> list[Violation]:
         *_lists(operations, registers),
         *_final(registers, by_title, final),
         *_applied(final),
+        *(_screenings(operations, screening) if screening else ()),
     ]
 
 
@@ -114,6 +117,12 @@ def _applied(final: Final) -> Iterable[Violation]:
     return (
         Violation("doubled", f"{kind} of {what} was applied {n} times") for (kind, what), n in counts.items() if n > 1
     )
+
+
+def _screenings(operations: Iterable[Operation], screening: Callable[[str], str]) -> Iterable[Violation]:
+    for asked in operations:
+        if asked.kind == "screen" and asked.outcome is Outcome.OK and asked.seen != screening(asked.value):
+            yield Violation("untrue", f"{asked.value} was found {asked.seen}, and is {screening(asked.value)}", asked)
 
 
 def _value(write: Operation) -> Any:

@@ -22,7 +22,8 @@ class Operation:
     """One operation. A record is named by its title, which is unique; `value` is its body, written by one client only.
 
     create: title, value, and `ident` in an answer. update: title, value. delete: title. read: title, and what was seen
-    (`seen`: the body, None: it was not there). list: `seen` is [[title, body], …].
+    (`seen`: the body, None: it was not there). list: `seen` is [[title, body], …]. screen: `value` is the image, `seen`
+    what was found.
     """
 
     client: int

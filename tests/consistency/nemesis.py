@@ -16,10 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from compose.hosp.server import Simulator
+from tests.consistency.upstreams import Tested
 from tests.support.stack import Sidecar
 
-PROFILES = ("ordinary", "bad-day", "ambiguous", "outage", "brownout", "liar", "surge")
 STEPS = (0.0, 3600.0, -3600.0, 90_000.0, -2.5, 2.5)
 """Seconds by which the wall clock is off."""
 CLOCK = "STEPPED_CLOCK"
@@ -39,8 +38,8 @@ def stepped(folder: Path) -> dict[str, str]:
 class Nemesis:
     """Draws acts. `sidecars` are those that take traffic."""
 
-    def __init__(self, simulator: Simulator, sidecars: list[Sidecar], seed: int) -> None:
-        self._simulator = simulator
+    def __init__(self, upstream: Tested, sidecars: list[Sidecar], seed: int) -> None:
+        self._upstream = upstream
         self._sidecars = sidecars
         self._dice = random.Random(seed)
         self.acts: dict[str, Callable[[Sidecar], None]] = {
@@ -48,16 +47,14 @@ class Nemesis:
             "kill -9 of one process": self._kill_one,
             "SIGSTOP of one process": self._stop_one,
             "full disk": self._full_disk,
-            "restart of HOSP": self._restart_hosp,
+            "restart of HOSP": lambda _: upstream.restart(self._dice),
         }
         if any(CLOCK in sidecar.environ for sidecar in sidecars):
             self.acts["step of the clock"] = self._step_clock
 
     def turn(self) -> str:
-        """A new profile of the upstream."""
-        name = self._dice.choice(PROFILES)
-        self._simulator.set_profile(name)
-        return name
+        """A new kind of day for the upstream."""
+        return self._upstream.turn(self._dice)
 
     def strike(self, name: str = "") -> str:
         """One act against a sidecar."""
@@ -87,13 +84,6 @@ class Nemesis:
         time.sleep(self._dice.uniform(0.5, 2))
         for pid in limited:
             _limit(pid, resource.RLIM_INFINITY)
-
-    def _restart_hosp(self, _: Sidecar) -> None:
-        """Every connection is reset under its request; what was written stays."""
-        profile = self._simulator.profile_name
-        self._simulator.set_profile("outage")
-        time.sleep(self._dice.uniform(0.1, 2))
-        self._simulator.set_profile(profile)
 
     def _step_clock(self, sidecar: Sidecar) -> None:
         off = int(self._dice.choice(STEPS) * 1e9)

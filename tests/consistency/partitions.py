@@ -29,7 +29,8 @@ from sidecar.events.store import Filter, pages
 from sidecar.events.store.elasticsearch import ElasticStore
 from tests.consistency.checker import check
 from tests.consistency.history import History
-from tests.consistency.torture import drained, final_state
+from tests.consistency.torture import drained
+from tests.consistency.upstreams import final_state
 from tests.consistency.workload import Client
 from tests.stack.front import Front
 from tests.support.hosts import Hosts, enter

@@ -72,6 +72,15 @@ def test_what_is_parked_waits_for_a_person_but_is_not_doubled() -> None:
     assert check([CREATE], Final([("a", "v0"), ("a", "v0")], parked=frozenset("a"))) != []
 
 
+@pytest.mark.parametrize(
+    ("outcome", "seen", "untrue"), [(OK, "normal", 0), (OK, "abnormal", 1), (OK, None, 1), (UNKNOWN, None, 0)]
+)
+def test_a_screening_shows_what_the_image_shows(outcome: Outcome, seen: str | None, untrue: int) -> None:
+    asked = op("screen", 0, outcome, value="ABC", seen=seen)
+    found = check([asked], Final([]), lambda image: "normal" if image == "ABC" else "abnormal")
+    assert [violation.promise for violation in found] == ["untrue"] * untrue
+
+
 @given(st.lists(st.sampled_from(["update", "read", "list", "delete"]), max_size=12), st.randoms())
 def test_any_serial_history_of_a_perfect_store_is_accepted(kinds: list[str], dice: object) -> None:
     operations, value, now = [CREATE], "v0", 2.0

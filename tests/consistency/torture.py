@@ -1,4 +1,5 @@
-"""`make torture MINUTES=30`: clients, a nemesis and the checker, against a real sidecar and a simulated HOSP.
+"""`make torture MINUTES=30`: clients, a nemesis and the checker, against a real sidecar and a simulated HOSP; with
+RAILS=1, against a real Rails application.
 
 Time is scaled so that HOSP's seconds are quarters, and every setting that counts seconds with them. Sidecars wait for
 HOSP a little longer than it ever takes: what they gave up would still be in flight there, as it counts.
@@ -12,24 +13,27 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from compose.hosp import client as hosp_api
+from compose.hosp.data import generate
 from compose.hosp.server import Simulator
-from tests.consistency.checker import Final, Violation, check
+from tests.consistency.checker import Violation, check
 from tests.consistency.history import History, Outcome
 from tests.consistency.nemesis import Nemesis, stepped
-from tests.consistency.workload import Client
+from tests.consistency.upstreams import RailsHosp, SimulatedHosp, Tested, screening
+from tests.consistency.workload import KINDS, Client
 from tests.support.postgres import cluster
+from tests.support.rails_app import RailsApp, generate_app
 from tests.support.stack import Sidecar
 from tests.support.upstream import basic
 
 SCALE = 0.25
 SCALED = {"upstream_timeout": "10s", "late_effect": "10s", "deadline": "700ms", "hedge_after": "250ms"}
 CLIENTS = 6
+SHARES = {**KINDS, "screen": 0.1}
 DRAIN = 600.0
 """Seconds in which all must be settled after the last trouble."""
 
@@ -57,37 +61,35 @@ class Verdict:
 
 def run(
     seconds: float, seed: int, *, strike_every: float, say: Callable[[str], None] = print, postgresql: bool = False,
-    pause: float = 0.2,
+    pause: float = 0.2, rails: bool = False,
 ) -> Verdict:  # fmt: skip
     """One run; deterministic but for the machine's own timing."""
     dice, history = random.Random(seed), History()
     folder = Path(tempfile.mkdtemp(prefix="understudy-torture-"))
     with ExitStack() as stack:
         extra = {"database": stack.enter_context(cluster())} if postgresql else {}
-        simulator = stack.enter_context(Simulator("calm", seed=seed, time_scale=SCALE))
-        staff = hosp_api.users(simulator.control_url)
-        keeper = ":".join(staff[-1])
+        upstream = stack.enter_context(a_rails_application(folder) if rails else a_simulator(seed))
+        keeper = ":".join(upstream.staff[-1])
         sidecar = stack.enter_context(
             Sidecar(
-                simulator.url, folder / "data", environ=stepped(folder), backfill_credentials=keeper,
-                evidence="compose.hosp", **SCALED, **extra,
+                upstream.url, folder / "data", environ=stepped(folder), backfill_credentials=keeper,
+                evidence=None if rails else "compose.hosp", **SCALED, **extra,
             )
         )  # fmt: skip
-        for user in staff[:CLIENTS]:
+        for user in upstream.staff[:CLIENTS]:
             for path in ("/notes", "/patients", "/staffs", "/hospitals", "/staffs/me"):
                 sidecar.ask("GET", path, {"Authorization": basic(*user)})
-        nemesis = Nemesis(simulator, [sidecar], seed)
-        clients = [Client(n, staff[n], sidecar.port, history, seed, pause) for n in range(CLIENTS)]
+        nemesis = Nemesis(upstream, [sidecar], seed)
+        clients = [Client(n, upstream.staff[n], sidecar.port, history, seed, pause, SHARES) for n in range(CLIENTS)]
         _trouble(seconds, dice, nemesis, strike_every, say)
         for client in clients:
             client.stop()
-        simulator.set_profile("calm")
+        upstream.calm()
         for client in clients:
             client.join(70)
         parked = drained(sidecar, say)
-        final = final_state(simulator, parked)
-        most = simulator.most_in_flight
-    violations = check(history.operations, final)
+        final, most = upstream.final(parked), upstream.most_in_flight
+    violations = check(history.operations, final, screening)
     history.save(folder / "history.jsonl")
     counts = Counter(f"{operation.kind} {operation.outcome}" for operation in history.operations)
     aliases = sum(o.kind == "create" and o.outcome is Outcome.OK and o.ident >= 2e9 for o in history.operations)
@@ -123,18 +125,17 @@ def drained(sidecar: Sidecar, say: Callable[[str], None]) -> list[dict[str, obje
         time.sleep(0.5)
 
 
-def final_state(simulator: Simulator, parked: list[dict[str, object]]) -> Final:
-    hosp = simulator.hosp
-    rows = [(str(row["title"]), str(row["body"])) for row in hosp.data.tables["notes"].values()]
-    applied = []
-    for write in hosp.applied:
-        if write["method"] == "POST":
-            applied.append(("create", str(write["body"].get("title"))))
-        elif write["method"] == "PATCH":
-            applied.append(("update", str(write["body"].get("body"))))
-    titles = {str(row["id"]): str(row["title"]) for row in hosp.data.tables["notes"].values()}
-    waiting = {titles.get(str(entry["record_id"]), str(entry["record_id"])) for entry in parked}
-    return Final(rows, [pair for pair in applied if pair[1].startswith(("t", "v"))], frozenset(waiting))
+@contextmanager
+def a_simulator(seed: int) -> Iterator[Tested]:
+    with Simulator("calm", seed=seed, time_scale=SCALE) as simulator:
+        yield SimulatedHosp(simulator)
+
+
+@contextmanager
+def a_rails_application(folder: Path) -> Iterator[Tested]:
+    generate_app(folder / "hosp", generate(7))
+    with RailsApp(folder / "hosp") as app:
+        yield RailsHosp(app)
 
 
 def main() -> int:
@@ -144,11 +145,12 @@ def main() -> int:
     parser.add_argument("--strike-every", type=float, default=20.0, help="seconds between blows at the sidecar")
     parser.add_argument("--pause", type=float, default=1.0, help="mean seconds between two operations of a client")
     parser.add_argument("--postgresql", action="store_true")
+    parser.add_argument("--rails", action="store_true", help="before a real Rails application, in real time")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     verdict = run(
         given.minutes * 60, given.seed, strike_every=given.strike_every, postgresql=given.postgresql, pause=given.pause,
-        say=lambda line: print(line, flush=True),
+        rails=given.rails, say=lambda line: print(line, flush=True),
     )  # fmt: skip
     print("\n".join(verdict.lines()), flush=True)
     return 1 if verdict.violations or verdict.parked else 0

@@ -106,9 +106,10 @@ class Client:
         self._tell("browse", got, began)
 
     def _screen(self) -> None:
-        images = ["".join(self._dice.choices("ABCDEFGH", k=37))]
-        got, began = self._ask("POST", f"/patients/{self._dice.randint(1, 40)}/screen", {"images": images})
-        self._tell("screen", got, began)
+        image = "".join(self._dice.choices("ABCDEFGH", k=37))
+        got, began = self._ask("POST", f"/patients/{self._dice.randint(1, 40)}/screen", {"images": [image]})
+        seen = got.json()["overall"] if got is not None and got.status == 200 else None
+        self._tell("screen", got, began, value=image, seen=seen)
 
     def _ask(self, method: str, path: str, body: Any = None) -> tuple[Got | None, float]:
         began = time.monotonic()

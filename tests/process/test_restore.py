@@ -21,7 +21,8 @@ from compose.hosp import client as hosp_api
 from compose.hosp.server import Simulator
 from tests.consistency.checker import Violation, check
 from tests.consistency.history import History, Operation, Outcome
-from tests.consistency.torture import SCALE, final_state
+from tests.consistency.torture import SCALE
+from tests.consistency.upstreams import final_state
 from tests.consistency.workload import Client
 from tests.support.postgres import Server, programs
 from tests.support.stack import Sidecar, until

@@ -182,11 +182,19 @@ class RailsApp:
             self._process.wait(10)
             self._process = None
 
+    def signal(self, number: int) -> None:
+        """To the server, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def rows(self, table: str) -> list[tuple[object, ...]]:
         """What its database holds."""
+        return self.select(f"* FROM {table} ORDER BY id")
+
+    def select(self, what: str) -> list[tuple[object, ...]]:
         connection = sqlite3.connect(self.folder / "db/production.sqlite3")
         try:
-            return connection.execute(f"SELECT * FROM {table} ORDER BY id").fetchall()
+            return connection.execute(f"SELECT {what}").fetchall()
         finally:
             connection.close()
 

@@ -605,7 +605,13 @@ class Intents:
             ):
                 return self.settle(connection, row, seen)
         wait = self._late_effect if may_come_late(response) else 0
-        return _retry(connection, row, State.UNCLEAR, now + wait, "unclear")
+        return _retry(connection, row, State.UNCLEAR, now + wait, f"unclear: {self._said(response, outcome)}")
+
+    def _said(self, response: Response | None, outcome: Outcome) -> str:
+        if response is None:
+            return f"{self._contract.name} gave no whole answer"
+        shown = " and did not show the record" if outcome is Outcome.SUCCESS else ""
+        return f"{self._contract.name} answered {response.status}{shown}"
 
     def _is_its_own(self, connection: Connection, row: Any, seen: RecordSeen) -> bool:
         """Whether an answer shows the record that the entry was for."""
