@@ -41,9 +41,11 @@ from sidecar.standby.tables import (
 )
 
 _SET: Final = update(records).where(records.c.type == bindparam("kind"), records.c.id == bindparam("ident"))
+_SET_PRESENT: Final = _SET.where(records.c.state != GONE)
 _ADD: Final = insert(records)
 HIGHEST: Final = "highest:"
-"""Before a resource's name: the number in `meta` that is the highest id which it ever had."""
+"""Before a resource's name: the number in `meta` that is the highest id which it ever had. An id that somebody asked for
+in vain is none."""
 
 
 def clean(connection: Connection, kind: str, record: str | None, t0: int, *, but: str = "") -> bool:
@@ -301,7 +303,7 @@ def highest(connection: Connection) -> dict[str, int]:
 def count_highest(connection: Connection) -> dict[str, int]:
     """The same, found by reading all ids: for those that a program of before has added, which keeps no maximum."""
     found: dict[str, int] = {}
-    for row in connection.execute(select(records.c.type, records.c.id)):
+    for row in connection.execute(select(records.c.type, records.c.id).where(records.c.state != GONE)):
         if row.id.isdecimal():
             found[row.type] = max(found.get(row.type, 0), int(row.id))
     return found
@@ -323,11 +325,14 @@ def _set(connection: Connection, kind: str, record: str, values: Mapping[str, An
     if values.get("source", WRITE) == WRITE:
         touched(connection, kind)
     values = {**values, "observed": time.time_ns()} if values["state"] != DOUBT else dict(values)
-    if connection.execute(_SET, {**values, "kind": kind, "ident": record}).rowcount == 0:
+    there, named = values["state"] != GONE, {**values, "kind": kind, "ident": record}
+    if there and connection.execute(_SET_PRESENT, named).rowcount:
+        return
+    if connection.execute(_SET, named).rowcount == 0:
         row = {"body": None, "observed": time.time_ns(), **values}
         connection.execute(_ADD, {"type": kind, "id": record, **row})
-        if record.isdecimal() and len(record) < 19:
-            raise_highest(connection, kind, int(record))
+    if there and record.isdecimal() and len(record) < 19:
+        raise_highest(connection, kind, int(record))
 
 
 def _collection(connection: Connection, kind: str, values: Mapping[str, Any]) -> None:

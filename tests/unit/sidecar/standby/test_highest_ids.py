@@ -22,3 +22,19 @@ def test_the_highest_id_is_kept_and_never_falls() -> None:
         connection.execute(delete(records))
         assert knowledge.highest(connection) == {"notes": 120}
     engine.dispose()
+
+
+def test_an_id_that_was_asked_for_in_vain_is_none_until_a_record_has_it() -> None:
+    """Somebody mistypes an address: what is made after that is still told from what was there."""
+    engine = open_memory()
+    setattr(engine.dialect, VAULT, Vault())
+    create_all(engine)
+    with engine.begin() as connection:
+        knowledge.put_record(connection, RecordSeen("notes", "7", "{}"), 1)
+        knowledge.drop_record(connection, "notes", "99999", 2)
+        assert knowledge.highest(connection) == {"notes": 7} == knowledge.count_highest(connection)
+        knowledge.put_record(connection, RecordSeen("notes", "99999", "{}"), 3)
+        assert knowledge.highest(connection) == {"notes": 99999} == knowledge.count_highest(connection)
+        knowledge.drop_record(connection, "notes", "99999", 4)
+        assert knowledge.highest(connection) == {"notes": 99999}
+    engine.dispose()
