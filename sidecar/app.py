@@ -307,8 +307,14 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             parity=standby.parity,
             desk=Desk(engine, standby.outbox),
             promotion=Promotion(
-                contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity
-            ),
+                contract,
+                engine,
+                standby.outbox,
+                standby.completeness,
+                standby.parity.ratio,
+                standby.unproven,
+                least_parity=settings.promote_parity,
+            ),  # fmt: skip
             policies=rulebook,
             open_store=lambda: open_store(settings),
             phase=lambda: service.phase,

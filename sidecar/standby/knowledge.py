@@ -44,7 +44,7 @@ _SET: Final = update(records).where(records.c.type == bindparam("kind"), records
 _SET_PRESENT: Final = _SET.where(records.c.state != GONE)
 _ADD: Final = insert(records)
 HIGHEST: Final = "highest:"
-"""Before a resource's name: the number in `meta` that is the highest id which it ever had. An id that somebody asked for
+"""Before a resource's name: the number in `meta` that is the highest id which it ever had. One that somebody asked for
 in vain is none."""
 
 

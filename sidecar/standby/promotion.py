@@ -36,13 +36,15 @@ class Promotion:
 
     def __init__(
         self, contract: Contract, engine: Engine, outbox: Outbox, completeness: Callable[[], Mapping[str, Any]],
-        parity: Callable[[str], float | None], least_parity: float,
+        parity: Callable[[str], float | None], unproven: Callable[[str], str | None], *, least_parity: float,
     ) -> None:  # fmt: skip
+        """By endpoint, `parity` tells the share of equal answers, and `unproven` what no comparison has proven."""
         self._contract = contract
         self._engine = engine
         self._outbox = outbox
         self._completeness = completeness
         self._parity = parity
+        self._unproven = unproven
         self._least = least_parity
 
     def doubts(self, kind: str) -> list[str]:
@@ -59,6 +61,9 @@ class Promotion:
                 ratio = self._parity(endpoint.id)
                 if ratio is not None and ratio < self._least:
                     reasons.append(f"parity of {endpoint.id} is {ratio:.1%}, below {self._least:.0%}")
+                unproven = self._unproven(endpoint.id)
+                if unproven is not None:
+                    reasons.append(f"what {endpoint.id} answers is not proven: {unproven}")
         with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
             reasons += _under_way(connection, kind)
         view = self._outbox.snapshot()

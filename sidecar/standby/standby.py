@@ -572,12 +572,16 @@ class Standby:
             return False, "what is known is unverified"
         if row["in_doubt"]:
             return False, f"{row['in_doubt']} {endpoint.resource} are in doubt"
-        if endpoint.safe and self._settings.unproven != "serve":
-            with self._reader.connect() as connection, connection.begin():
-                unproven = self._library.missing_proof(connection, endpoint)
-            if unproven is not None:
-                return False, unproven
-        return True, "ready"
+        unproven = self.unproven(endpoint_id)
+        return (True, "ready") if unproven is None else (False, unproven)
+
+    def unproven(self, endpoint_id: str) -> str | None:
+        """What is not yet proven of what its answers stand on; None: nothing, or it is served all the same."""
+        endpoint = self._contract.endpoints[endpoint_id]
+        if not endpoint.safe or endpoint.action not in (Action.LIST, Action.READ) or self._settings.unproven == "serve":
+            return None
+        with self._reader.connect() as connection, connection.begin():
+            return self._library.missing_proof(connection, endpoint)
 
     def evidence(self) -> dict[str, dict[str, Any]]:
         """For people: per endpoint, and per resource for what callers share, each derivation with its evidence."""

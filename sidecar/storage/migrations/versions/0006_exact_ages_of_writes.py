@@ -1,4 +1,4 @@
-"""A write's age is exact while the machine stays up; the highest ids are counted anew, without those asked for in vain."""
+"""A write's age is exact while the machine stays up. The highest ids are counted anew, less those asked for in vain."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -61,6 +61,9 @@ class FakeStandby:
     def ready(self, endpoint_id: str) -> tuple[bool, str]:
         return (True, "complete") if endpoint_id == "notes.list" else (False, "nothing is known")
 
+    def unproven(self, endpoint_id: str) -> str | None:
+        return "item is unproven" if endpoint_id == "patients.read" else None
+
     def revoke(self, user: str) -> None:
         self.revoked.add(user)
 
@@ -88,7 +91,10 @@ class Plane:
         self.switchboard.tick()
         self.started = 0
         outbox = Outbox(contract, self.engine, data / "outbox.version")
-        promotion = Promotion(contract, self.engine, outbox, self.standby.completeness, FakeParity().ratio, 0.99)
+        promotion = Promotion(
+            contract, self.engine, outbox, self.standby.completeness, FakeParity().ratio, self.standby.unproven,
+            least_parity=0.99,
+        )  # fmt: skip
         with self.engine.begin() as connection:
             connection.execute(insert(entries).values(PARKED))
         settings = Settings(data=data, control_token=token)
@@ -220,6 +226,8 @@ def test_the_rest(plane: Plane) -> None:
     assert plane.control.post("/resources/notes/promote", {"force": True})["overruled"] == ["3 notes are in doubt"]
     assert plane.control.get("/resources")["notes"]["owner"] == "standby"
     assert plane.control.post("/resources/staffs/promote")["overruled"] == []
+    status, _, why = plane.ask("POST", "/resources/patients/promote")
+    assert (status, "what patients.read answers is not proven: item is unproven" in str(why)) == (409, True), why
     assert plane.control.post("/resources/notes/demote")["owner"] == "upstream"
     assert plane.ask("POST", "/resources/mice/promote")[0] == 404
     assert plane.ask("DELETE", "/marks")[0] == 405

@@ -157,7 +157,9 @@ def test_a_write_that_was_decided_before_a_promotion_and_begins_after_it_is_not_
 def test_nothing_is_promoted_while_the_upstream_may_yet_make_a_record(leader: Leader) -> None:
     """Its id would be given to another record here."""
     standby = leader.standby
-    promotion = Promotion(CONTRACT, leader.engine, standby.outbox, _all_known, lambda _endpoint: None, 0.99)
+    promotion = Promotion(
+        CONTRACT, leader.engine, standby.outbox, _all_known, lambda _: None, lambda _: None, least_parity=0.99
+    )
     request = Request("POST", "/patients", [("Host", "x"), ("Content-Type", "application/json")], b"{}", host="x")
     write = standby.begin_write(CONTRACT.match("POST", "/patients"), request, "Dr Holt")
     with pytest.raises(NotFit, match="1 writes of patients are under way"):
