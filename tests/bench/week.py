@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,7 +38,8 @@ USERS = 16
 PAUSE = 3.0
 """Seconds between one user's requests: five a second in all, somewhat above HOSP's usual half at this scale."""
 TRAFFIC = {"browse": 0.5, "read": 0.15, "list": 0.1, "create": 0.12, "update": 0.08, "screen": 0.05}
-PHASES = (("ordinary", 0.6), ("outage", 0.15), ("brownout", 0.15), ("ordinary again", 0.1))
+BACK = "ordinary again"
+PHASES = (("ordinary", 0.6), ("outage", 0.15), ("brownout", 0.15), (BACK, 0.1))
 SIDECAR = {
     "deadline": "600ms", "hedge_after": "250ms", "upstream_timeout": "10s", "late_effect": "10s",
 }  # fmt: skip
@@ -87,6 +89,38 @@ class Row:
     load: float
 
 
+class Emptying(threading.Thread):
+    """Waits, while users go on, until all that the outbox holds now has reached HOSP."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        super().__init__(name="emptying", daemon=True)
+        self._sidecar = sidecar
+        self._began = time.monotonic()
+        self._writes = self._pending()
+        self._took: float | None = None
+        self._ended = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.1):
+            if not self._writes & self._pending():
+                self._took = time.monotonic() - self._began
+                return
+
+    def told(self) -> str:
+        """In HOSP's own seconds."""
+        self._ended.set()
+        self.join(10)
+        late = "not all had reached it at the end"
+        if self._took is not None:
+            late = f"{self._took / SCALE:.0f} s later all had reached it"
+        return f"When HOSP was back, {len(self._writes)} writes were waiting; {late}."
+
+    def _pending(self) -> set[str]:
+        entries = self._sidecar.plane("GET", "/outbox").json()["entries"]
+        return {entry["id"] for entry in entries if entry["state"] != "parked"}
+
+
 @contextmanager
 def nginx(upstream: int, cache: str = "") -> Iterator[int]:
     port = free_port()
@@ -125,8 +159,8 @@ def candidates(stack: ExitStack, seed: int) -> list[Candidate]:
     return found
 
 
-def run(seconds: float, seed: int) -> tuple[list[Row], list[str]]:
-    """The rows of the table, and a line of promises for each candidate."""
+def run(seconds: float, seed: int) -> tuple[list[Row], list[str], str]:
+    """The rows of the table, a line of promises for each candidate, and how long the outbox took to empty."""
     with ExitStack() as stack:
         found = candidates(stack, seed)
         clients, marks = [], []
@@ -137,10 +171,13 @@ def run(seconds: float, seed: int) -> tuple[list[Row], list[str]]:
             ]
             candidate.simulator.forget_requests()
         marks.append(time.monotonic())
+        emptying = None
         for phase, share in PHASES:
             print(f"{phase}: {seconds * share:.0f} s", file=sys.stderr, flush=True)
             for candidate in found:
                 candidate.simulator.set_profile(phase.split()[0])
+            if phase == BACK:
+                emptying = next(Emptying(candidate.sidecar) for candidate in found if candidate.sidecar is not None)
             time.sleep(seconds * share)
             marks.append(time.monotonic())
             for candidate in found:
@@ -152,7 +189,7 @@ def run(seconds: float, seed: int) -> tuple[list[Row], list[str]]:
         for client in clients:
             client.join(60)
         rows = [row for candidate in found for row in _rows(candidate, marks)]
-        return rows, [_promises(candidate) for candidate in found]
+        return rows, [_promises(candidate) for candidate in found], emptying.told() if emptying else ""
 
 
 def _rows(candidate: Candidate, marks: Sequence[float]) -> Iterator[Row]:
@@ -181,7 +218,7 @@ def _promises(candidate: Candidate) -> str:
     return f"| {candidate.name} | {told} |"
 
 
-def table(rows: Sequence[Row], promises: Sequence[str], seconds: float, seed: int) -> str:
+def table(rows: Sequence[Row], promises: Sequence[str], emptied: str, seconds: float, seed: int) -> str:
     lines = [f"Measured by `make bench-week` ({seconds:.0f} s at four times HOSP's speed, seed {seed}):", ""]
     lines += ["| way to HOSP | phase | within 3 s | screening within 3 s | p50 ms | p99 ms | load on HOSP |"]
     lines += ["|---|---|---|---|---|---|---|"]
@@ -190,7 +227,7 @@ def table(rows: Sequence[Row], promises: Sequence[str], seconds: float, seed: in
         times = f"{row.p50:.0f} | {row.p99:.0f}"
         lines.append(f"| {row.name} | {row.phase} | {row.within:.2%} | {screened} | {times} | {row.load:.2f} |")
     lines += ["", "| way to HOSP | untrue answers | lost writes | doubled writes | most in flight at HOSP |"]
-    return "\n".join([*lines, "|---|---|---|---|---|", *promises])
+    return "\n".join([*lines, "|---|---|---|---|---|", *promises, "", emptied])
 
 
 def main() -> None:
