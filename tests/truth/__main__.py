@@ -1,4 +1,5 @@
-"""`python -m tests.truth`: the whole matrix once, or with --hours random worlds and seeds until the time is over."""
+"""`python -m tests.truth`: the whole matrix once, or with --hours again and again, in random order, until the time is
+over, each time with thousands of random questions."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.truth", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--hours", type=float, default=0.0)
+    parser.add_argument("--more", type=int, help="random questions in each outage: none, with --hours 5000")
     parser.add_argument("--world", action="append", default=[], help="api or api/twist; may be repeated")
     parser.add_argument("--known", action="store_true", help="print what is false as lines of known.txt")
     parser.add_argument("--verbose", action="store_true", help="print every false answer")
@@ -25,9 +27,12 @@ def main() -> int:
     worlds = [world for world in WORLDS if not given.world or _named(world) & set(given.world)]
     judged: list[Judged] = []
     until, seed = time.monotonic() + given.hours * 3600, given.seed
+    more = given.more if given.more is not None else 5000 if given.hours else 0
     while True:
         for world in worlds:
-            judged += _run(world, seed)
+            judged += _run(world, seed, more)
+            if given.hours and time.monotonic() >= until:
+                break
         seed += 1
         random.Random(seed).shuffle(worlds)
         if time.monotonic() >= until:
@@ -44,9 +49,9 @@ def _named(world: World) -> set[str]:
     return {world.api, f"{world.api}/{world.twist or 'plain'}"}
 
 
-def _run(world: World, seed: int) -> list[Judged]:
+def _run(world: World, seed: int, more: int) -> list[Judged]:
     with tempfile.TemporaryDirectory() as folder:
-        judged = list(Drive(world, Path(folder) / "data", seed).run())
+        judged = list(Drive(world, Path(folder) / "data", seed, more=more).run())
     bad = sum(each.verdict in BAD for each in judged)
     print(f"{world.api}/{world.twist or 'plain'}: {len(judged)} answers, {bad} false", file=sys.stderr, flush=True)
     return judged

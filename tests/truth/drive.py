@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.support.stack import Got, Sidecar
 from tests.support.upstream import basic
 from tests.truth.judge import Judged, difference, read, value_of, write
 from tests.truth.petclinic import Petclinic, records
-from tests.truth.worlds import Change, Question, World, changes, lessons, questions
+from tests.truth.worlds import Change, Question, World, any_question, changes, lessons, questions
 
 CONTRACT = Path(__file__).with_name("petclinic.yaml")
 HOST = "api.test"
@@ -31,8 +31,11 @@ twelve times, each shown to have had no effect, is parked after three and a half
 class Drive:
     """One world, from a cold start to the API's return."""
 
-    def __init__(self, world: World, folder: Path, seed: int, environ: Mapping[str, str] = {}) -> None:
-        self.world, self.folder, self.environ = world, folder, environ
+    def __init__(
+        self, world: World, folder: Path, seed: int, environ: Mapping[str, str] = {}, more: int = 0
+    ) -> None:  # fmt: skip
+        """`more`: so many random questions in the outage, beside those that every world is asked."""
+        self.world, self.folder, self.environ, self.more = world, folder, environ, more
         self.dice = random.Random(f"{seed} {world.api} {world.twist}")
         on = chosen(rails=world.api == "hosp", twists=[world.twist] if world.twist else [])
         self.simulator = Simulator("calm", seed=7, behaviours=on)
@@ -58,6 +61,7 @@ class Drive:
             time.sleep(LEARNED)
             self.simulator.set_profile("outage")
             yield from self._reads("outage", asked)
+            yield from self._reads("outage", (any_question(self.world, self.dice) for _ in range(self.more)))
             told = []
             for change in written:
                 answer = self.ask(change.method, change.target, change.body)
@@ -85,14 +89,15 @@ class Drive:
         rendered = render(asked, reply, self.simulator.hosp.on)
         return rendered.status, value_of(rendered.headers.get("Content-Type", ""), rendered.body)
 
-    def _reads(self, phase: str, asked: list[Question]) -> Iterator[Judged]:
+    def _reads(self, phase: str, asked: Iterable[Question]) -> Iterator[Judged]:
         for question in asked:
             status, value = self.truth(question)
             got = self.ask("GET", question.target, headers=question.headers)
             told = value_of(got["Content-Type"], got.body)
             verdict = read(got.status, told, status, value)
             what = f"GET {question.target} {question.headers or ''}: {status}, answered {got.status} "
-            yield Judged(self.world.cell(phase), verdict, what + difference(value, told))
+            own = got.status != 503 and "hit" in got["Cache-Status"]
+            yield Judged(self.world.cell(phase), verdict, what + difference(value, told), own)
 
     def _own_view(self, change: Change, answer: Got) -> Iterator[Judged]:
         """What was acknowledged is shown to its author, or honestly not at all."""

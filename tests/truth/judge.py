@@ -19,6 +19,8 @@ class Judged:
     verdict: str
     what: str
     """The question, and in short both answers."""
+    standby: bool = False
+    """Whether the standby gave the answer: neither the API, nor a 503."""
 
 
 def value_of(kind: str, body: bytes) -> Any:
@@ -63,14 +65,14 @@ def difference(expected: Any, told: Any) -> str:
 
 
 def table(judged: Iterable[Judged], cells: int, seed: int) -> str:
-    """Counts by verdict, the false ones by cell, and the bound that no lie in n answers gives."""
+    """Counts by verdict, the false ones by cell, and the bound that no lie in n answers of the standby gives."""
     judged = list(judged)
     counts = Counter(each.verdict for each in judged)
-    seen = {each.cell for each in judged}
-    lines = [f"seed {seed}: {len(seen)} of {cells} cells, {len(judged)} answers judged"]
+    seen, own = {each.cell for each in judged}, sum(each.standby for each in judged)
+    lines = [f"seed {seed}: {len(seen)} of {cells} cells, {len(judged)} answers judged, {own} of them the standby's"]
     lines += [f"  {verdict:8} {counts[verdict]:7}" for verdict in VERDICTS]
     for cell, verdict in sorted({(each.cell, each.verdict) for each in judged if each.verdict in BAD}):
         lines.append(f"  {verdict:8} {cell}: {next(e.what for e in judged if (e.cell, e.verdict) == (cell, verdict))}")
-    if judged and not any(counts[verdict] for verdict in BAD):
-        lines.append(f"none false: at most {3 / len(judged):.2%} at 95% (3/n)")
+    if own and not any(counts[verdict] for verdict in BAD):
+        lines.append(f"none false: at most {3 / own:.2g} of the standby's at 95% (3/n)")
     return "\n".join(lines)

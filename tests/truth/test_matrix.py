@@ -15,7 +15,7 @@ import pytest
 from compose.hosp.behaviours import TWIST_NAMES, TWISTS
 from tests.truth.drive import Drive
 from tests.truth.judge import BAD, VERDICTS, Judged, difference, read, table, write
-from tests.truth.worlds import CELLS, WORLDS, World, changes, questions
+from tests.truth.worlds import CELLS, WORLDS, World, any_question, changes, questions
 
 KNOWN = Path(__file__).with_name("known.txt")
 MOST_KNOWN = 0
@@ -72,6 +72,7 @@ def test_the_matrix_is_whole_and_what_is_known_of_it_only_shrinks() -> None:
 def test_a_seed_asks_the_same() -> None:
     for world in WORLDS:
         assert questions(world, random.Random(3)) == questions(world, random.Random(3))
+        assert any_question(world, random.Random(3)) == any_question(world, random.Random(3))
         assert changes(world, random.Random(3)) == changes(world, random.Random(3))
         marks = [change.mark for change in changes(world, random.Random(3)) if change.mark]
         assert len(marks) == len(set(marks))
@@ -109,9 +110,10 @@ def test_a_write_is_judged_by_its_end(told: int, times: int, parked: bool, waits
 
 
 def test_the_table_counts_and_says_the_bound() -> None:
-    text = table([Judged("hosp/plain/learn", "true", "x")] * 300, 120, 7)
-    assert "seed 7: 1 of 120 cells, 300 answers judged" in text
-    assert "1.00% at 95%" in text
+    judged = [Judged("hosp/plain/outage", "true", "x", True)] * 300 + [Judged("hosp/plain/outage", "honest", "x")] * 50
+    text = table(judged, 120, 7)
+    assert "seed 7: 1 of 120 cells, 350 answers judged, 300 of them the standby's" in text
+    assert "0.01 of the standby's at 95%" in text
     text = table([Judged("hosp/plain/learn", "lie", "GET /x")], 120, 7)
     assert "lie      hosp/plain/learn: GET /x" in text
     assert "95%" not in text

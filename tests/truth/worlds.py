@@ -132,6 +132,49 @@ def questions(world: World, dice: random.Random) -> list[Question]:
     return [*(Question(target) for target in known), *(Question(target, True) for target in new), *selected]
 
 
+def any_question(world: World, dice: random.Random) -> Question:
+    """Any that a client may ask: what is there, what is not, each filter, and what no contract says. Whole lists are
+    seldom, for they are long."""
+    if world.api == "petclinic":
+        owner, pet = dice.randint(1, 70), dice.randint(1, 100)
+        name = dice.choice(("Davis", "Davison", "Franklin", "Black", "davies", "McTavish", "Nobody"))
+        kinds = {
+            f"/owners/{owner}": 30,
+            f"/pets/{pet}": 30,
+            f"/owners?lastName={name[: dice.randint(1, len(name))]}": 15,
+            f"/owners/{owner}/pets/{pet}": 5,
+            f"/owners/{pet * 7 % 60 + 1}/pets/{pet}": 5,
+            f"/owners?page={dice.randint(1, 4)}": 3,
+            f"/owners?lastName={name}&lastName=Black": 2,
+            f"/owners/{owner}?fields=id": 2,
+            "/owners": 4,
+            "/pets": 4,
+        }
+    else:
+        patient, note, few = dice.randint(1, 420), dice.randint(1, 2100), dice.randint(1, 8)
+        kinds = {
+            f"/patients/{patient}": 25,
+            f"/notes/{note}": 25,
+            f"/notes?patient_id={patient}": 20,
+            f"/hospitals/{few}": 5,
+            f"/staffs/{few * 4}": 5,
+            "/staffs/me": 3,
+            "/hospitals": 2,
+            "/staffs": 2,
+            f"/patients/0{patient}": 1,
+            f"/patients?page={few}": 1,
+            f"/patients/{patient}?fields=id,name": 2,
+            f"/notes?patient_id={patient}&patient_id={few}": 2,
+            f"/notes?staff_id={few}": 1,
+            "/notes?patient_id=": 0.2,
+            "/patients": 0.4,
+            "/notes": 0.2,
+        }
+    target = dice.choices(list(kinds), list(kinds.values()))[0]
+    headers = dice.choices(({}, {"X-Tenant": "a"}, {"Accept-Language": "de"}), (18, 1, 1))[0]
+    return Question(target, True, headers)
+
+
 def changes(world: World, dice: random.Random) -> list[Change]:
     mark = f"{dice.randrange(10**9):09}"
     if world.api == "petclinic":
