@@ -26,6 +26,8 @@ from sidecar.contract.router import parameters, steps
 METHODS: Final = ("get", "post", "patch", "put", "delete", "options", "head", "trace")
 VISIBILITIES: Final = ("everyone", "caller")
 STORED: Final = ("resource", "title", "body", "subject", "author", "called")
+NOT_PARAMETERS: Final = frozenset(("accept", "content-type", "authorization"))
+"""Header parameters that OpenAPI says are to be ignored."""
 SUCCESS: Final = re.compile(r"2[0-9]{2}", re.ASCII)
 
 
@@ -118,6 +120,8 @@ class Annotations:
             own=operation.flag("x-understudy-self"),
             public=not (operation if operation.has("security") else self._root).elements("security"),
             filters=tuple(name for _, name, place in found if place == "query") if action is Action.LIST else (),
+            headers=frozenset(_field(name, place) for _, name, place in found if place in ("header", "cookie"))
+            - NOT_PARAMETERS,
             success=tuple(int(code) for code, _ in _successes(operation)),
             body_kind=str(schema.value["type"]) if is_object or schema.value.get("type") == "array" else "any",
             required=frozenset(schema.texts("required")) if is_object else frozenset(),
@@ -247,3 +251,7 @@ def _types(schema: Part, field: str, declared: Any) -> frozenset[str]:
     if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
         raise ContractError(schema.name, f"{schema.key}.properties.{field}.type", "a type, or a list of types", said)
     return frozenset(kinds)
+
+
+def _field(name: str, place: str) -> str:
+    return "cookie" if place == "cookie" else name.lower()

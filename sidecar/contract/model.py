@@ -66,6 +66,8 @@ class Endpoint:
     own: bool = False
     public: bool = False
     filters: tuple[str, ...] = ()
+    headers: frozenset[str] = frozenset()
+    """Header parameters, in lower case, and `cookie` where it has a cookie parameter: each may select other content."""
     success: tuple[int, ...] = ()
     body_kind: str = "any"
     """What a 2xx answer's JSON is at its top: array, object or any."""

@@ -55,12 +55,16 @@ def accepts_json(request: Request) -> bool:
 
 
 def format_wanted(request: Request) -> str | None:
-    """By what the upstream chooses the format of this answer, where that is its choice; None: JSON alone is asked for.
+    """By what the upstream chooses the format of this answer, where that is its choice; None: plain JSON alone is asked
+    for.
 
     To `*/*`, to nothing and to several kinds APIs answer as they like: Rails gives a browser's page to all three.
     """
     accept = (request.header("accept") or "").strip()
-    if request.path.endswith(".json") or _kinds(accept) == {"application/json"}:
+    parameters = {part.partition("=")[0].strip().lower() for each in accept.split(",") for part in each.split(";")[1:]}
+    if _kinds(accept) == {"application/json"} and parameters <= {"charset"}:  # any other may ask for a version
+        return None
+    if request.path.endswith(".json") and parameters <= {"charset", "q"}:
         return None
     return f"{accept} {request.header('x-requested-with') or ''}".strip()
 

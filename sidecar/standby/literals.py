@@ -182,7 +182,7 @@ def has_any(connection: Connection, endpoint: str) -> bool:
 def _question(endpoint: Endpoint, request: Request, caller: str) -> str:
     accept = request.header("accept") or ""
     parts = [endpoint.id, caller, request.scheme, request.host, request.path, _query(request), accept]
-    asked = sha256("\0".join([*parts, *selecting(request)]).encode("utf-8", "surrogateescape"))
+    asked = sha256("\0".join([*parts, *selecting(request, endpoint.headers)]).encode("utf-8", "surrogateescape"))
     if not endpoint.safe:
         asked.update(b"\0\0" + (request.header("content-type") or "").encode("utf-8", "surrogateescape") + b"\0")
         asked.update(request.body)

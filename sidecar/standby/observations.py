@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -76,7 +76,7 @@ def observations(contract: Contract, match: Match, request: Request, response: R
     """What a whole and valid answer shows, if it determines it (`determines`). An answer that cannot be read shows
     nothing."""
     endpoint = match.endpoint
-    if endpoint is None or request.method == "HEAD" or not determines(request, response):
+    if endpoint is None or request.method == "HEAD" or not determines(request, response, endpoint.headers):
         return []
     media = response.header("content-type") or ""
     if endpoint.resource is None or endpoint.action is Action.CALL or endpoint.action is Action.DELETE:
@@ -154,20 +154,27 @@ _ALIKE: Final = frozenset(("accept", "accept-encoding", "origin", "authorization
 _TOTALS: Final = ("x-total-count", "x-total", "total-count", "x-pagination-total-count")
 
 
-def determines(request: Request, response: Response) -> bool:
+def determines(request: Request, response: Response, declared: Collection[str]) -> bool:
     """Whether an answer to a GET tells what is there: whole, asked without a body or a field that may select, fresh."""
-    if request.size or selecting(request) or response.status == 206 or response.header("content-range") is not None:
+    if (
+        request.size
+        or selecting(request, declared)
+        or response.status == 206
+        or response.header("content-range") is not None
+    ):
         return False
     names = varies(response)
     return names is not None and _ALIKE.issuperset(names) and not is_aged(response)
 
 
-def selecting(request: Request) -> list[str]:
-    """The fields, with their values, that may select other content: whatever is not known to be harmless."""
+def selecting(request: Request, declared: Collection[str]) -> list[str]:
+    """The fields, with their values, that may select other content: what the contract has `declared` (in lower case), and
+    whatever is not known to be harmless."""
     found = []
     for name, value in request.headers:
         low = name.lower()
-        if low not in _ANY and not low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-", "x-understudy-")):
+        harmless = low in _ANY or low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-", "x-understudy-"))
+        if low in declared or not harmless:
             found.append(f"{low}={value}")
     return sorted(found)
 

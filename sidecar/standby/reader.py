@@ -56,7 +56,7 @@ class Library:
             return DontKnow("never_seen", f"this very question was never answered by the upstream: {endpoint.name}")
         if not accepts_json(request):
             return DontKnow("not_json", "what is known can be told in JSON only")
-        if selecting(request) or endpoint is not self._primary(endpoint):
+        if selecting(request, endpoint.headers) or endpoint is not self._primary(endpoint):
             return DontKnow("unknown_query", "the question has a part that may select other content")
         resource = self._contract.resources[endpoint.resource]
         found = self._derived(connection, match, endpoint, resource, request, user, view)
