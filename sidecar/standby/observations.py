@@ -168,8 +168,8 @@ def determines(request: Request, response: Response, declared: Collection[str]) 
 
 
 def selecting(request: Request, declared: Collection[str]) -> list[str]:
-    """The fields, with their values, that may select other content: what the contract has `declared` (in lower case), and
-    whatever is not known to be harmless."""
+    """The fields, with their values, that may select other content: those that the contract has `declared` (in lower
+    case), and whatever is not known to be harmless."""
     found = []
     for name, value in request.headers:
         low = name.lower()
