@@ -93,6 +93,8 @@ class Annotations:
             },
             schemas={**_members(schema), **dict(self._writable(name))},
             writable=frozenset(field for field, _ in self._writable(name)),
+            own=_own(schema, frozenset(field for field, _ in self._writable(name))),
+            declared_own=_declared_own(schema),
             created_field=schema.text("x-understudy-created"),
             updated_field=schema.text("x-understudy-updated"),
             path=self._path(name),
@@ -255,3 +257,24 @@ def _types(schema: Part, field: str, declared: Any) -> frozenset[str]:
 
 def _field(name: str, place: str) -> str:
     return "cookie" if place == "cookie" else name.lower()
+
+
+def _own(schema: Part, writable: frozenset[str]) -> frozenset[str]:
+    """What writes set, or where the contract does not say, what is not only read; and what tells what record it is."""
+    names = ("id", "url", "created", "updated", "username", "subject")
+    roles = {schema.text(f"x-understudy-{name}") for name in names} - {None}
+    given = {
+        str(field) for field, said in schema.member("properties").value.items()
+        if not (isinstance(said, dict) and said.get("readOnly"))
+    }  # fmt: skip
+    fixed = {*map(str, roles), *schema.table("x-understudy-references"), "id"}
+    return frozenset(fixed | (writable or given) | _declared_own(schema))
+
+
+def _declared_own(schema: Part) -> frozenset[str]:
+    """Raises ContractError for what is no field."""
+    names = frozenset(schema.texts("x-understudy-own"))
+    unknown = sorted(names - schema.member("properties").value.keys())
+    if unknown:
+        raise ContractError(schema.name, f"{schema.key}.x-understudy-own", "fields of the record", unknown[0])
+    return names

@@ -120,6 +120,10 @@ class Resource:
     """The schemas of its fields; as they are sent, where they can be."""
     writable: frozenset[str] = frozenset()
     """Fields that creates and updates take; none: the contract does not say."""
+    own: frozenset[str] = frozenset()
+    """Fields that nothing but a write to the record itself changes."""
+    declared_own: frozenset[str] = frozenset()
+    """Those of them that the contract names so, whatever they hold."""
     created_field: str | None = None
     updated_field: str | None = None
     path: str = ""

@@ -7,6 +7,7 @@ answer may take effect for a while yet, so it ends LATE_EFFECT (a setting) after
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -43,6 +44,7 @@ from sidecar.standby.tables import (
 _SET: Final = update(records).where(records.c.type == bindparam("kind"), records.c.id == bindparam("ident"))
 _SET_PRESENT: Final = _SET.where(records.c.state != GONE)
 _ADD: Final = insert(records)
+_REFERENCE: Final = re.compile(r"(_id|Id|_uuid|Uuid)$")
 HIGHEST: Final = "highest:"
 """Before a resource's name: the number in `meta` that is the highest id which it ever had. One that somebody asked for
 in vain is none."""
@@ -81,16 +83,41 @@ def drop_record(connection: Connection, kind: str, record: str, stamp: int, sour
 
 
 def doubt_referrers(connection: Connection, contract: Contract, kind: str, record: str, stamp: int) -> None:
-    """A deleted record may have taken with it those that refer to it: nobody can say."""
-    for resource in contract.resources.values():
-        for name in (name for name, target in resource.references.items() if target == kind):
-            rows = connection.execute(
-                select(records.c.id, records.c.body).where(records.c.type == resource.name, records.c.state == KNOWN)
-            ).all()
-            for row in rows:
-                if str(orjson.loads(row.body).get(name)) == record:
-                    doubt_record(connection, resource.name, row.id, stamp)
-            _unlist(connection, resource.name, stamp)
+    """A deleted record may have taken with it those that refer to it, and those that refer to these: nobody can say."""
+    seen: set[tuple[str, str]] = {(kind, record)}
+    gone = {kind: {record}}
+    while gone:
+        found: dict[str, set[str]] = {}
+        for resource in contract.resources.values():
+            referrers = _referrers(connection, resource, gone)
+            if referrers or gone.keys() & set(resource.references.values()):
+                _unlist(connection, resource.name, stamp)
+            for ident in referrers:
+                if (resource.name, ident) not in seen:
+                    found.setdefault(resource.name, set()).add(ident)
+                    doubt_record(connection, resource.name, ident, stamp)
+        gone = found
+        seen |= {(name, ident) for name, idents in found.items() for ident in idents}
+
+
+def _referrers(connection: Connection, resource: Resource, gone: Mapping[str, set[str]]) -> list[str]:
+    """Those of its records that refer to one of these: by the contract, or, where it says nothing of a field, by the
+    field's name (`owner_id`, `ownerId`)."""
+    of_kind = (records.c.type == resource.name) & (records.c.state == KNOWN)
+    sample = connection.scalar(select(records.c.body).where(of_kind).limit(1))
+    names = {*resource.fields, *(orjson.loads(sample) if sample is not None else ())} - {resource.id_field}
+    anything = set().union(*gone.values())
+    wanted = {
+        name: anything if name not in resource.references else gone[resource.references[name]]
+        for name in names
+        if resource.references.get(name) in gone or (name not in resource.references and _REFERENCE.search(name))
+    }
+    rows = connection.execute(select(records.c.id, records.c.body).where(of_kind)) if wanted else ()
+    return [
+        ident
+        for ident, value in ((ident, orjson.loads(body)) for ident, body in rows)
+        if any(str(value.get(name)) in idents for name, idents in wanted.items())
+    ]
 
 
 def see_record(

@@ -160,20 +160,6 @@ def _refusal(connection: Connection, key: str) -> tuple[int, int]:
     return (0, 0) if row is None else (row.status, row.stamp)
 
 
-def is_nested(answer: Answer) -> bool:
-    """Whether the answer may hold copies of other resources' records: an object within a record, or no JSON at all."""
-    try:
-        value = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return True
-    return any(nests(row) for row in value) if isinstance(value, list) else nests(value)
-
-
-def nests(record: Any) -> bool:
-    """Whether a record holds records, or more than plain values."""
-    return not isinstance(record, dict) or any(isinstance(value, (dict, list)) for value in record.values())
-
-
 def has_any(connection: Connection, endpoint: str) -> bool:
     """Whether any reply of the endpoint is kept."""
     return connection.scalar(select(literals.c.status).where(literals.c.endpoint == endpoint).limit(1)) is not None

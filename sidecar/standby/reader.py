@@ -17,6 +17,7 @@ from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.http.messages import Request
 from sidecar.standby import knowledge, literals, queries
 from sidecar.standby.answer import Answer, DontKnow, Shape, accepts_json, item, listing, missing
+from sidecar.standby.copies import answer_may_show_others, may_show_others
 from sidecar.standby.derivations import DELETED, ITEM, MISSING, OWN, WRITTEN, leaves_out
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.gate import Claim, Gate
@@ -106,7 +107,10 @@ class Library:
                 since = max(since, queries.since(connection, kind))
         caller, since = "" if endpoint.public else caller, max(since, refused)
         answer = literals.recall(connection, endpoint, request, caller, since)
-        if answer is None or endpoint.pure or not literals.is_nested(answer):
+        if answer is None or endpoint.pure:
+            return answer
+        resource = self._contract.resources.get(kind or "")
+        if resource is not None and not answer_may_show_others(resource, answer):
             return answer
         if any(view.touches(name) for name in self._contract.resources) or queries.any_unclear(connection):
             return None
@@ -170,8 +174,9 @@ class Library:
             return DontKnow("in_doubt")
         listed = whole is not None and whole.complete and whole.caller == user
         if row is not None and row.state == KNOWN:
-            if literals.nests(orjson.loads(row.body)) and stamp <= queries.touched(connection, None):
-                return DontKnow("in_doubt", "it holds copies of other records, and something was written since")
+            other = may_show_others(resource, orjson.loads(row.body))
+            if other is not None and stamp <= queries.touched(connection, None):
+                return _in_doubt(other)
             shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
             observed = max(row.observed, whole.observed if whole and whole.complete else 0)
             found = item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
@@ -235,8 +240,9 @@ class Library:
         rows = connection.execute(select(records).where(*_known(resource))).all()
         values = [orjson.loads(row.body) for row in rows]
         stamp = max([whole.stamp, *(row.stamp for row in rows)])
-        if any(literals.nests(value) for value in values) and stamp <= queries.touched(connection, None):
-            return DontKnow("in_doubt", "they hold copies of other records, and something was written since")
+        other = next(filter(None, (may_show_others(resource, value) for value in values)), None)
+        if other is not None and stamp <= queries.touched(connection, None):
+            return _in_doubt(other)
         claims = self._gate.listing(connection, endpoint, resource, whole, rows, values, pairs)
         if isinstance(claims, DontKnow):
             return claims
@@ -322,6 +328,13 @@ class Library:
         shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
         body = orjson.dumps(values[0]).decode()
         return item(resource, body, request, Shape(200, shape.content_type), _age(observed), unverified)
+
+
+def _in_doubt(field: str) -> DontKnow:
+    why = (
+        f"{field} may be a copy or a count of other records, and something was written since (x-understudy-own says no)"
+    )
+    return DontKnow("in_doubt", why)
 
 
 def _known(resource: Resource) -> tuple[Any, Any]:

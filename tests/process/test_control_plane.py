@@ -63,7 +63,7 @@ def test_the_description_is_valid_and_has_every_route(tmp_path: Path, monkeypatc
 
 
 @plane.parametrize()
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: schemathesis.Case, sidecar: Sidecar) -> None:
     """Requests that fit the description and ones that do not. A 503 of readiness is an answer, not an error."""
     case.call_and_validate(
@@ -77,7 +77,7 @@ VISIBLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_siz
 VALUES = st.recursive(st.none() | st.integers() | st.text(), st.lists)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     method=st.sampled_from(["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"]),
     path=st.sampled_from(["/", "/notes", "/notes/1", "/patients/17", "/staffs/me", "/patients/17/screen", "/x"]),

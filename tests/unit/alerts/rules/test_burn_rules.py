@@ -46,7 +46,7 @@ def failing(draw: st.DrawFn, most: int = 400) -> tuple[int, int, Fraction]:
     return draw(st.integers(0, total)), total, share
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(failing())
 def test_the_bounds_for_many_requests_never_say_yes_where_the_exact_chance_says_no(
     case: tuple[int, int, Fraction],
@@ -67,7 +67,6 @@ def test_the_bounds_for_many_requests_never_say_yes_where_the_exact_chance_says_
             assert burn_rate.confident(Counts(total - bad, total), share, confidence, exact_below=10_000)
 
 
-@settings(deadline=None)
 @given(failing(60))
 def test_more_failures_are_never_less_sure(case: tuple[int, int, Fraction]) -> None:
     bad, total, share = case

@@ -263,7 +263,7 @@ def test_damage_to_an_export_is_found(signed: Signed, tmp_path: Path, damage: Da
     assert why in str((verdict.first_bad or {})["why"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_flipped_bit_of_an_export_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     signed, one, raw = _export_once(tmp_path_factory)
@@ -276,7 +276,7 @@ def test_any_flipped_bit_of_an_export_is_found(tmp_path_factory: pytest.TempPath
     assert (verdict.first_bad or {})["line"] == raw[:place].count(b"\n") + 1
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_records_removed_repeated_or_put_elsewhere_are_found(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
