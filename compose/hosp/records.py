@@ -210,7 +210,7 @@ class Hosp:
         children = self._children(table, ident)
         if children and "foreign-keys" in self.on and "cascades" not in self.on:
             return Reply(500, format=form)
-        for child, number in children if table == "patients" or "cascades" in self.on else []:
+        for child, number in children if table == "patients" else []:
             self._remove(child, number)
         self._remove(table, ident)
         if table == "staffs":
@@ -232,6 +232,8 @@ class Hosp:
         ]
 
     def _remove(self, table: str, ident: int) -> None:
+        for child, number in self._children(table, ident) if "cascades" in self.on else []:
+            self._remove(child, number)
         self._highest[table] = max(self._highest.get(table, 0), ident)
         self.data.tables[table].pop(ident, None)
 

@@ -102,6 +102,11 @@ def shown(table: str, row: Row, tables: Mapping[str, Mapping[int, Row]], asked: 
         row[reference.removesuffix("_id").removesuffix("Id")] = parent and {
             k: v for k, v in parent.items() if k in ("id", "name", "lastName")
         }
+    if "copies" in on and reference:
+        parent = tables[OF[reference]].get(row.get(reference) or 0) or {}
+        row[f"{reference[:-2].rstrip('_')}_name"] = parent.get("name", parent.get("lastName"))
+    if "counts" in on:
+        row |= _counts(table, row["id"], tables)
     if "language" in on and asked.headers.get("accept-language", "").startswith("de"):
         row |= {k: f"[de] {v}" for k, v in row.items() if k in ("title", "name", "description") and v}
     if "uuid-ids" in on:
@@ -115,6 +120,11 @@ def shown(table: str, row: Row, tables: Mapping[str, Mapping[int, Row]], asked: 
     if "fields" in on and names:
         row = {k: v for k, v in row.items() if k in names.split(",")}
     return row
+
+
+def _counts(table: str, ident: int, tables: Mapping[str, Mapping[int, Row]]) -> Row:
+    children = [(child, name) for child, name in PARENT.items() if OF[name] == table and child in tables]
+    return {f"{child}_count": sum(row.get(name) == ident for row in tables[child].values()) for child, name in children}
 
 
 def to_uuid(table: str, ident: int) -> str:

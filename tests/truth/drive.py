@@ -59,8 +59,13 @@ class Drive:
             for target in lessons(self.world, self.dice):
                 self.ask("GET", target)
             time.sleep(LEARNED)
+            beside = self._related()
+            for question in beside:
+                self.ask("GET", question.target)
+            for change in self._while_well():
+                self.ask(change.method, change.target, change.body)
             self.simulator.set_profile("outage")
-            yield from self._reads("outage", asked)
+            yield from self._reads("outage", [*asked, *beside])
             yield from self._reads("outage", (any_question(self.world, self.dice) for _ in range(self.more)))
             told = []
             for change in written:
@@ -71,6 +76,31 @@ class Drive:
             yield from self._ends(written, told)
             if not self.sidecar.plane("GET", "/outbox").json()["pending"]:  # else its author sees what is blocked
                 yield from self._reads("return", known)
+
+    def _while_well(self) -> list[Change]:
+        """Writes that the API takes before the outage: what else they change there, no answer to them says."""
+        if self.user is None:
+            return [Change("PUT", "/owners/9", {"lastName": "Written"}), Change("PUT", "/pets/11", {"ownerId": 9})]
+        note = {"title": "Written", "patient_id": 9, "staff_id": 1}
+        deleted = [Change("DELETE", f"/hospitals/{self._another()}")] if self.world.twist == "cascades" else []
+        return [Change("PATCH", "/patients/9", {"name": "Written"}), Change("POST", "/notes", note), *deleted]
+
+    def _another(self) -> int:
+        """A hospital that our user is not of."""
+        mine = next(row for row in self.simulator.hosp.data.tables["staffs"].values() if row["name"] == self.user[0])
+        return 1 if mine["hospital_id"] != 1 else 2
+
+    def _related(self) -> list[Question]:
+        """Records that those writes may change beside their own."""
+        tables = self.simulator.hosp.data.tables
+        if self.user is None:
+            pets = [ident for ident, pet in tables["pets"].items() if pet["ownerId"] == 9]
+            return [Question(f"/pets/{ident}", True) for ident in (*pets, 11)] + [Question("/owners/9", True)]
+        notes = [ident for ident, note in tables["notes"].items() if note["patient_id"] == 9][:3]
+        patients = [i for i, patient in tables["patients"].items() if patient["hospital_id"] == self._another()][:3]
+        theirs = [ident for ident, note in tables["notes"].items() if note["patient_id"] in patients][:3]
+        targets = [f"/patients/{i}" for i in (9, *patients)] + [f"/notes/{i}" for i in (*notes, *theirs)]
+        return [Question(target, True) for target in [*targets, "/notes?patient_id=9"]]
 
     def ask(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Got:
         sent = {"Accept": "application/json", "Host": HOST, **(headers or {})}
