@@ -10,7 +10,9 @@ On a schema: `x-understudy-resource` (it is a whole record of that resource), `x
 (of a list: field names, `-` for descending), `x-understudy-visibility` (everyone, caller), `x-understudy-references`
 (field: resource), `x-understudy-url` (the field with the record's absolute URL), `x-understudy-username` (the field by
 which its person signs in), `x-understudy-subject` (the field that holds the id of the record an audit is about),
-`x-understudy-created` and `x-understudy-updated` (the fields with the record's times, ISO 8601).
+`x-understudy-created` and `x-understudy-updated` (the fields with the record's times, ISO 8601), `x-understudy-own`
+(fields that nothing but a write to the record itself changes, though writes do not name them, or they hold more than
+plain values: any other such field may be a copy or a count of other records, and is doubted once anything is written).
 """
 
 from __future__ import annotations

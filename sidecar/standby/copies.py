@@ -27,7 +27,9 @@ def may_show_others(resource: Resource, record: Any) -> str | None:
 
 
 def answer_may_show_others(resource: Resource, answer: Answer) -> bool:
-    """The same of an answer in the upstream's own words."""
+    """The same of an answer in the upstream's own words. A refusal shows none."""
+    if answer.status >= 400:
+        return False
     try:
         value = orjson.loads(answer.body)
     except orjson.JSONDecodeError:

@@ -332,7 +332,7 @@ class Library:
 
 def _in_doubt(field: str) -> DontKnow:
     why = (
-        f"{field} may be a copy or a count of other records, and something was written since (x-understudy-own says no)"
+        f"{field} may show other records, and something was written since; x-understudy-own would say that it does not"
     )
     return DontKnow("in_doubt", why)
 

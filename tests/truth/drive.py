@@ -23,6 +23,8 @@ CONTRACT = Path(__file__).with_name("petclinic.yaml")
 HOST = "api.test"
 LEARNED = 2.0
 """Seconds in which what was asked is learned and compared, and backfill seeks some of what tells rivals apart."""
+ROUNDS = 6
+"""Times that something is written and looked at before the outage: what lists say after a write is to be proven too."""
 DRAINED = 270.0
 """Seconds in which the outbox of a healthy API is to be empty, or a person told of what it refuses: a write that fails
 twelve times, each shown to have had no effect, is parked after three and a half minutes."""
@@ -59,9 +61,14 @@ class Drive:
             for target in lessons(self.world, self.dice):
                 self.ask("GET", target)
             time.sleep(LEARNED)
-            beside = self._related()
+            beside, lists = self._related(), sorted({change.target for change in written if change.method == "POST"})
             for question in beside:
                 self.ask("GET", question.target)
+            for _ in range(ROUNDS):
+                for change in self._while_well():
+                    self.ask(change.method, change.target, change.body)
+                for target in lists:
+                    self.ask("GET", target)
             for change in self._while_well():
                 self.ask(change.method, change.target, change.body)
             self.simulator.set_profile("outage")
