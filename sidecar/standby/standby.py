@@ -42,10 +42,11 @@ from sidecar.standby.observations import (
     ReplySeen,
     observations,
 )
-from sidecar.standby.outbox.entries import Outbox, Snapshot
+from sidecar.standby.outbox.entries import Outbox
 from sidecar.standby.outbox.overlay_response import Newer, over_answer
 from sidecar.standby.outbox.rewrite import Rewritten, rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
+from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.outbox.watermark import Watermark
 from sidecar.standby.parity import Parity
 from sidecar.standby.reader import Library
@@ -386,7 +387,7 @@ class Standby:
             seen: Snapshot | None = self.outbox.snapshot()
         except SQLAlchemyError:
             seen = self.outbox.last_seen()
-        return seen is None or kind in seen.pending
+        return seen is None or seen.waits(kind)
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""
