@@ -198,7 +198,11 @@ def see_own(connection: Connection, caller: str, record: str) -> None:
 
 
 def see_reply(connection: Connection, endpoint: str, kind: str, status: int, content_type: str, body: bytes) -> None:
-    """The upstream's own words."""
+    """The upstream's own words: written where they are not the same as the last."""
+    known = queries.reply(connection, endpoint, kind)
+    said = (status, content_type[:200], body)
+    if known is not None and (known.status, known.content_type, bytes(known.body)) == said:
+        return
     connection.execute(delete(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind))
     row = {"status": status, "content_type": content_type[:200], "body": body, "observed": time.time_ns()}
     connection.execute(insert(replies).values(endpoint=endpoint, kind=kind, **row))

@@ -13,7 +13,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Final
 
 import orjson
@@ -63,10 +64,25 @@ COUNT_AGAIN: Final = 600.0
 """Seconds after which the highest ids are counted anew: a program of the release before keeps no maximum."""
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
-
+BATCH: Final = 100
+"""Exchanges that are learned from in one transaction: to commit costs more than to learn."""
+BATCH_BYTES: Final = 1 << 20
+"""Bytes of answers beyond which a batch takes no more: who writes waits for it."""
 
 REFUSALS: Final = 8
 """Refused credentials waiting to be looked up, each of which may cost a scrypt: guesses must not crowd out learning."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """An answer to learn from, to a question of the stamp `t0`. `compare`: parity is kept of it."""
+
+    match: Match
+    request: Request
+    response: Response
+    user: str | None
+    t0: int
+    compare: bool
 
 
 class Standby:
@@ -110,7 +126,9 @@ class Standby:
         """Whether a shared database is away."""
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
-        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
+        self._work: queue.Queue[_Lesson | Callable[[], None] | None] = queue.Queue(QUEUE)
+        self._ahead: list[Callable[[], None] | None] = []
+        """The learner's own: taken from the queue behind a batch, and not done yet."""
         self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
         self._thread.start()
 
@@ -202,7 +220,7 @@ class Standby:
         if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
-        self._later(lambda: self._learn(match, request, response, user, t0, compare))
+        self._later(_Lesson(match, request, response, user, t0, compare))
 
     def _just_learned(self, key: tuple[str, str | None], content: int, t0: int) -> bool:
         """Whether the very same was learned within AGAIN, and nothing that we know of has happened since."""
@@ -250,7 +268,7 @@ class Standby:
         if not done.wait(timeout):
             raise TimeoutError("the standby is still learning")
 
-    def _later(self, work: Callable[[], None]) -> bool:
+    def _later(self, work: _Lesson | Callable[[], None]) -> bool:
         """False: there is no room in the queue."""
         try:
             self._work.put_nowait(work)
@@ -259,30 +277,63 @@ class Standby:
         return True
 
     def _learner(self) -> None:
-        while (work := self._work.get()) is not None:
-            try:
-                work()
-            except Exception:
-                log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+        while (work := self._ahead.pop() if self._ahead else self._work.get()) is not None:
+            if isinstance(work, _Lesson):
+                self._learn(self._batch(work))
+            else:
+                self._try(work)
             del work  # an idle thread holds no bodies
 
-    def _learn(
-        self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
-    ) -> None:
+    def _batch(self, first: _Lesson) -> list[_Lesson]:
+        """What waits and can be learned in one transaction; the other work that follows it is done next."""
+        lessons, size = [first], len(first.response.body)
+        while len(lessons) < BATCH and size < BATCH_BYTES and not self._work.empty():
+            work = self._work.get()
+            if not isinstance(work, _Lesson):
+                self._ahead.append(work)
+                break
+            lessons.append(work)
+            size += len(work.response.body)
+        return lessons
+
+    def _learn(self, lessons: Sequence[_Lesson]) -> None:
+        """In one transaction; where that fails, each in one of its own: what cannot be learned takes nothing with it.
+        Parity is kept before: it has its own transaction, and who holds the lock for writing would wait for itself."""
+        for lesson in lessons:
+            if lesson.compare:
+                self._try(partial(self._compare, lesson))
+        if len(lessons) == 1 or not self._try(partial(self._learn_all, lessons), quietly=True):
+            for lesson in lessons:
+                self._try(partial(self._learn_all, [lesson]))
+
+    def _try(self, work: Callable[[], None], *, quietly: bool = False) -> bool:
+        """Whether it was done; else what failed is logged."""
+        try:
+            work()
+        except Exception:
+            if not quietly:
+                log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            return False
+        return True
+
+    def _learn_all(self, lessons: Sequence[_Lesson]) -> None:
+        with self._engine.begin() as connection:
+            for lesson in lessons:
+                self._learn_one(connection, lesson)
+
+    def _learn_one(self, connection: Connection, lesson: _Lesson) -> None:
+        match, request, response, user, t0 = lesson.match, lesson.request, lesson.response, lesson.user, lesson.t0
         endpoint = match.endpoint
         if pure_calls.is_pure_call(match):
             if user is not None:
-                with self._engine.begin() as connection:
-                    pure_calls.remember(connection, match, request, response, user, t0, self._contract.secrets)
+                pure_calls.remember(connection, match, request, response, user, t0, self._contract.secrets)
             return
         if endpoint is None:
             return
         seen = observations(self._contract, match, request, response)
         user = "" if endpoint.public else user
-        if compare and endpoint.resource is not None and request.method == "GET":
-            self._compare(match, request, response, user, t0)
-        with self._engine.begin() as connection, self._departures.watch(connection, endpoint.resource or ""):
-            if compare or endpoint.id not in self._settled:
+        with self._departures.watch(connection, endpoint.resource or ""):
+            if lesson.compare or endpoint.id not in self._settled:
                 self._note_evidence(connection, match, response, seen, user, t0)
             for of, comparison in compare_format(connection, endpoint, request, response):
                 evidence.note(connection, of, [comparison], self._settings.proof)
@@ -342,18 +393,20 @@ class Standby:
                 "the upstream does not show everyone the same: from now on neither do we", extra={"fields": fields}
             )
 
-    def _compare(self, match: Match, request: Request, response: Response, user: str | None, t0: int) -> None:
+    def _compare(self, lesson: _Lesson) -> None:
         """Parity: what we would have said before we learned this answer."""
-        kind = match.endpoint.resource if match.endpoint else None
+        match, request, endpoint = lesson.match, lesson.request, lesson.match.endpoint
+        if endpoint is None or endpoint.resource is None or request.method != "GET" or pure_calls.is_pure_call(match):
+            return
+        user = "" if endpoint.public else lesson.user
         with self._reader.connect() as connection, connection.begin():
-            if kind is None or not knowledge.clean(connection, kind, match.record_id, t0):
+            if not knowledge.clean(connection, endpoint.resource, match.record_id, lesson.t0):
                 return
             view = self.outbox.snapshot()
-            if view.touches(kind):
+            if view.touches(endpoint.resource):
                 return  # what users see is ahead of what the upstream says
             ours = self._library.answer(connection, match, request, user, view)
-        assert match.endpoint is not None
-        self.parity.compare(match.endpoint.id, ours, response, self._contract.resources[kind])
+        self.parity.compare(endpoint.id, ours, lesson.response, self._contract.resources[endpoint.resource])
 
     # Answers ------------------------------------------------------------------------------------------------------
 
