@@ -66,8 +66,8 @@ QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 BATCH: Final = 100
 """Exchanges that are learned from in one transaction: to commit costs more than to learn."""
-BATCH_BYTES: Final = 1 << 20
-"""Bytes of answers beyond which a batch takes no more: who writes waits for it."""
+HELD: Final = 0.01
+"""Seconds after which such a transaction ends early: users' writes wait for it."""
 
 REFUSALS: Final = 8
 """Refused credentials waiting to be looked up, each of which may cost a scrypt: guesses must not crowd out learning."""
@@ -286,40 +286,49 @@ class Standby:
 
     def _batch(self, first: _Lesson) -> list[_Lesson]:
         """What waits and can be learned in one transaction; the other work that follows it is done next."""
-        lessons, size = [first], len(first.response.body)
-        while len(lessons) < BATCH and size < BATCH_BYTES and not self._work.empty():
+        lessons = [first]
+        while len(lessons) < BATCH and not self._work.empty():
             work = self._work.get()
             if not isinstance(work, _Lesson):
                 self._ahead.append(work)
                 break
             lessons.append(work)
-            size += len(work.response.body)
         return lessons
 
     def _learn(self, lessons: Sequence[_Lesson]) -> None:
-        """In one transaction; where that fails, each in one of its own: what cannot be learned takes nothing with it.
+        """In few transactions; where one fails, from each in its own: what cannot be learned takes nothing with it.
         Parity is kept before: it has its own transaction, and who holds the lock for writing would wait for itself."""
         for lesson in lessons:
             if lesson.compare:
                 self._try(partial(self._compare, lesson))
-        if len(lessons) == 1 or not self._try(partial(self._learn_all, lessons), quietly=True):
-            for lesson in lessons:
-                self._try(partial(self._learn_all, [lesson]))
+        while lessons:
+            lessons = lessons[self._learn_some(lessons) :]
 
-    def _try(self, work: Callable[[], None], *, quietly: bool = False) -> bool:
-        """Whether it was done; else what failed is logged."""
+    def _try(self, work: Callable[[], None]) -> None:
+        """What failed is logged."""
         try:
             work()
         except Exception:
-            if not quietly:
-                log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
-            return False
-        return True
+            log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
 
-    def _learn_all(self, lessons: Sequence[_Lesson]) -> None:
-        with self._engine.begin() as connection:
-            for lesson in lessons:
-                self._learn_one(connection, lesson)
+    def _learn_some(self, lessons: Sequence[_Lesson]) -> int:
+        """From as many as can be learned from in HELD, in one transaction; returns how many these were."""
+        tried = 0
+        try:
+            with self._engine.begin() as connection:
+                until = time.monotonic() + HELD
+                for lesson in lessons:
+                    tried += 1
+                    self._learn_one(connection, lesson)
+                    if time.monotonic() >= until:
+                        break
+        except Exception:
+            if tried <= 1:
+                log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            else:
+                for lesson in lessons[:tried]:
+                    self._learn_some([lesson])
+        return max(1, tried)
 
     def _learn_one(self, connection: Connection, lesson: _Lesson) -> None:
         match, request, response, user, t0 = lesson.match, lesson.request, lesson.response, lesson.user, lesson.t0
