@@ -301,8 +301,18 @@ class Standby:
         for lesson in lessons:
             if lesson.compare:
                 self._try(partial(self._compare, lesson))
-        while lessons:
-            lessons = lessons[self._learn_some(lessons) :]
+        # A long list takes long to read: not while others wait for the lock.
+        read = [(lesson, seen) for lesson in lessons if (seen := self._read(lesson)) is not None]
+        while read:
+            read = read[self._learn_some(read) :]
+
+    def _read(self, lesson: _Lesson) -> Sequence[Observation] | None:
+        """What the answer shows; None: it cannot be told, for a reason that nobody foresaw."""
+        try:
+            return observations(self._contract, lesson.match, lesson.request, lesson.response)
+        except Exception:
+            log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            return None
 
     def _try(self, work: Callable[[], None]) -> None:
         """What failed is logged."""
@@ -311,26 +321,26 @@ class Standby:
         except Exception:
             log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
 
-    def _learn_some(self, lessons: Sequence[_Lesson]) -> int:
+    def _learn_some(self, lessons: Sequence[tuple[_Lesson, Sequence[Observation]]]) -> int:
         """From as many as can be learned from in HELD, in one transaction; returns how many these were."""
         tried = 0
         try:
             with self._engine.begin() as connection:
                 until = time.monotonic() + HELD
-                for lesson in lessons:
+                for lesson, seen in lessons:
                     tried += 1
-                    self._learn_one(connection, lesson)
+                    self._learn_one(connection, lesson, seen)
                     if time.monotonic() >= until:
                         break
         except Exception:
             if tried <= 1:
                 log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
             else:
-                for lesson in lessons[:tried]:
-                    self._learn_some([lesson])
+                for alone in lessons[:tried]:
+                    self._learn_some([alone])
         return max(1, tried)
 
-    def _learn_one(self, connection: Connection, lesson: _Lesson) -> None:
+    def _learn_one(self, connection: Connection, lesson: _Lesson, seen: Sequence[Observation]) -> None:
         match, request, response, user, t0 = lesson.match, lesson.request, lesson.response, lesson.user, lesson.t0
         endpoint = match.endpoint
         if pure_calls.is_pure_call(match):
@@ -339,7 +349,6 @@ class Standby:
             return
         if endpoint is None:
             return
-        seen = observations(self._contract, match, request, response)
         user = "" if endpoint.public else user
         with self._departures.watch(connection, endpoint.resource or ""):
             if lesson.compare or endpoint.id not in self._settled:
