@@ -33,8 +33,8 @@ from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
 from sidecar.standby.tables import records
 from sidecar.storage.database import open_engine
+from tests.bench.peers import Target
 from tests.bench.plots import draw
-from tests.bench.throughput import resident
 from tests.bench.wrk import ANSWER, nginx, wrk
 from tests.support.dashboard import seed
 from tests.support.postgres import cluster
@@ -54,7 +54,7 @@ def fleet() -> list[dict[str, float]]:
     what else runs here."""
     found = []
     with ExitStack() as stack:
-        upstream = stack.enter_context(nginx(ANSWER))
+        upstream, _ = stack.enter_context(nginx(ANSWER))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = {"seal_key": str(folder / "key"), "workers": "1", "parity_sample": "0"}
         url = f"http://127.0.0.1:{upstream}"
@@ -146,7 +146,7 @@ def space() -> dict[str, float]:
     """Bytes of journal and event store for an exchange; MiB of memory and disk for RECORDS records more."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        upstream = stack.enter_context(nginx(ANSWER))
+        upstream, _ = stack.enter_context(nginx(ANSWER))
         with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data") as one:
             done = 0.0
             while done < EXCHANGES:
@@ -159,13 +159,13 @@ def space() -> dict[str, float]:
             pass  # its first start makes the tables, with what that takes of memory
         with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve") as few:
             few.ask("GET", "/notes", asked)
-            before = resident(few)
+            before = Target("few", few.port, few.process.pid).resident()
         file = folder / "few" / "understudy.db"
         small = file.stat().st_size
         _fill(folder / "few")
         with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve") as many:
             many.ask("GET", "/notes", asked)
-            after = resident(many)
+            after = Target("many", many.port, many.process.pid).resident()
         row = {
             "journal_bytes": journal / lines,
             "records": RECORDS,
