@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class Target:
         if self.sidecar is None:
             return None
         told = self.sidecar.plane("GET", "/shipper").json()
-        return float(told["oldest_seconds"])
+        return max(0.0, time.time() - float(told["at"])) + float(told["oldest_seconds"])
 
     def _processes(self) -> dict[int, list[str]]:
         """Its processes, with the fields of their `stat` after the name (proc(5)): state, parent, …"""
@@ -126,12 +127,12 @@ def mitmproxy(upstream: int, folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def proxy_py(upstream: int, folder: Path) -> Iterator[Target]:
-    """In reverse mode, recording nothing."""
+    """In reverse mode, recording nothing. Threaded: its loop answers one request of a connection, and then no more."""
     port, program = free_port(), environment(f"proxy.py-{PROXY_PY}", f"proxy.py=={PROXY_PY}") / "proxy"
     (folder / "reverse.py").write_text(REVERSE.replace("{upstream}", str(upstream)))
     command = [
         str(program), "--hostname", "127.0.0.1", "--port", str(port), "--enable-reverse-proxy", "--plugins",
-        "reverse.Reverse", "--num-workers", "1", "--num-acceptors", "1", "--log-level", "ERROR",
+        "reverse.Reverse", "--threaded", "--log-level", "ERROR",
     ]  # fmt: skip
     with _running(f"proxy.py {PROXY_PY}", port, command, folder) as target:
         yield target
