@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import random
 import resource
 import statistics
 import tempfile
@@ -22,6 +24,8 @@ from sqlalchemy import insert
 
 from sidecar.clock import stamp
 from sidecar.contract import Contract
+from sidecar.events.shipper import DOCUMENTS
+from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.http.identifiers import uuid7
 from sidecar.http.messages import Request, Response
 from sidecar.settings import load_settings
@@ -31,12 +35,15 @@ from sidecar.standby.outbox.entries import State, outbox
 from sidecar.standby.standby import Standby
 from sidecar.standby.tables import collections, records
 from sidecar.storage.database import create_all, open_engine
+from tests.support.dashboard import seed
 
 CONTRACT = Contract.load("hosp")
+RECORDS, PENDING = 1_000_000, 100_000
 LISTED = 100_000
 PATIENTS = 10_000
 """Notes are about one of so many patients."""
 LEARNED = 2_000
+SYNCS = 200
 USER = "Dr Holt"
 JSON = [("Content-Type", "application/json; charset=utf-8")]
 
@@ -69,7 +76,6 @@ class World:
                     {
                         "type": "notes", "id": str(number), "state": "known", "body": json.dumps(note(number)),
                         "stamp": now, "observed": now, "source": "list", "caller": USER,
-                        **knowledge_columns(number),
                     }
                     for number in range(start, min(start + 10_000, size + 1))
                 ]  # fmt: skip
@@ -123,10 +129,6 @@ class World:
         self.engine.dispose()
 
 
-def knowledge_columns(_number: int) -> dict[str, Any]:
-    return {}
-
-
 def cost(work: Callable[[], object], times: int = 7) -> float:
     """Median ms of CPU."""
     spent = []
@@ -154,8 +156,7 @@ def measure(size: int, pending: int) -> dict[str, float]:
         world = World(Path(folder) / "many", size)
         with world.engine.connect() as connection:
             found["highest_ms"] = cost(lambda: knowledge.highest(connection))
-        world.standby._expired = 0.0
-        world.standby.refresh()
+            found["count_ms"] = cost(lambda: knowledge.count_highest(connection), 1)
         found["item_ms"] = cost(lambda: world.ask("/notes/77"), 51)
         found["learn_ms"] = learning(world, size + 1)
         numbers = iter(range(size - 1000, size))
@@ -163,6 +164,7 @@ def measure(size: int, pending: int) -> dict[str, float]:
         world.queue(pending)
         world.accept(next(numbers))
         found["accept_ms"] = cost(lambda: world.accept(next(numbers)), 51)
+        found["pending_list_ms"] = cost(lambda: world.standby.outbox.snapshot().pending("notes"), 1)
         world.close()
         world = World(Path(folder) / "few", LISTED)
         found["filtered_ms"] = cost(lambda: world.ask("/notes?patient_id=17"))
@@ -179,15 +181,74 @@ def measure(size: int, pending: int) -> dict[str, float]:
 
         found["backfill_ms"] = cost(backfill, 1)
         world.close()
+        found["sync_ms"], found["sync_ahead_ms"] = (syncing(Path(folder), ahead=ahead) for ahead in (False, True))
+    found["ship_us"] = shipping()
     return found
+
+
+def shipping() -> float:
+    """µs of CPU by which an event gets into the embedded store, as the shipper gives them to it."""
+    dice, now = random.Random(1), time.time_ns()
+    batches = [[seed.event(now + n * 1000 + m, dice)[0] for m in range(DOCUMENTS)] for n in range(8)]
+    with tempfile.TemporaryDirectory() as folder:
+        store = EmbeddedStore(Path(folder) / "events.db")
+        store.install()
+        began = time.process_time()
+        for batch in batches:
+            store.append(batch)
+        spent = time.process_time() - began
+        store.close()
+    return spent * 1e6 / (8 * DOCUMENTS)
+
+
+def syncing(folder: Path, *, ahead: bool) -> float:
+    """Median ms until 16 records of 2 kB are on disk, at the end of a file that grows, or of one made `ahead`."""
+    path, records_ = folder / "segment", (b"x" * 1999 + b"\n") * 16
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        if ahead:
+            os.write(descriptor, bytes(len(records_) * (SYNCS + 1)))
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        os.fsync(descriptor)
+        took = []
+        for _ in range(SYNCS):
+            os.write(descriptor, records_)
+            began = time.monotonic()
+            os.fdatasync(descriptor)
+            took.append((time.monotonic() - began) * 1000)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return statistics.median(took)
+
+
+def table(row: dict[str, float]) -> list[str]:
+    """README's."""
+    many, waiting, listed = f"{row['records']:,.0f} records", f"{row['pending']:,.0f} pending entries", f"{LISTED:,}"
+    rows = [
+        (f"a record read, of {many}", f"{row['item_ms']:.2f} ms"),
+        (f"an answer learned from, to a record's first read, beside {many}", f"{row['learn_ms']:.2f} ms"),
+        (f"the highest ids, of {many}, every 5 s", f"{row['highest_ms']:.2f} ms"),
+        ("… counted anew, every 10 minutes", f"{row['count_ms']:.0f} ms"),
+        ("a write accepted by the outbox when nothing else is pending", f"{row['accept_first_ms']:.1f} ms"),
+        (f"… beside {waiting}", f"{row['accept_ms']:.1f} ms"),
+        (f"{waiting} in order, for a list", f"{row['pending_list_ms']:.0f} ms"),
+        (f"a filtered list, of {listed} records", f"{row['filtered_ms']:.0f} ms"),
+        (f"a whole list of {listed} records (and {row['list_mib']:.0f} MiB)", f"{row['list_ms']:.0f} ms"),
+        (f"a list of {listed} new records learned from, as by backfill", f"{row['backfill_ms']:.0f} ms"),
+        ("an event shipped to the embedded store", f"{row['ship_us']:.0f} µs"),
+        ("16 records synced to a segment that grows (waited, not CPU)", f"{row['sync_ms']:.2f} ms"),
+        ("… to one that was filled with zeros before (waited)", f"{row['sync_ahead_ms']:.2f} ms"),
+    ]
+    return ["| what | CPU time |", "|---|---|", *(f"| {what} | {cost_} |" for what, cost_ in rows)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=1_000_000)
-    parser.add_argument("--pending", type=int, default=100_000)
+    parser.add_argument("--records", type=int, default=RECORDS)
+    parser.add_argument("--pending", type=int, default=PENDING)
     given = parser.parse_args()
-    print(json.dumps(measure(given.records, given.pending), indent=1))
+    print("\n".join(table(measure(given.records, given.pending))))
 
 
 if __name__ == "__main__":
