@@ -29,9 +29,9 @@ def readings(services: ControlServices) -> dict[str, Callable[[], Any]]:
     return {
         "database_up": lambda: _database_up(services.engine),
         "circuit_state": lambda: {declared[n].name: CIRCUIT[s.circuit.state] for n, s in states().items()},
-        "outbox_pending": lambda: len(services.desk.entries()["entries"]),
-        "outbox_oldest_seconds": lambda: _oldest(services.desk.entries()["entries"]),
-        "outbox_parked": lambda: len(services.desk.entries()["parked"]),
+        "outbox_pending": lambda: services.desk.tally().entries,
+        "outbox_oldest_seconds": lambda: _age(services.desk.tally().oldest),
+        "outbox_parked": lambda: services.desk.tally().parked,
         "parity_ratio": lambda: {declared[name].name: services.parity.ratio(name) for name in declared},
         "standby_completeness_ratio": lambda: {
             n: completeness_ratio(v) for n, v in services.standby.completeness().items()
@@ -60,9 +60,8 @@ def _database_up(engine: Engine) -> int:
     return 1
 
 
-def _oldest(outbox: list[Mapping[str, Any]]) -> float | None:
-    times = [entry["accepted_at"] for entry in outbox]
-    return max(0.0, (time.time_ns() - min(times)) / SECOND) if times else None
+def _age(moment: int | None) -> float | None:
+    return None if moment is None else max(0.0, (time.time_ns() - moment) / SECOND)
 
 
 def _coverable(endpoint: Endpoint) -> bool:

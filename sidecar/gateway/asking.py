@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
 from typing import Final
@@ -23,6 +24,7 @@ from sidecar.settings import Settings
 from sidecar.standby.standby import Standby
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.telemetry.metrics import Metrics
+from sidecar.timeunits import SECOND
 from sidecar.upstream.connection import Call
 from sidecar.upstream.scheduler import Job, Priority, Result, RetryBudget, Upstream
 from sidecar.upstream.validation import response_fault
@@ -48,20 +50,15 @@ class Asking:
         self._via = via
         self._underway = underway
         self._budget = RetryBudget(settings.retry_budget)
-        self._crowd = Crowd(max(1, settings.threads // 4))
+        self._crowd = Crowd(settings.threads, settings.deadline, settings.upstream_timeout)
         self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
 
     @contextmanager
     def room(self, visit: Visit, *, probe: bool = False) -> Iterator[bool]:
-        """While its thread waits for the upstream; gives whether that may be asked: its endpoint has room, or results
-        come."""
-        with self._crowd.waiting(visit.exchange.endpoint_id) as crowded:
-            visit.crowded = crowded and not probe
-            yield not visit.crowded or self._moves(visit)
-
-    def _moves(self, visit: Visit) -> bool:
-        with self._underway.waiting():
-            return self._crowd.moves(visit.exchange.endpoint_id)
+        """While its thread waits for the upstream; gives whether that may be asked: its endpoint's line can be served
+        in time, and leaves room to others. A probe may always: there is one at a time, and it must find out."""
+        with self._crowd.waiting(visit.exchange.endpoint_id) as visit.again:
+            yield visit.again is None or probe
 
     def aside(self) -> AbstractContextManager[None]:
         """While its thread waits for something other than the upstream, and is not in others' way."""
@@ -103,7 +100,8 @@ class Asking:
         elif visit.endpoint is not None and visit.endpoint.repeatable:
             attempt.outcome = Outcome.FAILURE
         ok = attempt.outcome is Outcome.SUCCESS
-        self._crowd.progressed(exchange.endpoint_id)
+        if attempt.error != "timeout":
+            self._crowd.answered(exchange.endpoint_id, attempt.duration / SECOND)
         self._metrics.attempt(exchange.endpoint, attempt.outcome, exchange.client)
         if visit.endpoint is not None and not late:
             self._switchboard.observe(visit.endpoint.id, ok, attempt.error in REFUSED)
@@ -155,10 +153,6 @@ class Asking:
         if visit.endpoint is not None:
             self._switchboard.observe(visit.endpoint.id, False, False)
 
-    def stalled(self, visit: Visit) -> Callable[[], bool] | None:
-        """What tells one too many to give up."""
-        return (lambda: self._crowd.stalled(visit.exchange.endpoint_id)) if visit.crowded else None
-
-    def hangs(self, visit: Visit) -> bool:
-        """Whether it is one too many, and nothing has come back for a while."""
-        return visit.crowded and self._crowd.stalled(visit.exchange.endpoint_id)
+    def is_silent(self, visit: Visit) -> bool:
+        """Whether it has had its deadline, and nothing comes back from its endpoint at all."""
+        return time.monotonic() >= visit.until and self._crowd.is_silent(visit.exchange.endpoint_id)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -172,7 +173,7 @@ class Handler:
             if room:
                 return self._read_upstream(visit)
         known = self._refusal(visit) if asked else self._known(visit)
-        return known or self._unavailable(visit, "overloaded", "The upstream does not answer those who ask already.")
+        return known or self._unavailable(visit, "overloaded", "More are waiting than can be answered in time.")
 
     def _read_upstream(self, visit: Visit) -> Response:
         self._asking.earn()
@@ -184,9 +185,9 @@ class Handler:
             self._asking.late(visit, inquiry)
         if known is None and not _good(result):
             known = self._known(visit, last=result is not None)
-        if known is None and result is None and not self._asking.hangs(visit):
+        if known is None and result is None:
             result, known = self._await(visit, inquiry, self._longest(visit))
-        inquiry.give_up()
+        unsent = inquiry.give_up()
         visit.exchange.attempts = list(inquiry.attempts)
         if known is not None:
             return known
@@ -195,24 +196,25 @@ class Handler:
         refusal = self._refusal(visit)
         if refusal is not None:
             return refusal
+        if result is None and unsent:
+            return self._unavailable(visit, "overloaded", "The upstream is busy; nothing was sent.")
         if result is None:
-            return self._unavailable(
-                visit, "overloaded" if visit.crowded else "deadline", "The upstream did not answer in time."
-            )
+            return self._unavailable(visit, "deadline", "The upstream did not answer in time.", RetryAfter.SHORTLY)
         return self._unavailable(visit, _why(result), "The upstream failed, and the standby does not know the answer.")
 
     def _await(self, visit: Visit, inquiry: Inquiry, until: float) -> tuple[Result | None, Response | None]:
         """The upstream's result by `until`; or the standby's answer, where a write under way was all that it waited
-        for, and that has settled."""
-        stalled = self._asking.stalled(visit)
+        for, and that has settled: at its own deadline, if nothing comes back for it either."""
+        silent = partial(self._asking.is_silent, visit)
         while visit.exchange.reason == UNSETTLED_WRITE and (look := time.monotonic() + SETTLED_LOOK) < until:
-            result = inquiry.wait(until, stalled, look)
+            result = inquiry.wait(until, None, look)
             if result is not None:
                 return result, None
             known = self._known(visit, last=False)
-            if known is not None or self._asking.hangs(visit):
+            settled = visit.until + self._settings.deadline + TURN_AFTER
+            if known is not None or (time.monotonic() >= settled and silent()):
                 return None, known
-        return inquiry.wait(until, stalled), None
+        return inquiry.wait(until, silent), None
 
     def _as_users_see_it(self, visit: Visit, response: Response, began: int) -> Response:
         """The upstream's answer, with writes laid over it that users know of and the upstream does not, yet."""
@@ -418,7 +420,8 @@ class Handler:
         """What the contract does not know goes through as it is; it may have changed anything."""
         with self._asking.room(visit) as room:
             if not room:
-                return self._unavailable(visit, "overloaded", "The upstream does not answer; nothing was sent.")
+                detail = "More are waiting than can be answered in time; nothing was sent."
+                return self._unavailable(visit, "overloaded", detail)
             answer = self._once(visit)
         attempts = visit.exchange.attempts
         if may_have_changed(visit.request.method, attempts, answer):
@@ -432,7 +435,8 @@ class Handler:
         self._asking.earn()
         inquiry = self._asking.ask(visit, Priority.ONLY_UPSTREAM, repeatable=False)
         longest = visit.until - self._settings.deadline + self._settings.upstream_timeout
-        result = inquiry.wait(longest if visit.write is None else visit.until, self._asking.stalled(visit))
+        silent = partial(self._asking.is_silent, visit)
+        result = inquiry.wait(longest if visit.write is None else visit.until, silent)
         if result is None and self._is_known(visit):
             unsent = inquiry.give_up()
             accepted = self._accept(visit, sent=not unsent, under_way=not unsent)
@@ -444,7 +448,7 @@ class Handler:
             if unsent:
                 inquiry = self._asking.ask(visit, Priority.ONLY_UPSTREAM, repeatable=False)
         if result is None and visit.write is not None:
-            result = inquiry.wait(longest, self._asking.stalled(visit))
+            result = inquiry.wait(longest, silent)
         if result is None:
             self._asking.late(visit, inquiry)
             unsent = inquiry.give_up()
@@ -487,10 +491,12 @@ class Handler:
         fields.append(("Cache-Status", f"understudy; fwd={word}; fwd-status={response.status}"))
         return Response(response.status, fields, response.body)
 
-    def _unavailable(self, visit: Visit, reason: str, detail: str) -> Response:
+    def _unavailable(
+        self, visit: Visit, reason: str, detail: str, after: RetryAfter = RetryAfter.MOMENT
+    ) -> Response:  # fmt: skip
         visit.exchange.reason = reason if visit.exchange.reason is None else visit.exchange.reason
         missing = {"missing": visit.missing} if visit.missing else {}
-        return problem.problem(503, detail, retry_after=RetryAfter.MOMENT, reason=visit.exchange.reason, **missing)
+        return problem.problem(503, detail, retry_after=visit.again or after, reason=visit.exchange.reason, **missing)
 
 
 def _for_want_of(visit: Visit) -> str:

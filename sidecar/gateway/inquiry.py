@@ -13,10 +13,11 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from sidecar.exchange import Attempt, Outcome
-from sidecar.gateway.crowd import STALLED
 from sidecar.upstream.scheduler import Job, Result, RetryBudget, Upstream
 
 MAX_ATTEMPTS: Final = 4
+LOOK: Final = 0.25
+"""Seconds between looks at whether anything comes back at all."""
 LATE: Final = "late"
 """The error of an attempt that nobody waited for any longer."""
 BACKOFF: Final = 0.05
@@ -66,22 +67,22 @@ class Inquiry:
                     yield Attempt(self._sent[n][0], now - self._sent[n][0], Outcome.UNKNOWN, None, LATE, hedge)
 
     def wait(
-        self, until: float, stalled: Callable[[], bool] | None = None, look: float | None = None
+        self, until: float, silent: Callable[[], bool] | None = None, look: float | None = None
     ) -> Result | None:  # fmt: skip
         """A good result; else, when everything tried has failed, the last; None: still under way at `until`, or `look`.
 
-        Both are of time.monotonic(). With `stalled`, gives up once that says so: the thread is needed elsewhere.
+        Both are of time.monotonic(). With `silent`, waits no longer once that says so.
         """
         pause = until if look is None else min(look, until)
         while True:
             now = time.monotonic()
             if not self._pending and not self._retry(until):
                 return self.last
-            limit = min(pause, self._hedge_at or pause, now + STALLED / 2 if stalled else pause)
+            limit = min(pause, self._hedge_at or pause, now + LOOK if silent else pause)
             result = self._result(limit)
             if result is None:
                 now = time.monotonic()
-                if now >= pause or (stalled is not None and stalled()):
+                if now >= pause or (silent is not None and silent()):
                     return None
                 self._hedge(now)
                 continue

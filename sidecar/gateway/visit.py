@@ -23,8 +23,8 @@ class Visit:
     until: float
     """When the standby is asked, of time.monotonic()."""
     write: Write | None = None
-    crowded: bool = False
-    """It is one too many, should the endpoint hang. A probe never is: there is one at a time, and it must find out."""
+    again: int | None = None
+    """Of one too many at its endpoint, the seconds after which to come again."""
     not_kept: str | None = None
     """Why the outbox cannot take its write, in one word."""
     missing: str = ""

@@ -1,5 +1,6 @@
 # pure
-"""Answers of our own: problem+json (RFC 9457), with Retry-After where waiting helps: how long, is said here only."""
+"""Answers of our own: problem+json (RFC 9457), with Retry-After where waiting helps: how long, is said here only, but
+for a line of which it is known how fast it moves."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ class RetryAfter(IntEnum):
     """A person has asked too often."""
 
 
-def problem(status: int, detail: str, *, retry_after: RetryAfter | None = None, **members: Any) -> Response:
+def problem(status: int, detail: str, *, retry_after: int | None = None, **members: Any) -> Response:
     """A problem document; `members` are added to it."""
     title = phrase(status)
     body = orjson.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **members})

@@ -87,7 +87,7 @@ class Settings:
         "understudy", index_prefix, "What names of indices begin with: another for each deployment in one cluster."
     )
     workers: int = setting("2", count, "gunicorn workers.")
-    threads: int = setting("32", count, "Request threads per worker; they outnumber calls upstream.")
+    threads: int = setting("256", count, "Request threads per worker, made as they are needed: so many may wait.")
     node: str | None = setting(None, text, "This sidecar's name in journals and events; unset: the host's name.")
     deadline: float = setting("2.5s", duration, "When the standby is asked instead of waiting for the upstream.")
     upstream_timeout: float = setting("30s", duration, "The longest wait for the upstream when only it can answer.")

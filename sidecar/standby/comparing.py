@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.http.content import media_type
@@ -39,6 +39,9 @@ from sidecar.standby.tables import DOUBT, GONE, KNOWN, LIST, READ, WRITE, record
 
 MOST_FORMATS: Final = 32
 """Ways of asking for a format that are kept of one endpoint."""
+_FORMATS: Final = select(evidence.evidence.c.derivation).where(
+    evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(FORMAT)
+)
 Compared = tuple[str, Comparison]
 """An endpoint's id, with what was compared of it."""
 
@@ -201,10 +204,7 @@ def compare_format(connection: Connection, endpoint: Endpoint, request: Request,
     if wanted is None or response.status != 200 or request.method != "GET" or endpoint.resource is None:
         return []
     name = by_format(wanted)
-    kept = select(evidence.evidence.c.derivation).where(
-        evidence.evidence.c.endpoint == endpoint.id, evidence.evidence.c.derivation.startswith(FORMAT)
-    )
-    names = connection.scalars(kept).all()
+    names = connection.scalars(_FORMATS, {"of": endpoint.id}).all()
     if name not in names and len(names) >= MOST_FORMATS:
         return []
     media = media_type(response.header("content-type")) or "no type"

@@ -14,8 +14,20 @@ from hashlib import sha256
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, String, Table, Text, bindparam, insert, select
-from sqlalchemy import update as update_
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Integer,
+    String,
+    Table,
+    Text,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
 from sidecar.contract import Contract, Endpoint
 from sidecar.standby.derivations import SHARED, Comparison, rivals, settles
@@ -38,9 +50,10 @@ evidence: Final = Table(
     Column("at", BigInteger, nullable=False),
 )
 """`agreements`, `inputs` (digests) and `told_apart` (rivals) since the last `difference`, which is masked; `at`: ns."""
-_FIND: Final = select(evidence).where(
-    evidence.c.endpoint == bindparam("of"), evidence.c.derivation == bindparam("derived")
-)
+_THIS: Final = (evidence.c.endpoint == bindparam("of")) & (evidence.c.derivation == bindparam("derived"))
+_FIND: Final = select(evidence).where(_THIS)
+_SET: Final = update(evidence).where(_THIS)
+_ADD: Final = insert(evidence)
 
 
 class State(StrEnum):
@@ -112,9 +125,8 @@ def note(connection: Connection, endpoint: str, comparisons: Iterable[Comparison
             "refuted": now.refuted,
             "at": time.time_ns(),
         }
-        key = (evidence.c.endpoint == endpoint) & (evidence.c.derivation == seen.derivation)
-        if connection.execute(update_(evidence).where(key).values(row)).rowcount == 0:
-            connection.execute(insert(evidence).values(endpoint=endpoint, derivation=seen.derivation, **row))
+        if connection.execute(_SET, {**row, "of": endpoint, "derived": seen.derivation}).rowcount == 0:
+            connection.execute(_ADD, {**row, "endpoint": endpoint, "derivation": seen.derivation})
     return refuted
 
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Engine, and_, bindparam, cast, delete, func, insert, select, update
 
 from sidecar.clock import stamp as now_stamp
 from sidecar.contract import Action, Contract, Endpoint, Resource
@@ -45,6 +45,12 @@ _SET: Final = update(records).where(records.c.type == bindparam("kind"), records
 _SET_PRESENT: Final = _SET.where(records.c.state != GONE)
 _ADD: Final = insert(records)
 _REFERENCE: Final = re.compile(r"(_id|Id|_uuid|Uuid)$")
+_COUNTED: Final = (
+    select(records.c.type, func.max(cast(records.c.id, BigInteger)).label("highest"))
+    .where(func.ltrim(records.c.id, "0123456789") == "", records.c.id != "", func.length(records.c.id) < 19)
+    .where(records.c.state != GONE)
+    .group_by(records.c.type)
+)
 HIGHEST: Final = "highest:"
 """Before a resource's name: the number in `meta` that is the highest id which it ever had. One that somebody asked for
 in vain is none."""
@@ -163,6 +169,8 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
     whole = queries.collection(connection, seen.type)
     complete = whole is not None and bool(whole.complete)
     private = changed_now = False
+    new: list[RecordSeen] = []
+    other: list[RecordSeen] = []
     for record in seen.records:
         row = known.get(record.id)
         # One that is as it was is seen anew all the same, once after each gap: else nobody could change it.
@@ -172,8 +180,9 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
             and (row.state != KNOWN or row.body != record.body or row.stamp < verified or row.source == WRITE)
         ):
             private = private or _refused_to_another(row, caller)
-            put_record(connection, record, t0, source=LIST, caller=caller)
+            (new if row is None else other).append(record)
             changed_now = changed_now or (complete if row is None else row.body != record.body)
+    _put_listed(connection, seen.type, new, other, {"stamp": t0, "source": LIST, "caller": caller})
     if changed_now:
         touched(connection, seen.type, t0)
     private = private and _tighten(connection, contract, seen.type)
@@ -202,6 +211,25 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
     return False
 
 
+def _put_listed(
+    connection: Connection, kind: str, new: Sequence[RecordSeen], other: Sequence[RecordSeen], values: Mapping[str, Any]
+) -> None:
+    """Records of which there is no row yet, and of which there is: two statements, however many they are."""
+    values = {**values, "state": KNOWN, "observed": time.time_ns()}
+    if other:
+        connection.execute(_SET, [{**values, "body": seen.body, "kind": kind, "ident": seen.id} for seen in other])
+    if new:
+        connection.execute(_ADD, [{**values, "body": seen.body, "type": kind, "id": seen.id} for seen in new])
+    numbers = [int(seen.id) for seen in (*new, *other) if is_number(seen.id)]
+    if numbers:
+        raise_highest(connection, kind, max(numbers))
+
+
+def is_number(ident: str) -> bool:
+    """Whether an id counts for the highest one."""
+    return ident.isdecimal() and len(ident) < 19
+
+
 def list_digest(bodies: Iterable[str]) -> str:
     """Tells a list from any other: its records as they are kept, in order."""
     return sha256("\0".join(bodies).encode("utf-8", "surrogatepass")).hexdigest()
@@ -227,7 +255,11 @@ def see_own(connection: Connection, caller: str, record: str) -> None:
 
 
 def see_reply(connection: Connection, endpoint: str, kind: str, status: int, content_type: str, body: bytes) -> None:
-    """The upstream's own words."""
+    """The upstream's own words: written where they are not the same as the last."""
+    known = queries.reply(connection, endpoint, kind)
+    said = (status, content_type[:200], body)
+    if known is not None and (known.status, known.content_type, bytes(known.body)) == said:
+        return
     connection.execute(delete(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind))
     row = {"status": status, "content_type": content_type[:200], "body": body, "observed": time.time_ns()}
     connection.execute(insert(replies).values(endpoint=endpoint, kind=kind, **row))
@@ -329,11 +361,7 @@ def highest(connection: Connection) -> dict[str, int]:
 
 def count_highest(connection: Connection) -> dict[str, int]:
     """The same, found by reading all ids: for those that a program of before has added, which keeps no maximum."""
-    found: dict[str, int] = {}
-    for row in connection.execute(select(records.c.type, records.c.id).where(records.c.state != GONE)):
-        if row.id.isdecimal():
-            found[row.type] = max(found.get(row.type, 0), int(row.id))
-    return found
+    return {row.type: int(row.highest) for row in connection.execute(_COUNTED)}
 
 
 def raise_highest(connection: Connection, kind: str, ident: int) -> None:
@@ -358,7 +386,7 @@ def _set(connection: Connection, kind: str, record: str, values: Mapping[str, An
     if connection.execute(_SET, named).rowcount == 0:
         row = {"body": None, "observed": time.time_ns(), **values}
         connection.execute(_ADD, {"type": kind, "id": record, **row})
-    if there and record.isdecimal() and len(record) < 19:
+    if there and is_number(record):
         raise_highest(connection, kind, int(record))
 
 

@@ -19,7 +19,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from sidecar.clock import stamp
@@ -30,6 +30,9 @@ from sidecar.timeunits import SECOND
 
 VERSION: Final = "credentials_version"
 _REVOKED: Final = select(revocations.c.user)
+_NUMBER: Final = select(meta.c.value).where(meta.c.name == bindparam("number"))
+_NEW_NUMBER: Final = insert(meta)
+_SET_NUMBER: Final = update(meta).where(meta.c.name == bindparam("number"))
 AT_ONCE: Final = 2
 """scrypts at one time in a process: each takes 32 MB and a core."""
 PATIENCE: Final = 1.0
@@ -363,9 +366,8 @@ def _put(known: OrderedDict[bytes, Any], digest: bytes, value: Any) -> None:
 
 def bump(connection: Connection, name: str, value: int | None = None) -> None:
     """Sets a number in `meta`: one more than it was, or `value`."""
-    current = connection.scalar(select(meta.c.value).where(meta.c.name == name))
+    current = connection.scalar(_NUMBER, {"number": name})
     if current is None:
-        connection.execute(insert(meta).values(name=name, value=1 if value is None else value))
+        connection.execute(_NEW_NUMBER, {"name": name, "value": 1 if value is None else value})
     else:
-        new = current + 1 if value is None else value
-        connection.execute(meta.update().where(meta.c.name == name).values(value=new))
+        connection.execute(_SET_NUMBER, {"number": name, "value": current + 1 if value is None else value})

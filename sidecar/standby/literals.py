@@ -22,6 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     delete,
     func,
     insert,
@@ -79,6 +80,12 @@ literals: Final = Table(
     Column("observed", BigInteger, nullable=False, index=True),
 )
 """`question` and `selected` are digests: of the question, and of the fields that `vary` names as they were sent."""
+_ASKED: Final = literals.c.question == bindparam("asked")
+_FIND: Final = select(literals).where(_ASKED, literals.c.stamp >= bindparam("since"))
+_REFUSED: Final = select(literals.c.status, literals.c.stamp).where(_ASKED)
+_ADD: Final = insert(literals)
+_SET: Final = update(literals).where(_ASKED)
+_FORGET: Final = delete(literals).where(_ASKED)
 
 
 def remember(
@@ -107,8 +114,8 @@ def remember(
         "stamp": t0,
         "observed": time.time_ns(),
     }
-    if connection.execute(update(literals).where(literals.c.question == key).values(row)).rowcount == 0:
-        connection.execute(insert(literals).values(question=key, **row))
+    if connection.execute(_SET, {**row, "asked": key}).rowcount == 0:
+        connection.execute(_ADD, {**row, "question": key})
         if row["observed"] % 64 == 0:
             _bound(connection)
 
@@ -118,9 +125,7 @@ def recall(connection: Connection, endpoint: Endpoint, request: Request, caller:
     if not _is_question(endpoint, request) or request.header("range") is not None:
         return None
     key = _question(endpoint, request, caller)
-    row = connection.execute(
-        select(literals).where(literals.c.question == key, literals.c.stamp >= since)
-    ).one_or_none()
+    row = connection.execute(_FIND, {"asked": key, "since": since}).one_or_none()
     if row is None or row.selected != _selected(request, orjson.loads(row.vary)):
         return None
     age = max(0.0, (time.time_ns() - row.observed) / 1e9)
@@ -140,7 +145,7 @@ def note_refusal(connection: Connection, match: Match, request: Request, status:
 
 def forget_refusal(connection: Connection, match: Match, request: Request, caller: str) -> None:
     """This caller has been shown what was asked for."""
-    connection.execute(delete(literals).where(literals.c.question == _asked_for(match, request, caller)))
+    connection.execute(_FORGET, {"asked": _asked_for(match, request, caller)})
 
 
 def refused(connection: Connection, match: Match, request: Request, caller: str) -> tuple[int, int]:
@@ -154,9 +159,7 @@ def refused_record(connection: Connection, kind: str, record: str, caller: str) 
 
 
 def _refusal(connection: Connection, key: str) -> tuple[int, int]:
-    row = connection.execute(
-        select(literals.c.status, literals.c.stamp).where(literals.c.question == key)
-    ).one_or_none()
+    row = connection.execute(_REFUSED, {"asked": key}).one_or_none()
     return (0, 0) if row is None else (row.status, row.stamp)
 
 

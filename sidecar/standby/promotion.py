@@ -68,7 +68,7 @@ class Promotion:
             reasons += _under_way(connection, kind)
         view = self._outbox.snapshot()
         for target in set(self._contract.resources[kind].references.values()):
-            if target != kind and any(write.action is Action.CREATE for write in view.pending.get(target, ())):
+            if target != kind and any(write.action is Action.CREATE for write in view.pending(target)):
                 reasons.append(f"{target} has creates that are not settled")
         return reasons
 

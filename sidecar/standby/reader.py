@@ -22,8 +22,9 @@ from sidecar.standby.derivations import DELETED, ITEM, MISSING, OWN, WRITTEN, le
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.gate import Claim, Gate
 from sidecar.standby.observations import list_filters, selecting
-from sidecar.standby.outbox.entries import Snapshot, real_id
+from sidecar.standby.outbox.entries import real_id
 from sidecar.standby.outbox.overlay import Pending, about, laid_over, provisional
+from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, READ, WRITE, records, sightings, views
 
 FORBIDDEN: Final = 403
@@ -141,9 +142,9 @@ class Library:
     ) -> Answer | DontKnow:  # fmt: skip
         if provisional(record):
             record = real_id(connection, resource.name, record) or record
-            if not any(write.record == record for write in view.pending.get(resource.name, ())) and provisional(record):
+            if not any(write.record == record for write in view.about(resource.name, record)) and provisional(record):
                 return DontKnow("unknown_provisional")
-        if view.pending.get(resource.name):
+        if view.waits(resource.name):
             row = connection.execute(
                 select(records.c.body).where(
                     records.c.type == resource.name, records.c.id == record, records.c.state == KNOWN
@@ -151,7 +152,7 @@ class Library:
             ).one_or_none()
             values = [] if row is None else [orjson.loads(row.body)]
             pending = about(
-                resource, view.pending[resource.name], record, values, lambda i: view.is_claimed(resource.name, i)
+                resource, view.about(resource.name, record), record, values, lambda i: view.is_claimed(resource.name, i)
             )
             if pending:
                 found = self._pending_item(connection, endpoint, resource, record, request, user, view, pending)
@@ -234,7 +235,7 @@ class Library:
         if knowledge.unsettled(connection, resource.name, membership=True, filters=pairs):
             return DontKnow("unsettled_write", "a write of which nobody knows what became of it")
         names = {name for name, _ in pairs}
-        changing = {write.record for write in view.pending.get(resource.name, ()) if names & write.fields.keys()}
+        changing = {write.record for write in view.pending(resource.name) if names & write.fields.keys()}
         if knowledge.may_be_listed(connection, resource.name, pairs, changing):
             return DontKnow("in_doubt")
         rows = connection.execute(select(records).where(*_known(resource))).all()
@@ -292,7 +293,7 @@ class Library:
         shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
         pairs = [(name, value) for name, value in orjson.loads(filters)] if filters else []
         values = [orjson.loads(body) for body in bodies]
-        pending = view.pending.get(resource.name)
+        pending = view.pending(resource.name)
         if pending:
             seen = laid_over(resource, values, pending, lambda ident: view.is_claimed(resource.name, ident))
             if seen is None:

@@ -13,7 +13,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Final
 
 import orjson
@@ -42,10 +43,11 @@ from sidecar.standby.observations import (
     ReplySeen,
     observations,
 )
-from sidecar.standby.outbox.entries import Outbox, Snapshot
+from sidecar.standby.outbox.entries import Outbox
 from sidecar.standby.outbox.overlay_response import Newer, over_answer
 from sidecar.standby.outbox.rewrite import Rewritten, rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
+from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.outbox.watermark import Watermark
 from sidecar.standby.parity import Parity
 from sidecar.standby.reader import Library
@@ -62,10 +64,25 @@ COUNT_AGAIN: Final = 600.0
 """Seconds after which the highest ids are counted anew: a program of the release before keeps no maximum."""
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
-
+BATCH: Final = 100
+"""Exchanges that are learned from in one transaction: to commit costs more than to learn."""
+HELD: Final = 0.01
+"""Seconds after which such a transaction ends early: users' writes wait for it."""
 
 REFUSALS: Final = 8
 """Refused credentials waiting to be looked up, each of which may cost a scrypt: guesses must not crowd out learning."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """An answer to learn from, to a question of the stamp `t0`. `compare`: parity is kept of it."""
+
+    match: Match
+    request: Request
+    response: Response
+    user: str | None
+    t0: int
+    compare: bool
 
 
 class Standby:
@@ -109,7 +126,9 @@ class Standby:
         """Whether a shared database is away."""
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
-        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
+        self._work: queue.Queue[_Lesson | Callable[[], None] | None] = queue.Queue(QUEUE)
+        self._ahead: list[Callable[[], None] | None] = []
+        """The learner's own: taken from the queue behind a batch, and not done yet."""
         self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
         self._thread.start()
 
@@ -201,7 +220,7 @@ class Standby:
         if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
-        self._later(lambda: self._learn(match, request, response, user, t0, compare))
+        self._later(_Lesson(match, request, response, user, t0, compare))
 
     def _just_learned(self, key: tuple[str, str | None], content: int, t0: int) -> bool:
         """Whether the very same was learned within AGAIN, and nothing that we know of has happened since."""
@@ -249,7 +268,7 @@ class Standby:
         if not done.wait(timeout):
             raise TimeoutError("the standby is still learning")
 
-    def _later(self, work: Callable[[], None]) -> bool:
+    def _later(self, work: _Lesson | Callable[[], None]) -> bool:
         """False: there is no room in the queue."""
         try:
             self._work.put_nowait(work)
@@ -258,30 +277,81 @@ class Standby:
         return True
 
     def _learner(self) -> None:
-        while (work := self._work.get()) is not None:
-            try:
-                work()
-            except Exception:
-                log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+        while (work := self._ahead.pop() if self._ahead else self._work.get()) is not None:
+            if isinstance(work, _Lesson):
+                self._learn(self._batch(work))
+            else:
+                self._try(work)
             del work  # an idle thread holds no bodies
 
-    def _learn(
-        self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
-    ) -> None:
+    def _batch(self, first: _Lesson) -> list[_Lesson]:
+        """What waits and can be learned in one transaction; the other work that follows it is done next."""
+        lessons = [first]
+        while len(lessons) < BATCH and not self._work.empty():
+            work = self._work.get()
+            if not isinstance(work, _Lesson):
+                self._ahead.append(work)
+                break
+            lessons.append(work)
+        return lessons
+
+    def _learn(self, lessons: Sequence[_Lesson]) -> None:
+        """In few transactions; where one fails, from each in its own: what cannot be learned takes nothing with it.
+        Parity is kept before: it has its own transaction, and who holds the lock for writing would wait for itself."""
+        for lesson in lessons:
+            if lesson.compare:
+                self._try(partial(self._compare, lesson))
+        # A long list takes long to read: not while others wait for the lock.
+        read = [(lesson, seen) for lesson in lessons if (seen := self._read(lesson)) is not None]
+        while read:
+            read = read[self._learn_some(read) :]
+
+    def _read(self, lesson: _Lesson) -> Sequence[Observation] | None:
+        """What the answer shows; None: it cannot be told, for a reason that nobody foresaw."""
+        try:
+            return observations(self._contract, lesson.match, lesson.request, lesson.response)
+        except Exception:
+            log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            return None
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """What failed is logged."""
+        try:
+            work()
+        except Exception:
+            log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+
+    def _learn_some(self, lessons: Sequence[tuple[_Lesson, Sequence[Observation]]]) -> int:
+        """From as many as can be learned from in HELD, in one transaction; returns how many these were."""
+        tried = 0
+        try:
+            with self._engine.begin() as connection:
+                until = time.monotonic() + HELD
+                for lesson, seen in lessons:
+                    tried += 1
+                    self._learn_one(connection, lesson, seen)
+                    if time.monotonic() >= until:
+                        break
+        except Exception:
+            if tried <= 1:
+                log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            else:
+                for alone in lessons[:tried]:
+                    self._learn_some([alone])
+        return max(1, tried)
+
+    def _learn_one(self, connection: Connection, lesson: _Lesson, seen: Sequence[Observation]) -> None:
+        match, request, response, user, t0 = lesson.match, lesson.request, lesson.response, lesson.user, lesson.t0
         endpoint = match.endpoint
         if pure_calls.is_pure_call(match):
             if user is not None:
-                with self._engine.begin() as connection:
-                    pure_calls.remember(connection, match, request, response, user, t0, self._contract.secrets)
+                pure_calls.remember(connection, match, request, response, user, t0, self._contract.secrets)
             return
         if endpoint is None:
             return
-        seen = observations(self._contract, match, request, response)
         user = "" if endpoint.public else user
-        if compare and endpoint.resource is not None and request.method == "GET":
-            self._compare(match, request, response, user, t0)
-        with self._engine.begin() as connection, self._departures.watch(connection, endpoint.resource or ""):
-            if compare or endpoint.id not in self._settled:
+        with self._departures.watch(connection, endpoint.resource or ""):
+            if lesson.compare or endpoint.id not in self._settled:
                 self._note_evidence(connection, match, response, seen, user, t0)
             for of, comparison in compare_format(connection, endpoint, request, response):
                 evidence.note(connection, of, [comparison], self._settings.proof)
@@ -341,18 +411,20 @@ class Standby:
                 "the upstream does not show everyone the same: from now on neither do we", extra={"fields": fields}
             )
 
-    def _compare(self, match: Match, request: Request, response: Response, user: str | None, t0: int) -> None:
+    def _compare(self, lesson: _Lesson) -> None:
         """Parity: what we would have said before we learned this answer."""
-        kind = match.endpoint.resource if match.endpoint else None
+        match, request, endpoint = lesson.match, lesson.request, lesson.match.endpoint
+        if endpoint is None or endpoint.resource is None or request.method != "GET" or pure_calls.is_pure_call(match):
+            return
+        user = "" if endpoint.public else lesson.user
         with self._reader.connect() as connection, connection.begin():
-            if kind is None or not knowledge.clean(connection, kind, match.record_id, t0):
+            if not knowledge.clean(connection, endpoint.resource, match.record_id, lesson.t0):
                 return
             view = self.outbox.snapshot()
-            if view.touches(kind):
+            if view.touches(endpoint.resource):
                 return  # what users see is ahead of what the upstream says
             ours = self._library.answer(connection, match, request, user, view)
-        assert match.endpoint is not None
-        self.parity.compare(match.endpoint.id, ours, response, self._contract.resources[kind])
+        self.parity.compare(endpoint.id, ours, lesson.response, self._contract.resources[endpoint.resource])
 
     # Answers ------------------------------------------------------------------------------------------------------
 
@@ -386,7 +458,7 @@ class Standby:
             seen: Snapshot | None = self.outbox.snapshot()
         except SQLAlchemyError:
             seen = self.outbox.last_seen()
-        return seen is None or kind in seen.pending
+        return seen is None or seen.waits(kind)
 
     def owns(self, kind: str | None) -> bool:
         """Whether the resource was promoted: the upstream is not asked about it."""

@@ -2,10 +2,11 @@
 
 A table in a shared file, one row a place: who took it, for which endpoint, and when. Taking a place is done under a
 file lock, which the kernel releases when its holder dies. The upstream does not notice that a caller was killed and
-works on, so nobody's death frees a place: it is free when it is given back, or when no call can last that long. The
-file outlives restarts for the same reason. An endpoint may hold at most twice what it leaves free (dynamic thresholds,
-Choudhury and Hahne 1998), and the last place goes only to one that has none: however many calls of one or two endpoints
-hang, others find places.
+works on, so nobody's death frees a place at once: it is free when it is given back; when its taker is dead and the call
+has had as long as such calls usually take (a second file, of all processes, says how long); or when no call can last
+that long. The files outlive restarts for the same reason. An endpoint may hold at most twice what it leaves free
+(dynamic thresholds, Choudhury and Hahne 1998), and the last place goes only to one that has none: however many calls of
+one or two endpoints hang, others find places.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ from pathlib import Path
 from typing import Final
 
 ALPHA: Final = 2
+ENDPOINTS: Final = 4096
+"""Endpoints of which it is kept how long their calls take; of others nobody knows."""
+USUALLY: Final = 2
+"""Times the mean of what calls took: nearly all of them are over by then."""
+WEIGHT: Final = 0.1
+"""Of the newest in that mean."""
+LOOK: Final = 100_000_000
+"""Nanoseconds after which it is looked at again whether the takers of places still live."""
 _PLACE: Final = struct.Struct("<IIQ")
 """The taker's pid, the endpoint's number, and when: nanoseconds of the machine's monotonic clock."""
 _ROW: Final = _PLACE.size
@@ -57,6 +66,7 @@ class Slots:
         if os.fstat(self._file).st_size < limit * _ROW:  # never shrunk: processes of before a reload may look at more
             os.ftruncate(self._file, limit * _ROW)
         self._table = mmap.mmap(self._file, limit * _ROW)
+        self._means = _means(path.with_name(f"{path.name}-usual"))
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._vain = _Vain(b"", 0, frozenset())
@@ -83,8 +93,22 @@ class Slots:
     def give(self, place: int) -> None:
         """Frees a place taken by this process, unless it took so long that another has it now."""
         row = slice(place * _ROW, (place + 1) * _ROW)
-        if self._table[row] == self._mine.pop(place, None):
+        mine = self._mine.pop(place, None)
+        if mine is not None:
+            self._note_duration(mine)
+        if self._table[row] == mine:
             self._table[row] = _FREE
+
+    def _note_duration(self, row: bytes) -> None:
+        """Two processes at once may lose one of their notes, and no more."""
+        _pid, endpoint, taken = _PLACE.unpack(row)
+        if endpoint < ENDPOINTS:
+            took, mean = time.monotonic_ns() - taken, self._mean(endpoint)
+            mean = took if mean == 0 else int(mean + WEIGHT * (took - mean))
+            self._means[endpoint * 8 : endpoint * 8 + 8] = mean.to_bytes(8, "little")
+
+    def _mean(self, endpoint: int) -> int:
+        return int.from_bytes(self._means[endpoint * 8 : endpoint * 8 + 8], "little") if endpoint < ENDPOINTS else 0
 
     def in_flight(self) -> int:
         """Places taken now, by any process."""
@@ -92,6 +116,7 @@ class Slots:
 
     def close(self) -> None:
         self._table.close()
+        self._means.close()
         os.close(self._file)
 
     def _take(self, wanted: Sequence[int], reserve: int) -> tuple[int, int] | None:
@@ -113,6 +138,7 @@ class Slots:
         now = time.monotonic_ns()
         ends = [taken + self._longest for _pid, endpoint, taken in _PLACE.iter_unpack(table) if endpoint]
         until = min((end for end in ends if end > now), default=now)
+        until = min(until, now + LOOK)
         self._vain = _Vain(table, until, before | {asked})
 
     def _held(self) -> list[int | None]:
@@ -120,6 +146,21 @@ class Slots:
         now = time.monotonic_ns()
         # a time to come is of before the machine's last start
         return [
-            endpoint if endpoint and 0 <= now - taken < self._longest else None
-            for _pid, endpoint, taken in _PLACE.iter_unpack(self._table[:])
-        ]
+            endpoint if endpoint and 0 <= now - taken < self._longest and not self._is_over(pid, endpoint, now - taken)
+            else None
+            for pid, endpoint, taken in _PLACE.iter_unpack(self._table[:])
+        ]  # fmt: skip
+
+    def _is_over(self, pid: int, endpoint: int, age: int) -> bool:
+        """Whether a call has had as long as such calls take, and nobody is left who would give its place back."""
+        mean = self._mean(endpoint)
+        return mean > 0 and age > USUALLY * mean and pid != self._pid and not Path(f"/proc/{pid}").exists()
+
+
+def _means(path: Path) -> mmap.mmap:
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.ftruncate(file, ENDPOINTS * 8)
+        return mmap.mmap(file, ENDPOINTS * 8)
+    finally:
+        os.close(file)

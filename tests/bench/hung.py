@@ -114,7 +114,7 @@ def run(seconds: float) -> Iterator[str]:
     with ExitStack() as stack:
         hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
         away = f"location /patients {{ proxy_pass http://127.0.0.1:{hole.getsockname()[1]}; proxy_read_timeout 90s; }}"
-        upstream = stack.enter_context(nginx(ANSWER, more=away))
+        upstream, _ = stack.enter_context(nginx(ANSWER, more=away))
         data = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
         settings = {"workers": str(WORKERS), "threads": str(THREADS)}
         sidecar = stack.enter_context(Sidecar(f"http://127.0.0.1:{upstream}", data, **settings))

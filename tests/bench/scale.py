@@ -1,10 +1,11 @@
 """`make bench-scale`: what sidecars carry and what it takes, for README's capacity section; tables and plots.
 
-    python -m tests.bench.scale [--part fleet|events|space] [--events 1000000] [--out DIR] [--readme compose/README.md]
+    python -m tests.bench.scale [--part fleet|events|space|standby] [--events N] [--out DIR] [--readme FILE]
 
 `fleet`: requests a second and p99 of 1, 2 and 4 sidecars (one worker each) on one PostgreSQL, the load generator and
 the upstream on the same cores. `events`: writing and asking the embedded store as it grows tenfold. `space`: disk an
-exchange takes, and memory and disk of 100,000 records of the standby. Needs wrk, nginx, PostgreSQL; plots need
+exchange takes, and memory and disk of 100,000 records of the standby. `standby`: CPU time of what the standby does with
+1,000,000 records and 100,000 pending entries (standby.py). Needs wrk, nginx, PostgreSQL; plots need
 Chromium. What was measured is kept as JSON in DIR, so that parts may be run one by one.
 """
 
@@ -33,8 +34,9 @@ from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
 from sidecar.standby.tables import records
 from sidecar.storage.database import open_engine
+from tests.bench import standby
+from tests.bench.peers import Target
 from tests.bench.plots import draw
-from tests.bench.throughput import resident
 from tests.bench.wrk import ANSWER, nginx, wrk
 from tests.support.dashboard import seed
 from tests.support.postgres import cluster
@@ -54,7 +56,7 @@ def fleet() -> list[dict[str, float]]:
     what else runs here."""
     found = []
     with ExitStack() as stack:
-        upstream = stack.enter_context(nginx(ANSWER))
+        upstream, _ = stack.enter_context(nginx(ANSWER))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = {"seal_key": str(folder / "key"), "workers": "1", "parity_sample": "0"}
         url = f"http://127.0.0.1:{upstream}"
@@ -146,7 +148,7 @@ def space() -> dict[str, float]:
     """Bytes of journal and event store for an exchange; MiB of memory and disk for RECORDS records more."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        upstream = stack.enter_context(nginx(ANSWER))
+        upstream, _ = stack.enter_context(nginx(ANSWER))
         with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data") as one:
             done = 0.0
             while done < EXCHANGES:
@@ -159,13 +161,13 @@ def space() -> dict[str, float]:
             pass  # its first start makes the tables, with what that takes of memory
         with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve") as few:
             few.ask("GET", "/notes", asked)
-            before = resident(few)
+            before = Target("few", few.port, few.process.pid).resident()
         file = folder / "few" / "understudy.db"
         small = file.stat().st_size
         _fill(folder / "few")
         with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve") as many:
             many.ask("GET", "/notes", asked)
-            after = resident(many)
+            after = Target("many", many.port, many.process.pid).resident()
         row = {
             "journal_bytes": journal / lines,
             "records": RECORDS,
@@ -219,12 +221,14 @@ def tables(found: dict[str, Any]) -> str:
             f"the standby take {row['records_disk_mib']:.0f} MiB of disk and {memory} of memory, beside the "
             f"{row['resident_mib']:.0f} MiB of a sidecar with two workers.",
         ]
+    if row := found.get("standby"):
+        lines += ["", *standby.table(row)]
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=("fleet", "events", "space"))
+    parser.add_argument("--part", action="append", choices=("fleet", "events", "space", "standby"))
     parser.add_argument("--events", type=int, default=10_000_000, help="the most: 10,000,000 take 30 GB and 40 minutes")
     parser.add_argument("--out", type=Path, default=Path("tests/bench/plots"))
     parser.add_argument("--readme", type=Path)
@@ -233,6 +237,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     parts: dict[str, Callable[[], Any]] = {"fleet": fleet, "events": lambda: events(given.events), "space": space}
+    parts["standby"] = lambda: standby.measure(standby.RECORDS, standby.PENDING)
     for part in given.part or parts:
         found["load"] = os.getloadavg()[0]
         found[part] = parts[part]()

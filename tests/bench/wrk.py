@@ -19,30 +19,40 @@ from tests.support.upstream import HOLT
 NOTE = '{"id":5,"title":"Round","body":"' + "x" * 220 + '","patient_id":17,"staff_id":1}'
 ANSWER = f"default_type application/json; return 200 '{NOTE}';"
 """What the upstream does: a fixed answer of some 300 bytes, so that it is never the limit."""
+NOTES = f"""{ANSWER} }} location ~ ^/notes/(?<note>[0-9]+)$ {{
+  default_type application/json; return 200 '{NOTE.replace('"id":5', '"id":$note')}';"""
+"""The same, with the id that was asked for."""
 CONFIG = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log crit;
 events {{ worker_connections 1024; }}
-http {{ access_log off; keepalive_requests 1000000; client_body_temp_path {folder}; proxy_temp_path {folder};
+http {{ {http} keepalive_requests 1000000; client_body_temp_path {folder}; proxy_temp_path {folder};
   fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
   upstream api {{ server 127.0.0.1:{upstream}; keepalive 64; }}
   server {{ listen 127.0.0.1:{port}; location / {{ {action} }} {more} }} }}
 """
 PASS = 'proxy_pass http://api; proxy_http_version 1.1; proxy_set_header Connection "";'
+BY_TURNS = """
+local made, at = {{}}, 0
+init = function() for n = 1, {urls} do made[n] = wrk.format("GET", "/notes/" .. n) end end
+request = function() at = at % {urls} + 1; return made[at] end
+"""
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
 @contextmanager
-def nginx(action: str, upstream: int = 1, more: str = "") -> Iterator[int]:
-    """One nginx process; gives its port. `more`: further locations."""
+def nginx(action: str, upstream: int = 1, more: str = "", http: str = "access_log off;") -> Iterator[tuple[int, int]]:
+    """One nginx process; gives its port and its process's id. `more`: further locations; `http`: what of its log."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "nginx.conf"
-        config.write_text(CONFIG.format(folder=folder, port=port, action=action, upstream=upstream, more=more))
+        config.write_text(
+            CONFIG.format(folder=folder, port=port, action=action, upstream=upstream, more=more, http=http)
+        )
         command = [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(config)]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             until(lambda: _listens(port), what="nginx")
-            yield port
+            yield port, process.pid
         finally:
             process.terminate()
             process.wait(10)
@@ -58,8 +68,9 @@ class Run:
     longest: float
 
 
-def wrk(port: int, connections: int, seconds: int, path: str = "/notes/5") -> Run:
-    """Asks as fast as answers come, on so many connections. Ends everything when an answer was not 2xx or 3xx."""
+def wrk(port: int, connections: int, seconds: int, path: str = "/notes/5", urls: int = 1) -> Run:
+    """Asks as fast as answers come, on so many connections; for so many notes by turns, where these are `urls`. Ends
+    everything when an answer was not 2xx or 3xx."""
     headers = [word for name, value in HOLT.items() for word in ("-H", f"{name}: {value}")]
     command = [
         "wrk",
@@ -68,9 +79,14 @@ def wrk(port: int, connections: int, seconds: int, path: str = "/notes/5") -> Ru
         f"-d{seconds}s",
         "--latency",
         *headers,
-        f"http://127.0.0.1:{port}{path}",
     ]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        if urls > 1:
+            script.write(BY_TURNS.format(urls=urls))
+            script.flush()
+            command += ["-s", script.name]
+        command.append(f"http://127.0.0.1:{port}{path}")
+        out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
     if "Non-2xx" in out:
         sys.exit(f"not all answers were good:\n{out}")
     rate = float(_found(r"Requests/sec:\s+(\S+)", out))

@@ -311,8 +311,12 @@ def test_one_write_too_many_at_an_endpoint_that_hangs_is_taken_and_not_sent(upst
             assert sidecar.ask("GET", path, HOLT).status == 200
         until(lambda: sidecar.plane("GET", "/ready/patients.list").status == 200, what="patients.list")
         upstream.fault("hang", "/patients/", times=100, seconds=20)
-        first = threading.Thread(target=sidecar.ask, args=("PATCH", "/patients/17", HOLT, {"name": "Max"}))
-        first.start()
+        first = [
+            threading.Thread(target=sidecar.ask, args=("PATCH", f"/patients/{n}", HOLT, {"name": "Max"}))
+            for n in (17, 19, 20)
+        ]
+        for each in first:
+            each.start()
         until(lambda: upstream.seen("/patients/17"), what="hung")
         time.sleep(0.2)
         taken = sidecar.ask("PATCH", "/patients/18", {**HOLT, "X-Request-Id": "second"}, {"name": "Mo"})
@@ -321,7 +325,8 @@ def test_one_write_too_many_at_an_endpoint_that_hangs_is_taken_and_not_sent(upst
         told = sidecar.events(request_id="second")[0]["understudy"]
         assert (told["reason"], told.get("attempts", [])) == ("overloaded", [])
         upstream.heal()
-        first.join(20)
+        for each in first:
+            each.join(20)
         until(lambda: upstream.state.patients[18]["name"] == "Mo", what="sent from the outbox")
 
 

@@ -93,17 +93,17 @@ class Sidecar:
     """`understudy sidecar` as a person runs it. `environ`: variables of its own beside its settings; `arguments`: words
     of the command before `sidecar`; `within`: a command that runs it on another host, whose address is `host`.
 
-    `evidence`: the upstream that it has stood beside for long (tests.support.evidence); None: it starts for the first
-    time, and has proven nothing.
+    `interpreter`: another Python, with another release. `evidence`: the upstream that it has stood beside for long
+    (tests.support.evidence); None: it starts for the first time, and has proven nothing.
     """
 
     def __init__(
         self, upstream: str, data: Path, environ: Mapping[str, str] = {}, arguments: Sequence[str] = (),
         host: str = "127.0.0.1", within: Sequence[str] = (), evidence: str | None = "tests.support.upstream",
-        **settings: str,
+        interpreter: str = sys.executable, **settings: str,
     ) -> None:  # fmt: skip
         self.data, self.host = data, host
-        self.arguments, self.within = arguments, within
+        self.arguments, self.within, self.interpreter = arguments, within, interpreter
         self.port, self.control = free_port(), free_port()
         data.mkdir(parents=True, exist_ok=True)
         self.environ = {
@@ -128,7 +128,7 @@ class Sidecar:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [*self.within, sys.executable, "-m", "sidecar", *self.arguments, "sidecar"]
+            command = [*self.within, self.interpreter, "-m", "sidecar", *self.arguments, "sidecar"]
             self.process = subprocess.Popen(
                 command, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
+from rpds import HashTrieMap
 
 from sidecar.contract import Action, Contract, Endpoint
 from sidecar.standby.outbox.overlay import provisional
@@ -49,6 +50,36 @@ class Held:
         if needs.missing or not self.alone.isdisjoint(needs.alone | needs.shared):
             return True
         return not self.shared.isdisjoint(needs.alone)
+
+
+@dataclass(frozen=True)
+class Holds:
+    """The same of writes that come and go, as a value: how many hold each key."""
+
+    alone: Any = field(default_factory=HashTrieMap)
+    shared: Any = field(default_factory=HashTrieMap)
+
+    def plus(self, needs: Needs) -> Holds:
+        return self._changed(needs, 1) if needs.binding else self
+
+    def minus(self, needs: Needs) -> Holds:
+        return self._changed(needs, -1) if needs.binding else self
+
+    def stops(self, needs: Needs) -> bool:
+        """Whether a write with these needs must wait."""
+        if needs.missing or any(key in self.alone for key in needs.alone | needs.shared):
+            return True
+        return any(key in self.shared for key in needs.alone)
+
+    def _changed(self, needs: Needs, by: int) -> Holds:
+        return Holds(_counted(self.alone, needs.alone, by), _counted(self.shared, needs.shared, by))
+
+
+def _counted(counts: Any, keys: Iterable[Key], by: int) -> Any:
+    for key in keys:
+        left = counts.get(key, 0) + by
+        counts = counts.insert(key, left) if left else counts.discard(key)
+    return counts
 
 
 def of_write(

@@ -11,8 +11,8 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +34,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -44,8 +43,8 @@ from sidecar.clock import boot, stamp, uptime
 from sidecar.contract import Action, Contract
 from sidecar.standby import queries
 from sidecar.standby.outbox import dependencies
-from sidecar.standby.outbox.dependencies import Needs
 from sidecar.standby.outbox.overlay import PROVISIONAL, Pending, provisional
+from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.outbox.watermark import Mark, Watermark
 from sidecar.standby.tables import meta
 from sidecar.storage import incarnation
@@ -150,11 +149,17 @@ _STATES: Final = outbox.c.state.in_(bindparam("states", expanding=True))
 _IN_STATES: Final = select(*OPEN).where(_STATES).order_by(outbox.c.seq)
 _ANY: Final = select(outbox.c.seq).where(_STATES).limit(1)
 _NAMES: Final = select(aliases.c.id).where(aliases.c.type == bindparam("kind"), aliases.c.real == bindparam("ident"))
-_ABOUT: Final = _IN_STATES.where(
-    outbox.c.type == bindparam("kind"), or_(outbox.c.record == bindparam("ident"), outbox.c.record.in_(_NAMES))
+_ABOUT: Final = (
+    select(*OPEN)
+    .where(outbox.c.record.in_(select(bindparam("ident")).union_all(_NAMES)))
+    .where(outbox.c.type == bindparam("kind"), outbox.c.state.concat("").in_(bindparam("states", expanding=True)))
+    .order_by(outbox.c.seq)
 )
+"""Found by the index on the record: by the one on the state, for which `concat` makes it useless, all that waits is
+read, and by the one on `seq` all that ever did."""
 _REAL: Final = select(aliases.c.real).where(aliases.c.type == bindparam("kind"), aliases.c.id == bindparam("ident"))
-_NEWS: Final = select(*OPEN).where(outbox.c.revision > bindparam("since")).order_by(outbox.c.seq)
+_NEWS: Final = select(*OPEN).where(outbox.c.revision > bindparam("since")).order_by(outbox.c.seq + 0)
+"""Found by the index on the revision: ordered by `seq` itself, all that is kept is read."""
 _ALIASED: Final = select(aliases.c.type, aliases.c.id).where(aliases.c.revision > bindparam("since"))
 _BY_ID: Final = select(*OPEN).where(outbox.c.id.in_(bindparam("ids", expanding=True)))
 _SETTLED: Final = select(outbox.c.type, outbox.c.record, outbox.c.settled_as, outbox.c.settled).where(
@@ -167,43 +172,6 @@ _WAITING: Final = (
     .where(_STATES)
     .order_by(outbox.c.seq)
 )
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What is unsettled, at one moment."""
-
-    version: int = -1
-    revision: int = -1
-    """The database's own count of changes, of the moment that this shows."""
-    pending: Mapping[str, Sequence[Pending]] = field(default_factory=dict)
-    """By resource, in order; without what is parked."""
-    recent: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
-    """By resource: ids of records whose writes were settled lately, with the stamps."""
-    claimed: frozenset[tuple[str, str]] = frozenset()
-    entries: Mapping[str, Pending] = field(default_factory=dict, repr=False)
-    """All that is not settled, by the entry's id, in order."""
-    needs: Mapping[str, Needs] = field(default_factory=dict, repr=False)
-    """What each of them depends on."""
-    naming: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict, repr=False)
-    """By resource and provisional id, the entries that name it: they change when it becomes a real one."""
-    incarnation: int = 0
-    """The life of the database's server in which this was seen."""
-
-    def is_claimed(self, kind: str, ident: str) -> bool:
-        return (kind, ident) in self.claimed
-
-    def only(self, user: str, ids: Collection[str]) -> Snapshot:
-        """What this caller may see of it: their own creates, and changes to records that they are shown anyway."""
-        seen = {
-            kind: [write for write in writes if write.user == user or write.record in ids]
-            for kind, writes in self.pending.items()
-        }
-        return replace(self, pending=seen)
-
-    def touches(self, kind: str) -> bool:
-        """Whether anything must be laid over what the upstream says of the resource."""
-        return kind in self.pending or kind in self.recent
 
 
 class Outbox:
@@ -240,7 +208,7 @@ class Outbox:
             return latest
         try:
             with self._reader.connect() as connection, connection.begin():
-                fresh = self._read(connection, version, Snapshot() if self._expired else latest)
+                fresh = self._read(connection, version, latest)
         except SQLAlchemyError:
             if unchanged:
                 return latest  # whoever died before telling of a change did not answer anybody either
@@ -312,7 +280,8 @@ class Outbox:
         return self._number.gap if self._number is not None else self._gap
 
     def expire(self) -> None:
-        """Looks at everything anew at the next call, whatever the number says; called every few seconds."""
+        """Asks the database at the next call, whatever the number says; called every few seconds: who died before they
+        told of a change has counted it there."""
         self._expired = True
         self._owned = -1, self._owned[1]
 
@@ -347,10 +316,10 @@ class Outbox:
         if not 0 <= base.revision < revision or base.incarnation != life:
             base = Snapshot()  # nothing was seen, or what is later than this transaction, or of another database
         look = _Look(self._contract, connection, base)
-        taken = connection.execute(select(made)).all() if look.sent else ()
+        taken = connection.execute(select(made)).all() if look.seen.sent else ()
         claimed = frozenset((row.type, row.id) for row in taken)
-        return Snapshot(
-            version, revision, look.pending(), look.recent(), claimed, look.entries, look.needs, look.naming, life
+        return replace(
+            look.seen, version=version, revision=revision, incarnation=life, recent=look.recent(), claimed=claimed
         )
 
 
@@ -360,41 +329,16 @@ class _Look:
     def __init__(self, contract: Contract, connection: Connection, base: Snapshot) -> None:
         self._contract = contract
         self._connection = connection
-        self._base = base
-        self.entries = dict(base.entries)
-        self.needs = dict(base.needs)
-        self.naming = dict(base.naming)
-        self._changed: set[str] = set()
-        """The resources whose entries did."""
-        self._disordered = False
+        self._base = self.seen = base
         first = base.revision < 0
         news = unsettled(connection) if first else connection.execute(_NEWS, {"since": base.revision}).all()
         for row in news:
             self._take(row)
         if not first:
             self._resolve()
-        if self._disordered:
-            self.entries = dict(sorted(self.entries.items(), key=lambda item: item[1].seq))
         lately = stamp() - RECENT
         settled = connection.execute(_SETTLED, {"since": lately}).all() if first else news
         self._settled = [row for row in settled if row.settled is not None and row.settled > lately]
-
-    @property
-    def sent(self) -> bool:
-        """Whether any entry may have taken effect."""
-        return any(entry.sent for entry in self.entries.values())
-
-    def pending(self) -> dict[str, Sequence[Pending]]:
-        """By resource."""
-        found: dict[str, Sequence[Pending]] = {}
-        for kind, held in self._base.pending.items():
-            if kind not in self._changed:
-                found[kind] = held
-        for kind in self._changed:
-            mine = [entry for entry in self.entries.values() if entry.type == kind and not entry.parked]
-            if mine:
-                found[kind] = mine
-        return found
 
     def recent(self) -> Mapping[str, Sequence[tuple[str, int]]]:
         """By resource, what was settled lately."""
@@ -405,32 +349,20 @@ class _Look:
 
     def _take(self, row: Any) -> None:
         """A row as it is now."""
-        before = self.entries.get(row.id)
+        before = self.seen.entries.get(row.id)
         if before is not None:
-            self._changed.add(before.type)
-            for name in self._named(before):
-                self.naming[name] -= {row.id}
-                if not self.naming[name]:
-                    del self.naming[name]
+            self.seen = self.seen.without(row.id, self._named(before))
         # what the contract has no resource for is laid over nothing
         if row.state not in UNSETTLED or row.type not in self._contract.resources:
-            self.entries.pop(row.id, None)
-            self.needs.pop(row.id, None)
             return
-        self._changed.add(row.type)
-        last = next(reversed(self.entries.values()), None)
-        self._disordered |= before is None and last is not None and last.seq > row.seq
-        entry = self.entries[row.id] = pending(self._connection, self._contract, row)
-        self.needs[row.id] = dependencies.of_entry(
-            self._contract, row, lambda kind, ident: real_id(self._connection, kind, ident)
-        )
-        for name in self._named(entry):
-            self.naming[name] = self.naming.get(name, frozenset()) | {row.id}
+        entry = pending(self._connection, self._contract, row)
+        needs = dependencies.of_entry(self._contract, row, lambda kind, ident: real_id(self._connection, kind, ident))
+        self.seen = self.seen.with_entry(row.id, entry, needs, self._named(entry))
 
     def _resolve(self) -> None:
         """Reads those again that name a provisional id which has become real since."""
         became = self._connection.execute(_ALIASED, {"since": self._base.revision}).all()
-        outdated = {ident for row in became for ident in self.naming.get((row.type, row.id), ())}
+        outdated = {ident for row in became for ident in self.seen.naming((row.type, row.id))}
         if outdated:
             for row in self._connection.execute(_BY_ID, {"ids": tuple(outdated)}).all():
                 self._take(row)

@@ -130,7 +130,7 @@ def laid_over(
 
 def about(
     resource: Resource, pending: Sequence[Pending], record: str | None, values: Collection[Value], claimed: Claimed
-) -> list[Pending]:
+) -> Sequence[Pending]:
     """Those of the pending writes that are about one record, of which `values` is what the upstream shows (or nothing).
 
     A create that has arrived without our knowing is about the record that it made, and so are the changes to it.

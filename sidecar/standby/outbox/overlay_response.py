@@ -13,8 +13,8 @@ from sidecar.http.content import Unreadable, decode_body
 from sidecar.http.messages import Request, Response
 from sidecar.standby.answer import DontKnow, Shape, item, listing
 from sidecar.standby.observations import LIMIT, list_filters, without_origin
-from sidecar.standby.outbox.entries import Snapshot
 from sidecar.standby.outbox.overlay import about, laid_over
+from sidecar.standby.outbox.snapshot import Snapshot
 
 Newer = Mapping[str, "dict[str, Any] | None"]
 """Records that were settled after the answer was begun, by id; None: gone."""
@@ -31,7 +31,8 @@ def over_answer(
     """
     if only is not None:
         view = view.only(only, ids_in(resource, response))
-    pending = view.pending.get(resource.name, ())
+    listed = endpoint.action is Action.LIST or endpoint.own
+    pending = view.pending(resource.name) if listed else view.about(resource.name, match.record_id)
     if (not pending and not newer) or (response.status == 404 and endpoint.action is Action.LIST):
         return None
     values = _values(resource, endpoint, response)

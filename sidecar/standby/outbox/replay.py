@@ -132,7 +132,7 @@ class Replayer:
 
     def _ready(self) -> list[tuple[str, str]]:
         """(id, resource) in order."""
-        if not self._outbox.snapshot().pending:
+        if not self._outbox.snapshot().waits():
             return []
         now, held, ready = stamp(), Held(), []
         with self._reader.connect() as connection, connection.begin():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -18,6 +19,15 @@ SHOWN: Final = 500
 
 class Undecidable(ValueError):
     """The entry is not one about which that can be decided; the message says why."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many entries are not settled, how many of them are parked, and when the oldest was accepted (wall ns)."""
+
+    entries: int
+    parked: int
+    oldest: int | None
 
 
 class Desk:
@@ -43,6 +53,15 @@ class Desk:
             entry["reason"] = f"waits for {unmade[entry['resource'], str(entry['record_id'])]}, which is parked"
         pending = len(shown) - len(parked) - len(behind)
         return {"pending": pending, "parked": parked, "entries": shown, "owned": owned or 0}
+
+    def tally(self) -> Tally:
+        """Counted by the database, however many they are."""
+        query = select(outbox.c.state, func.count(), func.min(outbox.c.accepted_at)).group_by(outbox.c.state)
+        with self._reader.connect() as connection, connection.begin():
+            rows = connection.execute(query.where(outbox.c.state.in_(UNSETTLED))).all()
+        counts = {state: count for state, count, _ in rows}
+        oldest = min((at for _, _, at in rows), default=None)
+        return Tally(sum(counts.values()), counts.get(State.PARKED, 0), oldest)
 
     def entry(self, ident: str) -> dict[str, Any]:
         """One entry, in any state. Raises LookupError."""

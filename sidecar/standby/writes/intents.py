@@ -29,7 +29,6 @@ from sidecar.standby.known_callers import Callers, bump, hashed
 from sidecar.standby.observations import RecordSeen, digest, record_in
 from sidecar.standby.outbox import dependencies
 from sidecar.standby.outbox import entries as box
-from sidecar.standby.outbox.dependencies import Held
 from sidecar.standby.outbox.entries import Outbox, State
 from sidecar.standby.outbox.overlay import Pending, laid_over, merged, new_record, provisional, sent_fields
 from sidecar.standby.outbox.sealing import Seal
@@ -204,10 +203,7 @@ class Intents:
             self._contract, write.endpoint, record, write.match.params, fields, user, (fields.get(name), was.get(name)),
             lambda target, ident: box.real_id(connection, target, ident),
         )  # fmt: skip
-        held = Held()
-        for needs in self._outbox.view(connection).needs.values():
-            held.add(needs)
-        return held.stops(mine)
+        return self._outbox.view(connection).holds.stops(mine)
 
     # After an answer, or none -------------------------------------------------------------------------------------
 

@@ -1,50 +1,56 @@
-"""Who is one too many at an endpoint, and what they wait for."""
+"""Who is one too many at an endpoint, when they should come again, and which endpoint says nothing at all."""
 
 from __future__ import annotations
 
-import threading
 import time
+from contextlib import ExitStack
 
-from sidecar.gateway.crowd import STALLED, Crowd
-from tests.support.stack import until
+import pytest
 
+from sidecar.gateway.crowd import Crowd
 
-def hung() -> Crowd:
-    """With room for one, who has waited for a while."""
-    crowd = Crowd(1)
-    crowd.waiting("notes").__enter__()
-    time.sleep(STALLED + 0.01)
-    return crowd
+DEADLINE, LONGEST = 0.05, 0.2
 
 
-def test_one_too_many_is_crowded_whatever_happens_elsewhere() -> None:
-    crowd = Crowd(1)
-    with crowd.waiting("notes") as first, crowd.waiting("notes") as second, crowd.waiting("patients") as other:
-        assert (first, second, other) == (False, True, False)
-    with crowd.waiting("notes") as again:
-        assert not again
+@pytest.mark.parametrize("endpoints", [1, 2, 3])
+def test_whoever_hangs_leaves_threads_to_others(endpoints: int) -> None:
+    crowd, admitted = Crowd(64, DEADLINE, LONGEST), 0
+    with ExitStack() as stack:
+        for name in range(endpoints):
+            while stack.enter_context(crowd.waiting(str(name))) is None and admitted < 64:
+                admitted += 1
+        assert 64 / 2 < admitted < 64
+        assert stack.enter_context(crowd.waiting("another")) is None
+    with crowd.waiting("0") as again:
+        assert again is None
 
 
-def test_an_endpoint_moves_until_nothing_has_come_for_a_while() -> None:
-    crowd = Crowd(1)
-    with crowd.waiting("notes"):
-        assert crowd.moves("notes")
-        time.sleep(STALLED + 0.01)
-        crowd.progressed("patients")
-        assert not crowd.moves("notes")
-        crowd.progressed("notes")
-        assert crowd.moves("notes")
+def test_a_line_that_moves_is_as_long_as_can_be_served_in_time() -> None:
+    """At most so many wait that the last of them is answered in time, whatever threads there are."""
+    crowd = Crowd(10_000, DEADLINE, LONGEST)
+    with ExitStack() as stack:
+        assert stack.enter_context(crowd.waiting("notes")) is None
+        time.sleep(0.02)
+        crowd.answered("notes", 0.02)
+        pace = crowd._lines["notes"].pace
+        assert pace >= 0.02
+        while (again := stack.enter_context(crowd.waiting("notes"))) is None:
+            pass
+        refused = crowd._lines["notes"].waiting - 1
+        assert (refused - 1) * pace <= LONGEST < refused * pace
+        assert again >= 1
 
 
-def test_those_who_wait_for_a_sign_of_life_get_it_at_once() -> None:
-    told = list[bool]()
-    for _ in range(20):  # now and then a sign comes too late on a busy machine
-        crowd = hung()
-        waiting = threading.Thread(target=lambda crowd=crowd: told.append(crowd.moves("notes")))
-        waiting.start()
-        until(lambda crowd=crowd: crowd._signs, what="waiting")
-        crowd.progressed("notes")
-        waiting.join(5)
-        if told[-1]:
-            return
-    raise AssertionError(f"never: {told}")
+def test_an_endpoint_is_silent_once_nothing_has_come_back_for_longer_than_its_answers_take() -> None:
+    crowd = Crowd(64, DEADLINE, 60)
+    crowd.answered("notes", 0.01)
+    with crowd.waiting("notes"), crowd.waiting("slow"):
+        assert not crowd.is_silent("notes")
+        time.sleep(DEADLINE + 0.01)
+        crowd.answered("patients", 0.01)
+        assert crowd.is_silent("notes")
+        assert not crowd.is_silent("slow"), "nobody knows yet how long its answers take"
+        crowd.answered("notes", 10.0)
+        time.sleep(DEADLINE + 0.01)
+        assert not crowd.is_silent("notes"), "its answers take that long"
+    assert not crowd.is_silent("notes"), "nobody waits"

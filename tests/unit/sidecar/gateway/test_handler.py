@@ -120,6 +120,39 @@ def test_late_answers_are_learned_from(gateway: InProcess) -> None:
     assert gateway.events()[-1]["understudy"]["attempts"], "it is recorded that it was asked"
 
 
+def test_nobody_is_refused_whose_answer_comes_in_time(tmp_path: Path) -> None:
+    """Many more than there are places, at an endpoint that takes longer than the deadline for each of them."""
+    with InProcess(tmp_path, deadline=0.05, upstream_timeout=60.0, threads=64) as gateway:
+        gateway.upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+        gateway.upstream.before = lambda call: time.sleep(0.3)
+        told: list[int] = []
+        users = [
+            threading.Thread(target=lambda: told.append(gateway.ask("GET", "/patients/17", HOLT).status))
+            for _ in range(30)
+        ]
+        for user in users:
+            user.start()
+        for user in users:
+            user.join(60)
+        assert told == [200] * 30
+
+
+@pytest.mark.parametrize(("method", "target", "status"), [("GET", "/patients/18", 503), ("POST", "/unknown", 504)])
+def test_where_nothing_comes_back_at_all_nobody_waits_beyond_the_deadline(
+    tmp_path: Path, method: str, target: str, status: int
+) -> None:
+    """The first call hangs; its endpoint is silent, and who asks then is told so while that one still hangs."""
+    with InProcess(tmp_path, deadline=0.3, upstream_timeout=600.0) as gateway:
+        gateway.upstream.state.patients[18] = {"id": 18, "name": "Rex"}
+        assert gateway.ask(method, target, HOLT).status in (200, 500)  # what is unknown is a fault of the fake
+        gateway.upstream.fault = "hang"
+        got = gateway.ask(method, target.replace("18", "19"), HOLT)  # of this one nothing is known
+        assert got.status == status
+        assert status == 504 or int(got["retry-after"]) > 0
+        gateway.upstream.fault = None
+        assert gateway.ask(method, target, HOLT).status in (200, 500)  # what is unknown is a fault of the fake
+
+
 def test_a_list_is_shown_as_soon_as_the_write_that_it_waited_for_is_the_outboxs(tmp_path: Path) -> None:
     """Its own deadline was over by then; but the upstream would have been waited for much longer, in vain."""
     with InProcess(tmp_path, deadline=0.5, upstream_timeout=20.0, proof=1) as gateway:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import delete
 
+from sidecar.contract import Contract
 from sidecar.standby import knowledge
-from sidecar.standby.observations import RecordSeen
+from sidecar.standby.observations import ListSeen, RecordSeen
 from sidecar.standby.tables import records
 from sidecar.storage.database import create_all, open_memory
 from sidecar.storage.encryption import VAULT, Vault
@@ -37,4 +38,16 @@ def test_an_id_that_was_asked_for_in_vain_is_none_until_a_record_has_it() -> Non
         assert knowledge.highest(connection) == {"notes": 99999} == knowledge.count_highest(connection)
         knowledge.drop_record(connection, "notes", "99999", 4)
         assert knowledge.highest(connection) == {"notes": 99999}
+    engine.dispose()
+
+
+def test_a_list_tells_it_too_also_of_an_id_that_was_asked_for_in_vain() -> None:
+    engine = open_memory()
+    setattr(engine.dialect, VAULT, Vault())
+    create_all(engine)
+    with engine.begin() as connection:
+        knowledge.drop_record(connection, "notes", "500", 1)
+        seen = [RecordSeen("notes", ident, "{}") for ident in ("7", "500")]
+        knowledge.see_list(connection, Contract.load("hosp"), ListSeen("notes", "", seen), "Ann", 2)
+        assert knowledge.highest(connection) == {"notes": 500} == knowledge.count_highest(connection)
     engine.dispose()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from pathlib import Path
 
 from sidecar.upstream.concurrency import Slots
+from tests.support.stack import until
+
+GONE = 2**31
+"""No process's id."""
 
 
 def test_a_killed_process_leaves_its_places_taken_until_its_calls_must_have_ended(tmp_path: Path) -> None:
@@ -18,6 +23,25 @@ def test_a_killed_process_leaves_its_places_taken_until_its_calls_must_have_ende
     assert successor.take([3]) is None
     time.sleep(0.25)
     assert successor.take([3]) == (0, 0)
+
+
+def test_a_killed_process_holds_places_for_as_long_as_such_calls_usually_take(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "places", 4, longest=60)
+    for _ in range(3):
+        place, _index = slots.take([1]) or (-1, -1)
+        time.sleep(0.05)
+        slots.give(place)
+    with (tmp_path / "places").open("r+b") as table:
+        for endpoint in (1, 2):
+            table.write(struct.pack("<IIQ", GONE, endpoint, time.monotonic_ns()))
+    assert slots.in_flight() == 2, "the upstream may work on"
+    until(lambda: slots.in_flight() == 1, 5, "the call is over, most likely")
+    time.sleep(0.2)
+    assert slots.in_flight() == 1, "how long the other endpoint's calls take nobody knows"
+    alive = slots.take([1])
+    time.sleep(0.2)
+    assert (alive is not None, slots.in_flight()) == (True, 2), "who lives gives back"
+    slots.close()
 
 
 def test_what_was_held_for_too_long_is_not_given_back_twice(tmp_path: Path) -> None:

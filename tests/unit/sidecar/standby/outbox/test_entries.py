@@ -16,7 +16,9 @@ from sidecar.clock import stamp
 from sidecar.contract import Contract
 from sidecar.standby.known_callers import Callers, Standing
 from sidecar.standby.outbox import entries as box
-from sidecar.standby.outbox.entries import CLAIMS, KEPT, Outbox, Snapshot, State
+from sidecar.standby.outbox.dependencies import Holds
+from sidecar.standby.outbox.entries import CLAIMS, KEPT, Outbox, State
+from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.storage.database import create_all, open_file
 
 HOUR = 3600 * 10**9
@@ -82,12 +84,12 @@ def test_a_look_shows_what_provisional_ids_have_become_since(tmp_path: Path) -> 
         entry(connection, "a", State.PENDING, 1, action="update", record="2000000001")
         entry(connection, "b", State.PENDING, 2, record="2000000003", fields='{"patient_id": 2000000002}')
         entry(connection, "c", State.PENDING, 3, action="update", record="2000000002")
-    before = [(write.record, write.fields) for write in outbox.snapshot().pending["notes"]]
+    before = [(write.record, write.fields) for write in outbox.snapshot().pending("notes")]
     with engine.begin() as connection:
         box.alias(connection, "notes", "2000000001", "7")
         box.alias(connection, "patients", "2000000002", "8")  # of another resource than the third entry's
     outbox.touch()
-    after = [(write.record, write.fields) for write in outbox.snapshot().pending["notes"]]
+    after = [(write.record, write.fields) for write in outbox.snapshot().pending("notes")]
     assert before == [("2000000001", {}), ("2000000003", {"patient_id": 2000000002}), ("2000000002", {})]
     assert after == [("7", {}), ("2000000003", {"patient_id": 8}), ("2000000002", {})]
 
@@ -98,7 +100,7 @@ def test_what_is_read_of_changes_alone_is_what_reading_everything_shows(tmp_path
     create_all(engine)
     contract, shared = Contract.load("hosp"), tmp_path / "outbox.version"
     often, seldom = (Outbox(contract, engine, shared) for _ in range(2))
-    seen = [False] * 5
+    seen = [False] * 7
     for step in range(150):
         with engine.begin() as connection:
             for _ in range(chance.randrange(1, 4)):
@@ -137,8 +139,18 @@ def upset(connection: Connection, chance: random.Random, step: int) -> None:
 
 def told(snapshot: Snapshot) -> tuple[object, ...]:
     recent = {kind: sorted(set(settled)) for kind, settled in snapshot.recent.items()}
-    entries = list(snapshot.entries.items())
-    return snapshot.revision, snapshot.pending, recent, snapshot.claimed, entries, snapshot.naming
+    entries = sorted(snapshot.entries.items(), key=lambda each: each[1].seq)
+    pending = [snapshot.pending(kind) for kind in ("notes", "patients") if snapshot.waits(kind)]
+    about = [snapshot.about(kind, str(2000000000 + n)) for kind in ("notes", "patients") for n in range(40)]
+    naming = {name: set(snapshot.naming(name)) for name in (("patients", str(2000000000 + n)) for n in range(40))}
+    held = Holds()
+    for needs in snapshot.needs.values():
+        held = held.plus(needs)
+    assert held == snapshot.holds
+    return (
+        snapshot.revision, pending, recent, snapshot.claimed, entries, any(naming.values()) and naming,
+        any(about) and about, snapshot.sent,
+    )  # fmt: skip
 
 
 def test_a_transaction_of_before_sees_the_outbox_of_before(tmp_path: Path) -> None:
@@ -148,13 +160,13 @@ def test_a_transaction_of_before_sees_the_outbox_of_before(tmp_path: Path) -> No
     with engine.begin() as connection:
         entry(connection, "a", State.PENDING, 1)
     with engine.execution_options(writes=False).connect() as before, before.begin():
-        assert outbox.view(before).entries.keys() == {"a"}
+        assert set(outbox.view(before).entries) == {"a"}
         with engine.begin() as connection:
             entry(connection, "b", State.PENDING, 2)
             box.change(connection, "a", state=State.SETTLED, settled=stamp(), settled_as="7")
         outbox.touch()
-        assert outbox.snapshot().entries.keys() == {"b"}
-        assert outbox.view(before).entries.keys() == {"a"}
+        assert set(outbox.snapshot().entries) == {"b"}
+        assert set(outbox.view(before).entries) == {"a"}
         assert outbox.view(before).recent == {}
 
 
@@ -167,7 +179,7 @@ def test_without_the_database_only_what_cannot_have_changed_is_known(tmp_path: P
         entry(connection, "2000000001", State.PENDING, time.time_ns())
     outbox.touch()
     known = outbox.snapshot()
-    assert [write.record for write in known.pending["notes"]] == ["2000000001"]
+    assert [write.record for write in known.pending("notes")] == ["2000000001"]
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE standby_meta RENAME TO away"))
     outbox.expire()
@@ -178,7 +190,7 @@ def test_without_the_database_only_what_cannot_have_changed_is_known(tmp_path: P
     assert outbox.owned() == frozenset()
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE away RENAME TO standby_meta"))
-    assert outbox.snapshot().pending.keys() == {"notes"}
+    assert outbox.snapshot().waits("notes")
 
 
 def test_who_owns_what_is_unknown_before_the_database_was_ever_asked(tmp_path: Path) -> None:

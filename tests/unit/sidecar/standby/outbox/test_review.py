@@ -9,7 +9,7 @@ from sqlalchemy import update
 from sidecar.http.messages import Request
 from sidecar.standby.answer import Answer
 from sidecar.standby.outbox.entries import State, outbox
-from sidecar.standby.outbox.review import Desk
+from sidecar.standby.outbox.review import Desk, Tally
 from tests.unit.sidecar.standby.outbox.test_replay import CONTRACT, Leader
 
 
@@ -32,3 +32,5 @@ def test_a_change_behind_a_parked_creation_says_so_and_is_not_about_to_be_settle
     (parked,) = told["parked"]
     change = told["entries"][-1]
     assert (told["pending"], change["reason"]) == (0, f"waits for {parked['id']}, which is parked")
+    oldest = min(entry["accepted_at"] for entry in told["entries"])
+    assert desk.tally() == Tally(2, 1, oldest)
