@@ -10,12 +10,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from flask import Flask, request
 from flask import Response as FlaskResponse
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar import clock
 from sidecar.access.activity import Habits
@@ -57,8 +58,9 @@ from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.rekey import lock_up
 from sidecar.standby.standby import Standby
-from sidecar.storage.database import SCHEMA, create_all, open_engine, or_away
+from sidecar.storage.database import SCHEMA, create_all, in_request, open_engine, or_away
 from sidecar.storage.encryption import open_vault
+from sidecar.storage.heartbeat import Heartbeat, start_heartbeat
 from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.telemetry.metrics import Metrics
@@ -151,9 +153,10 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     app, name = _Answers("sidecar", static_folder=None), via(settings.node_name)
     app.before_request(_answer)
     contract = Contract.load(settings.contract)
-    engine = open_engine(settings)
+    engine = open_engine(settings, in_request(settings))
+    heartbeat = start_heartbeat(settings, engine)
     metrics = Metrics()
-    standby = Standby(contract, engine, settings)
+    standby = Standby(contract, engine, settings, heartbeat.why_away)
     switchboard = Switchboard(
         engine,
         contract.endpoints,
@@ -199,7 +202,7 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     )
     app.wsgi_app, app.refuse = gateway, gateway.refuse  # type: ignore[method-assign]
     worker = _Worker(
-        settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
+        settings, engine, heartbeat, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
     )
     worker.start()
     _running.append(worker)
@@ -233,6 +236,7 @@ class _Worker:
 
     settings: Settings
     engine: Engine
+    heartbeat: Heartbeat
     standby: Standby
     switchboard: Switchboard
     guard: Guard
@@ -242,6 +246,7 @@ class _Worker:
     watch: BodyWatch
     metrics: Metrics
     results: Results | None
+    looks: _Looks = field(default_factory=lambda: _Looks())
 
     def start(self) -> None:
         self._stop = threading.Event()
@@ -258,6 +263,7 @@ class _Worker:
         self.standby.close()
         self.recorder.close()
         self.switchboard.tick()
+        self.heartbeat.close()
         self.engine.dispose()
 
     def _run(self) -> None:
@@ -266,10 +272,7 @@ class _Worker:
 
     def _look(self) -> None:
         """A tick that fails, be it the first, stops nothing: a worker begins also when the disk is full."""
-        try:
-            self._tick()
-        except Exception:
-            log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
+        self.looks.at(self._tick)
 
     def _tick(self) -> None:
         self.switchboard.tick()
@@ -277,7 +280,28 @@ class _Worker:
         self.watch.tick()
         self.metrics.journal(self.journal)
         (self.settings.data / "alive").touch()
-        self.guard.refresh()
+        if self.heartbeat.why_away() is None:
+            self.guard.refresh()
+
+
+class _Looks:
+    """Looks at the shared state, again and again: that the database fails is said once, until it does not."""
+
+    def __init__(self) -> None:
+        self._failing = False
+
+    def at(self, tick: Callable[[], None]) -> None:
+        """Looks. Never raises."""
+        fields = {"event.action": "tick_failed"}
+        try:
+            tick()
+            self._failing = False
+        except SQLAlchemyError as error:
+            if not self._failing:
+                log.error("a look at the shared state failed: %s", error, extra={"fields": fields})
+            self._failing = True
+        except Exception:
+            log.exception("a look at the shared state failed", extra={"fields": fields})
 
 
 _running: list[_Worker] = []
@@ -293,8 +317,9 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     """The control plane."""
     setup_sentry(settings)
     contract = Contract.load(settings.contract)
-    engine = open_engine(settings)
-    standby = Standby(contract, engine, settings)
+    engine = open_engine(settings, in_request(settings))
+    heartbeat = start_heartbeat(settings, engine)
+    standby = Standby(contract, engine, settings, heartbeat.why_away)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
     rulebook = _rulebook(settings, contract, engine)
     app = create_control(
@@ -312,7 +337,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             policies=rulebook,
             open_store=lambda: open_store(settings),
             phase=lambda: service.phase,
-            database_lost=lambda: standby.lost,
+            why_away=heartbeat.why_away,
             shipper=lambda: told(settings, "shipper"),
             background=lambda: background_trouble(settings),
             reload=lambda: told(settings, "reload"),
@@ -321,21 +346,25 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             backfill=lambda: told(settings, "backfill"),
         )
     )
-    threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
+    parts = heartbeat, standby, switchboard, rulebook
+    threading.Thread(target=_look, args=parts, name="tick", daemon=True).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
     return app
 
 
-def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
+def _look(heartbeat: Heartbeat, standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
     """Keeps the control plane's view of the shared state fresh."""
-    while True:
-        try:
-            switchboard.tick()
-            standby.refresh()
+
+    def tick() -> None:
+        switchboard.tick()
+        standby.refresh()
+        if heartbeat.why_away() is None:
             rulebook.refresh()
-        except Exception:
-            log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
+
+    looks = _Looks()
+    while True:
+        looks.at(tick)
         time.sleep(TICK)
 
 

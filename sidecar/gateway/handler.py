@@ -219,7 +219,7 @@ class Handler:
         try:
             seen = self._standby.overlay(visit.match, visit.request, response, visit.user, began)
         except SQLAlchemyError:
-            log.exception("pending writes could not be read", extra={"fields": {"event.action": "database_failed"}})
+            self._standby.database_failed("pending writes could not be read")
             return self._unavailable(visit, "database", "Writes that are not settled could not be looked up.")
         if isinstance(seen, DontKnow):
             known = self._known(visit)
@@ -357,6 +357,9 @@ class Handler:
         """Where what a write may change cannot be written down, all that is known is unverified."""
         try:
             write_down()
+        except SQLAlchemyError:
+            self._standby.database_failed("the intent of a write could not be kept")
+            self._standby.mark_gap("an intent could not be kept")
         except Exception:
             log.exception(
                 "the intent of a write could not be kept", extra={"fields": {"event.action": "intent_failed"}}
