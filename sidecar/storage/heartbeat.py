@@ -135,7 +135,7 @@ class Beating:
         now, proven = self._clock(), self._proof.proven()
         age = now - max(proven, min(self._began, now) if not proven else 0)
         if age >= AWAY:
-            return f"no write has gone through to the database for {age / SECOND:.1f} s ({self._proof.cause()})"
+            return f"no write has gone through for {age / SECOND:.1f} s ({self._proof.cause()})"
         if 0 <= now - self._proof.starved() < AWAY:
             return f"a process has no connection to the database ({self._proof.cause()})"
         return None
@@ -144,7 +144,8 @@ class Beating:
         """Tries, if it is time to; and says what has changed. Never raises for a database that fails."""
         now = self._clock()
         if now - self._proof.tried() >= BEAT:
-            self._proof.note(tried=now)
+            well = self._proof.proven() >= self._proof.tried()
+            self._proof.note(tried=now, cause="it does not answer" if well else None)
             self._try()
         if self._clock() - self._proof.proven() < AWAY:
             self._keep_one()

@@ -18,9 +18,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePoo
 
 WRITERS: Final = 0x756E6465727374
 """The advisory lock of PostgreSQL's writers: any number that is ours."""
-KEPT: Final = 8
+KEPT: Final = 4
 """Connections that stay open once they were needed."""
-MORE: Final = 12
+MORE: Final = 8
 """Connections beside them that a burst may open."""
 TRY_AGAIN: Final = 0.5
 """Seconds after which a server that could not be reached is tried again."""
@@ -28,8 +28,6 @@ LOOK: Final = 0.02
 """Seconds between looks for a connection that comes free, where the server gives no more."""
 GRACE: Final = 0.25
 """Seconds that the server has beyond the patience to say that it has cancelled a statement."""
-STARVED: Final = "53300"
-"""The state by which the server says that it has no connection left."""
 _FRESH: Final = {
     "connect_timeout": 2,
     "target_session_attrs": "read-write",
@@ -85,8 +83,8 @@ class Pool(QueuePool):
         while True:
             try:
                 return super()._do_get()
-            except psycopg.OperationalError as error:
-                if error.sqlstate != STARVED or self.checkedout() < 1 or time.monotonic() > until:
+            except psycopg.OperationalError:  # libpq does not tell which: it has none left, or is not there
+                if self.checkedout() < 1 or time.monotonic() > until:
                     raise
             time.sleep(LOOK)  # another thread gives its own back
 
