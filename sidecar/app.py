@@ -61,6 +61,7 @@ from sidecar.standby.standby import Standby
 from sidecar.storage.database import SCHEMA, create_all, in_request, open_engine, or_away
 from sidecar.storage.encryption import open_vault
 from sidecar.storage.heartbeat import Heartbeat, start_heartbeat
+from sidecar.storage.shared_clock import synchronise
 from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.telemetry.metrics import Metrics
@@ -124,7 +125,11 @@ def prepare(settings: Settings) -> None:
         if went_back is not None:
             high_water.say(settings, went_back)
         lock_up(engine, open_vault(settings))
-        clock.not_before(latest_stamp(engine))
+        latest = latest_stamp(engine)
+        clock.not_before(latest)
+        if settings.database:
+            clock.share(settings.data / "database.clock")
+            synchronise(engine, latest)
     engine.dispose()
 
 

@@ -77,7 +77,7 @@ class Backfilling:
         if not everything and not doubts:
             self._prove(stop)
             return IDLE
-        started = clock.stamp()
+        started = clock.earliest()
         whole = self._fill(doubts, stop)
         if whole and everything:
             self._filled = started

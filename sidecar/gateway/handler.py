@@ -18,7 +18,7 @@ from typing import Any, Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.access.enforcement import Guard
-from sidecar.clock import stamp
+from sidecar.clock import earliest
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import AnsweredBy, Exchange, Identity, Outcome
 from sidecar.gateway.asking import Asking
@@ -176,7 +176,7 @@ class Handler:
 
     def _read_upstream(self, visit: Visit) -> Response:
         self._asking.earn()
-        began = stamp()
+        began = earliest()
         likely = visit.endpoint is not None and self._standby.likely(visit.match)
         inquiry = self._asking.ask(visit, Priority.USER if likely else Priority.ONLY_UPSTREAM)
         result, known = self._await(visit, inquiry, visit.until)

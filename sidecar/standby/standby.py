@@ -20,6 +20,7 @@ import orjson
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from sidecar import clock
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import Outcome
@@ -59,6 +60,8 @@ AGAIN: Final = SECOND
 RECENT: Final = 4096
 COUNT_AGAIN: Final = 600.0
 """Seconds after which the highest ids are counted anew: a program of the release before keeps no maximum."""
+UNCERTAIN: Final = SECOND
+"""ns by which the shared clock may be wrong for anything to be learned."""
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 
@@ -199,6 +202,8 @@ class Standby:
 
     def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
         """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
+        if clock.error() > UNCERTAIN:
+            return  # nobody can say what was before what
         content = hash((response.status, response.body, request.body))
         if request.spool is None and self._just_learned((request.target, user), content, t0):
             return

@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sidecar.settings import Settings
 from sidecar.storage.database import GLANCE, open_engine
 from sidecar.storage.nodes import beat, instance_of
+from sidecar.storage.shared_clock import Sample, ask, note
 from sidecar.timeunits import SECOND
 
 BEAT: Final = SECOND
@@ -36,6 +37,8 @@ LIMIT: Final = 2.0
 """Seconds that an attempt may take."""
 LOOK: Final = 0.2
 """Seconds between looks of a process."""
+CLOCK_EVERY: Final = 5
+"""Heartbeats of a process of which one asks for the database's clock alone."""
 _CAUSE: Final = 160
 """Bytes of a cause that are kept."""
 log = logging.getLogger(__name__)
@@ -112,7 +115,11 @@ class Beating:
         self._pool = engine.pool
         self._proof = Proof(settings.data / "database.proof")
         self._instance = instance_of(settings.data)
-        self._own = open_engine(settings, LIMIT).execution_options(**GLANCE)
+        self._writer = open_engine(settings, LIMIT)
+        self._own = self._writer.execution_options(**GLANCE)
+        self._skew: int | None = None
+        """By how many ns the wall clock was ahead of the database's, when this process last asked."""
+        self._beats = 0
         self._began = clock()
         self._away = False
         self._stop = threading.Event()
@@ -129,7 +136,7 @@ class Beating:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(LIMIT)
-        self._own.dispose()
+        self._writer.dispose()
 
     def why_away(self) -> str | None:
         now, proven = self._clock(), self._proof.proven()
@@ -161,11 +168,25 @@ class Beating:
     def _try(self) -> None:
         try:
             with self._own.connect() as connection:
-                beat(connection, self._node, self._instance, {})
+                found = beat(connection, self._node, self._instance, {"skew": self._skew})
+                if found is not None and self._ask_clock():
+                    found = ask(connection)
+            self._note(found)
         except SQLAlchemyError as error:
             self._proof.note(cause=_why(error))
         else:
             self._proof.note(proven=self._clock())
+
+    def _ask_clock(self) -> bool:
+        """Whether it is to be asked for by itself: a heartbeat's own reading is blurred by the disk."""
+        self._beats += 1
+        return self._beats % CLOCK_EVERY == 1
+
+    def _note(self, sample: Sample | None) -> None:
+        if sample is None:
+            return
+        self._skew = time.time_ns() - (time.monotonic_ns() + sample.middle - sample.bias)
+        note(self._writer, sample)
 
     def _keep_one(self) -> None:
         """A process that has no connection, and gets none, cannot serve, whatever others' heartbeats prove."""

@@ -5,15 +5,17 @@ Times are the database's own, in ns: nobody's clock is trusted for how long ago 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from sqlalchemy import BigInteger, Column, Connection, String, Table, Text, cast, func
+from sqlalchemy import BigInteger, Column, Connection, String, Table, Text
 from sqlalchemy.dialects.postgresql import insert
 
 from sidecar.storage.atomic_file import write_atomically
 from sidecar.storage.database import metadata
+from sidecar.storage.shared_clock import ADDED, READING, Sample
 
 nodes: Final = Table(
     "nodes",
@@ -35,8 +37,6 @@ nodes: Final = Table(
 `skew`: ns by which its wall clock was ahead of the database's. `head`: how far its journal had come, as JSON;
 `unshipped`: events of it that are not in the event store."""
 INSTANCE: Final = "instance"
-CLOCK: Final = cast(func.extract("epoch", func.clock_timestamp()) * 1_000_000_000, BigInteger)
-"""PostgreSQL's clock, to the microsecond, in ns."""
 
 
 def instance_of(data: Path) -> str:
@@ -53,15 +53,18 @@ def instance_of(data: Path) -> str:
     return known
 
 
-def beat(connection: Connection, node: str, instance: str, told: dict[str, Any]) -> int | None:
-    """Writes the node's row; `told`: what else it says of itself. The database's time of that, or None: another
+def beat(connection: Connection, node: str, instance: str, told: dict[str, Any]) -> Sample | None:
+    """Writes the node's row; `told`: what else it says of itself. What the database's clock showed; or None: another
     instance has the node's name."""
+    before = time.monotonic_ns()
     row = {"state": "live", "version": "", "contract": "", "control": "", **told}
-    made = insert(nodes).values(node=node, instance=instance, beats=1, began=CLOCK, seen=CLOCK, **row)
+    made = insert(nodes).values(node=node, instance=instance, beats=1, began=READING, seen=READING, **row)
     kept = made.on_conflict_do_update(
         index_elements=[nodes.c.node],
-        set_={"beats": nodes.c.beats + 1, "seen": CLOCK, **told},
+        set_={"beats": nodes.c.beats + 1, "seen": READING, **told},
         where=nodes.c.instance == instance,
     )
-    seen = connection.scalar(kept.returning(nodes.c.seen))
-    return None if seen is None else int(seen)
+    row_kept = connection.execute(kept.returning(nodes.c.seen, ADDED.label("bias"))).one_or_none()
+    if row_kept is None:
+        return None
+    return Sample(before, time.monotonic_ns(), int(row_kept.seen), int(row_kept.bias))

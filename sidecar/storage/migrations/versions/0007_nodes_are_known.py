@@ -24,3 +24,9 @@ def upgrade() -> None:
         sa.Column("head", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("node"),
     )
+    op.create_table(
+        "clocks",
+        sa.Column("name", sa.String(length=20), nullable=False),
+        sa.Column("bias", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
