@@ -16,6 +16,7 @@ from sidecar.contract import Action, Endpoint
 from sidecar.control.health import ask_database
 from sidecar.control.services import ControlServices, completeness_ratio
 from sidecar.server.certificates import expiries
+from sidecar.storage.shared_clock import skew
 from sidecar.storage.status_files import told
 from sidecar.storage.trusted_clock import jump
 from sidecar.telemetry.metrics import CIRCUIT
@@ -46,6 +47,7 @@ def readings(services: ControlServices) -> dict[str, Callable[[], Any]]:
         "background_up": lambda: float(services.background() is None),
         "journal_verified": lambda: _verified(told(services.settings, "verified").get("ok")),
         "clock_jumped_seconds": lambda: abs(jump(services.settings)),
+        "clock_skew_seconds": _skew,
         "journal_unshipped_events": lambda: services.shipper().get("unshipped"),
         "journal_behind_seconds": lambda: _behind(services.shipper()),
         "data_free_ratio": lambda: _free(services.settings.data),
@@ -75,6 +77,12 @@ def _behind(shipper: Mapping[str, Any]) -> float | None:
     if "at" not in shipper:
         return None
     return max(0.0, time.time() - float(shipper["at"])) + float(shipper.get("oldest_seconds") or 0)
+
+
+def _skew() -> float | None:
+    """None: the clock is nobody's but ours."""
+    off = skew()
+    return None if off is None else abs(off) / SECOND
 
 
 def _verified(ok: object) -> float | None:

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sidecar.settings import Settings
 from sidecar.storage.database import GLANCE, open_engine
 from sidecar.storage.nodes import beat, instance_of
-from sidecar.storage.shared_clock import Sample, ask, note
+from sidecar.storage.shared_clock import ask, note, skew
 from sidecar.timeunits import SECOND
 
 BEAT: Final = SECOND
@@ -117,8 +117,6 @@ class Beating:
         self._instance = instance_of(settings.data)
         self._writer = open_engine(settings, LIMIT)
         self._own = self._writer.execution_options(**GLANCE)
-        self._skew: int | None = None
-        """By how many ns the wall clock was ahead of the database's, when this process last asked."""
         self._beats = 0
         self._began = clock()
         self._away = False
@@ -168,10 +166,11 @@ class Beating:
     def _try(self) -> None:
         try:
             with self._own.connect() as connection:
-                found = beat(connection, self._node, self._instance, {"skew": self._skew})
+                found = beat(connection, self._node, self._instance, {"skew": skew()})
                 if found is not None and self._ask_clock():
                     found = ask(connection)
-            self._note(found)
+            if found is not None:
+                note(self._writer, found)
         except SQLAlchemyError as error:
             self._proof.note(cause=_why(error))
         else:
@@ -181,12 +180,6 @@ class Beating:
         """Whether it is to be asked for by itself: a heartbeat's own reading is blurred by the disk."""
         self._beats += 1
         return self._beats % CLOCK_EVERY == 1
-
-    def _note(self, sample: Sample | None) -> None:
-        if sample is None:
-            return
-        self._skew = time.time_ns() - (time.monotonic_ns() + sample.middle - sample.bias)
-        note(self._writer, sample)
 
     def _keep_one(self) -> None:
         """A process that has no connection, and gets none, cannot serve, whatever others' heartbeats prove."""

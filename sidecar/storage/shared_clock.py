@@ -103,6 +103,12 @@ def note(engine: Engine, sample: Sample) -> None:
     return None
 
 
+def skew() -> int | None:
+    """By how many ns this machine's wall clock is ahead of the database's own; None: it shares none."""
+    shared = clock.told()
+    return None if shared is None else time.time_ns() - (time.monotonic_ns() + shared[0] - shared[3])
+
+
 def synchronise(engine: Engine, latest: int) -> None:
     """At the start: the node goes by the database's clock, which must be beyond the `latest` stamp that is kept. Raises
     SQLAlchemyError."""

@@ -43,6 +43,8 @@ class Server:
         if os.getuid() == 0:
             shutil.chown(self.home, "postgres", "postgres")
         self.port = free_port()
+        self.environ: dict[str, str] = {}
+        """Variables of its own."""
         self._data = self.home / "data"
 
     @property
@@ -111,7 +113,10 @@ class Server:
 
     def _run(self, program: str, *words: str) -> None:
         command = [*self._within, *_as_postgres([str(self._where / program), *words])]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=self.home, check=False)
+        environ = {**os.environ, **self.environ}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, cwd=self.home, check=False, env=environ
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
