@@ -11,14 +11,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
+import orjson
 from flask import Flask, request
 from flask import Response as FlaskResponse
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from sidecar import clock
+from sidecar import __version__, clock
 from sidecar.access.activity import Habits
 from sidecar.access.enforcement import Guard
 from sidecar.access.identities import People
@@ -26,6 +28,7 @@ from sidecar.access.policy_file import load as load_policies
 from sidecar.access.policy_store import Rulebook
 from sidecar.background.main import Background
 from sidecar.contract import Contract
+from sidecar.contract.document import read
 from sidecar.control.app import create_control
 from sidecar.control.services import ControlServices
 from sidecar.events.recorder import Recorder
@@ -61,6 +64,8 @@ from sidecar.standby.standby import Standby
 from sidecar.storage.database import SCHEMA, create_all, in_request, open_engine, or_away
 from sidecar.storage.encryption import open_vault
 from sidecar.storage.heartbeat import Heartbeat, start_heartbeat
+from sidecar.storage.instance import instance_of, named
+from sidecar.storage.nodes import register
 from sidecar.storage.shared_clock import synchronise
 from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
 from sidecar.takeover.coordinator import Switchboard
@@ -130,7 +135,21 @@ def prepare(settings: Settings) -> None:
         if settings.database:
             clock.share(settings.data / "database.clock")
             synchronise(engine, latest)
+            register(engine, settings.node_name, instance_of(settings.data), _about(settings))
     engine.dispose()
+
+
+def _about(settings: Settings) -> dict[str, str]:
+    """What other nodes, and people, are told of this one."""
+    host, port = settings.control_advertise or settings.control_listen
+    digest = sha256(
+        orjson.dumps(read(settings.contract), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    ).hexdigest()
+    return {
+        "version": __version__,
+        "contract": digest,
+        "control": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+    }
 
 
 def note_absence(settings: Settings) -> None:
@@ -174,7 +193,7 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     journal = Journal(
         settings.data / "journal",
         settings.node_name,
-        str(os.getpid()),
+        named(settings.data, str(os.getpid())),
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
         coming=underway.coming,
@@ -343,6 +362,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             open_store=lambda: open_store(settings),
             phase=lambda: service.phase,
             why_away=heartbeat.why_away,
+            drained=heartbeat.draining,
             shipper=lambda: told(settings, "shipper"),
             background=lambda: background_trouble(settings),
             reload=lambda: told(settings, "reload"),

@@ -28,6 +28,8 @@ def blueprint(services: ControlServices) -> Blueprint:
         phase = services.phase()
         if services.settings.database_lost == "refuse" and services.why_away() is not None:
             raise Problem(503, "the database is away: send nobody here")
+        if services.drained():
+            raise Problem(503, "the node is drained: send nobody here")
         if phase is not Phase.SERVING:
             raise Problem(503, f"the sidecar is {phase.name.lower()}: send nobody here")
         refused = services.reload().get("refused")

@@ -18,15 +18,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sidecar.settings import Settings
 from sidecar.storage.database import GLANCE, open_engine
-from sidecar.storage.nodes import beat, instance_of
+from sidecar.storage.instance import instance_of
+from sidecar.storage.nodes import State, beat
 from sidecar.storage.shared_clock import ask, note, skew
+from sidecar.storage.status_files import told
 from sidecar.timeunits import SECOND
 
 BEAT: Final = SECOND
@@ -39,6 +41,8 @@ LOOK: Final = 0.2
 """Seconds between looks of a process."""
 CLOCK_EVERY: Final = 5
 """Heartbeats of a process of which one asks for the database's clock alone."""
+_SERVE, _DRAIN, _TWIN = 1, 2, 3
+"""What is wanted of a node: that it serves, that it sends users elsewhere, that it leaves the name to another."""
 _CAUSE: Final = 160
 """Bytes of a cause that are kept."""
 log = logging.getLogger(__name__)
@@ -46,13 +50,14 @@ log = logging.getLogger(__name__)
 
 class Proof:
     """What a node's processes know: when somebody last tried, when a write last went through, since when a process has
-    had no connection; ns of time.monotonic(), which they share. And why the last attempt failed."""
+    had no connection; ns of time.monotonic(), which they share. What is wanted of the node, and why the last attempt
+    failed."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(file, 24 + _CAUSE)
-        self._map = mmap.mmap(file, 24 + _CAUSE)
+        os.ftruncate(file, 32 + _CAUSE)
+        self._map = mmap.mmap(file, 32 + _CAUSE)
         os.close(file)
 
     def tried(self) -> int:
@@ -64,16 +69,23 @@ class Proof:
     def starved(self) -> int:
         return self._read(16)
 
-    def cause(self) -> str:
-        return self._map[24:].rstrip(b"\0").decode(errors="replace")
+    def wanted(self) -> int:
+        return self._map[24]
 
-    def note(self, *, tried: int = 0, proven: int = 0, starved: int = 0, cause: str | None = None) -> None:
+    def cause(self) -> str:
+        return self._map[32:].rstrip(b"\0").decode(errors="replace")
+
+    def note(
+        self, *, tried: int = 0, proven: int = 0, starved: int = 0, wanted: int = 0, cause: str | None = None
+    ) -> None:
         """Keeps what is not 0 or None."""
         for place, value in ((0, tried), (8, proven), (16, starved)):
             if value:
                 self._map[place : place + 8] = value.to_bytes(8, "little")
+        if wanted:
+            self._map[24] = wanted
         if cause is not None:
-            self._map[24:] = cause.encode()[:_CAUSE].ljust(_CAUSE, b"\0")
+            self._map[32:] = cause.encode()[:_CAUSE].ljust(_CAUSE, b"\0")
 
     def _read(self, place: int) -> int:
         """0 for what a machine wrote before it was last started."""
@@ -86,6 +98,9 @@ class Heartbeat(Protocol):
 
     def why_away(self) -> str | None:
         """Why nothing is to be asked of the database now, in a sentence; None: it takes writes. From memory."""
+
+    def draining(self) -> bool:
+        """Whether a person wants users to be sent to other nodes."""
 
     def close(self) -> None: ...
 
@@ -103,6 +118,9 @@ class _Steady:
     def why_away(self) -> str | None:
         return None
 
+    def draining(self) -> bool:
+        return False
+
     def close(self) -> None:
         """There is nothing to end."""
 
@@ -111,7 +129,7 @@ class Beating:
     """One per process, for the engine that it works with."""
 
     def __init__(self, settings: Settings, engine: Engine, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self._node, self._clock = settings.node_name, clock
+        self._settings, self._node, self._clock = settings, settings.node_name, clock
         self._pool = engine.pool
         self._proof = Proof(settings.data / "database.proof")
         self._instance = instance_of(settings.data)
@@ -141,9 +159,14 @@ class Beating:
         age = now - max(proven, min(self._began, now) if not proven else 0)
         if age >= AWAY:
             return f"no write has gone through for {age / SECOND:.1f} s ({self._proof.cause()})"
+        if self._proof.wanted() == _TWIN:
+            return "another instance has taken this node's name"
         if 0 <= now - self._proof.starved() < AWAY:
             return f"a process has no connection to the database ({self._proof.cause()})"
         return None
+
+    def draining(self) -> bool:
+        return self._proof.wanted() == _DRAIN
 
     def look(self) -> None:
         """Tries, if it is time to; and says what has changed. Never raises for a database that fails."""
@@ -166,15 +189,20 @@ class Beating:
     def _try(self) -> None:
         try:
             with self._own.connect() as connection:
-                found = beat(connection, self._node, self._instance, {"skew": skew()})
-                if found is not None and self._ask_clock():
-                    found = ask(connection)
-            if found is not None:
-                note(self._writer, found)
+                found = beat(connection, self._node, self._instance, self._told())
+                sample = ask(connection) if self._ask_clock() else found[0] if found is not None else None
+            if sample is not None:
+                note(self._writer, sample)
+            self._proof.note(wanted=_TWIN if found is None else _DRAIN if found[1] is State.DRAINING else _SERVE)
         except SQLAlchemyError as error:
             self._proof.note(cause=_why(error))
         else:
             self._proof.note(proven=self._clock())
+
+    def _told(self) -> dict[str, Any]:
+        """What the node says of itself with each heartbeat."""
+        shipper = told(self._settings, "shipper")
+        return {"skew": skew(), "unshipped": shipper.get("unshipped"), "head": shipper.get("head")}
 
     def _ask_clock(self) -> bool:
         """Whether it is to be asked for by itself: a heartbeat's own reading is blurred by the disk."""
