@@ -68,7 +68,7 @@ from sidecar.storage.instance import instance_of, named
 from sidecar.storage.nodes import register
 from sidecar.storage.shared_clock import synchronise
 from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
-from sidecar.takeover.coordinator import Switchboard
+from sidecar.takeover.coordinator import Switchboard, counted
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
 from sidecar.upstream.connection import Wire
@@ -185,7 +185,7 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         engine,
         contract.endpoints,
         process_key(settings, "gateway"),
-        on_transition=lambda made: metrics.takeover(contract.endpoints[made.endpoint].name) if made.takeover else None,
+        on_transition=counted(contract, metrics),
     )
     underway = Underway()
     held = settings.data / f"reserve-{os.getpid()}"
@@ -344,7 +344,13 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     engine = open_engine(settings, in_request(settings))
     heartbeat = start_heartbeat(settings, engine)
     standby = Standby(contract, engine, settings, heartbeat.why_away)
-    switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
+    metrics = Metrics()
+    switchboard = Switchboard(
+        engine,
+        contract.endpoints,
+        process_key(settings, "control"),
+        on_transition=counted(contract, metrics),
+    )
     rulebook = _rulebook(settings, contract, engine)
     app = create_control(
         ControlServices(

@@ -30,8 +30,9 @@ from sidecar.storage.database import in_request, open_engine
 from sidecar.storage.heartbeat import start_heartbeat
 from sidecar.storage.lease import Lease
 from sidecar.takeover.circuit import State
-from sidecar.takeover.coordinator import Switchboard
+from sidecar.takeover.coordinator import Switchboard, counted
 from sidecar.takeover.routing import Mode
+from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream.connection import Call
 from sidecar.upstream.internal_client import Errands, own_fields
 from sidecar.upstream.scheduler import Result, new_upstream
@@ -61,7 +62,9 @@ class Replaying:
         self._heartbeat = start_heartbeat(settings, self._engine)
         self._standby = Standby(contract, self._engine, settings, self._heartbeat.why_away)
         key = f"{settings.node_name}/replay/{os.getpid()}"
-        self._switchboard = Switchboard(self._engine, contract.endpoints, key)
+        self._switchboard = Switchboard(
+            self._engine, contract.endpoints, key, on_transition=counted(contract, Metrics())
+        )
         self._upstream = new_upstream(settings, SENDERS + 1, "replay")
         self._errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.REPLAY, digest_in)
         self._lease = Lease(self._engine, "replay", key)

@@ -27,7 +27,9 @@ def blueprint(services: ControlServices) -> Blueprint:
 
     @views.get("/nodes")
     def everyone() -> Any:
-        return jsonify([_told(node) for node in nodes.everyone(services.engine)])
+        own = services.settings.node_name
+        rows = nodes.everyone(services.engine)
+        return jsonify([{**_told(node), "self": node.name == own} for node in rows])
 
     @views.post("/nodes/<name>/drain")
     def drain(name: str) -> Any:
