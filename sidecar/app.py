@@ -10,14 +10,17 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final
 
+import orjson
 from flask import Flask, request
 from flask import Response as FlaskResponse
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from sidecar import clock
+from sidecar import __version__, clock
 from sidecar.access.activity import Habits
 from sidecar.access.enforcement import Guard
 from sidecar.access.identities import People
@@ -25,6 +28,7 @@ from sidecar.access.policy_file import load as load_policies
 from sidecar.access.policy_store import Rulebook
 from sidecar.background.main import Background
 from sidecar.contract import Contract
+from sidecar.contract.document import read
 from sidecar.control.app import create_control
 from sidecar.control.services import ControlServices
 from sidecar.events.recorder import Recorder
@@ -57,10 +61,14 @@ from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.rekey import lock_up
 from sidecar.standby.standby import Standby
-from sidecar.storage.database import SCHEMA, create_all, open_engine, or_away
+from sidecar.storage.database import SCHEMA, create_all, in_request, open_engine, or_away
 from sidecar.storage.encryption import open_vault
+from sidecar.storage.heartbeat import Heartbeat, start_heartbeat
+from sidecar.storage.instance import instance_of, named
+from sidecar.storage.nodes import register
+from sidecar.storage.shared_clock import synchronise
 from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
-from sidecar.takeover.coordinator import Switchboard
+from sidecar.takeover.coordinator import Switchboard, counted
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
 from sidecar.upstream.connection import Wire
@@ -122,8 +130,26 @@ def prepare(settings: Settings) -> None:
         if went_back is not None:
             high_water.say(settings, went_back)
         lock_up(engine, open_vault(settings))
-        clock.not_before(latest_stamp(engine))
+        latest = latest_stamp(engine)
+        clock.not_before(latest)
+        if settings.database:
+            clock.share(settings.data / "database.clock")
+            synchronise(engine, latest)
+            register(engine, settings.node_name, instance_of(settings.data), _about(settings))
     engine.dispose()
+
+
+def _about(settings: Settings) -> dict[str, str]:
+    """What other nodes, and people, are told of this one."""
+    host, port = settings.control_advertise or settings.control_listen
+    digest = sha256(
+        orjson.dumps(read(settings.contract), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    ).hexdigest()
+    return {
+        "version": __version__,
+        "contract": digest,
+        "control": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+    }
 
 
 def note_absence(settings: Settings) -> None:
@@ -151,14 +177,15 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     app, name = _Answers("sidecar", static_folder=None), via(settings.node_name)
     app.before_request(_answer)
     contract = Contract.load(settings.contract)
-    engine = open_engine(settings)
+    engine = open_engine(settings, in_request(settings))
+    heartbeat = start_heartbeat(settings, engine)
     metrics = Metrics()
-    standby = Standby(contract, engine, settings)
+    standby = Standby(contract, engine, settings, heartbeat.why_away)
     switchboard = Switchboard(
         engine,
         contract.endpoints,
         process_key(settings, "gateway"),
-        on_transition=lambda made: metrics.takeover(contract.endpoints[made.endpoint].name) if made.takeover else None,
+        on_transition=counted(contract, metrics),
     )
     underway = Underway()
     held = settings.data / f"reserve-{os.getpid()}"
@@ -166,7 +193,7 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     journal = Journal(
         settings.data / "journal",
         settings.node_name,
-        str(os.getpid()),
+        named(settings.data, str(os.getpid())),
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
         coming=underway.coming,
@@ -199,7 +226,7 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     )
     app.wsgi_app, app.refuse = gateway, gateway.refuse  # type: ignore[method-assign]
     worker = _Worker(
-        settings, engine, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
+        settings, engine, heartbeat, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
     )
     worker.start()
     _running.append(worker)
@@ -233,6 +260,7 @@ class _Worker:
 
     settings: Settings
     engine: Engine
+    heartbeat: Heartbeat
     standby: Standby
     switchboard: Switchboard
     guard: Guard
@@ -242,6 +270,7 @@ class _Worker:
     watch: BodyWatch
     metrics: Metrics
     results: Results | None
+    looks: _Looks = field(default_factory=lambda: _Looks())
 
     def start(self) -> None:
         self._stop = threading.Event()
@@ -258,6 +287,7 @@ class _Worker:
         self.standby.close()
         self.recorder.close()
         self.switchboard.tick()
+        self.heartbeat.close()
         self.engine.dispose()
 
     def _run(self) -> None:
@@ -266,10 +296,7 @@ class _Worker:
 
     def _look(self) -> None:
         """A tick that fails, be it the first, stops nothing: a worker begins also when the disk is full."""
-        try:
-            self._tick()
-        except Exception:
-            log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
+        self.looks.at(self._tick)
 
     def _tick(self) -> None:
         self.switchboard.tick()
@@ -277,7 +304,28 @@ class _Worker:
         self.watch.tick()
         self.metrics.journal(self.journal)
         (self.settings.data / "alive").touch()
-        self.guard.refresh()
+        if self.heartbeat.why_away() is None:
+            self.guard.refresh()
+
+
+class _Looks:
+    """Looks at the shared state, again and again: that the database fails is said once, until it does not."""
+
+    def __init__(self) -> None:
+        self._failing = False
+
+    def at(self, tick: Callable[[], None]) -> None:
+        """Looks. Never raises."""
+        fields = {"event.action": "tick_failed"}
+        try:
+            tick()
+            self._failing = False
+        except SQLAlchemyError as error:
+            if not self._failing:
+                log.error("a look at the shared state failed: %s", error, extra={"fields": fields})
+            self._failing = True
+        except Exception:
+            log.exception("a look at the shared state failed", extra={"fields": fields})
 
 
 _running: list[_Worker] = []
@@ -293,9 +341,16 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     """The control plane."""
     setup_sentry(settings)
     contract = Contract.load(settings.contract)
-    engine = open_engine(settings)
-    standby = Standby(contract, engine, settings)
-    switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
+    engine = open_engine(settings, in_request(settings))
+    heartbeat = start_heartbeat(settings, engine)
+    standby = Standby(contract, engine, settings, heartbeat.why_away)
+    metrics = Metrics()
+    switchboard = Switchboard(
+        engine,
+        contract.endpoints,
+        process_key(settings, "control"),
+        on_transition=counted(contract, metrics),
+    )
     rulebook = _rulebook(settings, contract, engine)
     app = create_control(
         ControlServices(
@@ -318,7 +373,8 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             policies=rulebook,
             open_store=lambda: open_store(settings),
             phase=lambda: service.phase,
-            database_lost=lambda: standby.lost,
+            why_away=heartbeat.why_away,
+            drained=heartbeat.draining,
             shipper=lambda: told(settings, "shipper"),
             background=lambda: background_trouble(settings),
             reload=lambda: told(settings, "reload"),
@@ -327,21 +383,25 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             backfill=lambda: told(settings, "backfill"),
         )
     )
-    threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
+    parts = heartbeat, standby, switchboard, rulebook
+    threading.Thread(target=_look, args=parts, name="tick", daemon=True).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
     return app
 
 
-def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
+def _look(heartbeat: Heartbeat, standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
     """Keeps the control plane's view of the shared state fresh."""
-    while True:
-        try:
-            switchboard.tick()
-            standby.refresh()
+
+    def tick() -> None:
+        switchboard.tick()
+        standby.refresh()
+        if heartbeat.why_away() is None:
             rulebook.refresh()
-        except Exception:
-            log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
+
+    looks = _Looks()
+    while True:
+        looks.at(tick)
         time.sleep(TICK)
 
 

@@ -53,7 +53,7 @@ def _alert(rule: Rule, runbooks: str) -> dict[str, Any]:
 def expression(rule: Rule) -> str:
     """PromQL that has a value while the rule holds."""
     if rule.unreachable:
-        return f"max({JOB}) == 0 or absent({JOB})"
+        return f"{JOB} == 0 or absent({JOB})"
     value = rule.metric
     if rule.failed_sign_ins:
         value = f'sum(increase(understudy_requests_total{{client="user",code="401"}}[{rule.failed_sign_ins}s]))'
@@ -63,6 +63,9 @@ def expression(rule: Rule) -> str:
         value = f"({rule.metric} - min_over_time({rule.metric}[{rule.growth}s]))"
     elif rule.until:
         value = f"({rule.metric} - time())"
+    if rule.nodes != "each":
+        one = "sum" if rule.nodes == "sum" else "max" if rule.above is not None else "min"
+        value = f"{one} without (instance) ({value})"
     return f"{value} > {rule.above:g}" if rule.above is not None else f"{value} < {rule.below:g}"
 
 
@@ -92,10 +95,38 @@ def cases(rules: Sequence[Rule]) -> Iterable[dict[str, Any]]:
                      "exp_samples": [{"labels": "{}", "value": int(firing)}]}
                 ],
             }  # fmt: skip
+    yield from _over_instances(rules)
 
 
-def _series(rule: Rule, firing: bool) -> tuple[str, str, int]:
-    """A series beyond the threshold, or just at it; and when (s) that must have shown."""
+def _over_instances(rules: Sequence[Rule]) -> Iterable[dict[str, Any]]:
+    """Of each rule that fires, a case of two sidecars: it fires once where they tell the same, once where only together
+    they are beyond it, and for each of those that are in trouble themselves."""
+    for rule in rules:
+        if rule.failed_sign_ins:
+            continue
+        series, values, after = _series(rule, True, shares=2 if rule.nodes == "sum" else 1)
+        both = [_with_instance(series, name) for name in ("one:1", "two:1")]
+        labels = f'alertname="{rule.alert}",alertstate="firing",severity="{rule.severity}"'
+        yield {
+            "name": f"{rule.alert}, {rule.severity}: of two sidecars",
+            "interval": f"{STEP}s",
+            "input_series": [{"series": each, "values": values} for each in both],
+            "promql_expr_test": [
+                {"expr": f"count(ALERTS{{{labels}}}) or vector(0)", "eval_time": f"{after}s",
+                 "exp_samples": [{"labels": "{}", "value": 2 if rule.nodes == "each" else 1}]}
+            ],
+        }  # fmt: skip
+
+
+def _with_instance(series: str, instance: str) -> str:
+    name, _, labels = series.partition("{")
+    more = labels.removesuffix("}")
+    return f'{name}{{instance="{instance}"{"," if more else ""}{more}}}'
+
+
+def _series(rule: Rule, firing: bool, shares: int = 1) -> tuple[str, str, int]:
+    """A series beyond the threshold, or just at it; and when (s) that must have shown. `shares`: of so many sidecars
+    each counts a part, and none of them enough by itself."""
     span = max(rule.increase, rule.growth, rule.failed_sign_ins, 2 * STEP)
     after = span + rule.hold + 4 * STEP
     steps = after // STEP + 1
@@ -105,7 +136,8 @@ def _series(rule: Rule, firing: bool) -> tuple[str, str, int]:
     assert limit is not None
     if rule.failed_sign_ins or rule.increase:
         name = 'understudy_requests_total{client="user",code="401"}' if rule.failed_sign_ins else rule.metric
-        return name, f"0+{(2 * limit + 2) * STEP / span if firing else 0:.12g}x{steps}", after
+        rise = 2 * limit + 2 if shares == 1 else limit * 0.75 + 0.5
+        return name, f"0+{rise * STEP / span if firing else 0:.12g}x{steps}", after
     if rule.growth:
         return rule.metric, f"0+{2 * limit * STEP / span if firing else limit * STEP / span / 2:.12g}x{steps}", after
     if rule.until:  # the clock of a case begins at 0

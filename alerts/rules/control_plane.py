@@ -1,4 +1,4 @@
-"""What is asked for alerts beyond the counts of requests: the control plane, and failed sign-ins in the event store.
+"""What is asked for alerts beyond the counts of requests: the control planes, and failed sign-ins in the event store.
 
 None is unknown: it could not be asked.
 """
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alerts.rules.conditions import Seen
-from alerts.rules.conditions.metrics import Metrics, parse
-from sidecar.control.client import Control, ControlError
+from alerts.rules.sidecars import Sidecars
 from sidecar.events.store import EventStore, Filter, StoreUnavailable
 from sidecar.timeunits import SECOND
 
@@ -27,29 +26,13 @@ class Readings:
 
 
 def look(
-    control: Control, store: EventStore, now: int, metrics: Collection[str], spans: Collection[int],
+    sidecars: Sidecars, store: EventStore, now: int, metrics: Collection[str], spans: Collection[int],
     bounds: Collection[float] = (),
 ) -> Readings:  # fmt: skip
     """`now` in Unix seconds; `metrics` by name, with these `bounds` (s) of histograms; `spans`: over how many seconds
     failed sign-ins are counted."""
-    endpoints, measured = _plane(control, metrics, bounds)
+    endpoints, measured = sidecars.look(metrics, bounds)
     return Readings(endpoints, Seen(measured, failed_sign_ins(store, now, spans)))
-
-
-def _plane(
-    control: Control, wanted: Collection[str], bounds: Collection[float]
-) -> tuple[Sequence[Row] | None, Metrics | None]:
-    """Endpoints and metrics. One that gives no answer at all is asked once: waiting again would delay what burns."""
-    endpoints: Sequence[Row] | None = None
-    try:
-        endpoints = list(control.get("/endpoints"))
-    except ControlError as error:
-        if not error.status:
-            return None, None
-    try:
-        return endpoints, parse(control.text("/metrics"), wanted, bounds)
-    except (ControlError, ValueError):
-        return endpoints, None
 
 
 def failed_sign_ins(store: EventStore, now: int, spans: Collection[int]) -> dict[int, Mapping[str, int] | None]:

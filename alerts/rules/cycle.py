@@ -25,6 +25,7 @@ from alerts.rules.counters import NAMES, Counters, bounds
 from alerts.rules.coverage import Cover
 from alerts.rules.evaluation import SOURCE, Covered, Evaluation, Levels, no_data, told
 from alerts.rules.outlook import Outlook
+from alerts.rules.sidecars import Sidecars
 from alerts.rules.silence import expected
 from sidecar.contract import Action, Contract
 from sidecar.control.client import Control
@@ -59,7 +60,7 @@ class Watch:
         self._objectives = objectives
         self._rules = rules
         self._store = store
-        self._control = control
+        self._sidecars = Sidecars(control)
         coverable = [each.name for each in contract.endpoints.values() if each.action is not Action.CALL]
         self._cover = Cover(coverable, keep)
         self._spans = {rule.failed_sign_ins for rule in rules if rule.failed_sign_ins}
@@ -76,7 +77,7 @@ class Watch:
     def __call__(self, now: int) -> Outlook:
         """What holds at `now` (Unix seconds)."""
         moment = self._epoch + int(self._steady())
-        readings = look(self._control, self._store, now, self._metrics, self._spans, self._bounds)
+        readings = look(self._sidecars, self._store, now, self._metrics, self._spans, self._bounds)
         metrics = readings.seen.metrics
         if metrics is not None:
             self._counters.add(moment, metrics)

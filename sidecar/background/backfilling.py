@@ -7,6 +7,8 @@ import threading
 import time
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from sidecar import clock
 from sidecar.contract import Contract
 from sidecar.events.recorder import Recorder
@@ -16,6 +18,7 @@ from sidecar.settings import Settings
 from sidecar.standby.backfill import Backfill
 from sidecar.standby.standby import Standby
 from sidecar.storage.database import open_engine
+from sidecar.storage.heartbeat import start_heartbeat
 from sidecar.storage.status_files import backfill_asked, tell
 from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream.connection import Call
@@ -40,34 +43,45 @@ class Backfilling:
         self._settings = settings
         self._contract = contract
         self._engine = open_engine(settings)
-        self._standby = Standby(contract, self._engine, settings)
+        self._heartbeat = start_heartbeat(settings, self._engine)
+        self._standby = Standby(contract, self._engine, settings, self._heartbeat.why_away)
         self._upstream = new_upstream(settings, 1, "backfill")
         errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.BACKFILL)
         self._client = _BackfillClient(settings, contract, errands)
         self._asked: dict[str, float] = {}
         self._next_proof = 0.0
+        self._filled = 0
+        """The stamp at which the last whole round began."""
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop`."""
-        filled, pause = 0, IDLE
+        pause = IDLE
         while not stop.wait(pause):
-            pause = IDLE
-            if not self._client.ready:
-                continue
-            self._standby.refresh()
-            everything = backfill_asked(self._settings) or self._standby.verified_since() > filled
-            doubts = None if everything else self._standby.doubtful()
-            if not everything and not doubts:
-                self._prove(stop)
-                continue
-            started = clock.stamp()
-            whole = self._fill(doubts, stop)
-            if whole and everything:
-                filled = started
-            pause = AGAIN
+            try:
+                pause = self._round(stop)
+            except SQLAlchemyError as error:  # the heartbeat says so where it is away
+                log.debug("nothing can be filled: the database failed (%s)", type(error).__name__)
+                pause = AGAIN
         self._upstream.close()
         self._standby.close()
+        self._heartbeat.close()
         self._engine.dispose()
+
+    def _round(self, stop: threading.Event) -> float:
+        """Fills what is to be filled now; gives the seconds until the next look. Raises SQLAlchemyError."""
+        if not self._client.ready:
+            return IDLE
+        self._standby.refresh()
+        everything = backfill_asked(self._settings) or self._standby.verified_since() > self._filled
+        doubts = None if everything else self._standby.doubtful()
+        if not everything and not doubts:
+            self._prove(stop)
+            return IDLE
+        started = clock.earliest()
+        whole = self._fill(doubts, stop)
+        if whole and everything:
+            self._filled = started
+        return AGAIN
 
     def _prove(self, stop: threading.Event) -> None:
         """A few questions that tell rivals apart; the same one again only after a while."""

@@ -23,6 +23,7 @@ from sidecar.journal.writer import Journal
 from sidecar.settings import Settings
 from sidecar.signals import ends
 from sidecar.storage.encryption import open_vault
+from sidecar.storage.instance import named
 from sidecar.storage.status_files import tell
 from sidecar.telemetry.sentry import setup_sentry
 
@@ -41,7 +42,7 @@ class Background:
         journal = Journal(
             settings.data / "journal",
             settings.node_name,
-            str(os.getpid()),
+            named(settings.data, str(os.getpid())),
             durable=settings.record == "durable",
             segment_bytes=settings.journal_segment,
         )

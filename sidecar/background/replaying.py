@@ -26,11 +26,13 @@ from sidecar.standby.outbox.missing import reached
 from sidecar.standby.outbox.replay import WORKED_ON, Replayer
 from sidecar.standby.outbox.watermark import Mark
 from sidecar.standby.standby import Standby
-from sidecar.storage.database import open_engine
+from sidecar.storage.database import in_request, open_engine
+from sidecar.storage.heartbeat import start_heartbeat
 from sidecar.storage.lease import Lease
 from sidecar.takeover.circuit import State
-from sidecar.takeover.coordinator import Switchboard
+from sidecar.takeover.coordinator import Switchboard, counted
 from sidecar.takeover.routing import Mode
+from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream.connection import Call
 from sidecar.upstream.internal_client import Errands, own_fields
 from sidecar.upstream.scheduler import Result, new_upstream
@@ -56,10 +58,13 @@ class Replaying:
     def __init__(self, settings: Settings, contract: Contract, recorder: Recorder) -> None:
         self._settings = settings
         self._contract = contract
-        self._engine = open_engine(settings)
-        self._standby = Standby(contract, self._engine, settings)
+        self._engine = open_engine(settings, in_request(settings))
+        self._heartbeat = start_heartbeat(settings, self._engine)
+        self._standby = Standby(contract, self._engine, settings, self._heartbeat.why_away)
         key = f"{settings.node_name}/replay/{os.getpid()}"
-        self._switchboard = Switchboard(self._engine, contract.endpoints, key)
+        self._switchboard = Switchboard(
+            self._engine, contract.endpoints, key, on_transition=counted(contract, Metrics())
+        )
         self._upstream = new_upstream(settings, SENDERS + 1, "replay")
         self._errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.REPLAY, digest_in)
         self._lease = Lease(self._engine, "replay", key)
@@ -95,6 +100,9 @@ class Replaying:
         while not stop.wait(PAUSE):
             self._wake.wait(TICK)
             self._wake.clear()
+            if self._heartbeat.why_away() is not None:
+                self._standby.refresh()
+                continue
             try:
                 self._notice_restore()
                 self._switchboard.tick()
@@ -121,6 +129,7 @@ class Replaying:
         self._lease.release()
         self._upstream.close()
         self._standby.close()
+        self._heartbeat.close()
         self._engine.dispose()
 
     def _start(self, where: dict[str, threading.Thread], name: str, work: Callable[[], object]) -> None:

@@ -14,7 +14,8 @@ from sidecar.events.store import StoreUnavailable
 from sidecar.events.store.factory import open_store
 from sidecar.journal.checkpoints import CheckpointNotKept
 from sidecar.journal.erasure import erase
-from sidecar.journal.keys import SigningKey
+from sidecar.journal.head import read_head
+from sidecar.journal.keys import SigningError, SigningKey
 from sidecar.journal.signer import Signer
 from sidecar.journal.statements import statements_of
 from sidecar.settings import Settings
@@ -82,6 +83,14 @@ class Shipping:
         finally:
             store.close()
 
+    def _head(self) -> str | None:
+        """How far the journal is signed, for those who keep it beside it."""
+        try:
+            head = read_head(self._settings.sign_head_file)
+        except SigningError:
+            return None
+        return None if head is None else f"{head.name} {head.sequence} {head.hash}"
+
     def _progress(self, report: Report) -> None:
         if report.dead_letters > self._buried:
             self._metrics.dead_letter_events(report.dead_letters - self._buried)
@@ -94,5 +103,6 @@ class Shipping:
             "dead_letters": report.dead_letters,
             "trouble": report.trouble,
             "not_signed": self._signer.trouble,
+            "head": self._head(),
         }
         tell(self._settings, "shipper", state)

@@ -15,6 +15,7 @@ from sidecar.control import (
     backfill,
     endpoints,
     health,
+    nodes,
     outbox,
     policies,
     resources,
@@ -28,7 +29,7 @@ from sidecar.control.services import ControlServices
 from sidecar.telemetry.metrics import SharedState, serve_metrics
 
 BLUEPRINTS: Final = (
-    health, endpoints, traffic, resources, outbox, revocations, policies, timeline, backfill,
+    health, endpoints, traffic, resources, outbox, revocations, policies, timeline, backfill, nodes,
 )  # fmt: skip
 
 

@@ -6,10 +6,11 @@ import http.client
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
-from sidecar.settings import PREFIX, Settings
+from sidecar.settings import PREFIX, Settings, parsers
 
 TIMEOUT: Final = 10.0
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # an address to look for
@@ -42,6 +43,11 @@ class Control:
         """`by`: on whose behalf actions are taken; the control plane writes it down."""
         self._settings = settings
         self._by = by
+
+    def at(self, address: str) -> Control:
+        """That of another node, which has the same token. `address`: host:port. Raises ValueError."""
+        listen = parsers.address(address)
+        return Control(replace(self._settings, control_listen=listen), self._by)
 
     def get(self, path: str) -> Any:
         return get(self._settings, path)

@@ -16,6 +16,8 @@ from sidecar.contract import Action, Endpoint
 from sidecar.control.health import ask_database
 from sidecar.control.services import ControlServices, completeness_ratio
 from sidecar.server.certificates import expiries
+from sidecar.storage.nodes import SILENT, Node, State, everyone
+from sidecar.storage.shared_clock import skew
 from sidecar.storage.status_files import told
 from sidecar.storage.trusted_clock import jump
 from sidecar.telemetry.metrics import CIRCUIT
@@ -46,8 +48,12 @@ def readings(services: ControlServices) -> dict[str, Callable[[], Any]]:
         "background_up": lambda: float(services.background() is None),
         "journal_verified": lambda: _verified(told(services.settings, "verified").get("ok")),
         "clock_jumped_seconds": lambda: abs(jump(services.settings)),
+        "clock_skew_seconds": _skew,
+        "node_silent_seconds": lambda: _silent(everyone(services.engine)),
         "journal_unshipped_events": lambda: services.shipper().get("unshipped"),
-        "journal_behind_seconds": lambda: _behind(services.shipper()),
+        "journal_behind_seconds": lambda: _latest(
+            _behind(services.shipper()), everyone(services.engine), services.settings.node_name
+        ),
         "data_free_ratio": lambda: _free(services.settings.data),
     }
 
@@ -74,6 +80,25 @@ def _behind(shipper: Mapping[str, Any]) -> float | None:
     if "at" not in shipper:
         return None
     return max(0.0, time.time() - float(shipper["at"])) + float(shipper.get("oldest_seconds") or 0)
+
+
+def _silent(nodes: list[Node]) -> dict[str, float]:
+    """Of those that are meant to serve."""
+    return {node.name: node.silent / SECOND for node in nodes if node.state != State.DRAINING}
+
+
+def _latest(own: float | None, nodes: list[Node], name: str) -> float | None:
+    """The same, of a node that is silent, too: what it has not shipped comes when somebody brings it, if ever."""
+    late = [
+        node.silent / SECOND for node in nodes if node.name != name and node.silent >= SILENT and node.unshipped != 0
+    ]
+    return own if own is None else max(own, *late, 0.0)
+
+
+def _skew() -> float | None:
+    """None: the clock is nobody's but ours."""
+    off = skew()
+    return None if off is None else abs(off) / SECOND
 
 
 def _verified(ok: object) -> float | None:

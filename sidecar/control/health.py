@@ -26,8 +26,10 @@ def blueprint(services: ControlServices) -> Blueprint:
     def healthz() -> Any:
         """Whether users may be sent here: others, or the upstream, serve them better where the database is away."""
         phase = services.phase()
-        if services.settings.database_lost == "refuse" and services.database_lost():
+        if services.settings.database_lost == "refuse" and services.why_away() is not None:
             raise Problem(503, "the database is away: send nobody here")
+        if services.drained():
+            raise Problem(503, "the node is drained: send nobody here")
         if phase is not Phase.SERVING:
             raise Problem(503, f"the sidecar is {phase.name.lower()}: send nobody here")
         refused = services.reload().get("refused")
@@ -39,7 +41,7 @@ def blueprint(services: ControlServices) -> Blueprint:
         away: replay, shipping, signing."""
         healthz()
         try:
-            ask_database(services.engine)
+            ask_database(services.engine)  # refused where it is away, though health does not say so
         except SQLAlchemyError as error:
             raise Problem(503, f"the database does not answer ({type(error).__name__})") from None
         if "full" in request.args and (why := services.background()) is not None:

@@ -59,8 +59,11 @@ class ControlServices:
     policies: Rulebook
     open_store: Callable[[], EventStore]
     phase: Callable[[], Phase]
-    database_lost: Callable[[], bool]
     start_backfill: Callable[[], Any]
+    why_away: Callable[[], str | None] = lambda: None
+    """Why a shared database is away; None: it is not."""
+    drained: Callable[[], bool] = lambda: False
+    """Whether a person wants users to be sent to other nodes."""
     shipper: Callable[[], Mapping[str, Any]] = _nothing
     """As the background work tells it; at least `unshipped`: a number of events, or None."""
     background: Callable[[], str | None] = lambda: None

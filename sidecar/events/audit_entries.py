@@ -14,6 +14,7 @@ from typing import Any
 from sidecar.http.identifiers import uuid7
 from sidecar.journal.writer import Journal
 from sidecar.settings import Settings
+from sidecar.storage.instance import named
 from sidecar.timeunits import to_rfc3339
 
 PURPOSE = "audit"
@@ -56,7 +57,7 @@ def record(
         "user": {"name": by},
         "understudy": said,
     }  # fmt: skip
-    journal = Journal(settings.data / "journal", settings.node_name, f"deeds_{os.getpid()}")
+    journal = Journal(settings.data / "journal", settings.node_name, named(settings.data, f"deeds_{os.getpid()}"))
     try:
         journal.append(event).wait(PATIENCE)
     finally:

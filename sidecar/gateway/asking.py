@@ -107,6 +107,9 @@ class Asking:
             self._switchboard.observe(visit.endpoint.id, ok, attempt.error in REFUSED)
         try:
             self._learn(visit, result)
+        except SQLAlchemyError:
+            self._standby.database_failed("learning from an answer failed")
+            self._standby.mark_gap("learning failed")
         except Exception:
             log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
             self._standby.mark_gap("learning failed")
@@ -141,7 +144,7 @@ class Asking:
         try:
             self._settle(visit, None, Outcome.FAILURE)
         except SQLAlchemyError:
-            log.exception("a write could not be settled", extra={"fields": {"event.action": "database_failed"}})
+            self._standby.database_failed("a write could not be settled")
 
     def _settle(self, visit: Visit, response: Response | None, outcome: Outcome) -> None:
         if visit.write is not None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.access.enforcement import Guard
-from sidecar.clock import stamp
+from sidecar.clock import earliest
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import AnsweredBy, Exchange, Identity, Outcome
 from sidecar.gateway.asking import Asking
@@ -177,7 +177,7 @@ class Handler:
 
     def _read_upstream(self, visit: Visit) -> Response:
         self._asking.earn()
-        began = stamp()
+        began = earliest()
         likely = visit.endpoint is not None and self._standby.likely(visit.match)
         inquiry = self._asking.ask(visit, Priority.USER if likely else Priority.ONLY_UPSTREAM)
         result, known = self._await(visit, inquiry, visit.until)
@@ -221,7 +221,7 @@ class Handler:
         try:
             seen = self._standby.overlay(visit.match, visit.request, response, visit.user, began)
         except SQLAlchemyError:
-            log.exception("pending writes could not be read", extra={"fields": {"event.action": "database_failed"}})
+            self._standby.database_failed("pending writes could not be read")
             return self._unavailable(visit, "database", "Writes that are not settled could not be looked up.")
         if isinstance(seen, DontKnow):
             known = self._known(visit)
@@ -359,6 +359,9 @@ class Handler:
         """Where what a write may change cannot be written down, all that is known is unverified."""
         try:
             write_down()
+        except SQLAlchemyError:
+            self._standby.database_failed("the intent of a write could not be kept")
+            self._standby.mark_gap("an intent could not be kept")
         except Exception:
             log.exception(
                 "the intent of a write could not be kept", extra={"fields": {"event.action": "intent_failed"}}

@@ -11,6 +11,7 @@ from sidecar.journal.offsets import started
 from sidecar.journal.segment import node_prefix
 from sidecar.journal.statements import MARK
 from sidecar.settings import Settings
+from sidecar.storage.instance import SHORT, known_instance
 from sidecar.timeunits import SECOND
 
 
@@ -30,9 +31,12 @@ class Checkpoint(Protocol):
 
 
 def known_checkpoints(kept_in_store: Iterable[Checkpoint], settings: Settings) -> Mapping[str, tuple[int, str]]:
-    """Segment → (sequence, hash), of this node's segments: other nodes' are in other nodes' journals."""
-    node = re.compile(re.escape(node_prefix(settings.node_name)) + r"(-\w+-\d+|@\w+)")
-    points = {at.segment: (at.sequence, at.hash) for at in kept_in_store if node.fullmatch(at.segment)}
+    """Segment → (sequence, hash), of this instance's segments: others' are in others' journals, be they of another node
+    or of one that had this name. Names of before there were instances say only the node."""
+    mine = re.escape((known_instance(settings.data) or "")[:SHORT])
+    name = re.escape(node_prefix(settings.node_name))
+    own = re.compile(rf"{name}(-({mine}_)?(deeds_)?\d+-\d+|(\.{mine})?@\w+)")
+    points = {at.segment: (at.sequence, at.hash) for at in kept_in_store if own.fullmatch(at.segment)}
     oldest = time.time_ns() - int(settings.journal_retention * SECOND)
     kept = {path.stem for path in (settings.data / "journal").glob("*.jsonl")}
     # What retention removed is not a cut: such a segment is gone as a whole, and began that long ago.

@@ -36,6 +36,7 @@ from sidecar.journal.paths import STATEMENTS
 from sidecar.journal.segment import chained, first_previous, node_prefix
 from sidecar.settings import Settings
 from sidecar.storage.atomic_file import write_atomically
+from sidecar.storage.instance import SHORT, instance_of
 from sidecar.timeunits import to_rfc3339
 
 log = logging.getLogger(__name__)
@@ -173,7 +174,8 @@ def _signed(previous: str, event: Mapping[str, Any]) -> bytes:
 
 def statements_of(settings: Settings) -> Statements:
     """The signed statements about this node's journal."""
-    return Statements(settings.data / STATEMENTS, settings.node_name, settings.sign_head_file)
+    node = f"{settings.node_name}.{instance_of(settings.data)[:SHORT]}"
+    return Statements(settings.data / STATEMENTS, node, settings.sign_head_file)
 
 
 class Statements:

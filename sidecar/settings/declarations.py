@@ -56,6 +56,11 @@ class Settings:
     )
     listen: tuple[str, int] = setting("127.0.0.1:8080", address, "Where users' requests arrive.")
     control_listen: tuple[str, int] = setting("127.0.0.1:8081", address, "The control plane.")
+    control_advertise: tuple[str, int] | None = setting(
+        None,
+        address,
+        "Where alerts and dashboard, and other nodes' people, reach the control plane; unset: CONTROL_LISTEN.",
+    )
     agent_listen: tuple[str, int] | None = setting(
         None, address, "Where HAProxy's agent-check is answered, line by line; unset: nowhere."
     )

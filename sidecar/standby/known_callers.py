@@ -22,7 +22,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 from werkzeug.security import check_password_hash, generate_password_hash
 
-from sidecar.clock import stamp
+from sidecar.clock import earliest, stamp
 from sidecar.http.credentials import folded
 from sidecar.standby import queries
 from sidecar.standby.tables import credentials, meta, retirements, revocations
@@ -142,7 +142,7 @@ class Callers:
         known = self._from_memory(digest)
         if known is not None:
             return known
-        began = stamp()
+        began = earliest()
         hashes = [row.hash for row in self._rows(user)]
         if not hashes:
             return Standing.UNKNOWN
@@ -175,7 +175,7 @@ class Callers:
     def is_new(self, user: str, password: str, began: int | None = None) -> bool:
         """Whether this process has yet to remember these credentials; the caller then calls `remember`, or `put_off`
         where it cannot. `began`: the stamp at which the answer that proves them was asked for; None: just now."""
-        began, digest, person = stamp() if began is None else began, self._digest(user, password), _person(user)
+        began, digest, person = earliest() if began is None else began, self._digest(user, password), _person(user)
         if len(user) > LONGEST:
             return False
         with self._lock:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from sidecar.clock import stamp
+from sidecar.clock import earliest, stamp
 from sidecar.contract import Action, Contract, Match
 from sidecar.http.messages import Request
 from sidecar.standby import knowledge
@@ -50,7 +50,7 @@ class Passing:
         fields = knowledge.filter_fields(self._contract, endpoint, request.body)
         row = {"endpoint": endpoint.id, "type": kind, "record": record, "user": user, "fields": fields}
         self._keep(
-            connection, key, "unknown", now, now + self._patience, {**row, "process": f"{_BEFORE}{before or ''}"}
+            connection, key, "unknown", earliest(), now + self._patience, {**row, "process": f"{_BEFORE}{before or ''}"}
         )
         knowledge.changed(connection, kind, now)
         if record is not None and before is not None:

@@ -21,6 +21,7 @@ import orjson
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from sidecar import clock
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import Outcome
@@ -53,7 +54,6 @@ from sidecar.standby.parity import Parity
 from sidecar.standby.reader import Library
 from sidecar.standby.tables import DOUBT, KNOWN, LIST, READ, collections, records
 from sidecar.standby.writes.intents import Intents, Write
-from sidecar.storage.database import is_away
 from sidecar.timeunits import SECOND
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ AGAIN: Final = SECOND
 RECENT: Final = 4096
 COUNT_AGAIN: Final = 600.0
 """Seconds after which the highest ids are counted anew: a program of the release before keeps no maximum."""
+UNCERTAIN: Final = SECOND
+"""ns by which the shared clock may be wrong for anything to be learned."""
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 BATCH: Final = 100
@@ -88,7 +90,10 @@ class _Lesson:
 class Standby:
     """The façade. Thread-safe."""
 
-    def __init__(self, contract: Contract, engine: Engine, settings: Settings) -> None:
+    def __init__(
+        self, contract: Contract, engine: Engine, settings: Settings, why_away: Callable[[], str | None] = lambda: None
+    ) -> None:  # fmt: skip
+        """`why_away`: why a shared database is away (storage/heartbeat.py); None: it is not."""
         self._contract = contract
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
@@ -122,8 +127,8 @@ class Standby:
         self._verified_since = 0
         self._expired = 0.0
         self._counted = -COUNT_AGAIN
-        self.lost = False
-        """Whether a shared database is away."""
+        self._why_away = why_away
+        self._was_away = False
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[_Lesson | Callable[[], None] | None] = queue.Queue(QUEUE)
@@ -216,6 +221,8 @@ class Standby:
 
     def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
         """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
+        if clock.error() > UNCERTAIN:
+            return  # nobody can say what was before what
         content = hash((response.status, response.body, request.body))
         if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
@@ -267,6 +274,11 @@ class Standby:
         self._work.put(done.set)
         if not done.wait(timeout):
             raise TimeoutError("the standby is still learning")
+
+    def database_failed(self, what: str) -> None:
+        """Says so, in the exception's handler; not for each request where the whole database is away."""
+        if self._why_away() is None:
+            log.exception(what, extra={"fields": {"event.action": "database_failed"}})
 
     def _later(self, work: _Lesson | Callable[[], None]) -> bool:
         """False: there is no room in the queue."""
@@ -430,7 +442,7 @@ class Standby:
 
     def answer(self, match: Match, request: Request, user: str | None) -> Answer | DontKnow:
         """What is known to be true for this caller, whose credentials have been checked."""
-        if self.lost:
+        if self._why_away() is not None:
             return DontKnow("database")
         if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
             return DontKnow("unverified")
@@ -443,7 +455,7 @@ class Standby:
                     )
                 return self._library.answer(connection, match, request, user, view)
         except SQLAlchemyError:
-            log.exception("the standby's database failed", extra={"fields": {"event.action": "database_failed"}})
+            self.database_failed("the standby's database failed")
             return DontKnow("database")
 
     def rewritten(self, match: Match, request: Request) -> Rewritten:
@@ -508,7 +520,7 @@ class Standby:
         try:
             return self._callers.check(user, password)
         except SQLAlchemyError:
-            log.exception("the standby's database failed", extra={"fields": {"event.action": "database_failed"}})
+            self.database_failed("the standby's database failed")
             return Standing.UNKNOWN
 
     def is_revoked(self, user: str) -> bool:
@@ -528,14 +540,13 @@ class Standby:
         While a shared database is away, writes pass by: the balancer turns to the upstream, or sidecars let them
         through. When it is back, what is known is unverified.
         """
-        try:
-            self._refresh()
-        except SQLAlchemyError as error:
-            self.lost = self.lost or (self._shared is None and is_away(error))
-            raise
-        if self.lost:
+        if self._why_away() is not None:
+            self._was_away = True
+            return  # which was said, and is not said again four times a second
+        self._refresh()
+        if self._was_away:
             self.mark_gap("the database was away")
-            self.lost = False
+            self._was_away = False
 
     def _refresh(self) -> None:
         if self.outbox.gap() > self._verified_since:
@@ -584,7 +595,8 @@ class Standby:
 
     def mark_gap(self, reason: str) -> None:
         """Changes may have passed us by: what is known counts as unverified until it is seen again."""
-        log.warning("what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
+        level = logging.WARNING if self._why_away() is None else logging.DEBUG  # that it is away was said, once
+        log.log(level, "what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
         at = self.intents.verified_since = stamp()
         try:

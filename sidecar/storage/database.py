@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as SATimeout
 
@@ -24,35 +24,15 @@ from sidecar.storage.encryption import VAULT, open_vault
 from sidecar.storage.migrate import MIGRATIONS, DatabaseAway, Schema, refuse_damaged
 from sidecar.storage.write_lock import Turns, attempt
 
-WRITERS: Final = 0x756E6465727374
-"""The advisory lock of PostgreSQL's writers: any number that is ours."""
 PATIENCE: Final = 5
-"""Seconds that a transaction, and any statement, waits for others to end."""
+"""Seconds that a transaction, and any statement, to an SQLite file waits for others to end."""
+HURRIED: Final = 2.0
+"""Seconds, at the most, that a statement of the request path may take."""
+UNHURRIED: Final = 60.0
+"""Seconds that any other may: of people's commands, of the dashboard, of a migration."""
 CONNECTIONS: Final = 32
 """To an SQLite file, kept open by a process that needed so many at once. More are opened when they are needed: who only
 reads must not wait for those who wait to write."""
-TRY_AGAIN: Final = 0.5
-"""Seconds after which a server that could not be reached is tried again."""
-_SESSION: Final = {
-    "idle_in_transaction_session_timeout": "5000",
-    "lock_timeout": "5000",
-    "tcp_keepalives_idle": "2",
-    "tcp_keepalives_interval": "1",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "3000",
-}
-"""What PostgreSQL is told of each session, in ms and s: a client that was stopped, or cut off, while it held the
-writers' lock must not stop everybody else."""
-_NEVER_LONG: Final = {
-    "connect_timeout": 2,
-    "target_session_attrs": "read-write",
-    "tcp_user_timeout": 3000,
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 3,
-    "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
-}
-"""libpq's, in s and ms: a server that is cut off is noticed, not waited for; of several hosts the primary is taken."""
 GLANCE: Final[dict[str, Any]] = {"writes": None, "isolation_level": "AUTOCOMMIT"}
 """Execution options of an engine that asks one question at a time: no transaction, and none of its round trips."""
 SCHEMA: Final = Schema("sidecar", MIGRATIONS / "versions")
@@ -60,12 +40,13 @@ metadata: Final = MetaData()
 """Every table of the sidecar; the modules that own them declare them here."""
 
 
-def open_engine(settings: Settings) -> Engine:
-    """An engine for this process. Engines are not shared over fork: each process opens its own."""
+def open_engine(settings: Settings, patience: float = UNHURRIED) -> Engine:
+    """An engine for this process. Engines are not shared over fork: each process opens its own. `patience`: seconds
+    that a statement to a shared database may take."""
     if settings.database:
-        engine = create_engine(settings.database, pool_pre_ping=True, connect_args=dict(_NEVER_LONG))
-        event.listen(engine, "begin", _begin_shared)
-        event.listen(engine, "do_connect", _Away().connect)
+        from sidecar.storage.postgresql import open_server  # its driver is an extra
+
+        engine = open_server(settings.database, patience)
         event.listen(engine, "connect", incarnation.note)
     else:
         engine = open_file(settings.data / "understudy.db")
@@ -75,24 +56,9 @@ def open_engine(settings: Settings) -> Engine:
     return engine
 
 
-class _Away:
-    """A server that could not be reached is not tried again for a moment: not every request waits to find that out."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-        self._error: Exception | None = None
-
-    def connect(self, dialect: Dialect, _record: Any, words: list[Any], names: dict[str, Any]) -> Any:
-        """SQLAlchemy's way to a new connection."""
-        if self._error is not None and time.monotonic() < self._until:
-            raise self._error
-        try:
-            made = dialect.connect(*words, **names)
-        except Exception as error:
-            self._error, self._until = error, time.monotonic() + TRY_AGAIN
-            raise
-        self._error = None
-        return made
+def in_request(settings: Settings) -> float:
+    """The patience of what a user may be waiting for: there must be time left for an answer without the database."""
+    return min(HURRIED, settings.deadline * 0.8)
 
 
 def is_away(error: SQLAlchemyError) -> bool:
@@ -144,17 +110,6 @@ def _sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late; see _begin
     for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE * 1000}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_shared(connection: Any) -> None:
-    """PostgreSQL's writers queue up for one lock, as SQLite's do for the file; its readers get a snapshot."""
-    writes = connection.get_execution_options().get("writes", True)
-    if writes is None:
-        return
-    if writes:
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
-    else:
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 def _begin(connection: Any, turns: Turns | None = None, patience: float = PATIENCE) -> None:

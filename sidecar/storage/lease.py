@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, String, Table, insert, select, update
+from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Engine, String, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from sidecar.clock import stamp
+from sidecar import clock
 from sidecar.storage.database import metadata
 from sidecar.timeunits import SECOND
 
@@ -29,58 +31,84 @@ AGAIN: Final = TTL // 5
 
 
 class Lease:
-    """A lease that this process tries to hold. `token` grows with each holder."""
+    """A lease that this process tries to hold. `token` grows with each holder.
 
-    def __init__(self, engine: Engine, name: str, holder: str) -> None:
+    Another no longer holds it when it has not been renewed for TTL by this process's own monotonic clock, seen from
+    here; or, where both go by one clock, a file's machine's or the shared database's, when it has ended by that.
+    """
+
+    def __init__(
+        self, engine: Engine, name: str, holder: str, monotonic: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._engine = engine
         self._name = name
         self._holder = holder
+        self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._renewed = 0
+        self._renewed: int | None = None
+        """When this process began to take or renew it, as long as it holds it."""
+        self._seen: tuple[tuple[int, int], int] | None = None
+        """Another's last renewal that was seen, its token and `until`, and since when it has been the last."""
         self.token = 0
 
     def hold(self) -> bool:
         """Takes or renews it. True: nobody else has it for the next TTL less AGAIN."""
-        now = stamp()
-        if now - self._renewed < AGAIN:
+        now = self._monotonic()
+        if self._renewed is not None and now - self._renewed < AGAIN:
             return True
-        held = self._hold(now)
-        self._renewed = now if held else 0
-        return held
+        self._renewed = now if self._hold() else None
+        return self._renewed is not None
 
-    def _hold(self, now: int) -> bool:
-        mine = (leases.c.name == self._name) & (leases.c.holder == self._holder) & (leases.c.token == self.token)
-        free = (leases.c.name == self._name) & (leases.c.until < now)
+    def _hold(self) -> bool:
         with self._lock, self._engine.begin() as connection:
-            values = {"holder": self._holder, "until": now + TTL}
-            if connection.execute(update(leases).where(mine).values(**values)).rowcount:
+            values = {"holder": self._holder, "until": clock.stamp() + TTL}
+            if connection.execute(update(leases).where(self._mine()).values(**values)).rowcount:
                 return True
-            if connection.execute(update(leases).where(free).values(**values, token=leases.c.token + 1)).rowcount:
-                query = select(leases.c.token).where(leases.c.name == self._name)
-                self.token = int(connection.execute(query).scalar_one())
-                return True
-            known = connection.scalar(select(leases.c.token).where(leases.c.name == self._name))
-            if known is not None:
+            row = connection.execute(select(leases).where(leases.c.name == self._name)).one_or_none()
+            if row is None:
+                return self._first(connection, values)
+            if not self._is_free(row):
                 return False
-            try:
-                with connection.begin_nested():
-                    connection.execute(insert(leases).values(name=self._name, token=1, **values))
-            except IntegrityError:
+            was = (leases.c.name == self._name) & (leases.c.token == row.token) & (leases.c.until == row.until)
+            if not connection.execute(update(leases).where(was).values(**values, token=row.token + 1)).rowcount:
                 return False  # another was quicker
-            self.token = 1
+            self.token = int(row.token) + 1
             return True
+
+    def _is_free(self, row: Any) -> bool:
+        """Whether it was given back or has ended, or nobody has renewed it for TTL."""
+        one_clock = self._engine.dialect.name == "sqlite" or clock.told() is not None
+        if row.until == 0 or (one_clock and row.until < clock.earliest()):
+            return True
+        now, state = self._monotonic(), (int(row.token), int(row.until))
+        if self._seen is None or self._seen[0] != state:
+            self._seen = state, now
+        return now - self._seen[1] >= TTL
+
+    def _first(self, connection: Connection, values: dict[str, Any]) -> bool:
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(leases).values(name=self._name, token=1, **values))
+        except IntegrityError:
+            return False  # another was quicker
+        self.token = 1
+        return True
 
     def still_mine(self, connection: Connection) -> bool:
         """Whether nobody has taken it since, as of this transaction: asked before each step that must be fenced."""
         row = connection.execute(select(leases).where(leases.c.name == self._name).with_for_update()).one_or_none()
-        return row is not None and (row.holder, row.token) == (self._holder, self.token) and row.until > stamp()
+        if row is None or (row.holder, row.token) != (self._holder, self.token) or row.until <= clock.stamp():
+            return False
+        return self._renewed is not None and self._monotonic() - self._renewed < TTL
 
     def release(self) -> None:
         """Gives it back, if it is held."""
-        mine = (leases.c.name == self._name) & (leases.c.holder == self._holder) & (leases.c.token == self.token)
         with self._lock, self._engine.begin() as connection:
-            connection.execute(update(leases).where(mine).values(until=0))
-            self._renewed = 0
+            connection.execute(update(leases).where(self._mine()).values(until=0))
+            self._renewed = None
+
+    def _mine(self) -> ColumnElement[bool]:
+        return (leases.c.name == self._name) & (leases.c.holder == self._holder) & (leases.c.token == self.token)
 
 
 @dataclass(frozen=True)
@@ -95,4 +123,4 @@ def holder(engine: Engine, name: str) -> Holder | None:
     """Who took the lease last; None: nobody ever did. Raises SQLAlchemyError."""
     with engine.execution_options(writes=False).connect() as connection:
         row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-    return None if row is None else Holder(row.holder, row.until - stamp())
+    return None if row is None else Holder(row.holder, row.until - clock.stamp())

@@ -18,6 +18,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from sidecar.contract import Contract
 from sidecar.takeover import circuit as circuits
 from sidecar.takeover.circuit import Circuit, State, Tally
 from sidecar.takeover.routing import UPSTREAM, Decision, EndpointState, Mode, Who, decide
@@ -33,6 +34,7 @@ from sidecar.takeover.store import (
     upsert_tallies,
 )
 from sidecar.takeover.tables import endpoint_states, tallies, transitions
+from sidecar.telemetry.metrics import Metrics
 from sidecar.timeunits import SECOND
 
 log = logging.getLogger(__name__)
@@ -302,6 +304,16 @@ class Switchboard:
         with self._reader.connect() as connection:
             rows = connection.execute(query).all()
         return [Transition(row.at, row.endpoint, row.before, row.after, row.reason, row.by) for row in rows]
+
+
+def counted(contract: Contract, metrics: Metrics) -> Callable[[Transition], None]:
+    """Counts takeovers, whichever process makes them: who is not counted here is counted nowhere."""
+
+    def count(made: Transition) -> None:
+        if made.takeover:
+            metrics.takeover(contract.endpoints[made.endpoint].name)
+
+    return count
 
 
 def _circuit_transition(endpoint: str, before: Circuit, after: Circuit, by: str) -> Transition:

@@ -78,6 +78,14 @@ _GAUGES: Final = {
         "By how far the wall clock has jumped, as long as no person trusts it; 0: it has not.",
         None,
     ),
+    "clock_skew_seconds": (
+        "By how far the wall clock and the shared database's differ; absent: the database is a file.",
+        None,
+    ),
+    "node_silent_seconds": (
+        "Since a node that shares the database was last heard of, by the database's clock.",
+        "node",
+    ),
     "journal_unshipped_events": ("Journalled events that are not yet in the event store.", None),
     "journal_behind_seconds": ("How far the event store may be behind the journal, at the most.", None),
     "data_free_ratio": ("Free share of the disk under DATA.", None),

@@ -17,7 +17,7 @@ from enum import IntEnum
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from sidecar.clock import stamp
+from sidecar.clock import earliest, stamp
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Response
 from sidecar.settings import Settings
@@ -178,7 +178,7 @@ class Upstream:
 
     def _work_on(self, job: Job, until: float | None = None) -> Result | None:
         """Until the job's end, where its place is given back and its result judged; None: it is not at its end."""
-        job.began = job.began or stamp()
+        job.began = job.began or earliest()
         try:
             if job.wire is None:
                 job.wire = self._wire()

@@ -176,6 +176,12 @@ def test_takeover_by_hand_agrees_over_workers_and_survives_kill(sidecar: Sidecar
     assert all("fwd" in sidecar.ask("GET", "/notes", HOLT)["Cache-Status"] for _ in range(20))
 
 
+def test_a_takeover_by_a_person_is_counted(sidecar: Sidecar) -> None:
+    name = 'understudy_takeovers_total{endpoint="GET /notes"} 1.0'
+    assert sidecar.cli("takeover", "notes.list").returncode == 0
+    assert name in sidecar.plane("GET", "/metrics").body.decode().splitlines()
+
+
 def test_a_gap_makes_knowledge_unverified_until_it_is_seen_again(upstream: Upstream, tmp_path: Path) -> None:
     with Sidecar(upstream.url, tmp_path / "data", bypass_after="1s") as sidecar:
         learn_all(sidecar)

@@ -56,7 +56,8 @@ def test_promtool_accepts_the_rules_and_the_cases_hold_and_can_fail(tmp_path: Pa
     assert tested(RULES).returncode == 0
     slack = [rule if rule.above is None else replace(rule, above=rule.above * 3 + 3) for rule in RULES]
     strict = [replace(rule, below=rule.below * 2) if rule.below is not None else rule for rule in RULES]
-    for worse in (slack, strict):
+    apart = [replace(rule, nodes="each") for rule in RULES]  # flapping over two nodes, and OutboxOld twice
+    for worse in (slack, strict, apart):
         ran = tested(tuple(worse))
         said = ran.stdout + ran.stderr
         changed = {before.alert for before, after in zip(RULES, worse, strict=True) if before != after}

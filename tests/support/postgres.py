@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.stack import free_port
@@ -40,6 +43,8 @@ class Server:
         if os.getuid() == 0:
             shutil.chown(self.home, "postgres", "postgres")
         self.port = free_port()
+        self.environ: dict[str, str] = {}
+        """Variables of its own."""
         self._data = self.home / "data"
 
     @property
@@ -67,6 +72,39 @@ class Server:
     def promote(self) -> None:
         self._control("-w", "promote")
 
+    def pause(self) -> None:
+        """It hangs, as on a stalled disk: the kernel still takes connections and data for it."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def read_only(self, on: bool) -> None:
+        """For sessions that go on, too, as in a primary that was demoted."""
+        self.ask(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
+        self.ask("SELECT pg_reload_conf()")
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """One statement of its superuser's, in a session of its own that may write."""
+        with self.connect() as connection:
+            found = connection.execute(statement.encode())
+            return found.fetchall() if found.description else []
+
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Raises psycopg.OperationalError where it takes no more."""
+        return psycopg.connect(
+            host=self._host, port=self.port, user="understudy", dbname="postgres", autocommit=True, connect_timeout=10,
+            options="-c default_transaction_read_only=off",
+        )  # fmt: skip
+
+    def _signal(self, number: int) -> None:
+        """To the postmaster and all its children."""
+        master = int((self._data / "postmaster.pid").read_text().split()[0])
+        told = subprocess.run(["pgrep", "-P", str(master)], capture_output=True, text=True, check=False).stdout
+        for pid in (master, *map(int, told.split())):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def remove(self) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -75,13 +113,23 @@ class Server:
 
     def _run(self, program: str, *words: str) -> None:
         command = [*self._within, *_as_postgres([str(self._where / program), *words])]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=self.home, check=False)
+        environ = {**os.environ, **self.environ}
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, cwd=self.home, check=False, env=environ
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextmanager
 def cluster() -> Iterator[str]:
     """A running server's SQLAlchemy URL."""
+    with running() as server:
+        yield server.url
+
+
+@contextmanager
+def running(**options: str) -> Iterator[Server]:
+    """A running server."""
     where = programs()
     if where is None:
         if ALL:
@@ -90,10 +138,11 @@ def cluster() -> Iterator[str]:
     server = Server(where)
     try:
         server.make()
-        server.start()
+        server.start(**options)
         try:
-            yield server.url
+            yield server
         finally:
+            server.resume()
             server.stop()
     finally:
         server.remove()

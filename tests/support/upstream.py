@@ -120,6 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind in ("hang", "slow"):
             self.state.released.wait(fault.seconds)
             return fault.kind == "slow"
+        if fault.kind == "stale":  # what was true when it was asked
+            answer = self._route(body)
+            self.state.released.wait(fault.seconds)
+            self._send(*answer)
         if fault.kind.startswith("applied"):
             self._route(body)
         if fault.kind == "applied_hang":

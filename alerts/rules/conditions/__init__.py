@@ -21,7 +21,7 @@ from jsonschema.exceptions import best_match
 from alerts.lifecycle.lifecycle import Condition
 from alerts.message import RUNBOOKS
 from alerts.rules.conditions.memory import Memory
-from alerts.rules.conditions.metrics import Labels, Metrics
+from alerts.rules.conditions.metrics import INSTANCE, Labels, Metrics
 from alerts.rules.outlook import Outlook
 from sidecar.telemetry.metrics import labels_of
 from sidecar.timeunits import SECOND
@@ -53,6 +53,7 @@ class Rule:
     metric: str = ""
     increase: int = 0
     growth: int = 0
+    nodes: str = "each"
     until: bool = False
     above: float | None = None
     below: float | None = None
@@ -195,7 +196,19 @@ def _measured(
         values = {labels: value - least.get(labels, value) for labels, value in values.items()}
     elif rule.until:
         values = {labels: value - now for labels, value in values.items()}
+    values = over_nodes(rule, values)
     return [rule.holds(value, labels) for labels, value in values.items() if rule.beyond(value)], present and whole
+
+
+def over_nodes(rule: Rule, values: Mapping[Labels, float]) -> Mapping[Labels, float]:
+    """What several sidecars tell, as the rule takes it; of what they all tell alike, the worst."""
+    if rule.nodes == "each":
+        return values
+    found: dict[Labels, list[float]] = {}
+    for labels, value in values.items():
+        found.setdefault(tuple(label for label in labels if label[0] != INSTANCE), []).append(value)
+    one = sum if rule.nodes == "sum" else max if rule.above is not None else min
+    return {labels: one(each) for labels, each in found.items()}
 
 
 def _attacked(rule: Rule, seen: Seen) -> tuple[list[Condition], bool]:

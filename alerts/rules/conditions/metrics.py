@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
+INSTANCE: Final = "instance"
+"""The label that says which sidecar a value is of, where there are several; Prometheus has the same."""
 Labels = tuple[tuple[str, str], ...]
 """Sorted."""
 Metrics = Mapping[str, Mapping[Labels, float]]

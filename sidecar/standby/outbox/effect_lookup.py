@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import orjson
 from sqlalchemy import Connection, Engine, func, select
 
-from sidecar.clock import stamp
+from sidecar.clock import earliest, stamp
 from sidecar.contract import Action, Contract, Endpoint, Resource
 from sidecar.http.content import Unreadable, decode_body
 from sidecar.http.messages import Headers, Response
@@ -92,7 +92,7 @@ class EffectLookup:
         listing = self._contract.endpoint_for(row.type, Action.LIST)
         if listing is None or "{" in listing.template or not resource.list_matches_read:
             return Found(Effect.UNDETERMINABLE, why="no list shows every record of its kind")
-        began = stamp()
+        began = earliest()
         read = self._collection(resource, listing, headers)
         if read is None:
             return Found(Effect.UNAVAILABLE)

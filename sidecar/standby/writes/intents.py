@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
-from sidecar.clock import boot, stamp, uptime
+from sidecar.clock import boot, earliest, stamp, uptime
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.exchange import ABSENT, UNKNOWN, Outcome
 from sidecar.http.identifiers import uuid7
@@ -176,7 +176,7 @@ class Intents:
         secrets = endpoint.takes_secrets and any(name.encode() in request.body for name in self._contract.secrets)
         ident = uuid7(time.time_ns())
         given = frozenset(name for name, value in (_json(request.body) or {}).items() if value not in (None, "", []))
-        return Write(ident, match, endpoint, endpoint.resource, match.record_id, secrets, stamp(), None, queued=True,
+        return Write(ident, match, endpoint, endpoint.resource, match.record_id, secrets, earliest(), None, queued=True,
                      given=given)  # fmt: skip
 
     def _known(self, row: Any) -> tuple[str, str | None]:

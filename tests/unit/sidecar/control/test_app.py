@@ -104,7 +104,7 @@ class Plane:
                 switchboard=self.switchboard, parity=FakeParity(), desk=Desk(self.engine, outbox),
                 promotion=promotion, policies=Rulebook([], self.engine, brake=True),
                 open_store=lambda: EmbeddedStore(data / "events.db"), phase=lambda: Phase.SERVING,
-                database_lost=lambda: False, shipper=lambda: {"unshipped": 7}, start_backfill=self.start,
+                shipper=lambda: {"unshipped": 7}, start_backfill=self.start,
                 backfill=lambda: {"running": True},
             )
         )  # fmt: skip

@@ -1,0 +1,234 @@
+"""Whether the shared database takes writes: told by how long ago one went through, never by which error came.
+
+A database that hangs, that takes reads alone, or that has no connection left fails in ways of which half look like a
+slow answer. So a row is written once every BEAT, on a connection of its own; the database is away once the last that
+went through is older than AWAY. Then nobody is given a connection (`Pool.why_not`), for whatever use: no request waits
+to find out again.
+
+The processes of a node share what they know through a small file under DATA. Whoever sees that nobody has tried for
+BEAT tries, so that one write a beat proves it for all, and none of them is needed for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from sidecar.settings import Settings
+from sidecar.storage.database import GLANCE, open_engine
+from sidecar.storage.instance import instance_of
+from sidecar.storage.nodes import State, beat
+from sidecar.storage.shared_clock import ask, note, skew
+from sidecar.storage.status_files import told
+from sidecar.timeunits import SECOND
+
+BEAT: Final = SECOND
+"""ns from one attempt to the next."""
+AWAY: Final = 5 * SECOND // 2
+"""ns after the last proof from which on the database is away: seen from outside within 3 s."""
+LIMIT: Final = 2.0
+"""Seconds that an attempt may take."""
+LOOK: Final = 0.2
+"""Seconds between looks of a process."""
+CLOCK_EVERY: Final = 5
+"""Heartbeats of a process of which one asks for the database's clock alone."""
+_SERVE, _DRAIN, _TWIN = 1, 2, 3
+"""What is wanted of a node: that it serves, that it sends users elsewhere, that it leaves the name to another."""
+_CAUSE: Final = 160
+"""Bytes of a cause that are kept."""
+log = logging.getLogger(__name__)
+
+
+class Proof:
+    """What a node's processes know: when somebody last tried, when a write last went through, since when a process has
+    had no connection; ns of time.monotonic(), which they share. What is wanted of the node, and why the last attempt
+    failed."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.ftruncate(file, 32 + _CAUSE)
+        self._map = mmap.mmap(file, 32 + _CAUSE)
+        os.close(file)
+
+    def tried(self) -> int:
+        return self._read(0)
+
+    def proven(self) -> int:
+        return self._read(8)
+
+    def starved(self) -> int:
+        return self._read(16)
+
+    def wanted(self) -> int:
+        return self._map[24]
+
+    def cause(self) -> str:
+        return self._map[32:].rstrip(b"\0").decode(errors="replace")
+
+    def note(
+        self, *, tried: int = 0, proven: int = 0, starved: int = 0, wanted: int = 0, cause: str | None = None
+    ) -> None:
+        """Keeps what is not 0 or None."""
+        for place, value in ((0, tried), (8, proven), (16, starved)):
+            if value:
+                self._map[place : place + 8] = value.to_bytes(8, "little")
+        if wanted:
+            self._map[24] = wanted
+        if cause is not None:
+            self._map[32:] = cause.encode()[:_CAUSE].ljust(_CAUSE, b"\0")
+
+    def _read(self, place: int) -> int:
+        """0 for what a machine wrote before it was last started."""
+        value = int.from_bytes(self._map[place : place + 8], "little")
+        return value if value <= time.monotonic_ns() else 0
+
+
+class Heartbeat(Protocol):
+    """What the parts ask of it."""
+
+    def why_away(self) -> str | None:
+        """Why nothing is to be asked of the database now, in a sentence; None: it takes writes. From memory."""
+
+    def draining(self) -> bool:
+        """Whether a person wants users to be sent to other nodes."""
+
+    def close(self) -> None: ...
+
+
+def start_heartbeat(settings: Settings, engine: Engine) -> Heartbeat:
+    """Of this process. An SQLite file needs none: who has the file has the database."""
+    if not settings.database:
+        return _Steady()
+    beating = Beating(settings, engine)
+    beating.start()
+    return beating
+
+
+class _Steady:
+    def why_away(self) -> str | None:
+        return None
+
+    def draining(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class Beating:
+    """One per process, for the engine that it works with."""
+
+    def __init__(self, settings: Settings, engine: Engine, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._settings, self._node, self._clock = settings, settings.node_name, clock
+        self._pool = engine.pool
+        self._proof = Proof(settings.data / "database.proof")
+        self._instance = instance_of(settings.data)
+        self._writer = open_engine(settings, LIMIT)
+        self._own = self._writer.execution_options(**GLANCE)
+        self._beats = 0
+        self._began = clock()
+        self._away = False
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Looks once, and from then on in a thread."""
+        setattr(self._pool, "why_not", self.why_away)  # noqa: B010 - a Pool of ours, which mypy cannot know here
+        self.look()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(LIMIT)
+        self._writer.dispose()
+
+    def why_away(self) -> str | None:
+        now, proven = self._clock(), self._proof.proven()
+        age = now - max(proven, min(self._began, now) if not proven else 0)
+        if age >= AWAY:
+            return f"no write has gone through for {age / SECOND:.1f} s ({self._proof.cause()})"
+        if self._proof.wanted() == _TWIN:
+            return "another instance has taken this node's name"
+        if 0 <= now - self._proof.starved() < AWAY:
+            return f"a process has no connection to the database ({self._proof.cause()})"
+        return None
+
+    def draining(self) -> bool:
+        return self._proof.wanted() == _DRAIN
+
+    def look(self) -> None:
+        """Tries, if it is time to; and says what has changed. Never raises for a database that fails."""
+        now = self._clock()
+        if now - self._proof.tried() >= BEAT:
+            well = self._proof.proven() >= self._proof.tried()
+            self._proof.note(tried=now, cause="it does not answer" if well else None)
+            self._try()
+        if self._clock() - self._proof.proven() < AWAY:
+            self._keep_one()
+        self._say()
+
+    def _run(self) -> None:
+        while not self._stop.wait(LOOK):
+            try:
+                self.look()
+            except Exception:
+                log.exception("the heartbeat broke", extra={"fields": {"event.action": "heartbeat_failed"}})
+
+    def _try(self) -> None:
+        try:
+            with self._own.connect() as connection:
+                found = beat(connection, self._node, self._instance, self._told())
+                sample = ask(connection) if self._ask_clock() else found[0] if found is not None else None
+            if sample is not None:
+                note(self._writer, sample)
+            self._proof.note(wanted=_TWIN if found is None else _DRAIN if found[1] is State.DRAINING else _SERVE)
+        except SQLAlchemyError as error:
+            self._proof.note(cause=_why(error))
+        else:
+            self._proof.note(proven=self._clock())
+
+    def _told(self) -> dict[str, Any]:
+        """What the node says of itself with each heartbeat."""
+        shipper = told(self._settings, "shipper")
+        return {"skew": skew(), "unshipped": shipper.get("unshipped"), "head": shipper.get("head")}
+
+    def _ask_clock(self) -> bool:
+        """Whether it is to be asked for by itself: a heartbeat's own reading is blurred by the disk."""
+        self._beats += 1
+        return self._beats % CLOCK_EVERY == 1
+
+    def _keep_one(self) -> None:
+        """A process that has no connection, and gets none, cannot serve, whatever others' heartbeats prove."""
+        try:
+            self._pool.try_one()  # type: ignore[attr-defined]
+        except Exception as error:  # the driver's own: this is below SQLAlchemy's translation
+            self._proof.note(starved=self._clock(), cause=_first_line(error))
+
+    def _say(self) -> None:
+        why = self.why_away()
+        if why is not None and not self._away:
+            log.error("the database is away: %s", why, extra={"fields": {"event.action": "database_away"}})
+        elif why is None and self._away:
+            log.warning("the database takes writes again", extra={"fields": {"event.action": "database_back"}})
+        self._away = why is not None
+
+
+def _why(error: SQLAlchemyError) -> str:
+    return _first_line(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
+
+
+def _first_line(error: BaseException) -> str:
+    """What the driver says may name hosts, and is cut to a line."""
+    return " ".join(str(error).split())[:_CAUSE] or type(error).__name__

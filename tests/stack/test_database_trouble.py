@@ -1,0 +1,143 @@
+"""A shared database that hangs, takes reads alone, or has no connection left: users get what the upstream says, and the
+health check says so, by how long ago a write went through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.stack.front import Front
+from tests.support.postgres import Server, running
+from tests.support.stack import Sidecar, ask, until
+from tests.support.upstream import HOLT, Upstream
+
+pytestmark = pytest.mark.postgresql
+TURN = 4.0
+"""Seconds within which the health check must have turned: 3, and one for a machine that is busy."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running(max_connections="60") as server:
+        yield server
+
+
+@contextmanager
+def beside(server: Server, upstream: Upstream, folder: Path, **settings: str) -> Iterator[Sidecar]:
+    shared = {"database": server.url, "seal_key": str(folder / "seal-key"), "workers": "1", "bypass_after": "0s"}
+    with Sidecar(upstream.url, folder / "one", **shared, **settings) as sidecar:
+        for path in ("/notes", "/patients", "/staffs/me"):
+            assert sidecar.ask("GET", path, HOLT).status == 200
+        until(lambda: sidecar.plane("GET", "/ready/notes.list").status == 200, what="notes known")
+        yield sidecar
+
+
+def said(sidecar: Sidecar, action: str) -> list[str]:
+    return [line for line in sidecar.log.read_text().splitlines() if f'"{action}"' in line]
+
+
+def hang(server: Server) -> None:
+    server.pause()
+
+
+def unhang(server: Server) -> None:
+    server.resume()
+
+
+def demote(server: Server) -> None:
+    server.read_only(True)
+
+
+def promote(server: Server) -> None:
+    server.read_only(False)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mend_it", "cause"),
+    [(hang, unhang, "it does not answer"), (demote, promote, "read-only")],
+    ids=["hangs", "takes reads alone"],
+)
+def test_users_get_what_the_upstream_says(
+    server: Server, tmp_path: Path, break_it: Callable[[Server], None], mend_it: Callable[[Server], None], cause: str
+) -> None:
+    with Upstream() as upstream, beside(server, upstream, tmp_path) as one:
+        way = f"{one.host}:{one.port}/{one.control}"
+        with Front("haproxy", "inline", one, tmp_path / "front", servers=[way]) as front:
+            break_it(server)
+            until(lambda: one.plane("GET", "/healthz").status == 503, TURN, "the balancer is told")
+            assert one.plane("GET", "/ready/notes.list").status == 503
+            until(lambda: "cache-status" not in dict(ask(front.port, "GET", "/notes", HOLT).headers), 3, "turned away")
+            for number in range(10):
+                assert ask(front.port, "GET", "/notes", HOLT).status == 200
+                body = {"title": f"Note {number}", "patient_id": 17}
+                assert ask(front.port, "POST", "/notes", HOLT, body).status == 201
+            began = time.monotonic()
+            assert one.ask("GET", "/notes", HOLT).status == 503  # who comes all the same is not kept waiting
+            assert one.ask("POST", "/notes", HOLT, {"title": "Kept out"}).status == 503
+            assert time.monotonic() - began < 2
+            mend_it(server)
+            until(one.healthy, 10, "the balancer is told that it is back")
+            until(lambda: len(one.ask("GET", "/notes", HOLT).json()) == 10, 10, "served again")
+        processes = 4  # worker, control plane, replay, backfill: each has a heartbeat
+        assert 1 <= len(said(one, "database_away")) <= processes
+        assert cause in said(one, "database_away")[0]
+        assert not said(one, "request_broke")
+
+
+def test_with_one_sidecar_that_passes_on_nobody_waits_for_a_database_that_hangs(server: Server, tmp_path: Path) -> None:
+    with Upstream() as upstream, beside(server, upstream, tmp_path, database_lost="pass") as one:
+        server.pause()
+        until(lambda: one.plane("GET", "/readyz").status == 503, TURN, "it says so")
+        began = time.monotonic()
+        for number in range(10):
+            assert one.ask("GET", "/notes", HOLT).status == 200
+            assert one.ask("POST", "/notes", HOLT, {"title": f"Note {number}", "patient_id": 17}).status == 201
+        assert time.monotonic() - began < 5
+        assert one.plane("GET", "/healthz").status == 200
+        server.resume()
+        until(lambda: one.plane("GET", "/readyz").status == 200, 10, "it is back")
+        until(lambda: len(one.ask("GET", "/notes", HOLT).json()) == 10, 10, "served")
+
+
+def test_who_has_a_connection_goes_on_where_the_server_has_none_left(server: Server, tmp_path: Path) -> None:
+    with Upstream() as upstream, beside(server, upstream, tmp_path) as one, ExitStack() as greedy:
+        starve(server, greedy)
+        with ThreadPoolExecutor(16) as users:
+            seen = list(users.map(lambda _: one.ask("GET", "/notes", HOLT).status, range(200)))
+        assert seen == [200] * 200
+        assert one.plane("GET", "/healthz").status == 200
+
+
+def test_who_has_none_says_so_and_comes_back(server: Server, tmp_path: Path) -> None:
+    with Upstream() as upstream, beside(server, upstream, tmp_path) as one:
+        with ExitStack() as greedy:
+            server.ask(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+            starve(server, greedy)
+
+            def turned() -> bool:
+                starve(server, greedy)  # what came free meanwhile
+                return one.plane("GET", "/healthz").status == 503
+
+            until(turned, 3 * TURN, "the balancer is told")
+            began = time.monotonic()
+            assert one.ask("GET", "/notes", HOLT).status == 503
+            assert time.monotonic() - began < 2
+        until(one.healthy, 10, "the balancer is told that it is back")
+        until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 10, "served again")
+        assert any("connection" in line or "clients" in line for line in said(one, "database_away"))
+
+
+def starve(server: Server, greedy: ExitStack) -> None:
+    """Takes every connection that is left."""
+    with suppress(psycopg.OperationalError):
+        while True:
+            greedy.enter_context(server.connect())

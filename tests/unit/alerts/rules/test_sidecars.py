@@ -1,0 +1,119 @@
+"""The metrics of all sidecars are one look: told apart, and rising only where something has happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from alerts.rules.conditions import load, over_nodes
+from alerts.rules.conditions.memory import Memory
+from alerts.rules.sidecars import Sidecars
+from sidecar.control.client import ControlError
+
+TAKEOVERS = "understudy_takeovers_total"
+OLDEST = "understudy_outbox_oldest_seconds"
+FREE = "understudy_data_free_ratio"
+WANTED = (TAKEOVERS, OLDEST, FREE)
+
+
+@dataclass
+class Plane:
+    """A control plane: what it tells, or nothing at all."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    takeovers: int = 0
+    free: float = 0.5
+    down: bool = False
+    others: dict[str, Any] = field(default_factory=dict)
+
+    def at(self, address: str) -> Any:
+        return self.others[address]
+
+    def get(self, path: str) -> Any:
+        self._ask()
+        return {"/endpoints": [{"id": "notes.list"}], "/nodes": self.rows}[path]
+
+    def text(self, path: str) -> str:
+        self._ask()
+        lines = [f'{TAKEOVERS}{{endpoint="GET /notes"}} {self.takeovers}', f"{OLDEST} 2000", f"{FREE} {self.free}"]
+        return "\n".join(lines) + "\n"
+
+    def _ask(self) -> None:
+        if self.down:
+            raise ControlError("it does not answer")
+
+
+def row(node: str, **told: Any) -> dict[str, Any]:
+    return {"node": node, "state": "live", "control": f"{node}:8081", "self": False, **told}
+
+
+@pytest.fixture
+def pair() -> tuple[Plane, Plane, Sidecars]:
+    two = Plane()
+    one = Plane(rows=[row("one", self=True), row("two")], others={"two:8081": two})
+    return one, two, Sidecars(one)
+
+
+def rule(alert: str) -> Any:
+    return next(each for each in load() if each.alert == alert)
+
+
+def test_a_single_one_is_told_as_it_is() -> None:
+    endpoints, metrics = Sidecars(Plane(takeovers=3)).look(WANTED, ())
+    assert endpoints == [{"id": "notes.list"}]
+    assert metrics == {TAKEOVERS: {(("endpoint", "GET /notes"),): 3.0}, OLDEST: {(): 2000.0}, FREE: {(): 0.5}}
+
+
+def test_flapping_over_two_nodes_is_flapping_and_one_outbox_is_one_alert(pair: tuple[Plane, Plane, Sidecars]) -> None:
+    one, two, sidecars = pair
+    memory = Memory(1800)
+    for now in range(0, 3600, 600):
+        one.takeovers += 1
+        two.takeovers += 1
+        _, metrics = sidecars.look(WANTED, ())
+        assert metrics is not None
+        memory.add(now, metrics)
+    risen, _ = memory.increases(TAKEOVERS, 1800, 3000)
+    assert over_nodes(rule("CircuitFlapping"), risen) == {(("endpoint", "GET /notes"),): 6.0}
+    assert over_nodes(rule("OutboxOld"), metrics[OLDEST]) == {(): 2000.0}
+    assert len(over_nodes(rule("DiskFilling"), metrics[FREE])) == 2
+
+
+def test_what_a_node_counted_before_it_was_asked_has_not_risen(pair: tuple[Plane, Plane, Sidecars]) -> None:
+    one, two, sidecars = pair
+    two.takeovers, two.down = 900, True
+    memory = Memory(1800)
+    for now, down in ((0, True), (15, False), (30, True), (45, False)):
+        two.down = down
+        _, metrics = sidecars.look(WANTED, ())
+        assert metrics is not None
+        memory.add(now, metrics)
+    risen, _ = memory.increases(TAKEOVERS, 60, 45)
+    assert sum(risen.values()) == 0
+    two.takeovers = 2  # it was started anew
+    _, metrics = sidecars.look(WANTED, ())
+    assert metrics is not None
+    memory.add(60, metrics)
+    assert sum(memory.increases(TAKEOVERS, 60, 60)[0].values()) == 2
+
+
+def test_the_others_are_asked_when_the_first_does_not_answer(pair: tuple[Plane, Plane, Sidecars]) -> None:
+    one, two, sidecars = pair
+    sidecars.look(WANTED, ())
+    one.down, two.free = True, 0.01
+    endpoints, metrics = sidecars.look(WANTED, ())
+    assert endpoints == [{"id": "notes.list"}]
+    assert metrics is not None
+    assert metrics[FREE][(("instance", "two"),)] == 0.01
+    two.down = True
+    assert sidecars.look(WANTED, ()) == (None, None)
+
+
+def test_a_node_that_tells_our_own_address_is_not_asked(pair: tuple[Plane, Plane, Sidecars]) -> None:
+    one, _, sidecars = pair
+    one.rows = [row("one", self=True, control="127.0.0.1:8081"), row("two", control="127.0.0.1:8081")]
+    _, metrics = sidecars.look(WANTED, ())
+    assert metrics is not None
+    assert metrics[OLDEST] == {(): 2000.0}
