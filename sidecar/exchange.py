@@ -113,6 +113,8 @@ class Exchange:
     """Of a write that took effect, or may have: the record's digest before and after, "none" or "unknown"."""
     before: str | None = None
     """The record as the standby knew it when the write came (JSON)."""
+    as_given: bool = False
+    """Of a read: the answer is the upstream's own, and no pending write was laid over it."""
     ended: int = 0
 
     def describe(self, contract: Contract, match: Match, user: str | None) -> None:

@@ -14,13 +14,14 @@ import orjson
 from sqlalchemy import Connection, Engine, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
+from sidecar.http.determining import selecting
 from sidecar.http.messages import Request
 from sidecar.standby import knowledge, literals, queries
 from sidecar.standby.answer import Answer, DontKnow, Shape, accepts_json, item, listing, missing
 from sidecar.standby.derivations import DELETED, ITEM, MISSING, OWN, WRITTEN, leaves_out
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.gate import Claim, Gate
-from sidecar.standby.observations import list_filters, selecting
+from sidecar.standby.observations import list_filters
 from sidecar.standby.outbox.entries import Snapshot, real_id
 from sidecar.standby.outbox.overlay import Pending, about, laid_over, provisional
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, READ, WRITE, records, sightings, views
