@@ -36,7 +36,7 @@ class Background:
     """The process's threads: shipping, signing, backfill, replay."""
 
     def __init__(self, settings: Settings, is_last: Callable[[], bool]) -> None:
-        """`is_last`: whether the sidecar ends, so that the gateway has before this does; else another goes on after it."""
+        """`is_last`: whether the sidecar ends, so that the gateway has before this does; else another goes on after."""
         self._settings = settings
         self._is_last = is_last
         self._stop = threading.Event()
