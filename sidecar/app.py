@@ -405,6 +405,6 @@ def _look(heartbeat: Heartbeat, standby: Standby, switchboard: Switchboard, rule
         time.sleep(TICK)
 
 
-def create_background(settings: Settings) -> Background:
+def create_background(settings: Settings, service: Service) -> Background:
     """The background work: one process beside the workers."""
-    return Background(settings)
+    return Background(settings, is_last=lambda: service.draining)

@@ -87,6 +87,8 @@ class Exchange:
     """The contract's operationId, e.g. `notes.read`."""
     endpoint: str = "other"
     """The endpoint's name in metrics and events, e.g. `GET /notes/{id}`."""
+    parameters: frozenset[str] = frozenset()
+    """The fields of a request that the contract declares for it (Endpoint.headers)."""
     action: str = "other"
     """list, read, create, update, delete, call, or other."""
     resource_type: str | None = None
@@ -113,6 +115,8 @@ class Exchange:
     """Of a write that took effect, or may have: the record's digest before and after, "none" or "unknown"."""
     before: str | None = None
     """The record as the standby knew it when the write came (JSON)."""
+    as_given: bool = False
+    """Of a read: the answer is the upstream's own, and no pending write was laid over it."""
     ended: int = 0
 
     def describe(self, contract: Contract, match: Match, user: str | None) -> None:
@@ -122,6 +126,7 @@ class Exchange:
         if (endpoint := match.endpoint) is not None:
             self.endpoint_id, self.endpoint, self.action = endpoint.id, endpoint.name, endpoint.action.value
             self.resource_type, self.resource_id = endpoint.resource, match.record_id
+            self.parameters = endpoint.headers
             self.patient_id = contract.subject(match, None)
 
     @property

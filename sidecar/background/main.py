@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from sidecar.background.backfilling import Backfilling
@@ -35,8 +36,10 @@ ALIVE_EVERY: Final = 2.0
 class Background:
     """The process's threads: shipping, signing, backfill, replay."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, is_last: Callable[[], bool]) -> None:
+        """`is_last`: whether the sidecar ends, so that the gateway has before this does; else another goes on after."""
         self._settings = settings
+        self._is_last = is_last
         self._stop = threading.Event()
         self._contract = Contract.load(settings.contract)
         journal = Journal(
@@ -73,6 +76,8 @@ class Background:
         for thread in threads:
             thread.join(5)
         self._recorder.close()
+        if self._is_last() and not any(thread.is_alive() for thread in threads):
+            self._shipping.sign_last()
 
     def _live(self) -> None:
         """A sign of life. A disk that is full does not end what can go on without it."""

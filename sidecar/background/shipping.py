@@ -68,6 +68,10 @@ class Shipping:
         """Works until `stop`."""
         self._signer.run(stop, self._settings.sign_every)
 
+    def sign_last(self) -> None:
+        """After all that writes to the journal has ended in order."""
+        self._signer.finish()
+
     def _beside(self) -> Mapping[str, Any]:
         """The outbox's mark, which is signed with the heads."""
         mark = high_water.kept(self._settings)

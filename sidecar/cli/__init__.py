@@ -18,6 +18,7 @@ from sidecar import __version__
 from sidecar.cli import operate
 from sidecar.cli.keys import keys
 from sidecar.cli.policy import policy
+from sidecar.cli.rebuilt import rebuild
 from sidecar.control.client import ControlError
 from sidecar.settings import SettingError, Settings, load_settings, strangers
 from sidecar.storage.private_folder import UMASK
@@ -83,7 +84,7 @@ def sidecar(settings: Settings, only_check: bool, rehearse: bool) -> None:
     sys.exit(run.run(settings, app))
 
 
-for _command in (*operate.COMMANDS, keys, policy):
+for _command in (*operate.COMMANDS, keys, policy, rebuild):
     understudy.add_command(_command)
 
 

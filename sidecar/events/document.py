@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sidecar.events.redact import Redactor
 from sidecar.exchange import Attempt, Exchange, Outcome
+from sidecar.http.determining import shows
 from sidecar.storage.encryption import Vault, about
 from sidecar.timeunits import to_rfc3339
 
@@ -102,6 +103,10 @@ def _understudy(exchange: Exchange, digests: dict[str, str]) -> dict[str, Any]:
         "outcome": CLIENT_ABORTED if exchange.reason == CLIENT_ABORTED else str(exchange.outcome),
         "upstream_outcome": str(exchange.upstream_outcome or NOT_ASKED),
     }
+    if exchange.as_given and exchange.response is not None:
+        shown = shows(exchange.request, exchange.response, exchange.parameters)
+        if shown is not None:
+            document["shows"] = shown
     if exchange.reason:
         document["reason"] = exchange.reason
     if exchange.resource_type:

@@ -71,6 +71,7 @@ FIELDS: Final = (
     Field("understudy.purpose", Kind.KEYWORD, column="purpose"),
     Field("understudy.outcome", Kind.KEYWORD),
     Field("understudy.upstream_outcome", Kind.KEYWORD, column="upstream_outcome"),
+    Field("understudy.shows", Kind.KEYWORD),
     Field("understudy.reason", Kind.KEYWORD),
     Field("understudy.circuit", Kind.KEYWORD),
     Field("understudy.verdict", Kind.KEYWORD, column="verdict"),

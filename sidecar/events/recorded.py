@@ -39,10 +39,10 @@ def in_journals(folders: Sequence[Path], since: int) -> Iterator[Recorded]:
                 yield line["event"], line["bodies"]
 
 
-def in_store(settings: Settings, since: int, **terms: Sequence[str]) -> Iterator[Recorded]:
-    """What the event store holds from `since` on, the newest first. `terms`: accepted values by field, `__` for its
-    dots. Raises StoreUnavailable."""
-    where = Filter(since=since, terms={name.replace("__", "."): values for name, values in terms.items()})
+def in_store(settings: Settings, since: int, until: int | None = None, **terms: Sequence[str]) -> Iterator[Recorded]:
+    """What the event store holds from `since` on and before `until`, the newest first. `terms`: accepted values by
+    field, `__` for its dots. Raises StoreUnavailable."""
+    where = Filter(since=since, until=until, terms={name.replace("__", "."): values for name, values in terms.items()})
     with closing(open_store(settings)) as store:
         for page in pages(store, where, BATCH):
             bodies = store.bodies([event["event"]["id"] for event in page.events])

@@ -226,6 +226,7 @@ class Handler:
         if isinstance(seen, DontKnow):
             known = self._known(visit)
             return known or self._unavailable(visit, seen.reason, "Writes that are not settled cannot be shown here.")
+        visit.exchange.as_given = seen is None
         return self._from_upstream(visit, seen or response)
 
     def _known(self, visit: Visit, *, last: bool = True) -> Response | None:

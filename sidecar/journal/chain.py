@@ -10,7 +10,8 @@ import orjson
 
 from sidecar.journal.segment import chained, first_previous
 
-_KEYS: Final = ["segment", "sequence", "previous", "hash", "event", "bodies"]
+KEYS: Final = ["segment", "sequence", "previous", "hash", "event", "bodies"]
+"""What a line says, and nothing else: no hash covers more."""
 Erased = Mapping[str, Container[int]]
 """Segment → the sequences of lines whose bodies may be missing, since a signed statement says that they were erased."""
 NOTHING: Final[Erased] = {}
@@ -52,7 +53,7 @@ def _parsed(raw: bytes, erased: Erased) -> dict[str, Any]:
         line = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise Bad("altered: not JSON") from None
-    if not isinstance(line, dict) or list(line) != _KEYS:
+    if not isinstance(line, dict) or list(line) != KEYS:
         raise Bad("altered: not a line of a journal")
     event = line["event"]
     sound = type(line["segment"]) is str and type(line["sequence"]) is int

@@ -62,10 +62,18 @@ class Signer:
             pause = every
             try:
                 self.look()
-                stop.wait(SETTLE)
-                self.sign()
+                if not stop.wait(SETTLE):
+                    self.sign()
             except Exception as error:
                 self._troubled(f"the journal could not be signed: {error}")
+
+    def finish(self) -> None:
+        """Signs all that is there: nobody writes any more, so nothing has to settle."""
+        try:
+            self.look()
+            self.sign()
+        except Exception as error:
+            self._troubled(f"the journal's end could not be signed: {error}")
 
     def look(self) -> None:
         """Takes the segments' sizes: `sign` goes no further."""

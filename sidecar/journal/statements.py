@@ -30,6 +30,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from sidecar.http.identifiers import uuid7
+from sidecar.journal.chain import KEYS
 from sidecar.journal.head import Head, keep_head
 from sidecar.journal.keys import SigningKey, raw_public
 from sidecar.journal.paths import STATEMENTS
@@ -153,7 +154,8 @@ def _checked(raw: bytes, before: Statement | None, number: int) -> tuple[Stateme
         unsigned = {**whole, "understudy": {name: value for name, value in said.items() if name != "signature"}}
         key, name = Ed25519PublicKey.from_public_bytes(bytes.fromhex(said["key"])), line["segment"]
         sound = about["hash"] == line["hash"] == chained(previous, whole) and about["sequence"] == sequence
-        written = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) == raw and line["bodies"] is None
+        same = list(line) == KEYS and orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) == raw
+        written = same and line["bodies"] is None
         key.verify(bytes.fromhex(signature), _signed(previous, unsigned))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadStatement(number, "altered: not a signed statement") from None

@@ -56,7 +56,7 @@ class Program(Protocol):
     def create_control_app(self, settings: Settings, service: Service) -> Any:
         """The control plane's."""
 
-    def create_background(self, settings: Settings) -> Any:
+    def create_background(self, settings: Settings, service: Service) -> Any:
         """The background work; its `run()` works until SIGTERM."""
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ def _roles(
     def background(ready: int) -> None:
         for listener in listeners.values():
             listener.close()
-        _background(settings, program, ready)
+        _background(settings, program, service, ready)
 
     return [
         Role(
@@ -204,8 +204,8 @@ def _control(settings: Settings, program: Program, listener: socket.socket, serv
     Server(options, lambda: program.create_control_app(settings, service)).run()
 
 
-def _background(settings: Settings, program: Program, ready: int) -> None:
+def _background(settings: Settings, program: Program, service: Service, ready: int) -> None:
     _stand_back()
-    background = program.create_background(settings)
+    background = program.create_background(settings, service)
     say_ready(ready)
     background.run()

@@ -119,7 +119,9 @@ class Settings:
     journal_segment: int = setting("64MiB", size, "The size at which a journal segment is closed.")
     journal_retention: float = setting("7d", duration, "How long shipped journal segments stay on disk.")
     retention: float = setting("365d", duration, "How long exchanges stay in the event store; whole days are dropped.")
-    body_retention: float = setting("30d", duration, "How long recorded bodies stay in the event store.")
+    body_retention: float = setting(
+        "30d", duration, "How long recorded bodies stay in the event store: from these `understudy rebuild` learns."
+    )
     drain: float = setting("2s", duration, "On SIGTERM, how long health checks fail before connections are refused.")
     grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
     bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")

@@ -21,7 +21,7 @@ from sidecar.contract import Action, Contract, Endpoint, Resource
 from sidecar.standby import queries
 from sidecar.standby.answer import Shape
 from sidecar.standby.known_callers import bump
-from sidecar.standby.observations import ListSeen, RecordMissing, RecordSeen
+from sidecar.standby.observations import ListSeen, Observation, OwnSeen, RecordMissing, RecordSeen, ReplySeen
 from sidecar.standby.outbox import entries
 from sidecar.standby.tables import (
     DOUBT,
@@ -97,7 +97,7 @@ def doubt_referrers(connection: Connection, contract: Contract, kind: str, recor
         for resource in contract.resources.values():
             referrers = _referrers(connection, resource, gone)
             if referrers or gone.keys() & set(resource.references.values()):
-                _unlist(connection, resource.name, stamp)
+                unlist(connection, resource.name, stamp)
             for ident in referrers:
                 if (resource.name, ident) not in seen:
                     found.setdefault(resource.name, set()).add(ident)
@@ -126,6 +126,25 @@ def _referrers(connection: Connection, resource: Resource, gone: Mapping[str, se
     ]
 
 
+def see(
+    connection: Connection, contract: Contract, endpoint: Endpoint, seen: Observation, caller: str | None, t0: int
+) -> bool:
+    """What an answer of the endpoint, asked at t0, showed this caller. Returns True when that shows that the resource
+    is not the same for everyone."""
+    if isinstance(seen, RecordSeen):
+        source = LIST if endpoint.own else READ  # the record's own endpoint may show it otherwise
+        return see_record(connection, contract, seen, caller, t0, source)
+    if isinstance(seen, ListSeen):
+        return see_list(connection, contract, seen, caller, t0)
+    if isinstance(seen, RecordMissing):
+        see_missing(connection, contract, seen, t0, caller)
+    elif isinstance(seen, OwnSeen) and caller is not None:
+        see_own(connection, caller, seen.id)
+    elif isinstance(seen, ReplySeen):
+        see_reply(connection, endpoint.id, seen.kind, seen.status, seen.content_type, seen.body)
+    return False
+
+
 def see_record(
     connection: Connection, contract: Contract, seen: RecordSeen, caller: str | None, t0: int, source: str = READ
 ) -> bool:
@@ -134,7 +153,7 @@ def see_record(
     row = queries.record(connection, seen.type, seen.id)
     if (row is not None and row.stamp > t0) or not clean(connection, seen.type, seen.id, t0):
         return False
-    private = _refused_to_another(row, caller) and _tighten(connection, contract, seen.type)
+    private = _refused_to_another(row, caller) and tighten(connection, contract, seen.type)
     put_record(connection, seen, t0, source=source, caller=caller)
     whole = queries.collection(connection, seen.type) if row is None else None
     if (row is not None and row.body != seen.body) or (whole is not None and whole.complete):
@@ -185,7 +204,7 @@ def see_list(connection: Connection, contract: Contract, seen: ListSeen, caller:
     _put_listed(connection, seen.type, new, other, {"stamp": t0, "source": LIST, "caller": caller})
     if changed_now:
         touched(connection, seen.type, t0)
-    private = private and _tighten(connection, contract, seen.type)
+    private = private and tighten(connection, contract, seen.type)
     if is_private(connection, contract, seen.type):
         _view(connection, seen, caller, t0)
         return private
@@ -396,12 +415,13 @@ def _collection(connection: Connection, kind: str, values: Mapping[str, Any]) ->
         connection.execute(insert(collections).values(type=kind, **row))
 
 
-def _unlist(connection: Connection, kind: str, stamp: int) -> None:
+def unlist(connection: Connection, kind: str, stamp: int) -> None:
+    """Nobody can say whether all records of the resource are known."""
     touched(connection, kind)
     _collection(connection, kind, {"complete": False, "stamp": stamp})
 
 
-def _tighten(connection: Connection, contract: Contract, kind: str) -> bool:
+def tighten(connection: Connection, contract: Contract, kind: str) -> bool:
     """From now on the resource is shown only to callers who were shown it. True: this is news."""
     if is_private(connection, contract, kind):
         return False

@@ -32,9 +32,10 @@ from sqlalchemy import (
 
 from sidecar.contract import Endpoint, Match
 from sidecar.http.content import Unreadable, decode_body
+from sidecar.http.determining import is_aged, selecting, varies
 from sidecar.http.messages import Request, Response
 from sidecar.standby.answer import Answer
-from sidecar.standby.observations import LIMIT, is_aged, selecting, varies
+from sidecar.standby.observations import LIMIT
 from sidecar.storage.database import metadata
 from sidecar.storage.encrypted_columns import LockedBytes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -12,6 +12,7 @@ import orjson
 
 from sidecar.contract import Action, Contract, Match, Resource
 from sidecar.http.content import Unreadable, decode_body
+from sidecar.http.determining import determines, goes_on, total
 from sidecar.http.messages import Request, Response
 from sidecar.http.secret_names import is_secret_name, names_in
 
@@ -106,106 +107,6 @@ def observations(contract: Contract, match: Match, request: Request, response: R
     if record is None or request.query or (match.record_id is not None and record.id != match.record_id):
         return []
     return [record, OwnSeen(record.id), good] if endpoint.own else [record, good]
-
-
-# What determines ------------------------------------------------------------------------------------------------------
-
-_ANY: Final = frozenset(
-    [
-        "host",
-        "user-agent",
-        "accept",
-        "accept-encoding",
-        "accept-language",
-        "accept-charset",
-        "authorization",
-        "connection",
-        "keep-alive",
-        "te",
-        "cookie",
-        "cache-control",
-        "pragma",
-        "content-type",
-        "content-length",
-        "origin",
-        "referer",
-        "date",
-        "via",
-        "forwarded",
-        "priority",
-        "dnt",
-        "from",
-        "upgrade-insecure-requests",
-        "x-request-id",
-        "x-requested-with",
-        "traceparent",
-        "tracestate",
-        "x-real-ip",
-        "expect",
-        "if-none-match",
-        "if-modified-since",
-        "x-csrf-token",
-        "save-data",
-    ]
-)
-"""Fields of a request that select no other content, unless Vary names them."""
-_ALIKE: Final = frozenset(("accept", "accept-encoding", "origin", "authorization", "cookie", "x-requested-with"))
-"""Fields that Vary may name although what is learned does not differ by them: format and caller are kept apart."""
-_TOTALS: Final = ("x-total-count", "x-total", "total-count", "x-pagination-total-count")
-
-
-def determines(request: Request, response: Response, declared: Collection[str]) -> bool:
-    """Whether an answer to a GET tells what is there: whole, asked without a body or a field that may select, fresh."""
-    if (
-        request.size
-        or selecting(request, declared)
-        or response.status == 206
-        or response.header("content-range") is not None
-    ):
-        return False
-    names = varies(response)
-    return names is not None and _ALIKE.issuperset(names) and not is_aged(response)
-
-
-def selecting(request: Request, declared: Collection[str]) -> list[str]:
-    """The fields, with their values, that may select other content: those that the contract has `declared` (in lower
-    case), and whatever is not known to be harmless."""
-    found = []
-    for name, value in request.headers:
-        low = name.lower()
-        harmless = low in _ANY or low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-", "x-understudy-"))
-        if low in declared or not harmless:
-            found.append(f"{low}={value}")
-    return sorted(found)
-
-
-def varies(response: Response) -> list[str] | None:
-    """The fields that Vary names, in lower case; None: it varies by more than can be told."""
-    names = [n.strip().lower() for key, value in response.headers if key.lower() == "vary" for n in value.split(",")]
-    return None if "*" in names else sorted({name for name in names if name})
-
-
-def is_aged(response: Response) -> bool:
-    """Whether it comes from a cache, from before we asked."""
-    age = response.header("age")
-    return age is not None and age.strip() != "0"
-
-
-def total(response: Response) -> int | None:
-    """How many there are in all, where the answer says so."""
-    for name in _TOTALS:
-        value = (response.header(name) or "").strip()
-        if value.isdecimal():
-            return int(value)
-    return None
-
-
-def goes_on(response: Response, shown: int) -> bool:
-    """Whether a list says that there are more than it shows."""
-    counted, more = total(response), (response.header("x-has-more") or "").strip().lower()
-    links = " ".join(value for key, value in response.headers if key.lower() == "link").lower().replace('"', "")
-    pages = (response.header("x-total-pages") or "1").strip()
-    return "rel=next" in links or (counted is not None and counted != shown) or more in ("1", "true") or pages > "1"
 
 
 def digest(body: str) -> str:

@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import Connection, Engine, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
+from sidecar.http.determining import selecting
 from sidecar.http.messages import Request
 from sidecar.standby import knowledge, literals, queries
 from sidecar.standby.answer import Answer, DontKnow, Shape, accepts_json, item, listing, missing
@@ -21,7 +22,7 @@ from sidecar.standby.copies import answer_may_show_others, may_show_others
 from sidecar.standby.derivations import DELETED, ITEM, MISSING, OWN, WRITTEN, leaves_out
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.gate import Claim, Gate
-from sidecar.standby.observations import list_filters, selecting
+from sidecar.standby.observations import list_filters
 from sidecar.standby.outbox.entries import real_id
 from sidecar.standby.outbox.overlay import Pending, about, laid_over, provisional
 from sidecar.standby.outbox.snapshot import Snapshot

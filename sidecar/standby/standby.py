@@ -38,10 +38,8 @@ from sidecar.standby.mirrored_writes import Passing
 from sidecar.standby.observations import (
     ListSeen,
     Observation,
-    OwnSeen,
     RecordMissing,
     RecordSeen,
-    ReplySeen,
     observations,
 )
 from sidecar.standby.outbox.entries import Outbox
@@ -52,7 +50,7 @@ from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.outbox.watermark import Watermark
 from sidecar.standby.parity import Parity
 from sidecar.standby.reader import Library
-from sidecar.standby.tables import DOUBT, KNOWN, LIST, READ, collections, records
+from sidecar.standby.tables import DOUBT, KNOWN, collections, records
 from sidecar.standby.writes.intents import Intents, Write
 from sidecar.timeunits import SECOND
 
@@ -368,7 +366,7 @@ class Standby:
             for of, comparison in compare_format(connection, endpoint, request, response):
                 evidence.note(connection, of, [comparison], self._settings.proof)
             for observation in seen:
-                self._see(connection, endpoint.id, observation, user, t0, own=endpoint.own)
+                self._see(connection, endpoint, observation, user, t0)
             if user is not None and any(isinstance(observation, ListSeen | RecordSeen) for observation in seen):
                 literals.forget_refusal(connection, match, request, user)
             elif user is not None:
@@ -401,24 +399,11 @@ class Standby:
                 said = comparison.difference
                 log.warning("the upstream answers otherwise than was derived: %s", said, extra={"fields": fields})
 
-    def _see(
-        self, connection: Connection, endpoint: str, seen: Any, user: str | None, t0: int, *, own: bool = False
-    ) -> None:
-        private = False
-        if isinstance(seen, RecordSeen):
-            source = LIST if own else READ  # the record's own endpoint may show it otherwise
-            private = knowledge.see_record(connection, self._contract, seen, user, t0, source)
-        elif isinstance(seen, RecordMissing):
+    def _see(self, connection: Connection, endpoint: Endpoint, seen: Observation, user: str | None, t0: int) -> None:
+        if isinstance(seen, RecordMissing):
             self._generation += 1  # it may put in doubt what others were shown
-            knowledge.see_missing(connection, self._contract, seen, t0, user)
-        elif isinstance(seen, ListSeen):
-            private = knowledge.see_list(connection, self._contract, seen, user, t0)
-        elif isinstance(seen, OwnSeen) and user is not None:
-            knowledge.see_own(connection, user, seen.id)
-        elif isinstance(seen, ReplySeen):
-            knowledge.see_reply(connection, endpoint, seen.kind, seen.status, seen.content_type, seen.body)
-        if private:
-            fields = {"event.action": "visibility_tightened", "resource": seen.type}
+        if knowledge.see(connection, self._contract, endpoint, seen, user, t0):
+            fields = {"event.action": "visibility_tightened", "resource": endpoint.resource}
             log.warning(
                 "the upstream does not show everyone the same: from now on neither do we", extra={"fields": fields}
             )

@@ -97,7 +97,7 @@ class Errands:
         exchange.attempts = [result.attempt]
         exchange.response = result.response
         exchange.outcome = result.attempt.outcome
-        exchange.answered_by = AnsweredBy.UPSTREAM
+        exchange.answered_by, exchange.as_given = AnsweredBy.UPSTREAM, True
         exchange.ended = started + took
         if endpoint is not None and endpoint.action.writes and result.attempt.outcome is not Outcome.FAILURE:
             exchange.change = self._change(endpoint, result)

@@ -161,9 +161,10 @@ def undecided(side: Sidecar) -> set[str]:
     return set(found)
 
 
-def listed(side: Sidecar, kept: Backup) -> tuple[set[str], str]:
-    """The ids of records whose accepted writes the database lacks, as the command lists them."""
-    journals = [word for path in (kept.lost,) if path.exists() for word in ("--journal", str(path / "journal"))]
+def listed(side: Sidecar, *others: Path) -> tuple[set[str], str]:
+    """The ids of records whose accepted writes the database lacks, as the command lists them from the journals of this
+    node and of other folders of data."""
+    journals = [word for path in others if path.exists() for word in ("--journal", str(path / "journal"))]
     said = side.cli("restore", "--check", *journals)
     assert said.returncode == 0, said.stdout + said.stderr
     lost = [line.split() for line in said.stdout.splitlines() if line.startswith(("lost: ", "unclear: "))]
@@ -223,7 +224,7 @@ def test_nothing_is_doubled_and_what_is_lost_is_listed(tmp_path: Path, kind: str
         for client in clients:
             client.join(70)
         parked = undecided(side)
-        lost, said = listed(side, kept)
+        lost, said = listed(side, kept.lost)
     operations = history.operations
     final = replace(final_state(simulator, []), parked=frozenset(titles(parked, operations, simulator)))
     if kind != "copy":  # what the journal and the event store say is put back too
@@ -231,4 +232,54 @@ def test_nothing_is_doubled_and_what_is_lost_is_listed(tmp_path: Path, kind: str
     given = Counter(each.ident for each in operations if each.kind == "create" and each.outcome is Outcome.OK)
     assert sum(ident >= FIRST_PROVISIONAL for ident in given) >= 10
     assert not [ident for ident, count in given.items() if count > 1]
+    assert not unexplained(check(operations, final), titles(lost, operations, simulator)), said
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.postgresql
+def test_two_sidecars_whose_database_fails_over_to_a_replica_that_lacked_the_last_of_it(tmp_path: Path) -> None:
+    """Both serve and write all the while; what the replica lacks is in the journal of either."""
+    history = History()
+    with ExitStack() as stack:
+        kept = backup("replica", tmp_path / "one")
+        stack.callback(kept.close)
+        simulator = stack.enter_context(Simulator("calm", seed=1, time_scale=SCALE))
+        staff = hosp_api.users(simulator.control_url)
+        settings = {**QUICK, "database": kept.url, "seal_key": str(tmp_path / "seal-key")}
+        sides = [
+            stack.enter_context(
+                Sidecar(simulator.url, tmp_path / node, node=node, backfill_credentials=":".join(staff[-1]), **settings)
+            )
+            for node in ("one", "two")
+        ]
+        for side in sides:
+            for user in staff[:CLIENTS]:
+                for path in ("/notes", "/patients", "/staffs", "/staffs/me"):
+                    assert side.ask("GET", path, {"Authorization": basic(*user)}).status == 200
+        clients = [Client(n, staff[n], sides[n % 2].port, history, 1, 0.08, KINDS) for n in range(CLIENTS)]
+        stack.callback(lambda: [client.stop() for client in clients])
+        all_of(sides[0], "takeover")
+        some_wait(sides[0], 10)
+        kept.keep(sides[0])  # from here on the replica gets nothing more
+        some_wait(sides[1], 20)
+        all_of(sides[0], "handback")
+        nothing_waits(sides[0])  # what waits on the replica is settled
+        all_of(sides[1], "takeover")
+        some_wait(sides[1], 3)  # what the replica has not
+        kept.put_back(sides[0])
+        until(lambda: any("database_went_back" in side.log.read_text() for side in sides), 30, "noticed")
+        time.sleep(1.5)  # traffic goes on
+        all_of(sides[0], "handback")
+        for client in clients:
+            client.stop()
+        for client in clients:
+            client.join(70)
+        parked = undecided(sides[0])
+        lost, said = listed(sides[0], sides[1].data)
+    operations = history.operations
+    final = replace(final_state(simulator, []), parked=frozenset(titles(parked, operations, simulator)))
+    given = Counter(each.ident for each in operations if each.kind == "create" and each.outcome is Outcome.OK)
+    assert sum(ident >= FIRST_PROVISIONAL for ident in given) >= 10
+    assert not [ident for ident, count in given.items() if count > 1]
+    assert lost
     assert not unexplained(check(operations, final), titles(lost, operations, simulator)), said

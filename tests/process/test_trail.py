@@ -67,6 +67,18 @@ def test_the_journal_is_signed_while_it_grows(sidecar: Sidecar) -> None:
     assert sidecar.plane("GET", "/shipper").json()["not_signed"] is None
 
 
+def test_what_ends_in_order_is_signed_to_its_last_line(upstream: Upstream, tmp_path: Path) -> None:
+    with Sidecar(upstream.url, tmp_path / "data", workers="2", sign_every="1h") as running:
+        for _ in range(2):
+            for _ in range(10):
+                assert running.ask("GET", "/patients", HOLT).status == 200
+            running.stop()
+            found = verdict(running.environ)
+            assert (found["ok"], found["unsigned"]) == (True, 0)
+            assert found["events"] >= 10
+            running.start()
+
+
 def test_a_stranger_verifies_an_export_with_the_public_key_alone(sidecar: Sidecar, tmp_path: Path) -> None:
     one, key = tmp_path / "export.jsonl", tmp_path / "audit.pub"
     assert audit(sidecar.environ, "export", "--out", str(one)).exit_code == 0

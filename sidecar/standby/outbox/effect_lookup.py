@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine, func, select
 from sidecar.clock import earliest, stamp
 from sidecar.contract import Action, Contract, Endpoint, Resource
 from sidecar.http.content import Unreadable, decode_body
+from sidecar.http.determining import TOTALS
 from sidecar.http.messages import Headers, Response
 from sidecar.standby import knowledge
 from sidecar.standby.observations import LIMIT, RecordSeen, record_in, whole_record
@@ -38,7 +39,6 @@ WAIT_FOR_OTHERS: Final = 5.0
 GIVE_UP_AFTER: Final = 5 * MINUTE
 """ns since acceptance after which a collection that lacks what is known is not whole, rather than changing."""
 _NEXT: Final = re.compile(r'<([^>]*)>[^<]*rel="?next', re.IGNORECASE)
-_TOTALS: Final = ("x-total-count", "x-total", "total-count", "x-pagination-total-count")
 Ask = Callable[[Endpoint, str, Headers], "Response | None"]
 """A GET of this target in the name of these fields; None: nothing whole came of it."""
 
@@ -314,7 +314,7 @@ def is_whole(response: Response, count: int) -> bool:
         response.header("link") or ""
     ).lower():  # fmt: skip
         return False
-    told = next((text for text in map(response.header, _TOTALS) if text is not None), None)
+    told = next((text for text in map(response.header, TOTALS) if text is not None), None)
     return told is None or told.strip() == str(count)
 
 

@@ -301,3 +301,24 @@ def test_redaction_never_leaks_a_secret(data: Any, secret: str, escaped: bool) -
     for form in (secret, quote(secret, safe=""), quote(secret), orjson.dumps(secret)[1:-1].decode()):
         assert form not in text
         assert orjson.dumps(form)[1:-1].decode() not in text
+
+
+@pytest.mark.parametrize(
+    ("change", "shows"),
+    [
+        ({}, "whole"),
+        ({"answer_headers": [JSON, ("X-Total-Count", "12")]}, "whole:12"),
+        ({"answer_headers": [JSON, ("Link", '</notes?page=2>; rel="next"')]}, None),
+        ({"answer_headers": [JSON, ("Vary", "X-Tenant")]}, None),
+        ({"answer_headers": [JSON, ("Age", "5")]}, None),
+        ({"headers": [("X-Tenant", "west")]}, None),
+        ({"status": 206}, None),
+        ({"method": "HEAD"}, None),
+        ({"as_given": False}, None),
+    ],
+)  # fmt: skip
+def test_whether_an_answer_shows_all_that_there_is(change: dict[str, Any], shows: str | None) -> None:
+    told = exchange(**{name: value for name, value in change.items() if name != "as_given"})
+    told.as_given = change.get("as_given", True)
+    event, _ = to_event(told, node="n1", contract_secrets=SECRETS, body_cap=65536)
+    assert event["understudy"].get("shows") == shows

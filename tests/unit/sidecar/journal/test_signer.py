@@ -124,6 +124,15 @@ def test_statements_that_are_altered_removed_or_cut_are_found(signed: Signed) ->
     found(signed.verify(), path, 1, "statements end at 0")
 
 
+def test_what_no_hash_covers_has_no_place_on_a_statement(signed: Signed) -> None:
+    path, raw = signed.statements.path, signed.statements.path.read_bytes()
+    path.write_bytes(b'{"note":"all is well",' + raw[1:])
+    verdict = signed.verify()
+    assert not verdict.ok
+    assert verdict.first_bad is not None
+    assert "not as it was written" in verdict.first_bad["why"]
+
+
 def test_statements_by_another_key_are_found(signed: Signed, tmp_path: Path) -> None:
     signed.statements.path.unlink()
     other = Statements(signed.statements.path, "node")

@@ -9,8 +9,9 @@ import yaml
 
 import sidecar
 from sidecar.contract import Contract
+from sidecar.http.determining import selecting
 from sidecar.http.messages import Request, Response
-from sidecar.standby.observations import observations, selecting
+from sidecar.standby.observations import observations
 
 SHIPPED = Contract.load("hosp")
 GOOD = Response(

@@ -1,0 +1,121 @@
+# pure
+"""Whether an answer to a read tells what is there: by the fields of the request that may select, and by its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from sidecar.http.messages import Request, Response
+
+_ANY: Final = frozenset(
+    [
+        "host",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "accept-charset",
+        "authorization",
+        "connection",
+        "keep-alive",
+        "te",
+        "cookie",
+        "cache-control",
+        "pragma",
+        "content-type",
+        "content-length",
+        "origin",
+        "referer",
+        "date",
+        "via",
+        "forwarded",
+        "priority",
+        "dnt",
+        "from",
+        "upgrade-insecure-requests",
+        "x-request-id",
+        "x-requested-with",
+        "traceparent",
+        "tracestate",
+        "x-real-ip",
+        "expect",
+        "if-none-match",
+        "if-modified-since",
+        "x-csrf-token",
+        "save-data",
+    ]
+)
+"""Fields of a request that select no other content, unless Vary names them."""
+_ALIKE: Final = frozenset(("accept", "accept-encoding", "origin", "authorization", "cookie", "x-requested-with"))
+"""Fields that Vary may name although what is learned does not differ by them: format and caller are kept apart."""
+TOTALS: Final = ("x-total-count", "x-total", "total-count", "x-pagination-total-count")
+"""Fields by which an answer says how many there are in all."""
+
+
+def determines(request: Request, response: Response, declared: Collection[str]) -> bool:
+    """Whether an answer to a GET tells what is there: whole, asked without a body or a field that may select, fresh."""
+    if request.size or selecting(request, declared):
+        return False
+    if response.status == 206 or response.header("content-range") is not None:
+        return False
+    names = varies(response)
+    return names is not None and _ALIKE.issuperset(names) and not is_aged(response)
+
+
+def shows(request: Request, response: Response, declared: Collection[str]) -> str | None:
+    """What an event says of an answer to a GET that tells what is there: "whole", or "whole:N" where it says itself
+    that there are N in all; None: it may be a part, or another one's."""
+    if request.method != "GET" or not determines(request, response, declared):
+        return None
+    counted = total(response)
+    if goes_on(response, counted or 0):
+        return None
+    return "whole" if counted is None else f"whole:{counted}"
+
+
+def total_shown(shown: str) -> int | None:
+    """How many there are in all, by what `shows` said."""
+    counted = shown.partition(":")[2]
+    return int(counted) if counted.isdecimal() else None
+
+
+def selecting(request: Request, declared: Collection[str]) -> list[str]:
+    """The fields, with their values, that may select other content: those that the contract has `declared` (in lower
+    case), and whatever is not known to be harmless."""
+    found = []
+    for name, value in request.headers:
+        low = name.lower()
+        harmless = low in _ANY or low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-", "x-understudy-"))
+        if low in declared or not harmless:
+            found.append(f"{low}={value}")
+    return sorted(found)
+
+
+def varies(response: Response) -> list[str] | None:
+    """The fields that Vary names, in lower case; None: it varies by more than can be told."""
+    names = [n.strip().lower() for key, value in response.headers if key.lower() == "vary" for n in value.split(",")]
+    return None if "*" in names else sorted({name for name in names if name})
+
+
+def is_aged(response: Response) -> bool:
+    """Whether it comes from a cache, from before we asked."""
+    age = response.header("age")
+    return age is not None and age.strip() != "0"
+
+
+def total(response: Response) -> int | None:
+    """How many there are in all, where the answer says so."""
+    for name in TOTALS:
+        value = (response.header(name) or "").strip()
+        if value.isdecimal():
+            return int(value)
+    return None
+
+
+def goes_on(response: Response, shown: int) -> bool:
+    """Whether a list says that there are more than it shows."""
+    counted, more = total(response), (response.header("x-has-more") or "").strip().lower()
+    links = " ".join(value for key, value in response.headers if key.lower() == "link").lower().replace('"', "")
+    pages = (response.header("x-total-pages") or "1").strip()
+    return "rel=next" in links or (counted is not None and counted != shown) or more in ("1", "true") or pages > "1"
