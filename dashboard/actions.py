@@ -32,7 +32,8 @@ class NotDone(Exception):
 
 @dataclass(frozen=True)
 class Action:
-    """`extra`: what is asked beside the reason (percent, force, until, or nothing). `leads_to` is said before."""
+    """`extra`: what is asked beside the reason (percent, force, until, or nothing). `leads_to` is said before, `{api}`
+    being what people call the upstream."""
 
     label: str
     leads_to: str
@@ -63,8 +64,10 @@ def _endpoint(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
 def _endpoint_now(parts: Parts, what: str) -> str:
     """Who answers for it, its circuit, and whether the standby could."""
     state = next(each for each in parts.plane().get("/endpoints") if each["id"] == what)
-    who = {"upstream": "HOSP answers", "standby": "The standby answers"}.get(state["answered_by"], "Both answer")
-    circuit = reasons.circuit(state["circuit"], state["circuit_reason"] or "")
+    who = {"upstream": f"{parts.api} answers", "standby": "The standby answers"}.get(
+        state["answered_by"], "Both answer"
+    )
+    circuit = reasons.circuit(state["circuit"], state["circuit_reason"] or "", parts.api)
     ready = "the standby is ready" if state["ready"] else f"the standby is not ready ({state['ready_reason']})"
     return f"{who}; its circuit is {circuit}; {ready}."
 
@@ -72,12 +75,12 @@ def _endpoint_now(parts: Parts, what: str) -> str:
 def _resource_now(parts: Parts, what: str) -> str:
     row = parts.plane().get("/resources")[what]
     doubts = f" Against it: {'; '.join(row['doubts'])}." if row["doubts"] else ""
-    return f"{'The standby' if row['owner'] == 'standby' else 'HOSP'} owns it; {row['pending']} writes wait.{doubts}"
+    return f"{'The standby' if row['owner'] == 'standby' else parts.api} owns it; {row['pending']} writes wait.{doubts}"
 
 
 def _write_now(parts: Parts, what: str) -> str:
     entry = parts.plane().get(f"/outbox/{segment(what)}")
-    return f"It is {entry['state']}: {reasons.write(entry['reason'] or 'no reason is kept')}."
+    return f"It is {entry['state']}: {reasons.write(entry['reason'] or 'no reason is kept', parts.api)}."
 
 
 def _resource(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
@@ -175,7 +178,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "handback": Action(
         "Hand back",
-        "HOSP is asked again from the next request on; from then its circuit decides who answers.",
+        "{api} is asked again from the next request on; from then its circuit decides who answers.",
         _endpoint("handback"),
         before=_endpoint_now,
     ),
@@ -188,7 +191,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "promote": Action(
         "Promote",
-        "The standby becomes its owner: HOSP is asked no more, and hears of no write until it is demoted.",
+        "The standby becomes its owner: {api} is asked no more, and hears of no write until it is demoted.",
         _resource("promote"),
         "force",
         grave=True,
@@ -196,14 +199,14 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "demote": Action(
         "Demote",
-        "HOSP becomes its owner again; what it has missed is sent to it.",
+        "{api} becomes its owner again; what it has missed is sent to it.",
         _resource("demote"),
         grave=True,
         before=_resource_now,
     ),
     "retry": Action(
         "Try again",
-        "It is looked for at HOSP first, and sent only if it is not there.",
+        "It is looked for at {api} first, and sent only if it is not there.",
         _outbox("retry"),
         before=_write_now,
     ),
@@ -238,7 +241,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
         "Silence", "Nobody is notified of it until then, even if it fires again.", _silence, "until", called=_alert
     ),
     "unsilence": Action("End the silence", "It notifies again as soon as it fires.", _unsilence, called=_alert),
-    "backfill": Action("Fill the copy now", "HOSP is asked, gently, for what the standby has not seen.", _backfill),
+    "backfill": Action("Fill the copy now", "{api} is asked, gently, for what the standby has not seen.", _backfill),
 }
 
 

@@ -46,6 +46,11 @@ class Parts:
     zone: ZoneInfo
     clock: Callable[[], int]
 
+    @property
+    def api(self) -> str:
+        """What people call the API that we stand beside: its Service's displayName in the objectives."""
+        return self.promised.api
+
     def plane(self, by: str | None = None) -> Control:
         """The sidecar's control plane; actions are written down there as `by`'s."""
         return Control(self.settings, None if by is None else f"{by} (dashboard)")

@@ -33,7 +33,7 @@ LISTED: Final = 6
 def draw(parts: Parts, asked: Visit) -> components.Part:
     view = View.parse(asked.query)
     where = parts.queries.where(view, parts.clock(), parts.zone)
-    parts.trail.look(asked.who, asked.address, "look", "the audit: " + ", ".join(view.words()))
+    parts.trail.look(asked.who, asked.address, "look", "the audit: " + ", ".join(view.words(parts.api)))
     rows = parts.queries.rows(where, event_list.PAGE, view.after)
     events = html.Section(
         [
@@ -140,7 +140,7 @@ def counted(parts: Parts, view: View) -> components.Part:
     total = parts.queries.total(parts.queries.where(view, now, parts.zone))
     fixed = f"/audit?{view.fixed(now, parts.zone).query(after='')}"
     link = components.link("a link that always shows this", fixed, id="permalink")
-    words = f", {', '.join(view.words())}. "
+    words = f", {', '.join(view.words(parts.api))}. "
     return [html.Strong(components.many(total, "event")), words, link]
 
 

@@ -87,7 +87,7 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
         html.H2([action.label, ": ", called] if what else action.label, id="dialog-title"),
         html.Dl(
             [html.Div([html.Dt("Now"), html.Dd(now)]) if now else None]
-            + [html.Div([html.Dt("After" if now else "What it does"), html.Dd(action.leads_to)])],
+            + [html.Div([html.Dt("After" if now else "What it does"), html.Dd(action.leads_to.format(api=parts.api))])],
             id="dialog-says",
         ),
         *asked,

@@ -133,6 +133,41 @@ def test_an_auditor_finds_who_read_patient_17_yesterday_and_exports_it(page: Pag
     expect(page.locator("tbody tr").filter(has_text="patient 17").first).to_contain_text("auditor")
 
 
+SLOW = """
+    const plain = window.fetch.bind(window);
+    window.fetch = (resource, options) => plain(resource, options).then((answer) =>
+        options && (options.body || "").includes('"url.search"') && (options.body || "").includes('..page.children')
+            ? new Promise((done) => setTimeout(() => done(answer), 1500)) : answer);
+"""
+
+
+def test_what_is_typed_while_a_page_loads_stays(page: Page, dashboard: Dashboard) -> None:
+    page.add_init_script(SLOW)
+    enter(page, dashboard, "auditor", "/audit")
+    person, patient = page.get_by_label("Person"), page.get_by_label("Patient number")
+    page.get_by_role("link", name="yesterday").click()
+    first = patient.element_handle()
+    patient.press_sequentially("17")  # the new page is not there yet
+    page.wait_for_function("first => !first.isConnected", arg=first)
+    page.keyboard.type("0")  # focus and caret are where they were
+    page.keyboard.press("ArrowLeft")
+    expect(patient).to_have_value("170")
+    person.fill("Dr Sato")
+    patient.fill("17")
+    page.get_by_role("button", name="Show").first.click()
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=yesterday&person=Dr+Sato&patient=17")
+    expect(page.locator(".event")).to_have_count(1)
+    page.get_by_role("link", name="Take away: patient 17").click()
+    expect(page.locator(".event")).to_have_count(1)
+    expect(patient).to_have_value("")  # what was sent is not typed any more
+    expect(person).to_have_value("Dr Sato")
+    page.get_by_label("Title").fill("Patient 17 yesterday")
+    page.get_by_role("link", name="last 7 days").click()
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=7d&person=Dr+Sato")
+    page.wait_for_timeout(2500)
+    expect(page.get_by_label("Title")).to_have_value("Patient 17 yesterday")
+
+
 def _export(page: Page, button: str) -> list[dict[str, str]]:
     page.get_by_role("button", name=button).click()
     with page.expect_download() as download:
