@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from flask import Flask, request
@@ -19,6 +20,7 @@ from sqlalchemy import Engine
 
 from sidecar import clock
 from sidecar.access.activity import Habits
+from sidecar.access.break_glass import BreakGlass
 from sidecar.access.enforcement import Guard
 from sidecar.access.identities import People
 from sidecar.access.policy_file import load as load_policies
@@ -26,6 +28,7 @@ from sidecar.access.policy_store import Rulebook
 from sidecar.background.main import Background
 from sidecar.contract import Contract
 from sidecar.control.app import create_control
+from sidecar.control.break_glass import recorded
 from sidecar.control.services import ControlServices
 from sidecar.events.recorder import Recorder
 from sidecar.events.store.factory import open_store
@@ -176,7 +179,15 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream", new_wire)
     watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
-    guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)
+    guard = Guard(
+        contract,
+        _rulebook(settings, contract, engine),
+        people,
+        Habits(engine),
+        standby,
+        switchboard,
+        BreakGlass(engine),
+    )
     asking = Asking(settings, contract, upstream, standby, switchboard, metrics, name, underway)
     handler = Handler(settings, contract, asking, standby, switchboard, name, guard)
     results = None
@@ -296,7 +307,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     engine = open_engine(settings)
     standby = Standby(contract, engine, settings)
     switchboard = Switchboard(engine, contract.endpoints, process_key(settings, "control"))
-    rulebook = _rulebook(settings, contract, engine)
+    rulebook, break_glass = _rulebook(settings, contract, engine), BreakGlass(engine)
     app = create_control(
         ControlServices(
             settings=settings,
@@ -310,6 +321,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
                 contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity
             ),
             policies=rulebook,
+            break_glass=break_glass,
             open_store=lambda: open_store(settings),
             phase=lambda: service.phase,
             database_lost=lambda: standby.lost,
@@ -321,19 +333,24 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             backfill=lambda: told(settings, "backfill"),
         )
     )
-    threading.Thread(target=_look, args=(standby, switchboard, rulebook), name="tick", daemon=True).start()
+    threading.Thread(
+        target=_look, args=(settings, standby, switchboard, rulebook, break_glass), name="tick", daemon=True
+    ).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
     return app
 
 
-def _look(standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
+def _look(
+    settings: Settings, standby: Standby, switchboard: Switchboard, rulebook: Rulebook, break_glass: BreakGlass
+) -> None:
     """Keeps the control plane's view of the shared state fresh."""
     while True:
         try:
             switchboard.tick()
             standby.refresh()
             rulebook.refresh()
+            break_glass.end_expired(partial(recorded, settings))
         except Exception:
             log.exception("a look at the shared state failed", extra={"fields": {"event.action": "tick_failed"}})
         time.sleep(TICK)

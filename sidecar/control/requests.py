@@ -28,7 +28,7 @@ class Problem(Exception):
 
 ANYBODY: Final = frozenset(("healthz", "readyz", "ready", "metrics"))
 """What is asked by load balancers and monitoring, by whatever name; nothing of anybody's is in it."""
-CONFIDENTIAL: Final = frozenset(("outbox", "parity", "evidence"))
+CONFIDENTIAL: Final = frozenset(("outbox", "parity", "evidence", "break-glass"))
 """What shows records, or what somebody wrote: it needs the token also to be read."""
 
 

@@ -102,6 +102,8 @@ def _understudy(exchange: Exchange, digests: dict[str, str]) -> dict[str, Any]:
         "outcome": CLIENT_ABORTED if exchange.reason == CLIENT_ABORTED else str(exchange.outcome),
         "upstream_outcome": str(exchange.upstream_outcome or NOT_ASKED),
     }
+    if exchange.break_glass is not None:
+        document["break_glass"] = exchange.break_glass
     if exchange.reason:
         document["reason"] = exchange.reason
     if exchange.resource_type:

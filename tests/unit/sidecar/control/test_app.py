@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import insert
 from werkzeug.serving import make_server
 
+from sidecar.access.break_glass import BreakGlass
 from sidecar.access.policy_store import Rulebook
 from sidecar.contract import Contract
 from sidecar.control.app import create_control
@@ -97,6 +98,7 @@ class Plane:
                 settings=settings, contract=contract, engine=self.engine, standby=self.standby,
                 switchboard=self.switchboard, parity=FakeParity(), desk=Desk(self.engine, outbox),
                 promotion=promotion, policies=Rulebook([], self.engine, brake=True),
+                break_glass=BreakGlass(self.engine),
                 open_store=lambda: EmbeddedStore(data / "events.db"), phase=lambda: Phase.SERVING,
                 database_lost=lambda: False, shipper=lambda: {"unshipped": 7}, start_backfill=self.start,
                 backfill=lambda: {"running": True},
