@@ -32,8 +32,8 @@ class NotDone(Exception):
 
 @dataclass(frozen=True)
 class Action:
-    """`extra`: what is asked beside the reason (percent, force, until, or nothing). `leads_to` is said before, `{api}`
-    being what people call the upstream."""
+    """`extra`: what is asked beside the reason (percent, hours, force, until, or nothing). `leads_to` is said before,
+    `{api}` being what people call the upstream."""
 
     label: str
     leads_to: str
@@ -104,6 +104,26 @@ def _outbox(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
 def _backfill(parts: Parts, who: Visit, _what: str, _reason: str, _extra: str) -> str:
     parts.plane(who.who.user).post("/backfill", {})
     return "backfill: asked for"
+
+
+def _break_glass(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
+    body = {"user": what, "hours": _number(extra, 0.1, 72, "hours"), "reason": reason}
+    made = parts.plane(who.who.user).post("/break-glass", body)
+    return f"break-glass for {what} until {time_format.stamp(int(made['until']), parts.zone)}"
+
+
+def _break_glass_end(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
+    made = parts.plane(who.who.user).post(f"/break-glass/{segment(what)}/end", {"reason": reason})
+    return f"break-glass of {made['user']} has ended"
+
+
+def _grant(parts: Parts, what: str) -> str:
+    """Whose it is."""
+    try:
+        grants = parts.plane("").get("/break-glass")["grants"]
+    except ControlError:
+        return what
+    return next((str(each["user"]) for each in grants if each["id"] == what), what)
 
 
 def _alert(parts: Parts, key: str) -> str:
@@ -241,6 +261,16 @@ ACTIONS: Final[Mapping[str, Action]] = {
         "Silence", "Nobody is notified of it until then, even if it fires again.", _silence, "until", called=_alert
     ),
     "unsilence": Action("End the silence", "It notifies again as soon as it fires.", _unsilence, called=_alert),
+    "break-glass": Action(
+        "Break-glass",
+        "For those hours no access policy denies them anything; each access of theirs is flagged.",
+        _break_glass,
+        "hours",
+        grave=True,
+    ),
+    "break-glass-end": Action(
+        "End break-glass", "Access policies hold for them again, from now on.", _break_glass_end, called=_grant
+    ),
     "backfill": Action("Fill the copy now", "{api} is asked, gently, for what the standby has not seen.", _backfill),
 }
 

@@ -232,7 +232,7 @@
       if (!field || field === kept.element) { return; }
       var caret = kept.caret;
       kept.element = field;
-      window.dash_clientside.set_props(id, { value: kept.value });
+      window.dash_clientside.set_props(id.charAt(0) === "{" ? JSON.parse(id) : id, { value: kept.value });
       window.setTimeout(function () {
         if (document.activeElement === field && caret !== undefined && field.type !== "number") {
           try { field.setSelectionRange(caret, caret); } catch (none) { /* a field without a caret */ }

@@ -11,11 +11,12 @@ from typing import Any, Final
 
 from dash import Input, Output, State, html
 
-from dashboard.auth.authorization import Callbacks
+from dashboard.auth.authorization import HOME, Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.data import findings
 from dashboard.page import Page
+from dashboard.pages import break_glass, review
 from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
 from dashboard.values import people, tones
@@ -66,9 +67,23 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
         html.Div([events, beside], className="case"),
         export_card.card(parts, asked, view),
         evidence_card.card(),
-        html.P(components.link("Evidence packs", "/audit/evidence")),
-        html.P(components.link("Who looked at the audit, and what was done in the dashboard", "/audit/looks")),
+        _further(parts),
     ]
+
+
+def _further(parts: Parts) -> components.Part:
+    """What belongs to the audit beside the events."""
+    waiting = len(parts.reviews.waiting(review.weeks(parts)))
+    weeks = f": {components.many(waiting, 'week')} to review" if waiting else ": nothing waits"
+    links = [
+        components.link(f"Weekly review{weeks}", review.PATH),
+        components.link("Evidence packs", "/audit/evidence"),
+        components.link("Access log of a patient", HOME),
+        components.link("Break-glass", break_glass.PATH),
+        components.link("Who looked at the audit, and what was done in the dashboard", "/audit/looks"),
+    ]
+    items = html.Ul([html.Li(each) for each in links], className="plain")
+    return components.card("More of the audit", items, ident="more-audit")
 
 
 @dataclass(frozen=True)

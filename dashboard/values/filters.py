@@ -80,6 +80,8 @@ class View:
     address: str = ""
     text: str = ""
     event: str = ""
+    glass: str = ""
+    """The id of a break-glass under which it was done."""
     after: str = ""
 
     @classmethod
@@ -181,6 +183,7 @@ _TERMS: Final = {
     "answered": "understudy.answered_by",
     "address": "source.ip",
     "event": "event.id",
+    "glass": "understudy.break_glass",
 }
 _WORDS: Final = {
     "person": "person",
@@ -190,6 +193,7 @@ _WORDS: Final = {
     "address": "from address",
     "text": "with the words",
     "event": "event",
+    "glass": "under break-glass",
 }
 
 

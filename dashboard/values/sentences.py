@@ -27,6 +27,17 @@ _TRIED: Final = {
     "update": "tried to change",
     "delete": "tried to delete",
 }
+_DEEDS: Final = {
+    "break_glass": "opened break-glass",
+    "break_glass_end": "ended break-glass",
+    "revoke": "revoked the credentials",
+    "restore": "restored the credentials",
+    "hold": "laid a hold",
+    "release": "released a hold",
+    "erase": "erased bodies",
+    "rotate_key": "changed the sign key",
+    "trust_clock": "trusted the clock",
+}
 _REFUSALS: Final = {
     400: "refused: the request was not understood",
     401: "refused: wrong name or password",
@@ -67,6 +78,8 @@ def sentence(event: Event, bodies: Event | None, api: str) -> Sentence:
         return Sentence(who or "Somebody", did, _subject(event, bodies, action), ending, _answered(event, api), good)
     verbs = _VERBS if good else _TRIED
     subject = _subject(event, bodies, action)
+    if at(event, "understudy.purpose") == "audit":
+        return Sentence(_who(event), *_deed(event, action), ending, _answered(event, api), good)
     if action == "call":
         return Sentence(_who(event), *_call(event, bodies, bool(good)), ending, _answered(event, api), good)
     did = verbs.get(action, "asked for" if good else "tried to ask for")
@@ -79,6 +92,14 @@ def _who(event: Event) -> str:
     if purpose == "replay":
         return f"{_PURPOSES['replay']} {name},"
     return _PURPOSES.get(str(purpose), name)
+
+
+def _deed(event: Event, action: str) -> tuple[str, str]:
+    """What somebody did to Understudy itself, and to whom."""
+    whom = at(event, "understudy.deed.user")
+    patient = at(event, "understudy.patient.id")
+    about = [f"for {whom}" if whom else "", f"of Patient {patient}" if patient is not None else ""]
+    return _DEEDS.get(action, f"did “{action}”"), " ".join(word for word in about if word)
 
 
 def _call(event: Event, bodies: Event | None, good: bool) -> tuple[str, str]:

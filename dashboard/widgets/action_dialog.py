@@ -20,6 +20,7 @@ from sidecar.control.client import ControlError
 
 _EXTRAS = {
     "percent": ("Share of callers, in percent", "", ""),
+    "hours": ("For how many hours", "4", "72 at most"),
     "until": ("Until when", "4h", "30m, 4h, 2d, or a time such as 2026-11-25 08:00"),
 }
 """Label, what stands there at first, hint."""

@@ -47,11 +47,21 @@ def _row(parts: Parts, event: Event, said: Sentence) -> html.Li:
                 title="This event by itself: what was written, and what stands around it",
             ),
             html.Div([_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
+            _glass(event),
             html.Div(said.ending, className=f"ending sign {_STATES[said.good]}"),
             html.Div(f"{how} · from {address}" if address else how, className="quiet"),
             html.Details([html.Summary("Details"), html.Pre(details(event, parts.api))]),
         ],
         className="event",
+    )
+
+
+def _glass(event: Event) -> components.Part:
+    grant = at(event, "understudy.break_glass")
+    if not grant:
+        return None
+    return components.link(
+        "break-glass", f"/audit?{View(period='all', glass=str(grant)).query()}", className="tag page"
     )
 
 

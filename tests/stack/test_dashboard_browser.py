@@ -8,14 +8,18 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from compose.demo_webhook import receiver
+from dashboard.data import reviews
+from dashboard.values import time_format
+from sidecar.events.store import Filter
 from sidecar.events.store.sqlite import EmbeddedStore
 from tests.support.dashboard import alarms, seed
-from tests.support.dashboard.serving import PHONE, Dashboard, chromium, context, enter, go
+from tests.support.dashboard.serving import PASSWORD, PHONE, Dashboard, chromium, context, enter, go
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import HOLT, Upstream
 
@@ -200,6 +204,113 @@ def test_everyone_who_looked_at_a_patient_is_on_the_patients_page(page: Page, da
     expect(people).to_contain_text("Dr Sato")
     people.get_by_role("link", name="Dr Sato").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Dr Sato")
+
+
+def test_who_may_only_disclose_makes_a_patients_access_log_and_sees_nothing_else(
+    page: Page, dashboard: Dashboard
+) -> None:
+    made = dashboard.cli("user", "add", "records", "--role", "disclosure", "--password-stdin", said=PASSWORD)
+    assert made.returncode == 0, made.stderr
+    enter(page, dashboard, "records")
+    expect(page).to_have_url(f"{dashboard.url}/disclosure")
+    expect(page.locator("#menu")).to_have_text("Access log")
+    signed_in = dashboard.sign_in("records")
+    for path in ("/audit", "/audit/patient?patient=17", "/audit/looks", "/endpoints", "/audit/evidence/file?id=1"):
+        assert dashboard.ask("GET", path, signed_in).status == 403, path
+    page.get_by_label("Patient number").fill("17")
+    page.get_by_role("button", name="Make the access log").click()
+    expect(page.locator("#dl-said")).to_contain_text("reason: expected 3 to 500 characters")
+    page.get_by_label("Reason").fill("the owner asked on Monday")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Open the access log of patient 17").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Who accessed Patient 17")
+    accesses = page.get_by_role("table", name="Accesses")
+    expect(accesses).to_contain_text("Dr Sato")
+    expect(accesses).to_contain_text("looked at the notes of Patient 17")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="The file").click()
+    assert '"who":"Nurse Abara"' in Path(download.value.path()).read_text()
+    page.goto(f"{dashboard.url}/login")
+    other = page.context.browser.new_context() if page.context.browser else None
+    assert other is not None
+    auditor = other.new_page()
+    enter(auditor, dashboard, "auditor", "/audit/looks?user=records")
+    looks = auditor.locator("tbody tr")
+    expect(looks.filter(has_text="the owner asked on Monday").filter(has_text="disclosure").first).to_be_visible()
+    expect(looks.filter(has_text="access log").filter(has_text="of patient 17").first).to_be_visible()
+    other.close()
+
+
+def test_a_week_is_reviewed_and_signed_off(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    zone = ZoneInfo("UTC")
+    week = reviews.weeks(time.time_ns(), zone, 1)[0]
+    store, dice, (since, _) = EmbeddedStore(sidecar.data / "events.db"), random.Random(5), reviews.span(week, zone)
+    made = [
+        seed.event(since + (n + 9) * seed.HOUR, dice, kind="create", user="Nurse Abara", patient=str(n), status=201,
+                   outcome="success", body={"title": "pwned", "body": "pwned", "patient_id": n})
+        for n in range(3)
+    ]  # fmt: skip
+    store.append([event for event, _ in made], [body for _, body in made if body])
+    store.close()
+    enter(page, dashboard, "auditor", "/audit")
+    page.get_by_role("link", name="Weekly review").click()
+    found = page.get_by_role("region", name="Vandalised notes: 3 notes of Nurse Abara look vandalised")
+    found.get_by_role("button", name="Sign off").click()
+    expect(page.locator("#rv-said")).to_contain_text("choose what came of it")
+    found.get_by_label("Followed up with the person").check()
+    found.get_by_role("textbox").fill("spoke to her on Tuesday")
+    page.keyboard.press("Enter")
+    expect(found).to_contain_text("Followed up with the person. Signed off by auditor on")
+    while page.get_by_role("button", name="Sign off: ").count():
+        item = page.get_by_role("region").filter(has=page.get_by_role("button", name="Sign off: ")).first
+        left = page.get_by_role("button", name="Sign off: ").count()
+        item.get_by_label("Explained: it was rightful").check()
+        item.get_by_role("textbox").fill("looked into")
+        item.get_by_role("button", name="Sign off").click()
+        expect(page.get_by_role("button", name="Sign off: ")).to_have_count(left - 1)
+    page.get_by_role("button", name="Sign off the week").click()
+    expect(page.locator("#rv-items")).to_contain_text("Reviewed. Signed off by auditor")
+    page.reload()
+    expect(page.get_by_role("link", name=f"week of {time_format.day_of_year(week)} ✓")).to_be_visible()
+
+
+def _seen(sidecar: Sidecar, field: str, value: str) -> int:
+    store = EmbeddedStore(sidecar.data / "events.db")
+    found = store.search(Filter(terms={field: [value]}), 1).events
+    store.close()
+    return len(found)
+
+
+def test_break_glass_is_opened_used_and_ended(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    enter(page, dashboard, "operator", "/audit/break-glass")
+    page.get_by_label("Person").fill("Dr Holt")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("nobody else at night")
+    dialog.get_by_label("For how many hours").fill("100")
+    dialog.get_by_role("button", name="Break-glass").click()
+    expect(dialog).to_contain_text("hours: expected a number from 0.1 to 72; found '100'")
+    dialog.get_by_label("For how many hours").fill("2")
+    dialog.get_by_role("button", name="Break-glass").click()
+    expect(page.locator("#said")).to_contain_text("break-glass for Dr Holt until")
+    time.sleep(1)
+    assert sidecar.ask("GET", "/patients/17", HOLT).status == 200
+    ident = sidecar.plane("GET", "/break-glass").json()["grants"][0]["id"]
+    until(lambda: _seen(sidecar, "understudy.break_glass", ident), 30, "the access is in the event store")
+    page.reload()
+    grants = page.get_by_role("table", name="Break-glass")
+    expect(grants.get_by_role("row").nth(1)).to_contain_text("operator (dashboard)")
+    grants.get_by_role("link", name="1", exact=True).click()
+    expect(page.locator(".event")).to_have_count(1)
+    expect(page.locator(".event .tag")).to_have_text("break-glass")
+    go(page, dashboard, "/audit/break-glass")
+    grants.get_by_role("button", name="End break-glass: Dr Holt").click()
+    dialog.get_by_label("Reason").fill("the others came")
+    dialog.get_by_role("button", name="End break-glass").click()
+    expect(page.locator("#said")).to_contain_text("break-glass of Dr Holt has ended")
+    until(lambda: _seen(sidecar, "event.action", "break_glass_end"), 30, "its end is in the event store")
+    go(page, dashboard, "/audit?period=1h&person=operator+(dashboard)")
+    expect(page.locator(".event").filter(has_text="ended break-glass for Dr Holt").first).to_be_visible()
 
 
 def test_an_operator_takes_an_endpoint_over_and_back(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:

@@ -27,6 +27,9 @@ PAGES = {
     "latency": "/endpoints/latency?text=patients.read",
     "standby": "/standby",
     "alerts": "/alerts",
+    "review": "/audit/review",
+    "break-glass": "/audit/break-glass",
+    "disclosure": "/disclosure",
     "users": "/users",
     "account": "/account",
 }
@@ -83,6 +86,7 @@ def troubles(sidecar: Sidecar, upstream: Upstream) -> None:
     upstream.state.notes[5]["title"] = "Round, by somebody else"
     upstream.start()
     until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+    sidecar.plane("POST", "/break-glass", {"user": "Dr Holt", "hours": 2, "reason": "night, nobody else is here"})
     sidecar.plane("POST", "/marks", {"text": "release 2026.48 of the ward application"})
     sidecar.plane("POST", "/endpoints/patients.list/takeover", {"reason": "HOSP is slow"})
 
