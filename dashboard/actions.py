@@ -5,6 +5,7 @@ Every action needs a reason. It is written to the trail before it is tried, and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,12 +17,16 @@ from alerts.lifecycle.lifecycle import BURNING, NotPossible, State
 from dashboard.context import Parts, Visit
 from dashboard.data import alert_titles, incidents
 from dashboard.values import reasons, time_format
+from dashboard.values.sentences import singular
 from sidecar.control.client import ControlError, segment
 from sidecar.settings import duration
 from sidecar.timeunits import DAY, SECOND
 
 SHORTEST: Final = 3
 LONGEST: Final = 500
+LOOKS: Final = 20
+PAUSE: Final = 0.25
+"""How often, and after how many seconds each, it is looked at what has become of a write that was just decided."""
 SILENT: Final = 30 * DAY
 """The longest silence: one that nobody remembers hides what it should not."""
 
@@ -32,8 +37,8 @@ class NotDone(Exception):
 
 @dataclass(frozen=True)
 class Action:
-    """`extra`: what is asked beside the reason (percent, hours, force, until, or nothing). `leads_to` is said before,
-    `{api}` being what people call the upstream."""
+    """`extra`: what is asked beside the reason (percent, hours, fields, force, until, or nothing). `leads_to` is said
+    before, `{api}` being what people call the upstream."""
 
     label: str
     leads_to: str
@@ -83,6 +88,19 @@ def _write_now(parts: Parts, what: str) -> str:
     return f"It is {entry['state']}: {reasons.write(entry['reason'] or 'no reason is kept', parts.api)}."
 
 
+def _conflict_now(parts: Parts, what: str) -> str:
+    entry = parts.plane().get(f"/outbox/{segment(what.partition('@')[0])}")
+    theirs = entry["theirs"] or {}
+    shown = "; ".join(f"{name}: {theirs.get(name)}" for name in entry["payload"])
+    return f"At {parts.api} now: {shown}."
+
+
+def fields_of(parts: Parts, what: str) -> list[str]:
+    """The fields that a write changes. Raises ControlError."""
+    entry = parts.plane().get(f"/outbox/{segment(what.partition('@')[0])}")
+    return list(entry["payload"])
+
+
 def _resource(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
     def do(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
         body = {"reason": reason, **({"force": extra == "force"} if verb == "promote" else {})}
@@ -99,6 +117,50 @@ def _outbox(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
         return f"write {what}: {answer['state']}"
 
     return do
+
+
+def _discard(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
+    return _outbox("discard")(parts, who, what, reason, extra)
+
+
+def _ours(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
+    entry = parts.plane().get(f"/outbox/{segment(what.partition('@')[0])}")
+    return _merge(parts, who, what, reason, "\n".join(entry["payload"]))
+
+
+def _merge(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
+    """`what` is the entry's id, and the revision of it that was looked at; `extra` the fields that are ours."""
+    ident, _, revision = what.partition("@")
+    if not revision.isdecimal():
+        raise NotDone("the page is out of date: load it again")
+    fields = [name for name in extra.split("\n") if name]
+    body = {"fields": fields, "revision": int(revision), "reason": reason}
+    path = f"/outbox/{segment(ident)}"
+    parts.plane(who.who.user).post(f"{path}/merge", body)
+    return f"write {ident}: {_observed(parts, path)}"
+
+
+def _observed(parts: Parts, path: str) -> str:
+    """What has become of a write within a few seconds."""
+    entry: Mapping[str, Any] = {}
+    for _ in range(LOOKS):
+        entry = parts.plane().get(path)
+        if entry["state"] == "settled":
+            return f"{parts.api} has it"
+        if entry["state"] == "parked":
+            return f"{reasons.write(entry['reason'] or '', parts.api)}, again"
+        time.sleep(PAUSE)
+    return f"not sent yet ({reasons.write(entry['reason'] or '', parts.api)})"
+
+
+def _write(parts: Parts, what: str) -> str:
+    """`note 5, by Dr Holt`."""
+    ident = what.partition("@")[0]
+    try:
+        entry = parts.plane().get(f"/outbox/{segment(ident)}")
+    except ControlError:
+        return f"write {ident}"
+    return f"{singular(entry['resource'])} {entry['record_id'] or ''}, by {entry['user'] or 'nobody known'}"
 
 
 def _backfill(parts: Parts, who: Visit, _what: str, _reason: str, _extra: str) -> str:
@@ -229,6 +291,29 @@ ACTIONS: Final[Mapping[str, Action]] = {
         "It is looked for at {api} first, and sent only if it is not there.",
         _outbox("retry"),
         before=_write_now,
+    ),
+    "theirs": Action(
+        "Keep theirs",
+        "{api} stays as it is now, and the write is discarded: the person who made it must be told.",
+        _discard,
+        grave=True,
+        called=_write,
+    ),
+    "ours": Action(
+        "Put ours",
+        "All of the write is sent over what {api} has now; if somebody changed that since, it is parked again.",
+        _ours,
+        called=_write,
+        before=_conflict_now,
+    ),
+    "merge": Action(
+        "Merge",
+        "The chosen fields are sent, the others stay as {api} has them; if somebody changed the record since, it is "
+        "parked again.",
+        _merge,
+        "fields",
+        called=_write,
+        before=_conflict_now,
     ),
     "discard": Action(
         "Discard",

@@ -316,7 +316,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             standby=standby,
             switchboard=switchboard,
             parity=standby.parity,
-            desk=Desk(engine, standby.outbox),
+            desk=Desk(engine, standby.outbox, standby.seal),
             promotion=Promotion(
                 contract, engine, standby.outbox, standby.completeness, standby.parity.ratio, settings.promote_parity
             ),

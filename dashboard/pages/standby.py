@@ -5,7 +5,6 @@ Parked writes are shown with what they say, since someone must decide about them
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from dash import html
@@ -14,10 +13,11 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
+from dashboard.pages import discarded, evidence_of
 from dashboard.ui import components, refresh
 from dashboard.values import reasons, time_format, tones
 from dashboard.values.sentences import singular
-from dashboard.widgets import action_dialog
+from dashboard.widgets import action_dialog, conflict
 
 _ACTIONS: Final = {"create": "add", "update": "change", "delete": "delete"}
 _STATES: Final = {
@@ -47,6 +47,13 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
         "parked": components.card(
             "Writes that need a decision",
             *([_parked(parts, entry, now) for entry in parked] or [components.empty("None", "No write is parked.")]),
+            html.P(
+                [
+                    components.link("Discarded writes", discarded.PATH),
+                    " · ",
+                    components.link("Evidence", evidence_of.PATH),
+                ]
+            ),
             ident="parked",
         ),
         "outbox": components.card(f"Writes on their way to {parts.api}", _waiting(parts, waiting, now), ident="outbox"),
@@ -86,35 +93,16 @@ def _parked(parts: Parts, entry: dict[str, Any], now: int) -> components.Part:
         ),
         ("Why it is parked", reasons.write(entry["reason"] or "not said", parts.api)),
         ("Tried", components.many(entry["attempts"], "time")),
-        ("What it says", _changes(entry)),
+        ("What it says", conflict.table(entry, parts.api)),
     ]
-    if entry.get("proposal"):
-        facts.append(("Proposal", str(entry["proposal"])))
     return html.Article(
         [
             html.H3(f"{entry['user'] or 'Somebody'} wanted to {what}".rstrip()),
             html.Dl([part for name, value in facts for part in (html.Dt(name), html.Dd(value))]),
-            html.Div(
-                [action_dialog.button("retry", entry["id"]), action_dialog.button("discard", entry["id"])],
-                className="buttons",
-            ),
+            conflict.buttons(entry),
         ],
         className="parked",
     )
-
-
-def _changes(entry: dict[str, Any]) -> components.Part:
-    """Field by field: as it was when the write was accepted, and as it should be."""
-    payload, before = entry["payload"], entry.get("before")
-    if not isinstance(payload, dict) or not isinstance(before, dict):
-        return html.Pre(json.dumps(payload, indent=2, ensure_ascii=False))
-
-    def text(record: dict[str, Any], name: str) -> str:
-        value = record.get(name)
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-    rows = [(name, text(before, name) if name in before else "–", text(payload, name)) for name in payload]
-    return components.table("What the write changes", ["field", "as it was", "as it should be"], rows)
 
 
 def _waiting(parts: Parts, entries: list[dict[str, Any]], now: int) -> components.Part:
@@ -196,6 +184,7 @@ def _parity(parts: Parts, parity: dict[str, Any], now: int) -> components.Part:
         [
             shown,
             html.Details([html.Summary(f"{len(samples)} sampled differences"), explained, found]),
+            html.P(components.link("Evidence: what the standby may answer, and how it knows", evidence_of.PATH)),
             html.Div(action_dialog.button("backfill", ""), className="buttons"),
         ]
     )

@@ -59,6 +59,8 @@ PAGES = {
     "/endpoints": "operator",
     "/endpoints/latency": "operator",
     "/standby": "operator",
+    "/standby/discarded": "operator",
+    "/standby/evidence": "operator",
     "/alerts": "operator",
     "/users": "admin",
 }

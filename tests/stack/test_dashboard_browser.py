@@ -336,39 +336,73 @@ def test_an_operator_takes_an_endpoint_over_and_back(page: Page, dashboard: Dash
     expect(page.locator("tbody tr").filter(has_text="HOSP is slow").first).to_contain_text("takeover")
 
 
-def test_a_parked_write_is_resolved(page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream) -> None:
+def _conflict(sidecar: Sidecar, upstream: Upstream, mine: dict[str, str], theirs: dict[str, str]) -> None:
+    """A change of the note 5 that meets another one, made at HOSP while it was away."""
+    upstream.state.notes[5].update(title="Round", body="well")
+    assert sidecar.ask("GET", "/notes/5", HOLT).json()["title"] == "Round"
     upstream.stop()
-    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "<b>Mine</b>"}).status == 200
-    upstream.state.notes[5]["title"] = "Theirs"
+    assert sidecar.ask("PATCH", "/notes/5", HOLT, mine).status == 200
+    upstream.state.notes[5].update(theirs)
     upstream.start()
     until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+
+
+def test_a_parked_write_is_given_up_for_theirs(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream
+) -> None:
+    _conflict(sidecar, upstream, {"title": "<b>Mine</b>"}, {"title": "Theirs"})
     enter(page, dashboard, "operator", "/standby")
     parked = page.locator(".parked")
     expect(parked).to_contain_text("wanted to change the note 5")
-    expect(parked).to_contain_text("<b>Mine</b>")
-    parked.get_by_role("button", name="Discard").click()
+    row = parked.get_by_role("row", name="title")
+    expect(row).to_have_text("titleRound<b>Mine</b>Theirs")
+    parked.get_by_role("button", name="Keep theirs").click()
     page.get_by_role("dialog").get_by_label("Reason").fill("their change is newer")
-    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep theirs").click()
     expect(page.locator("#said")).to_contain_text("discarded")
     expect(page.locator("#parked")).to_contain_text("No write is parked")
     assert sidecar.plane("GET", "/outbox").json()["parked"] == []
+    page.get_by_role("link", name="Discarded writes").click()
+    expect(page.locator("#discarded")).to_contain_text("by operator (dashboard): their change is newer")
+    expect(page.locator("#discarded")).to_contain_text("<b>Mine</b>")
 
 
-def test_a_parked_write_is_tried_again(page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream) -> None:
-    upstream.stop()
-    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "Mine again"}).status == 200
-    upstream.state.notes[5]["title"] = "Theirs again"
-    upstream.start()
-    until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+def test_a_conflict_is_merged_by_field_and_true_at_the_upstream_after(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream
+) -> None:
+    _conflict(sidecar, upstream, {"title": "Mine", "body": "worse"}, {"title": "Theirs"})
     enter(page, dashboard, "operator", "/standby")
-    upstream.state.notes[5]["title"] = "Mine again"
-    page.locator(".parked").get_by_role("button", name="Try again").click()
-    page.get_by_role("dialog").get_by_label("Reason").fill("they wrote the same since")
-    page.get_by_role("dialog").get_by_role("button", name="Try again").click()
-    expect(page.locator("#said")).to_contain_text("Done")
-    until(lambda: not sidecar.plane("GET", "/outbox").json()["entries"], 20, "settled")
-    expect(page.locator("#parked")).to_contain_text("No write is parked", timeout=12_000)
-    expect(page.locator("#outbox")).to_contain_text("No write waits for HOSP")
+    parked = page.locator(".parked")
+    expect(parked.get_by_role("row", name="body")).to_have_text("bodywellworsewell")
+    parked.get_by_role("button", name="Merge").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Merge: note 5, by Dr Holt")
+    expect(dialog).to_contain_text("At HOSP now: body: well; title: Theirs.")
+    dialog.get_by_label("title").uncheck()
+    dialog.get_by_label("Reason").fill("their title, our finding")
+    dialog.get_by_role("button", name="Merge").click()
+    expect(page.locator("#said")).to_contain_text("HOSP has it")
+    note = upstream.state.notes[5]
+    assert (note["title"], note["body"]) == ("Theirs", "worse")
+    assert sidecar.ask("GET", "/notes/5", HOLT).json()["body"] == "worse"
+
+
+def test_ours_is_put_unless_somebody_changed_it_again(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream
+) -> None:
+    _conflict(sidecar, upstream, {"title": "Mine"}, {"title": "Theirs"})
+    enter(page, dashboard, "operator", "/standby")
+    upstream.state.notes[5]["title"] = "Theirs, later"
+    dialog = page.get_by_role("dialog")
+    for said in ("Someone changed this record at HOSP meanwhile, again", "HOSP has it"):
+        page.locator(".parked").get_by_role("button", name="Put ours").click()
+        dialog.get_by_label("Reason").fill("the doctor says so")
+        dialog.get_by_role("button", name="Put ours").click()
+        expect(page.locator("#said")).to_contain_text(said)
+        page.reload()
+        page.locator("#parked").wait_for()
+    assert upstream.state.notes[5]["title"] == "Mine"
+    expect(page.locator("#parked")).to_contain_text("No write is parked")
 
 
 def test_a_share_of_callers_is_routed_with_a_reason(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:

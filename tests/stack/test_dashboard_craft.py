@@ -39,6 +39,8 @@ PAGES = (
     "/endpoints",
     "/endpoints/latency?text=patients.read",
     "/standby",
+    "/standby/discarded",
+    "/standby/evidence",
     "/alerts",
     "/users",
     "/account",

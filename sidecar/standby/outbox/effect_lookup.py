@@ -55,7 +55,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """`seen`: the record that shows it."""
+    """`seen`: the record that shows it; of a conflict, as it is now."""
 
     effect: Effect
     seen: RecordSeen | None = None
@@ -285,7 +285,7 @@ def judge_record(
     if unchanged:
         told = not touched or (alike is not Match.UNSURE and not restored)
         return Found(Effect.NOT_APPLIED if told else Effect.UNDETERMINABLE)
-    return Found(Effect.UNDETERMINABLE if alike is Match.UNSURE else Effect.CONFLICT)
+    return Found(Effect.UNDETERMINABLE) if alike is Match.UNSURE else Found(Effect.CONFLICT, seen)
 
 
 def next_page(response: Response) -> str | None:

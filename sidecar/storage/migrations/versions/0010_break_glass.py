@@ -1,4 +1,4 @@
-"""Break-glass: who may for some hours do what access policies would deny, and why."""
+"""Break-glass: who may for some hours do what access policies would deny. Conflicts keep what the upstream shows."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,3 +21,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_break_glass_user", "break_glass", ["user"], unique=False)
+    op.add_column("outbox", sa.Column("theirs", sa.Text()))

@@ -25,6 +25,7 @@ from sidecar.settings import Settings
 from sidecar.standby.outbox.entries import Outbox
 from sidecar.standby.outbox.entries import outbox as entries
 from sidecar.standby.outbox.review import Desk
+from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
 from sidecar.storage.database import open_engine
 from sidecar.takeover.coordinator import Switchboard
@@ -96,7 +97,8 @@ class Plane:
         app = create_control(
             ControlServices(
                 settings=settings, contract=contract, engine=self.engine, standby=self.standby,
-                switchboard=self.switchboard, parity=FakeParity(), desk=Desk(self.engine, outbox),
+                switchboard=self.switchboard, parity=FakeParity(),
+                desk=Desk(self.engine, outbox, lambda: Seal(data / "seal-key")),
                 promotion=promotion, policies=Rulebook([], self.engine, brake=True),
                 break_glass=BreakGlass(self.engine),
                 open_store=lambda: EmbeddedStore(data / "events.db"), phase=lambda: Phase.SERVING,
