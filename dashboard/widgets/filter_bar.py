@@ -77,7 +77,7 @@ def _form(parts: Parts, view: View) -> components.Part:
                 components.field("f-start", f"From ({zone})", since, type="datetime-local", step="1"),
                 components.field("f-end", f"To ({zone})", until, type="datetime-local", step="1"),
                 components.field("f-address", "Address", view.address, "IP address, or 10.1.2.0/24", maxLength=200),
-                components.field("f-text", "Words", view.text, "in path, query, name or browser", maxLength=200),
+                components.field("f-text", "Words", view.text, "in title, body, path, name or browser", maxLength=200),
             ],
             className="fields",
         ),

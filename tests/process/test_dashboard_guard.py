@@ -22,6 +22,7 @@ CALLBACKS = {
     "done.data": "auditor",  # the overview asks again while the budgets are counted
     "..url.search...f-wrong.children..": "auditor",
     "findings.children": "auditor",
+    "audit-words.children": "auditor",
     "audit-count.children": "auditor",
     "audit-histogram.children": "auditor",
     "audit-facets.children": "auditor",

@@ -270,7 +270,10 @@ def test_a_week_is_reviewed_and_signed_off(page: Page, dashboard: Dashboard, sid
         expect(page.get_by_role("button", name="Sign off: ")).to_have_count(left - 1)
     page.get_by_role("button", name="Sign off the week").click()
     expect(page.locator("#rv-items")).to_contain_text("Reviewed. Signed off by auditor")
-    page.reload()
+    go(page, dashboard, "/audit?period=30d&text=PWNED")
+    page.get_by_role("link", name="3 writes say “PWNED” in title or body").click()
+    expect(page.locator(".event")).to_have_count(3)
+    go(page, dashboard, f"/audit/review?week={week}")
     expect(page.get_by_role("link", name=f"week of {time_format.day_of_year(week)} ✓")).to_be_visible()
 
 

@@ -47,9 +47,9 @@ LOOKS = {
 
 
 def history(data: Path) -> None:
-    """A week of a believable hospital, with some things to find."""
+    """Two weeks of a believable hospital, with some things to find."""
     store, dice, now = EmbeddedStore(data / "events.db"), random.Random(7), time.time_ns()
-    seed.fill(store, now - 7 * seed.DAY, now, 40_000)
+    seed.fill(store, now - 16 * seed.DAY, now, 16_000)
     made = [
         seed.event(now - 3 * seed.HOUR + n * seed.SECOND, dice, kind="me", user=name, answer={"id": n + 1})
         for n, name in enumerate(seed.PEOPLE)
