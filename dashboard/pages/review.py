@@ -101,7 +101,7 @@ def _item(parts: Parts, item: Item) -> components.Part:
     whole = item.key == WHOLE
     said: components.Part = item.said if whole else components.link(item.said, f"/audit?{item.view}")
     state = tones.GOOD if item.signed_by else tones.BAD if item.weight >= 3 else tones.WARN
-    heading = html.H3([components.mark(state), " ", "The whole week" if whole else item.kind, ": ", said])
+    heading = html.H2([components.mark(state), " ", "The whole week" if whole else item.kind, ": ", said])
     body = _signed(parts, item) if item.signed_by else _form(item, whole)
     return html.Section([heading, body], className="card review", **{"aria-label": f"{item.kind}: {item.said}"})
 

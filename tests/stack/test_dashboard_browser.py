@@ -19,7 +19,7 @@ from dashboard.values import time_format
 from sidecar.events.store import Filter
 from sidecar.events.store.sqlite import EmbeddedStore
 from tests.support.dashboard import alarms, seed
-from tests.support.dashboard.serving import PASSWORD, PHONE, Dashboard, chromium, context, enter, go
+from tests.support.dashboard.serving import PASSWORD, PHONE, Dashboard, chromium, context, enter, go, violations
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import HOLT, Upstream
 
@@ -388,6 +388,29 @@ def test_a_conflict_is_merged_by_field_and_true_at_the_upstream_after(
     note = upstream.state.notes[5]
     assert (note["title"], note["body"]) == ("Theirs", "worse")
     assert sidecar.ask("GET", "/notes/5", HOLT).json()["body"] == "worse"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_that_need_a_sidecar_have_no_violation_of_accessibility(
+    browser: Browser, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream, scheme: str
+) -> None:
+    if not sidecar.plane("GET", "/outbox").json()["parked"]:
+        _conflict(sidecar, upstream, {"title": "Mine", "body": "worse"}, {"title": "Theirs"})
+    profile = context(browser, scheme)
+    page = profile.new_page()
+    enter(page, dashboard, "operator")
+    for path in ("/standby", "/standby/evidence", "/standby/discarded", "/endpoints", "/audit/break-glass"):
+        go(page, dashboard, path)
+        page.wait_for_load_state("networkidle")
+        assert violations(page) == [], path
+    go(page, dashboard, "/standby")
+    page.get_by_role("button", name="Merge").click()
+    page.get_by_role("dialog").wait_for()
+    assert violations(page) == []
+    profile.close()
+    if scheme == "dark":
+        (parked,) = sidecar.plane("GET", "/outbox").json()["parked"]
+        assert sidecar.plane("POST", f"/outbox/{parked['id']}/discard", {"reason": "test"}).status == 200
 
 
 def test_ours_is_put_unless_somebody_changed_it_again(

@@ -6,7 +6,6 @@ import csv
 import random
 import time
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +19,7 @@ from dashboard.values.filters import View
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import load_settings
 from tests.support.dashboard import alarms, seed
-from tests.support.dashboard.serving import PHONE, WIDE, Dashboard, alone, chromium, context, enter, go
+from tests.support.dashboard.serving import PHONE, WIDE, Dashboard, alone, chromium, context, enter, go, violations
 
 pytestmark = [pytest.mark.chromium, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 EVIL = "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>"
@@ -159,27 +158,16 @@ ZOOMED = {"width": WIDE["width"] // 2, "height": WIDE["height"] // 2}
 def test_no_violation_of_accessibility(
     browser: Browser, dashboard: Dashboard, pages: tuple[str, ...], scheme: str, size: dict[str, int]
 ) -> None:
-    axe = (files("axe_playwright_python") / "axe.min.js").read_text()
     for page in profile(browser, scheme=scheme, size=size):
         page.goto(dashboard.url + "/login")
-        assert _violations(page, axe) == [], "/login"
+        assert violations(page) == [], "/login"
         enter(page, dashboard, "admin")
         for path in pages:
             go(page, dashboard, path)
             page.wait_for_load_state("networkidle")
             for details in page.locator("details").all()[:5]:
                 details.evaluate("each => { each.open = true }")
-            assert _violations(page, axe) == [], path
-
-
-def _violations(page: Page, axe: str) -> list[str]:
-    page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{each['id']}: {node['html'][:200]}: {node.get('failureSummary', '')[:300]}"
-        for each in found["violations"]
-        for node in each["nodes"][:3]
-    ]
+            assert violations(page) == [], path
 
 
 @pytest.mark.parametrize("size", [PHONE, ZOOMED])
