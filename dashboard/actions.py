@@ -5,6 +5,7 @@ Every action needs a reason. It is written to the trail before it is tried, and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,12 +17,16 @@ from alerts.lifecycle.lifecycle import BURNING, NotPossible, State
 from dashboard.context import Parts, Visit
 from dashboard.data import alert_titles, incidents
 from dashboard.values import reasons, time_format
+from dashboard.values.sentences import singular
 from sidecar.control.client import ControlError, segment
 from sidecar.settings import duration
 from sidecar.timeunits import DAY, SECOND
 
 SHORTEST: Final = 3
 LONGEST: Final = 500
+LOOKS: Final = 20
+PAUSE: Final = 0.25
+"""How often, and after how many seconds each, it is looked at what has become of a write that was just decided."""
 SILENT: Final = 30 * DAY
 """The longest silence: one that nobody remembers hides what it should not."""
 
@@ -32,7 +37,8 @@ class NotDone(Exception):
 
 @dataclass(frozen=True)
 class Action:
-    """`extra`: what is asked beside the reason (percent, force, until, or nothing). `leads_to` is said before."""
+    """`extra`: what is asked beside the reason (percent, hours, fields, force, until, or nothing). `leads_to` is said
+    before, `{api}` being what people call the upstream."""
 
     label: str
     leads_to: str
@@ -63,8 +69,10 @@ def _endpoint(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
 def _endpoint_now(parts: Parts, what: str) -> str:
     """Who answers for it, its circuit, and whether the standby could."""
     state = next(each for each in parts.plane().get("/endpoints") if each["id"] == what)
-    who = {"upstream": "HOSP answers", "standby": "The standby answers"}.get(state["answered_by"], "Both answer")
-    circuit = reasons.circuit(state["circuit"], state["circuit_reason"] or "")
+    who = {"upstream": f"{parts.api} answers", "standby": "The standby answers"}.get(
+        state["answered_by"], "Both answer"
+    )
+    circuit = reasons.circuit(state["circuit"], state["circuit_reason"] or "", parts.api)
     ready = "the standby is ready" if state["ready"] else f"the standby is not ready ({state['ready_reason']})"
     return f"{who}; its circuit is {circuit}; {ready}."
 
@@ -72,12 +80,25 @@ def _endpoint_now(parts: Parts, what: str) -> str:
 def _resource_now(parts: Parts, what: str) -> str:
     row = parts.plane().get("/resources")[what]
     doubts = f" Against it: {'; '.join(row['doubts'])}." if row["doubts"] else ""
-    return f"{'The standby' if row['owner'] == 'standby' else 'HOSP'} owns it; {row['pending']} writes wait.{doubts}"
+    return f"{'The standby' if row['owner'] == 'standby' else parts.api} owns it; {row['pending']} writes wait.{doubts}"
 
 
 def _write_now(parts: Parts, what: str) -> str:
     entry = parts.plane().get(f"/outbox/{segment(what)}")
-    return f"It is {entry['state']}: {reasons.write(entry['reason'] or 'no reason is kept')}."
+    return f"It is {entry['state']}: {reasons.write(entry['reason'] or 'no reason is kept', parts.api)}."
+
+
+def _conflict_now(parts: Parts, what: str) -> str:
+    entry = parts.plane().get(f"/outbox/{segment(what.partition('@')[0])}")
+    theirs = entry["theirs"] or {}
+    shown = "; ".join(f"{name}: {theirs.get(name)}" for name in entry["payload"])
+    return f"At {parts.api} now: {shown}."
+
+
+def fields_of(parts: Parts, what: str) -> list[str]:
+    """The fields that a write changes. Raises ControlError."""
+    entry = parts.plane().get(f"/outbox/{segment(what.partition('@')[0])}")
+    return list(entry["payload"])
 
 
 def _resource(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
@@ -98,9 +119,73 @@ def _outbox(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
     return do
 
 
+def _discard(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
+    return _outbox("discard")(parts, who, what, reason, extra)
+
+
+def _ours(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
+    entry = parts.plane().get(f"/outbox/{segment(what.partition('@')[0])}")
+    return _merge(parts, who, what, reason, "\n".join(entry["payload"]))
+
+
+def _merge(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
+    """`what` is the entry's id, and the revision of it that was looked at; `extra` the fields that are ours."""
+    ident, _, revision = what.partition("@")
+    if not revision.isdecimal():
+        raise NotDone("the page is out of date: load it again")
+    fields = [name for name in extra.split("\n") if name]
+    body = {"fields": fields, "revision": int(revision), "reason": reason}
+    path = f"/outbox/{segment(ident)}"
+    parts.plane(who.who.user).post(f"{path}/merge", body)
+    return f"write {ident}: {_observed(parts, path)}"
+
+
+def _observed(parts: Parts, path: str) -> str:
+    """What has become of a write within a few seconds."""
+    entry: Mapping[str, Any] = {}
+    for _ in range(LOOKS):
+        entry = parts.plane().get(path)
+        if entry["state"] == "settled":
+            return f"{parts.api} has it"
+        if entry["state"] == "parked":
+            return f"{reasons.write(entry['reason'] or '', parts.api)}, again"
+        time.sleep(PAUSE)
+    return f"not sent yet ({reasons.write(entry['reason'] or '', parts.api)})"
+
+
+def _write(parts: Parts, what: str) -> str:
+    """`note 5, by Dr Holt`."""
+    ident = what.partition("@")[0]
+    try:
+        entry = parts.plane().get(f"/outbox/{segment(ident)}")
+    except ControlError:
+        return f"write {ident}"
+    return f"{singular(entry['resource'])} {entry['record_id'] or ''}, by {entry['user'] or 'nobody known'}"
+
+
 def _backfill(parts: Parts, who: Visit, _what: str, _reason: str, _extra: str) -> str:
     parts.plane(who.who.user).post("/backfill", {})
     return "backfill: asked for"
+
+
+def _break_glass(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
+    body = {"user": what, "hours": _number(extra, 0.1, 72, "hours"), "reason": reason}
+    made = parts.plane(who.who.user).post("/break-glass", body)
+    return f"break-glass for {what} until {time_format.stamp(int(made['until']), parts.zone)}"
+
+
+def _break_glass_end(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
+    made = parts.plane(who.who.user).post(f"/break-glass/{segment(what)}/end", {"reason": reason})
+    return f"break-glass of {made['user']} has ended"
+
+
+def _grant(parts: Parts, what: str) -> str:
+    """Whose it is."""
+    try:
+        grants = parts.plane("").get("/break-glass")["grants"]
+    except ControlError:
+        return what
+    return next((str(each["user"]) for each in grants if each["id"] == what), what)
 
 
 def _alert(parts: Parts, key: str) -> str:
@@ -175,7 +260,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "handback": Action(
         "Hand back",
-        "HOSP is asked again from the next request on; from then its circuit decides who answers.",
+        "{api} is asked again from the next request on; from then its circuit decides who answers.",
         _endpoint("handback"),
         before=_endpoint_now,
     ),
@@ -188,7 +273,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "promote": Action(
         "Promote",
-        "The standby becomes its owner: HOSP is asked no more, and hears of no write until it is demoted.",
+        "The standby becomes its owner: {api} is asked no more, and hears of no write until it is demoted.",
         _resource("promote"),
         "force",
         grave=True,
@@ -196,16 +281,39 @@ ACTIONS: Final[Mapping[str, Action]] = {
     ),
     "demote": Action(
         "Demote",
-        "HOSP becomes its owner again; what it has missed is sent to it.",
+        "{api} becomes its owner again; what it has missed is sent to it.",
         _resource("demote"),
         grave=True,
         before=_resource_now,
     ),
     "retry": Action(
         "Try again",
-        "It is looked for at HOSP first, and sent only if it is not there.",
+        "It is looked for at {api} first, and sent only if it is not there.",
         _outbox("retry"),
         before=_write_now,
+    ),
+    "theirs": Action(
+        "Keep theirs",
+        "{api} stays as it is now, and the write is discarded: the person who made it must be told.",
+        _discard,
+        grave=True,
+        called=_write,
+    ),
+    "ours": Action(
+        "Put ours",
+        "All of the write is sent over what {api} has now; if somebody changed that since, it is parked again.",
+        _ours,
+        called=_write,
+        before=_conflict_now,
+    ),
+    "merge": Action(
+        "Merge",
+        "The chosen fields are sent, the others stay as {api} has them; if somebody changed the record since, it is "
+        "parked again.",
+        _merge,
+        "fields",
+        called=_write,
+        before=_conflict_now,
     ),
     "discard": Action(
         "Discard",
@@ -238,7 +346,17 @@ ACTIONS: Final[Mapping[str, Action]] = {
         "Silence", "Nobody is notified of it until then, even if it fires again.", _silence, "until", called=_alert
     ),
     "unsilence": Action("End the silence", "It notifies again as soon as it fires.", _unsilence, called=_alert),
-    "backfill": Action("Fill the copy now", "HOSP is asked, gently, for what the standby has not seen.", _backfill),
+    "break-glass": Action(
+        "Break-glass",
+        "For those hours no access policy denies them anything; each access of theirs is flagged.",
+        _break_glass,
+        "hours",
+        grave=True,
+    ),
+    "break-glass-end": Action(
+        "End break-glass", "Access policies hold for them again, from now on.", _break_glass_end, called=_grant
+    ),
+    "backfill": Action("Fill the copy now", "{api} is asked, gently, for what the standby has not seen.", _backfill),
 }
 
 

@@ -18,17 +18,19 @@ from flask import Flask, g, has_request_context
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import open_alerts
 from dashboard.auth.access_log import Trail
-from dashboard.auth.authorization import Callbacks, Guard
+from dashboard.auth.authorization import HOME, Callbacks, Guard
 from dashboard.auth.sessions import Sessions
 from dashboard.auth.users import Role, Users
 from dashboard.context import Parts, Visit, visit
 from dashboard.data import tables
+from dashboard.data.disclosure import Disclosures
 from dashboard.data.event_queries import Queries
 from dashboard.data.evidence import Packs
 from dashboard.data.export_signature import Signer
 from dashboard.data.export_verification import held
 from dashboard.data.exports import Exports
 from dashboard.data.objectives import Promised
+from dashboard.data.reviews import Reviews
 from dashboard.data.slo_figures import Counted
 from dashboard.page import Page
 from dashboard.pages import PAGES
@@ -138,6 +140,7 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
     users = Users(engine, clock)
     zone = ZoneInfo(settings.timezone)
     journal = held(settings, lambda: kept_checkpoints(settings))
+    signer, queries = Signer(settings.data / "export.key"), Queries(store)
     contract, alerts_engine = Contract.load(settings.contract), open_alerts(settings)
     promised = Promised.load(settings, contract)
     counted = Counted(store, promised, promised.kept, lambda: clock() / SECOND)
@@ -149,9 +152,11 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
         users=users,
         sessions=Sessions(engine, users, settings.dashboard_idle, clock),
         trail=Trail(engine, clock),
-        queries=Queries(store),
-        exports=Exports(engine, store, settings.data, journal, zone, clock),
-        packs=Packs(engine, Queries(store), Signer(settings.data / "export.key"), journal, zone, clock),
+        queries=queries,
+        exports=Exports(engine, store, settings.data, journal, zone, clock, api=promised.api),
+        packs=Packs(engine, queries, signer, journal, zone, clock, promised.api),
+        disclosures=Disclosures(engine, queries, signer, settings, zone, clock, promised.api),
+        reviews=Reviews(engine, clock),
         alerts=Alerts(alerts_engine, clock),
         alerts_engine=alerts_engine,
         promised=promised,
@@ -191,7 +196,7 @@ def _layout(app: Dash, callbacks: Callbacks, parts: Parts) -> None:
     by_path = {page.path: page for page in PAGES}
 
     @callbacks.on(
-        Role.AUDITOR,
+        Role.DISCLOSURE,
         Output("page", "children"),
         Output("menu", "children"),
         Output("again", "disabled"),
@@ -247,7 +252,7 @@ def _top(who: Visit) -> list[Any]:
 def _menu(asked: Visit) -> list[Any]:
     items = []
     for page in PAGES:
-        if page.in_menu and asked.may(page.role):
+        if asked.may(page.role) and (page.in_menu or (page.path == HOME and not asked.may(Role.AUDITOR))):
             here = asked.path == page.path or (page.path == "/audit" and asked.path.startswith("/audit"))
             items.append(html.Li(dcc.Link(page.title, href=page.path), className="here" if here else ""))
     return items

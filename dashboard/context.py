@@ -14,10 +14,12 @@ from alerts.lifecycle.store import Alerts
 from dashboard.auth.access_log import Trail
 from dashboard.auth.sessions import Session, Sessions
 from dashboard.auth.users import Role, Users
+from dashboard.data.disclosure import Disclosures
 from dashboard.data.event_queries import Queries
 from dashboard.data.evidence import Packs
 from dashboard.data.exports import Exports
 from dashboard.data.objectives import Promised
+from dashboard.data.reviews import Reviews
 from dashboard.data.slo_figures import Counted
 from sidecar.contract import Contract
 from sidecar.control.client import Control
@@ -39,12 +41,19 @@ class Parts:
     queries: Queries
     exports: Exports
     packs: Packs
+    disclosures: Disclosures
+    reviews: Reviews
     alerts: Alerts
     alerts_engine: Engine
     promised: Promised
     counted: Counted
     zone: ZoneInfo
     clock: Callable[[], int]
+
+    @property
+    def api(self) -> str:
+        """What people call the API that we stand beside: its Service's displayName in the objectives."""
+        return self.promised.api
 
     def plane(self, by: str | None = None) -> Control:
         """The sidecar's control plane; actions are written down there as `by`'s."""

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
@@ -22,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar import __version__, clock
 from sidecar.access.activity import Habits
+from sidecar.access.break_glass import BreakGlass
 from sidecar.access.enforcement import Guard
 from sidecar.access.identities import People
 from sidecar.access.policy_file import load as load_policies
@@ -30,6 +32,7 @@ from sidecar.background.main import Background
 from sidecar.contract import Contract
 from sidecar.contract.document import read
 from sidecar.control.app import create_control
+from sidecar.control.break_glass import recorded
 from sidecar.control.services import ControlServices
 from sidecar.events.recorder import Recorder
 from sidecar.events.store.factory import open_store
@@ -203,7 +206,15 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     upstream = new_upstream(settings, settings.upstream_concurrency, "upstream", new_wire)
     watch = BodyWatch(settings.body_timeout, settings.threads // 2)
     people = People(contract, engine)
-    guard = Guard(contract, _rulebook(settings, contract, engine), people, Habits(engine), standby, switchboard)
+    guard = Guard(
+        contract,
+        _rulebook(settings, contract, engine),
+        people,
+        Habits(engine),
+        standby,
+        switchboard,
+        BreakGlass(engine),
+    )
     asking = Asking(settings, contract, upstream, standby, switchboard, metrics, name, underway)
     handler = Handler(settings, contract, asking, standby, switchboard, name, guard)
     results = None
@@ -351,7 +362,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
         process_key(settings, "control"),
         on_transition=counted(contract, metrics),
     )
-    rulebook = _rulebook(settings, contract, engine)
+    rulebook, break_glass = _rulebook(settings, contract, engine), BreakGlass(engine)
     app = create_control(
         ControlServices(
             settings=settings,
@@ -360,7 +371,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             standby=standby,
             switchboard=switchboard,
             parity=standby.parity,
-            desk=Desk(engine, standby.outbox),
+            desk=Desk(engine, standby.outbox, standby.seal),
             promotion=Promotion(
                 contract,
                 engine,
@@ -371,6 +382,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
                 least_parity=settings.promote_parity,
             ),  # fmt: skip
             policies=rulebook,
+            break_glass=break_glass,
             open_store=lambda: open_store(settings),
             phase=lambda: service.phase,
             why_away=heartbeat.why_away,
@@ -383,14 +395,17 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             backfill=lambda: told(settings, "backfill"),
         )
     )
-    parts = heartbeat, standby, switchboard, rulebook
+    parts = settings, heartbeat, standby, switchboard, rulebook, break_glass
     threading.Thread(target=_look, args=parts, name="tick", daemon=True).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
     return app
 
 
-def _look(heartbeat: Heartbeat, standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
+def _look(
+    settings: Settings, heartbeat: Heartbeat, standby: Standby, switchboard: Switchboard, rulebook: Rulebook,
+    break_glass: BreakGlass,
+) -> None:  # fmt: skip
     """Keeps the control plane's view of the shared state fresh."""
 
     def tick() -> None:
@@ -398,6 +413,7 @@ def _look(heartbeat: Heartbeat, standby: Standby, switchboard: Switchboard, rule
         standby.refresh()
         if heartbeat.why_away() is None:
             rulebook.refresh()
+            break_glass.end_expired(partial(recorded, settings))
 
     looks = _Looks()
     while True:

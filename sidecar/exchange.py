@@ -111,6 +111,8 @@ class Exchange:
     verdict: str = "allow"
     findings: list[str] = field(default_factory=list)
     """Names of the policies that would have said otherwise."""
+    break_glass: str | None = None
+    """The emergency grant under which it was asked for, whether it was needed or not."""
     change: tuple[str, str] | None = None
     """Of a write that took effect, or may have: the record's digest before and after, "none" or "unknown"."""
     before: str | None = None

@@ -18,8 +18,8 @@ import pytest
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "setup.cfg").exists())
 PACKAGES = ("sidecar", "alerts", "dashboard", "compose")
 FRONT_ROOMS = (
-    "settings", "contract", "storage", "telemetry", "timeunits", "signals", "events.store", "journal.verify",
-    "control.client", "server.gunicorn",
+    "settings", "contract", "storage", "telemetry", "timeunits", "signals", "events.store", "events.trail",
+    "journal.verify", "control.client", "server.gunicorn",
 )  # fmt: skip
 """What alerts, dashboard and compose may import of the sidecar."""
 IMPURE = ("sqlalchemy", "flask", "socket", "threading", "os", "subprocess", "http.client", "asyncio", "elasticsearch")

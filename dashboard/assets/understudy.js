@@ -198,6 +198,49 @@
     }
   }
 
+  /* What somebody types while the page before the next one is still there is theirs: it stands in the next one's field
+     too, with the caret where it was. What was sent is the page's again, and so is what another page holds. */
+  var typed = new Map();
+
+  function forget() { typed.clear(); }
+
+  function fieldOf(element) {
+    return element.matches && element.matches("#page input[id]:not([type=radio]):not([type=hidden]), #page textarea[id]");
+  }
+
+  document.addEventListener("input", function (event) {
+    if (fieldOf(event.target)) { typed.set(event.target.id, { element: event.target, value: event.target.value }); }
+  });
+  document.addEventListener("selectionchange", function () {
+    var kept = document.activeElement && typed.get(document.activeElement.id);
+    if (kept && kept.element === document.activeElement) { kept.caret = kept.element.selectionEnd; }
+  });
+  document.addEventListener("click", function (event) {
+    var pressed = event.target.closest && event.target.closest("#page button, #page a.chip");
+    if (!pressed) { return; }
+    var within = pressed.closest("form, section");
+    Array.from(typed.keys()).forEach(function (id) {
+      var field = document.getElementById(id);
+      if (pressed.matches("a") || (within && field && within.contains(field))) { typed.delete(id); }
+    });
+  }, true);
+  window.addEventListener("popstate", forget);
+
+  function putTypedBack() {
+    typed.forEach(function (kept, id) {
+      var field = document.getElementById(id);
+      if (!field || field === kept.element) { return; }
+      var caret = kept.caret;
+      kept.element = field;
+      window.dash_clientside.set_props(id.charAt(0) === "{" ? JSON.parse(id) : id, { value: kept.value });
+      window.setTimeout(function () {
+        if (document.activeElement === field && caret !== undefined && field.type !== "number") {
+          try { field.setSelectionRange(caret, caret); } catch (none) { /* a field without a caret */ }
+        }
+      }, 0);
+    });
+  }
+
   /* Dash calls its radio buttons a list box with options; they are native radio buttons in a named group. */
   function plainRadios() {
     document.querySelectorAll(".choice[role=listbox]").forEach(function (group) {
@@ -213,6 +256,7 @@
   new MutationObserver(function () {
     dialogs();
     putBack();
+    putTypedBack();
     plainRadios();
     var heading = document.querySelector("#page h1");
     if (!heading) { return; }
@@ -222,7 +266,7 @@
       window.scrollTo(0, 0);
       document.getElementById("page").focus({ preventScroll: true });
     }
-    if (path !== window.location.pathname) { unfolded.clear(); }
+    if (path !== window.location.pathname) { unfolded.clear(); forget(); }
     path = window.location.pathname;
   }).observe(document.documentElement, { childList: true, subtree: true, characterData: true });
 })();

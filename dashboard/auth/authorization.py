@@ -29,6 +29,8 @@ BROWSER: Final = "understudy_browser"
 """What an open page asks once a minute: is its session still alive? It is no use of the session."""
 MACHINERY: Final = ("/_dash-", "/assets/", "/_favicon.ico")
 SESSION: Final = "understudy"
+HOME: Final = "/disclosure"
+"""Where who may not see the overview begins."""
 CSRF: Final = "_csrf_token"
 CSRF_HEADER: Final = "X-CSRFToken"
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
@@ -98,6 +100,8 @@ class Guard:
         elif request.path.startswith(MACHINERY):
             return None
         else:
+            if request.path == "/" and not session.role.includes(Role.AUDITOR):
+                return redirect(HOME)
             needed = self._pages.get(request.path)
             if needed is None:
                 return _refuse(404, "there is no such page")

@@ -53,6 +53,11 @@ class Session:
     csrf: str
     local: bool
 
+    @property
+    def only_own(self) -> str | None:
+        """Whose access logs they may see: their own alone (their name); None: everybody's."""
+        return None if self.role.includes(Role.AUDITOR) else self.user
+
 
 class Sessions:
     """The sessions in DATABASE."""

@@ -27,8 +27,9 @@ class AccessError(ValueError):
 
 
 class Role(StrEnum):
-    """Each includes the one before."""
+    """Each includes the one before. `disclosure` makes the access log of a patient, and reads nothing else."""
 
+    DISCLOSURE = "disclosure"
     AUDITOR = "auditor"
     OPERATOR = "operator"
     ADMIN = "admin"

@@ -40,14 +40,14 @@ def title(promised: Promised, name: str, labels: Mapping[str, str]) -> str:
     if name == "ErrorBudgetBurn" and "slo" in labels:
         where = labels.get("endpoint", "all")
         of = "" if where == "all" else f", {where}"
-        return f"{promised.title(labels['slo'])}{of}: {whose(labels.get('view', ''))}"
+        return f"{promised.title(labels['slo'])}{of}: {whose(labels.get('view', ''), promised.api)}"
     said = {"NoData": "The event store cannot be asked", "NoTraffic": "No requests arrive"}.get(name, _words(name))
     rest = ", ".join(value for key, value in labels.items() if key not in ("severity", "alertname"))
     return f"{said}: {rest}" if rest else said
 
 
-def whose(view: str) -> str:
-    return {"users": "what users get", "hosp": "what HOSP gives"}.get(view, view)
+def whose(view: str, api: str) -> str:
+    return {"users": "what users get", "hosp": f"what {api} gives"}.get(view, view)
 
 
 def facts(alert: Alert) -> list[tuple[str, str]]:

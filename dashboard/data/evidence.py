@@ -75,8 +75,9 @@ class Packs:
         journal: Callable[[Mapping[str, Row]], Mapping[str, Any]],
         zone: ZoneInfo,
         clock: Callable[[], int],
+        api: str,
     ) -> None:
-        """`journal`: event id → each row, to what the journal says of them."""
+        """`journal`: event id → each row, to what the journal says of them. `api`: what people call the upstream."""
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
         self._queries = queries
@@ -84,6 +85,7 @@ class Packs:
         self._journal = journal
         self._zone = zone
         self._clock = clock
+        self._api = api
 
     def make(self, user: str, view: View, title: str, notes: str) -> Pack:
         """Of the view's events, its times fixed now. Raises Unfit, ViewError, StoreUnavailable."""
@@ -106,7 +108,7 @@ class Packs:
             "notes": notes,
             "made_by": user,
             "made_at": time_format.stamp(now, self._zone),
-            "filters": fixed.words(),
+            "filters": fixed.words(self._api),
             "view": f"/audit?{fixed.query(after='')}",
             "events": len(rows),
             "journal_verifies": said["ok"],
@@ -143,7 +145,7 @@ class Packs:
                 return events, bodies
 
     def _row(self, event: Event, bodies: Event | None, said: Mapping[str, Any]) -> dict[str, Any]:
-        spoken = sentence(event, bodies)
+        spoken = sentence(event, bodies, self._api)
         written = at(bodies, "http.request.body.content") if bodies else None
         return {
             "time": time_format.stamp(parse_rfc3339(event["@timestamp"]), self._zone),

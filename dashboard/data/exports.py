@@ -92,8 +92,10 @@ class Exports:
         journal: Callable[[Mapping[str, Row]], Mapping[str, Any]],
         zone: ZoneInfo,
         clock: Callable[[], int] = time.time_ns,
+        *,
+        api: str,
     ) -> None:
-        """`journal`: event id → each exported row, to what the journal says of them."""
+        """`journal`: event id → each exported row, to what the journal says of them. `api`: the upstream's name."""
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
         self._store = store
@@ -102,6 +104,7 @@ class Exports:
         self._journal = journal
         self._zone = zone
         self._clock = clock
+        self._api = api
 
     def start(self, user: str, view: View, form: str, where: Filter | None = None) -> str:
         """Begins an export of a view with fixed times; `where`: what it asks of the store.
@@ -175,13 +178,13 @@ class Exports:
             path.chmod(0o600)
             for events, bodies in self._pages(where):
                 if separator:
-                    file.write(_csv(events, bodies, self._zone, not rows, separator))
+                    file.write(_csv(events, bodies, self._zone, not rows, self._api, separator))
                 else:
                     file.write(_jsonl(events))
                 rows.update((event["event"]["id"], row_of(event)) for event in events)
                 self._tell(export, done=len(rows))
             if separator and not rows:
-                file.write(_csv([], {}, self._zone, True, separator))
+                file.write(_csv([], {}, self._zone, True, self._api, separator))
         return rows
 
     def _pages(self, where: Filter) -> Iterator[tuple[Sequence[Event], Mapping[str, Event]]]:
@@ -225,7 +228,7 @@ def row_of(event: Event) -> Row:
 
 
 def _csv(
-    events: Iterable[Event], bodies: Mapping[str, Event], zone: ZoneInfo, head: bool, separator: str = ","
+    events: Iterable[Event], bodies: Mapping[str, Event], zone: ZoneInfo, head: bool, api: str, separator: str = ","
 ) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, delimiter=separator, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
@@ -233,7 +236,7 @@ def _csv(
         names = ["time_utc", f"time_{zone.key}", "person", "sentence", "outcome", "duration_ms", *COLUMNS]
         writer.writerow(names)
     for event in events:
-        said = sentence(event, bodies.get(event["event"]["id"]))
+        said = sentence(event, bodies.get(event["event"]["id"]), api)
         moment = parse_rfc3339(event["@timestamp"])
         took = (at(event, "event.duration") or 0) / 1e6
         cells = [

@@ -37,6 +37,9 @@ PATIENTS: Final = 30
 """Distinct patients in a day below which nobody's number is unusual."""
 UNUSUAL: Final = 3
 """Times the usual day that is worth a look."""
+BUSIEST: Final = 1.5
+"""Times the busiest of a person's days before, where KNOWN of them or more are known."""
+KNOWN: Final = 5
 WATCHED: Final = 25
 """People, those with most patients in the period, whose days are counted."""
 ADDRESSABLE: Final = 50
@@ -230,8 +233,11 @@ def _many_patients(queries: Queries, base: View, where: Filter, now: int, zone: 
         group = others[len(others) // 2] if others else 0
         own = usual[len(usual) // 2] if len(usual) >= 3 else None
         habit = group if own is None else own
+        limit: float = UNUSUAL * max(habit, 1)
+        if len(usual) >= KNOWN:
+            limit = min(limit, BUSIEST * max(usual[-1], 1))
         for day, count in each.items():
-            if day >= first and count >= PATIENTS and count > UNUSUAL * max(habit, 1):
+            if day >= first and count >= PATIENTS and count > limit:
                 by_habit = f"a usual day of theirs has {own}" if own is not None else "they are new here"
                 said = (
                     f"{user} opened {count} patients on {time_format.day(day, zone)}; {by_habit}, the others' {group}"

@@ -48,6 +48,11 @@ class Promised:
         first = (whole or self.promises)[0].objective
         return [each for each in self.promises if (each.objective.slo, each.objective.name) == (first.slo, first.name)]
 
+    @property
+    def api(self) -> str:
+        """What people call the API that we stand beside."""
+        return self.headline[0].service
+
     def title(self, slo: str) -> str:
         """What the objective says, in words; its name where it is not known."""
         return next((each.title for each in self.promises if each.objective.slo == slo), slo)

@@ -92,6 +92,36 @@ packs: Final = Table(
 )
 """Evidence packs: `content` is the JSON Lines that `manifest` signs. Never changed after it was made."""
 
+reviews: Final = Table(
+    "dashboard_reviews",
+    metadata,
+    Column("week", String(10), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("kind", String(100), nullable=False),
+    Column("said", Text, nullable=False),
+    Column("weight", Integer, nullable=False),
+    Column("view", Text, nullable=False),
+    Column("found_at", BigInteger, nullable=False),
+    Column("signed_by", String(200)),
+    Column("signed_at", BigInteger),
+    Column("verdict", String(20)),
+    Column("note", Text),
+)
+"""Findings of weeks that are over, and each week itself, as they were found when somebody first looked; `signed_by`:
+who has reviewed it, null: nobody yet. Only the sign-off is ever added."""
+
+disclosures: Final = Table(
+    "dashboard_disclosures",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("user", String(200), nullable=False, index=True),
+    Column("subject", String(200), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("manifest", Text, nullable=False),
+)
+"""Access logs of one patient: `content` is the JSON Lines that `manifest` signs. Never changed after it was made."""
+
 
 def create_all(engine: Engine) -> None:
     """Brings the tables to what this program knows. Raises SchemaError for what a later one has made."""

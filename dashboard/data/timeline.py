@@ -39,14 +39,14 @@ class Group:
     others: Sequence[Moment]
 
 
-def takeovers(transitions: Iterable[Mapping[str, Any]]) -> list[Moment]:
+def takeovers(transitions: Iterable[Mapping[str, Any]], api: str) -> list[Moment]:
     """Each time that the standby answered for an endpoint, from the control plane's transitions."""
     under: dict[str, Moment] = {}
     found = []
     for made in sorted(transitions, key=lambda each: int(each["at"])):
         name, before, after = str(made["endpoint"]), made["before"], made["after"]
         if (before, after) == ("closed", "open") or after == "standby":
-            reason = f": {reasons.because(made['reason'])}" if made.get("reason") else ""
+            reason = f": {reasons.because(made['reason'], api)}" if made.get("reason") else ""
             said = f"the standby took over {reasons.actor(made.get('by') or '')}{reason}"
             began = Moment(int(made["at"]), "takeover", name, said)
             under.setdefault(name, began)

@@ -67,7 +67,7 @@ def _password() -> components.Part:
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
     @callbacks.on(
-        Role.AUDITOR,
+        Role.DISCLOSURE,
         Output("p-said", "children"),
         Input("p-change", "n_clicks"),
         State("p-old", "value"),
@@ -92,4 +92,4 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         return components.notice(tones.GOOD, "Changed", html.A("Sign in again", href="/login"))
 
 
-PAGE: Final = Page("/account", "Your account", Role.AUDITOR, draw, wire, in_menu=False)
+PAGE: Final = Page("/account", "Your account", Role.DISCLOSURE, draw, wire, in_menu=False)

@@ -107,7 +107,7 @@ def _burning(parts: Parts, burning: Sequence[Alert], now: int) -> components.Par
     try:
         plane = parts.plane()
         states = plane.get("/endpoints")
-        moments = timeline.marks(plane.get("/marks")) + timeline.takeovers(plane.get("/transitions"))
+        moments = timeline.marks(plane.get("/marks")) + timeline.takeovers(plane.get("/transitions"), parts.api)
     except ControlError:
         states, moments = None, []
     found = incidents.grouped(burning)

@@ -6,16 +6,17 @@ The address is the view. Every look is written to the trail before its rows are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from dash import Input, Output, State, html
 
-from dashboard.auth.authorization import Callbacks
+from dashboard.auth.authorization import HOME, Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
-from dashboard.data import findings
+from dashboard.data import findings, words
 from dashboard.page import Page
+from dashboard.pages import break_glass, review
 from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
 from dashboard.values import people, tones
@@ -33,12 +34,13 @@ LISTED: Final = 6
 def draw(parts: Parts, asked: Visit) -> components.Part:
     view = View.parse(asked.query)
     where = parts.queries.where(view, parts.clock(), parts.zone)
-    parts.trail.look(asked.who, asked.address, "look", "the audit: " + ", ".join(view.words()))
+    parts.trail.look(asked.who, asked.address, "look", "the audit: " + ", ".join(view.words(parts.api)))
     rows = parts.queries.rows(where, event_list.PAGE, view.after)
     events = html.Section(
         [
             html.H2("Events", className="spoken", id="events-title"),
             html.P(_waiting("Counting …"), id="audit-count", role="status"),
+            html.Div(_waiting("Reading what was written …") if view.text else None, id="audit-words", role="status"),
             event_list.listed(parts, rows, view),
             event_list.pager("/audit", view, rows),
         ],
@@ -66,9 +68,23 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
         html.Div([events, beside], className="case"),
         export_card.card(parts, asked, view),
         evidence_card.card(),
-        html.P(components.link("Evidence packs", "/audit/evidence")),
-        html.P(components.link("Who looked at the audit, and what was done in the dashboard", "/audit/looks")),
+        _further(parts),
     ]
+
+
+def _further(parts: Parts) -> components.Part:
+    """What belongs to the audit beside the events."""
+    waiting = len(parts.reviews.waiting(review.weeks(parts)))
+    weeks = f": {components.many(waiting, 'week')} to review" if waiting else ": nothing waits"
+    links = [
+        components.link(f"Weekly review{weeks}", review.PATH),
+        components.link("Evidence packs", "/audit/evidence"),
+        components.link("Access log of a patient", HOME),
+        components.link("Break-glass", break_glass.PATH),
+        components.link("Who looked at the audit, and what was done in the dashboard", "/audit/looks"),
+    ]
+    items = html.Ul([html.Li(each) for each in links], className="plain")
+    return components.card("More of the audit", items, ident="more-audit")
 
 
 @dataclass(frozen=True)
@@ -135,13 +151,31 @@ def _finding(each: findings.Finding) -> html.Li:
     return html.Li([components.mark(state), *said])
 
 
+def written(parts: Parts, view: View) -> components.Part:
+    """Writes whose words hold those of the filter: their events are found by path and name, these by what they say."""
+    if not view.text:
+        return None
+    found = words.said(parts.queries, _where(parts, view))
+    part = f" Read were the newest {found.read:,} of {found.writes:,} writes." if found.read < found.writes else ""
+    if not found.events:
+        return html.P(f"No title or body says “{view.text}”.{part}", className="quiet")
+    here = replace(view, text="", event=people.BETWEEN.join(found.events), after="")
+    many = (
+        f"{words.FOUND} or more writes say"
+        if len(found.events) == words.FOUND
+        else (f"{components.many(len(found.events), 'write')} {'says' if len(found.events) == 1 else 'say'}")
+    )
+    link = components.link(f"{many} “{view.text}” in title or body", f"/audit?{here.query()}")
+    return html.P([html.Strong(link), part])
+
+
 def counted(parts: Parts, view: View) -> components.Part:
     now = parts.clock()
     total = parts.queries.total(parts.queries.where(view, now, parts.zone))
     fixed = f"/audit?{view.fixed(now, parts.zone).query(after='')}"
     link = components.link("a link that always shows this", fixed, id="permalink")
-    words = f", {', '.join(view.words())}. "
-    return [html.Strong(components.many(total, "event")), words, link]
+    told = f", {', '.join(view.words(parts.api))}. "
+    return [html.Strong(components.many(total, "event")), told, link]
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
@@ -152,6 +186,7 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         def show(_: str, query: str | None) -> Any:
             return guarded(lambda: draw(View.parse(query or "")))
 
+    part("audit-words", lambda view: written(parts, view))
     part("findings", lambda view: found(parts, view))
     part("audit-count", lambda view: counted(parts, view))
     part("audit-histogram", lambda view: facets.histogram(parts, view, _where(parts, view)))

@@ -53,9 +53,9 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     outside = traffic.get("other")
     return {
         "lost": lost,
-        **{state["id"]: _card(state, traffic.get(state["name"], Traffic(state["name"]))) for state in seen},
+        **{state["id"]: _card(parts, state, traffic.get(state["name"], Traffic(state["name"]))) for state in seen},
         **{state["id"]: None for state in rest},
-        "rest": _rest(rest),
+        "rest": _rest(parts, rest),
         "outside": html.P(f"{components.number(outside.total)} requests outside the contract.") if outside else None,
         "as of": components.as_of(now, parts.zone, 5),
     }
@@ -77,34 +77,34 @@ def _verbs(state: dict[str, Any]) -> list[str]:
     return verbs if only_hosp else [*verbs, "route"]
 
 
-def _card(state: dict[str, Any], traffic: Traffic) -> components.Part:
+def _card(parts: Parts, state: dict[str, Any], traffic: Traffic) -> components.Part:
     ident = state["id"]
     verbs = _verbs(state)
     buttons = html.Div([action_dialog.button(verb, ident) for verb in verbs], className="buttons") if verbs else None
-    facts = html.Div(_facts(state, traffic), className="facts")
+    facts = html.Div(_facts(parts.api, state, traffic), className="facts")
     kind = "endpoint failing" if traffic.failed else "endpoint"
     return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind=kind)
 
 
-def _facts(state: dict[str, Any], traffic: Traffic) -> components.Part:
+def _facts(api: str, state: dict[str, Any], traffic: Traffic) -> components.Part:
     answered = traffic.total - traffic.failed - traffic.uncertain
     ratio = answered / traffic.total if traffic.total else None
     unsure = f", {components.number(traffic.uncertain)} without certainty" if traffic.uncertain else ""
     facts: list[tuple[str, components.Part]] = [
         ("Traffic", f"{components.many(traffic.total, 'request')}, {components.percent(ratio)} answered{unsure}"),
-        ("HOSP itself", _upstream(traffic)),
-        ("Failures by kind", _kinds(traffic)),
+        (f"{api} itself", _upstream(traffic)),
+        ("Failures by kind", _kinds(api, traffic)),
         ("Time to answer", html.Span([_times(traffic), _latency(state["id"])])),
     ]
     if "mode" in state:
         share = f", {state['percent']:g}% of callers go to the standby" if state.get("percent") else ""
         why = f": {state['reason']}" if state["reason"] else ""
         by = f" ({reasons.actor(state['changed_by'])}{why})" if state.get("changed_by") else ""
-        said = reasons.circuit(state["circuit"], state["circuit_reason"] or "")
+        said = reasons.circuit(state["circuit"], state["circuit_reason"] or "", api)
         circuit = components.mark(_CIRCUITS.get(state["circuit"], tones.UNKNOWN), said)
         ready = components.mark(tones.GOOD if state["ready"] else tones.WARN, state["ready_reason"] or "ready")
         facts += [
-            ("Who answers", f"{_answerer(state['answered_by'])}{share}; {_mode(state['mode'])}{by}"),
+            ("Who answers", f"{_answerer(state['answered_by'], api)}{share}; {_mode(state['mode'], api)}{by}"),
             ("Circuit", circuit),
             ("Standby ready?", ready),
             ("Parity", _of(state["parity"], "of compared answers were equal", "nothing was compared yet")),
@@ -123,7 +123,7 @@ def _latency(ident: str) -> html.Span:
 
 
 def _upstream(traffic: Traffic) -> str:
-    """What HOSP gave of what it was asked, users or not seeing it."""
+    """What the upstream gave of what it was asked, users or not seeing it."""
     asked = sum(count for outcome, count in traffic.upstream.items() if outcome in ("success", "failure", "unknown"))
     if not asked:
         return "was not asked"
@@ -133,9 +133,9 @@ def _upstream(traffic: Traffic) -> str:
 
 
 _REASONS: Final = {
-    "deadline": "HOSP was too late",
-    "timeout": "HOSP was too late",
-    "upstream_timeout": "HOSP was too late",
+    "deadline": "{api} was too late",
+    "timeout": "{api} was too late",
+    "upstream_timeout": "{api} was too late",
     "unverified": "the copy is not verified",
     "queued": "waits behind an unsettled write",
     "cannot_verify": "the caller could not be verified",
@@ -144,12 +144,16 @@ _REASONS: Final = {
 }
 
 
-def _kinds(traffic: Traffic) -> str:
-    """`12 × 503, HOSP was too late; 2 × 500 of HOSP`; the most frequent first."""
+def _kinds(api: str, traffic: Traffic) -> str:
+    """`12 × 503, HOSP was too late; 2 × 500, of HOSP`; the most frequent first."""
     said = []
     for (answerer, status, reason), count in traffic.kinds.most_common(4):
-        why = _REASONS.get(reason, reason.replace("_", " ").replace("upstream", "HOSP:"))
-        of = ", of HOSP" if answerer == "upstream" else ""
+        why = (
+            _REASONS[reason].format(api=api)
+            if reason in _REASONS
+            else reason.replace("_", " ").replace("upstream", f"{api}:")
+        )
+        of = f", of {api}" if answerer == "upstream" else ""
         said.append(f"{count:,} × {status or 'no answer'}{of}{f', {why}' if why else ''}")
     return "; ".join(said) or "none"
 
@@ -158,21 +162,21 @@ def _of(ratio: float | None, good: str, none: str) -> str:
     return none if ratio is None else f"{components.percent(ratio)} {good}"
 
 
-def _answerer(name: str) -> str:
-    return {"upstream": "HOSP", "standby": "the standby", "both": "HOSP, and the standby for a share"}.get(name, name)
+def _answerer(name: str, api: str) -> str:
+    return {"upstream": api, "standby": "the standby", "both": f"{api}, and the standby for a share"}.get(name, name)
 
 
-def _mode(mode: str) -> str:
-    return {"auto": "decided by its circuit", "standby": "taken over", "upstream": "held at HOSP"}.get(mode, mode)
+def _mode(mode: str, api: str) -> str:
+    return {"auto": "decided by its circuit", "standby": "taken over", "upstream": f"held at {api}"}.get(mode, mode)
 
 
-def _rest(states: list[dict[str, Any]]) -> components.Part:
+def _rest(parts: Parts, states: list[dict[str, Any]]) -> components.Part:
     if not states:
         return None
     rows = []
     for state in states:
         known = "mode" in state
-        who = _answerer(state["answered_by"]) if known else "not known"
+        who = _answerer(state["answered_by"], parts.api) if known else "not known"
         ready = (
             components.mark(tones.GOOD if state.get("ready") else tones.WARN, state.get("ready_reason") or "ready")
             if known

@@ -41,12 +41,14 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     event = rows.events[0]
     bodies = rows.bodies.get(view.event)
     moment = parse_rfc3339(event["@timestamp"])
-    said = sentence(event, bodies)
+    said = sentence(event, bodies, parts.api)
     return [
         html.H1(str(said)),
         html.P(f"{time_format.stamp(moment, parts.zone)}: {said.ending}; {said.answered} answered."),
         components.card("What was written", _written(parts, event, bodies), ident="written"),
-        components.card("How it is recorded", html.Pre(event_list.details(event)), _proof(), ident="recorded"),
+        components.card(
+            "How it is recorded", html.Pre(event_list.details(event, parts.api)), _proof(), ident="recorded"
+        ),
         _history(parts, event),
         _neighbours(parts, event, moment),
         _day(parts, event, moment),
@@ -142,7 +144,7 @@ def _day(parts: Parts, event: Event, moment: int) -> components.Part:
 def _lines(parts: Parts, events: Sequence[Event], bodies: Mapping[str, Event], own: Event) -> components.Part:
     def line(event: Event) -> components.Part:
         ident = event["event"]["id"]
-        said = sentence(event, bodies.get(ident))
+        said = sentence(event, bodies.get(ident), parts.api)
         stamp = time_format.day_and_time(parse_rfc3339(event["@timestamp"]), parts.zone)
         words: Any = (
             components.link(str(said), address(ident)) if ident != own["event"]["id"] else html.Strong(str(said))

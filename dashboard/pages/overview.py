@@ -125,14 +125,16 @@ def _versus(parts: Parts, seconds: int) -> components.Part:
     tallies = dict(zip((each.objective.view for each in both), parts.counted.over(both, seconds), strict=True))
     users, hosp = tallies.get("users"), tallies.get("hosp")
     shown = [
-        _got("HOSP gave", hosp, "asked of it failed") if hosp else None,
+        _got(f"{parts.api} gave", hosp, "asked of it failed") if hosp else None,
         _got("Users got", users, "failed") if users else None,
-        components.tile("The standby saved", components.number(users.saved), "that HOSP failed or was not asked")
+        components.tile(
+            "The standby saved", components.number(users.saved), f"that {parts.api} failed or was not asked"
+        )
         if users
         else None,
         _speed(parts, seconds),
     ]
-    return html.Div([html.Dl(shown, className="tiles versus"), _uncounted(users, hosp)])
+    return html.Div([html.Dl(shown, className="tiles versus"), _uncounted(parts, users, hosp)])
 
 
 def _got(label: str, tally: Tally, what: str) -> components.Part:
@@ -151,7 +153,7 @@ def _speed(parts: Parts, seconds: int) -> components.Part:
     return components.tile("Time to answer", time_format.took(percentiles[50.0]), slowest)
 
 
-def _uncounted(users: Tally | None, hosp: Tally | None) -> components.Part:
+def _uncounted(parts: Parts, users: Tally | None, hosp: Tally | None) -> components.Part:
     """What neither figure counts, so that nobody wonders."""
     users, hosp = users or Tally(), hosp or Tally()
     left_out = (
@@ -160,7 +162,7 @@ def _uncounted(users: Tally | None, hosp: Tally | None) -> components.Part:
         (users.outside_contract, "outside the contract"),
     )
     said = [f"{components.number(count)} {what}" for count, what in left_out if count]
-    words = f"HOSP was not asked {components.number(hosp.not_asked)} times. " if hosp.not_asked else ""
+    words = f"{parts.api} was not asked {components.number(hosp.not_asked)} times. " if hosp.not_asked else ""
     words += f"Not counted: {', '.join(said)}." if said else ""
     return html.P(words, className="quiet small") if words else None
 
@@ -173,7 +175,7 @@ def _traffic(
         return [components.empty("No requests in this period", "As soon as the sidecar records one, it is shown here.")]
     unsure = f", {components.number(whole.uncertain)} ended without certainty" if whole.uncertain else ""
     says = (
-        f"{components.number(whole.upstream)} requests answered by HOSP, "
+        f"{components.number(whole.upstream)} requests answered by {parts.api}, "
         f"{components.number(whole.standby)} by the standby, "
         f"{components.number(whole.failed)} failed{unsure}."
     )
@@ -185,9 +187,13 @@ def _traffic(
         for part in _coarser(slices, 24)
     ]
     start = f"from, {time_format.zone_name(slices[-1].start, parts.zone)}"
-    columns = [start, "HOSP", "standby", "failed", "uncertain"]
+    columns = [start, parts.api, "standby", "failed", "uncertain"]
     shown = components.table("Requests by who answered", columns, rows, (1, 2, 3, 4))
-    return [components.graph("traffic-graph", charts.traffic(slices, interval, parts.zone, happened, now), says, shown)]
+    return [
+        components.graph(
+            "traffic-graph", charts.traffic(slices, interval, parts.zone, happened, now, parts.api), says, shown
+        )
+    ]
 
 
 def _happened(parts: Parts, since: int) -> tuple[list[Moment], components.Part, bool]:
@@ -196,7 +202,7 @@ def _happened(parts: Parts, since: int) -> tuple[list[Moment], components.Part, 
     missing, alive = [], True
     try:
         plane = parts.plane()
-        found += timeline.marks(plane.get("/marks")) + timeline.takeovers(plane.get("/transitions"))
+        found += timeline.marks(plane.get("/marks")) + timeline.takeovers(plane.get("/transitions"), parts.api)
     except ControlError as error:
         alive = False
         missing.append(

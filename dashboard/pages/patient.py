@@ -28,7 +28,7 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     if not view.patient:
         raise ViewError("patient: expected a patient's number; found nothing")
     where = parts.queries.where(view, parts.clock(), parts.zone)
-    parts.trail.look(asked.who, asked.address, "look", "a patient's page: " + ", ".join(view.words()))
+    parts.trail.look(asked.who, asked.address, "look", "a patient's page: " + ", ".join(view.words(parts.api)))
     found = parts.queries.rows(where, event_list.PAGE, view.after)
     return [
         html.H1(f"Patient {view.patient}"),

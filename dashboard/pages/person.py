@@ -27,7 +27,7 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     if not view.person:
         raise ViewError("person: expected a name; found nothing")
     where = parts.queries.where(view, parts.clock(), parts.zone)
-    parts.trail.look(asked.who, asked.address, "look", "a person's page: " + ", ".join(view.words()))
+    parts.trail.look(asked.who, asked.address, "look", "a person's page: " + ", ".join(view.words(parts.api)))
     actions = parts.queries.by(where, "event.action")
     patients = [(key, count) for (key,), count in parts.queries.by(where, "understudy.patient.id") if key]
     addresses = [(key, count) for (key,), count in parts.queries.by(where, "source.ip") if key]

@@ -1,11 +1,10 @@
-"""The standby: how complete and how true it is per resource, what waits to reach HOSP, and what waits for a person.
+"""The standby: how complete and how true it is per resource, what waits to reach it, and what waits for people.
 
 Parked writes are shown with what they say, since someone must decide about them; sampled differences never are.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from dash import html
@@ -14,10 +13,11 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
+from dashboard.pages import discarded, evidence_of
 from dashboard.ui import components, refresh
 from dashboard.values import reasons, time_format, tones
 from dashboard.values.sentences import singular
-from dashboard.widgets import action_dialog
+from dashboard.widgets import action_dialog, conflict
 
 _ACTIONS: Final = {"create": "add", "update": "change", "delete": "delete"}
 _STATES: Final = {
@@ -43,16 +43,23 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
     parked = outbox["parked"]
     waiting = [entry for entry in outbox["entries"] if entry["state"] != "parked"]
     return {
-        "summary": _summary(outbox, len(parked)),
+        "summary": _summary(parts, outbox, len(parked)),
         "parked": components.card(
             "Writes that need a decision",
             *([_parked(parts, entry, now) for entry in parked] or [components.empty("None", "No write is parked.")]),
+            html.P(
+                [
+                    components.link("Discarded writes", discarded.PATH),
+                    " · ",
+                    components.link("Evidence", evidence_of.PATH),
+                ]
+            ),
             ident="parked",
         ),
-        "outbox": components.card("Writes on their way to HOSP", _waiting(parts, waiting, now), ident="outbox"),
+        "outbox": components.card(f"Writes on their way to {parts.api}", _waiting(parts, waiting, now), ident="outbox"),
         "resources": components.card(
             "Resources",
-            html.Div([_resource(name, row) for name, row in resources.items()], className="resources"),
+            html.Div([_resource(parts, name, row) for name, row in resources.items()], className="resources"),
             ident="resources",
         ),
         "parity": components.card("Parity", _parity(parts, parity, now), ident="parity"),
@@ -60,7 +67,7 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
     }
 
 
-def _summary(outbox: dict[str, Any], parked: int) -> components.Part:
+def _summary(parts: Parts, outbox: dict[str, Any], parked: int) -> components.Part:
     if parked:
         return components.notice(
             tones.BAD,
@@ -69,9 +76,9 @@ def _summary(outbox: dict[str, Any], parked: int) -> components.Part:
         )
     if outbox["pending"]:
         return components.notice(
-            tones.WARN, f"{outbox['pending']} writes wait to reach HOSP", "They are sent by themselves."
+            tones.WARN, f"{outbox['pending']} writes wait to reach {parts.api}", "They are sent by themselves."
         )
-    return components.notice(tones.GOOD, "Nothing waits", "Every write that was accepted has reached HOSP.")
+    return components.notice(tones.GOOD, "Nothing waits", f"Every write that was accepted has reached {parts.api}.")
 
 
 def _parked(parts: Parts, entry: dict[str, Any], now: int) -> components.Part:
@@ -84,42 +91,23 @@ def _parked(parts: Parts, entry: dict[str, Any], now: int) -> components.Part:
             "When",
             f"{time_format.day_and_time(entry['created_at'], parts.zone)} {time_format.zone_name(now, parts.zone)}",
         ),
-        ("Why it is parked", reasons.write(entry["reason"] or "not said")),
+        ("Why it is parked", reasons.write(entry["reason"] or "not said", parts.api)),
         ("Tried", components.many(entry["attempts"], "time")),
-        ("What it says", _changes(entry)),
+        ("What it says", conflict.table(entry, parts.api)),
     ]
-    if entry.get("proposal"):
-        facts.append(("Proposal", str(entry["proposal"])))
     return html.Article(
         [
             html.H3(f"{entry['user'] or 'Somebody'} wanted to {what}".rstrip()),
             html.Dl([part for name, value in facts for part in (html.Dt(name), html.Dd(value))]),
-            html.Div(
-                [action_dialog.button("retry", entry["id"]), action_dialog.button("discard", entry["id"])],
-                className="buttons",
-            ),
+            conflict.buttons(entry),
         ],
         className="parked",
     )
 
 
-def _changes(entry: dict[str, Any]) -> components.Part:
-    """Field by field: as it was when the write was accepted, and as it should be."""
-    payload, before = entry["payload"], entry.get("before")
-    if not isinstance(payload, dict) or not isinstance(before, dict):
-        return html.Pre(json.dumps(payload, indent=2, ensure_ascii=False))
-
-    def text(record: dict[str, Any], name: str) -> str:
-        value = record.get(name)
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-    rows = [(name, text(before, name) if name in before else "–", text(payload, name)) for name in payload]
-    return components.table("What the write changes", ["field", "as it was", "as it should be"], rows)
-
-
 def _waiting(parts: Parts, entries: list[dict[str, Any]], now: int) -> components.Part:
     if not entries:
-        return components.empty("None", "No write waits for HOSP.")
+        return components.empty("None", f"No write waits for {parts.api}.")
     rows = [
         (
             " ".join((_ACTIONS.get(entry["action"], ""), singular(entry["resource"]), entry["record_id"] or "")),
@@ -127,14 +115,14 @@ def _waiting(parts: Parts, entries: list[dict[str, Any]], now: int) -> component
             _STATES.get(entry["state"], entry["state"]),
             time_format.ago(entry["created_at"], now),
             entry["attempts"],
-            reasons.write(entry["reason"] or ""),
+            reasons.write(entry["reason"] or "", parts.api),
         )
         for entry in entries[:100]
     ]
     return components.table("Writes on their way", ["write", "person", "state", "accepted", "tries", "why"], rows, (4,))
 
 
-def _resource(name: str, row: dict[str, Any]) -> components.Part:
+def _resource(parts: Parts, name: str, row: dict[str, Any]) -> components.Part:
     checks = [
         (row["complete"], "its whole collection is known", "its collection is not known as a whole"),
         (
@@ -154,7 +142,7 @@ def _resource(name: str, row: dict[str, Any]) -> components.Part:
     who = (
         f"the standby owns it (by {promoted.get('by')}: {promoted.get('reason') or 'no reason'})"
         if owned
-        else "HOSP owns it"
+        else f"{parts.api} owns it"
     )
     certain = "not known as a whole" if row["ratio"] is None else f"{components.percent(row['ratio'])} certain"
     waits = f"{components.many(row['pending'], 'write')} {'waits' if row['pending'] == 1 else 'wait'}"
@@ -196,6 +184,7 @@ def _parity(parts: Parts, parity: dict[str, Any], now: int) -> components.Part:
         [
             shown,
             html.Details([html.Summary(f"{len(samples)} sampled differences"), explained, found]),
+            html.P(components.link("Evidence: what the standby may answer, and how it knows", evidence_of.PATH)),
             html.Div(action_dialog.button("backfill", ""), className="buttons"),
         ]
     )

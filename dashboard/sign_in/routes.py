@@ -13,11 +13,12 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts
 
 PATHS = {
-    "/logout": Role.AUDITOR,
-    "/logout/everywhere": Role.AUDITOR,
+    "/logout": Role.DISCLOSURE,
+    "/logout/everywhere": Role.DISCLOSURE,
     "/audit/export": Role.AUDITOR,
     "/audit/evidence/file": Role.AUDITOR,
-    WATCH: Role.AUDITOR,
+    WATCH: Role.DISCLOSURE,
+    "/disclosure/file": Role.DISCLOSURE,
 }
 """What these routes need, for the guard."""
 
@@ -35,6 +36,7 @@ class Entrance:
             ("/logout/everywhere", self.sign_out_everywhere, ["POST"]),
             ("/audit/export", self.download, ["GET"]),
             ("/audit/evidence/file", self.evidence, ["GET"]),
+            ("/disclosure/file", self.disclosure, ["GET"]),
             (WATCH, lambda: {"status": "signed in"}, ["GET"]),
             ("/healthz", lambda: {"status": "alive"}, ["GET"]),
         ):
@@ -102,6 +104,19 @@ class Entrance:
         self._parts.trail.note(g.session, g.address, "download", name)
         text = pack.content if part == "file" else pack.manifest
         headers = {"Content-Disposition": f"attachment; filename={name}"}
+        return Response(text.encode(), headers=headers, mimetype="application/octet-stream")
+
+    def disclosure(self) -> Any:
+        """One of the two files of a patient's access log; to who made it, and to auditors."""
+        part = request.args.get("part", "file")
+        log = self._parts.disclosures.find(request.args.get("id", ""), g.session.only_own)
+        if log is None or part not in ("file", "manifest"):
+            page = render_template("refused.html", status=404, why="there is no such access log")
+            return Response(page, 404, mimetype="text/html")
+        name = log.file if part == "file" else f"{log.file}.manifest.json"
+        self._parts.trail.note(g.session, g.address, "download", name)
+        headers = {"Content-Disposition": f"attachment; filename={name}"}
+        text = log.content if part == "file" else log.manifest
         return Response(text.encode(), headers=headers, mimetype="application/octet-stream")
 
 

@@ -30,10 +30,12 @@ _LANE_AXIS: Final = {
 _PATTERN: Final = {"fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.7)", "size": 5, "solidity": 0.3}
 
 
-def traffic(slices: Sequence[Slice], interval: int, zone: ZoneInfo, moments: Sequence[Moment], now: int) -> Figure:
+def traffic(
+    slices: Sequence[Slice], interval: int, zone: ZoneInfo, moments: Sequence[Moment], now: int, api: str
+) -> Figure:
     """Requests per bucket of so many ns by who answered, and what happened meanwhile above them."""
     kinds = (
-        ("answered by HOSP", [part.upstream for part in slices], BLUE, ""),
+        (f"answered by {api}", [part.upstream for part in slices], BLUE, ""),
         ("answered by the standby", [part.standby for part in slices], ORANGE, "/"),
         ("failed", [part.failed for part in slices], RED, "x"),
         ("ended without certainty", [part.uncertain for part in slices], GREY, "."),
@@ -49,7 +51,7 @@ def traffic(slices: Sequence[Slice], interval: int, zone: ZoneInfo, moments: Seq
             "hovertemplate": "%{y:,} " + name + "<br>%{x|%a %d %b %H:%M}<extra></extra>",
         }
         for name, values, colour, pattern in kinds
-        if any(values) or name == "answered by HOSP"
+        if any(values) or colour == BLUE
     ]
     lanes = [_lane([each for each in moments if each.kind == kind], kind, now, zone) for kind in LANES]
     layout = _layout(f"requests per {span(interval)}", zone_title(now, zone), 340)
@@ -98,9 +100,9 @@ def histogram(counts: Sequence[tuple[int, int]], interval: int, zone: ZoneInfo) 
     return {"data": [bars], "layout": layout}
 
 
-def burn_down(courses: Mapping[str, Sequence[tuple[int, float]]], zone: ZoneInfo) -> Figure:
+def burn_down(courses: Mapping[str, Sequence[tuple[int, float]]], zone: ZoneInfo, api: str) -> Figure:
     """The error budget that was left in the course of the period, by view."""
-    styles = {"users": ("users", BLUE, "solid"), "hosp": ("HOSP", ORANGE, "dash")}
+    styles = {"users": ("users", BLUE, "solid"), "hosp": (api, ORANGE, "dash")}
     lines = [
         _line([(at, max(LOWEST, left)) for at, left in points], zone, *styles[view], "%{text} left")
         | {"text": [f"{left:.1%}" for _, left in points]}

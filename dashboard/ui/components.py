@@ -5,6 +5,7 @@ Text given here is shown as text: Dash makes React elements of it, never HTML.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -102,15 +103,24 @@ def link(text: Part, href: str, **more: Any) -> dcc.Link:
     return dcc.Link(text, href=href, **more)
 
 
-def choice(ident: str, label: str, options: Sequence[tuple[str, str]], value: str) -> html.Fieldset:
+Ident = str | dict[str, str]
+"""A component's id; of a pattern, for callbacks that answer for many."""
+
+
+def _on_page(ident: Ident) -> str:
+    """As it stands in the document."""
+    return ident if isinstance(ident, str) else json.dumps(ident, sort_keys=True, separators=(",", ":"))
+
+
+def choice(ident: Ident, label: str, options: Sequence[tuple[str, str]], value: str) -> html.Fieldset:
     """One of a few: native radio buttons."""
     items = [{"label": words, "value": key} for key, words in options]
     return html.Fieldset([html.Legend(label), dcc.RadioItems(id=ident, options=items, value=value, className="choice")])
 
 
-def field(ident: str, label: str, value: str, hint: str = "", **more: Any) -> html.Div:
+def field(ident: Ident, label: str, value: str, hint: str = "", **more: Any) -> html.Div:
     """A labelled input. Dash's own wraps the native one, so the label names it by its id."""
-    parts = [html.Label(label, htmlFor=ident), dcc.Input(id=ident, value=value, debounce=False, **more)]
+    parts = [html.Label(label, htmlFor=_on_page(ident)), dcc.Input(id=ident, value=value, debounce=False, **more)]
     if hint:
         parts.append(html.Small(hint))
     return html.Div(parts, className="field")

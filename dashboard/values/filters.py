@@ -52,10 +52,11 @@ OUTCOMES: Final[Mapping[str, tuple[str, Mapping[str, list[str]]]]] = {
 }
 ANSWERERS: Final[Mapping[str, str]] = {
     "": "anyone",
-    "upstream": "HOSP",
+    "upstream": "{api}",
     "standby": "the standby",
     "understudy": "Understudy itself",
 }
+"""`{api}`: what people call the API that we stand beside."""
 
 
 class ViewError(ValueError):
@@ -79,6 +80,8 @@ class View:
     address: str = ""
     text: str = ""
     event: str = ""
+    glass: str = ""
+    """The id of a break-glass under which it was done."""
     after: str = ""
 
     @classmethod
@@ -145,12 +148,12 @@ class View:
             terms[field] = list(accepted)
         return Filter(since=since, until=until, terms=terms, text=self.text or None)
 
-    def words(self) -> list[str]:
-        """The filters in words, for people and for the trail."""
+    def words(self, api: str) -> list[str]:
+        """The filters in words, for people and for the trail. `api`: what people call the upstream."""
         said = [PERIODS[self.period] if self.period != "between" else f"from {self.start or '…'} to {self.end or '…'}"]
-        return [*said, *self.chips().values()]
+        return [*said, *self.chips(api).values()]
 
-    def chips(self) -> dict[str, str]:
+    def chips(self, api: str) -> dict[str, str]:
         """Each filter beside the period by its name, in words."""
         said: dict[str, str] = {}
         for name, prefix in _WORDS.items():
@@ -163,7 +166,7 @@ class View:
         if self.outcome:
             said["outcome"] = f"that {OUTCOMES[self.outcome][0]}"
         if self.answered:
-            said["answered"] = f"answered by {ANSWERERS[self.answered]}"
+            said["answered"] = f"answered by {ANSWERERS[self.answered].format(api=api)}"
         return said
 
     def network(self) -> bool:
@@ -180,6 +183,7 @@ _TERMS: Final = {
     "answered": "understudy.answered_by",
     "address": "source.ip",
     "event": "event.id",
+    "glass": "understudy.break_glass",
 }
 _WORDS: Final = {
     "person": "person",
@@ -189,6 +193,7 @@ _WORDS: Final = {
     "address": "from address",
     "text": "with the words",
     "event": "event",
+    "glass": "under break-glass",
 }
 
 

@@ -7,27 +7,27 @@ import re
 from typing import Final
 
 _CIRCUIT: Final = {
-    "refused": "HOSP refused connections",
-    "probe_failed": "HOSP's last probe failed",
-    "consecutive_failures": "HOSP failed several requests in a row",
-    "failure_rate": "HOSP failed at least half of the requests",
-    "not_sent": "HOSP unreachable",
+    "refused": "{api} refused connections",
+    "probe_failed": "{api}'s last probe failed",
+    "consecutive_failures": "{api} failed several requests in a row",
+    "failure_rate": "{api} failed at least half of the requests",
+    "not_sent": "{api} unreachable",
     "pending": "queued",
 }
-_STATES: Final = {"closed": "healthy", "open": "open", "half_open": "trying HOSP again"}
+_STATES: Final = {"closed": "healthy", "open": "open", "half_open": "trying {api} again"}
 _PROCESS: Final = re.compile(r"\S+/\S+/\d+")
 """How a process calls itself: host/role/pid. Nobody decided anything: it did so by itself."""
 
 
-def circuit(state: str, reason: str) -> str:
-    """`open`, `probe_failed` → `open: HOSP's last probe failed`."""
-    words = _STATES.get(state, state.replace("_", " "))
-    why = because(reason)
+def circuit(state: str, reason: str, api: str) -> str:
+    """`open`, `probe_failed` → `open: HOSP's last probe failed`, where people call the API HOSP."""
+    words = _STATES[state].format(api=api) if state in _STATES else state.replace("_", " ")
+    why = because(reason, api)
     return f"{words}: {why}" if why and state != "closed" else words
 
 
-def because(reason: str) -> str:
-    return _CIRCUIT.get(reason, reason.replace("_", " "))
+def because(reason: str, api: str) -> str:
+    return _CIRCUIT[reason].format(api=api) if reason in _CIRCUIT else reason.replace("_", " ")
 
 
 def actor(by: str) -> str:
@@ -37,13 +37,13 @@ def actor(by: str) -> str:
     return f"by {by}"
 
 
-def write(reason: str) -> str:
+def write(reason: str, api: str) -> str:
     """Why a write has not reached the upstream."""
     if "neither as it was nor as it should be" in reason:
-        return "Someone changed this record at HOSP meanwhile"
+        return f"Someone changed this record at {api} meanwhile"
     if reason.startswith("unclear: nobody can tell"):
         why = reason.partition("taken effect: ")[2]
-        return "HOSP may or may not have made this change: check there before deciding" + (f" ({why})" if why else "")
+        return f"{api} may or may not have made this change: check there before deciding" + (f" ({why})" if why else "")
     if reason == "the upstream could not be asked":
-        return "HOSP could not be reached"
-    return because(reason.removeprefix("unclear: "))
+        return f"{api} could not be reached"
+    return because(reason.removeprefix("unclear: "), api)

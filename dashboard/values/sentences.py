@@ -27,6 +27,17 @@ _TRIED: Final = {
     "update": "tried to change",
     "delete": "tried to delete",
 }
+_DEEDS: Final = {
+    "break_glass": "opened break-glass",
+    "break_glass_end": "ended break-glass",
+    "revoke": "revoked the credentials",
+    "restore": "restored the credentials",
+    "hold": "laid a hold",
+    "release": "released a hold",
+    "erase": "erased bodies",
+    "rotate_key": "changed the sign key",
+    "trust_clock": "trusted the clock",
+}
 _REFUSALS: Final = {
     400: "refused: the request was not understood",
     401: "refused: wrong name or password",
@@ -37,7 +48,7 @@ _REFUSALS: Final = {
     422: "refused: something in it was not accepted",
     499: "the person left before the answer",
 }
-_ANSWERERS: Final = {"upstream": "HOSP", "standby": "the standby", "understudy": "Understudy"}
+_OURS: Final = {"standby": "the standby", "understudy": "Understudy"}
 _PURPOSES: Final = {"replay": "Understudy, for", "backfill": "Understudy's backfill", "parity": "Understudy's check"}
 
 
@@ -56,21 +67,23 @@ class Sentence:
         return " ".join(word for word in (self.who, self.did, self.subject) if word)
 
 
-def sentence(event: Event, bodies: Event | None = None) -> Sentence:
-    """`bodies`: what was recorded of the exchange's bodies, for the title of the record."""
+def sentence(event: Event, bodies: Event | None, api: str) -> Sentence:
+    """`bodies`: what was recorded of the exchange's bodies, for the title. `api`: what people call the upstream."""
     action = str(at(event, "event.action") or "other")
-    good, ending = _ending(event)
+    good, ending = _ending(event, api)
     status = at(event, "http.response.status_code")
     if status == 401:
         who = at(event, "user.name")
         did = "could not sign in, asking for" if who else "asked without signing in for"
-        return Sentence(who or "Somebody", did, _subject(event, bodies, action), ending, _answered(event), good)
+        return Sentence(who or "Somebody", did, _subject(event, bodies, action), ending, _answered(event, api), good)
     verbs = _VERBS if good else _TRIED
     subject = _subject(event, bodies, action)
+    if at(event, "understudy.purpose") == "audit":
+        return Sentence(_who(event), *_deed(event, action), ending, _answered(event, api), good)
     if action == "call":
-        return Sentence(_who(event), *_call(event, bodies, bool(good)), ending, _answered(event), good)
+        return Sentence(_who(event), *_call(event, bodies, bool(good)), ending, _answered(event, api), good)
     did = verbs.get(action, "asked for" if good else "tried to ask for")
-    return Sentence(_who(event), did, subject, ending, _answered(event), good)
+    return Sentence(_who(event), did, subject, ending, _answered(event, api), good)
 
 
 def _who(event: Event) -> str:
@@ -79,6 +92,14 @@ def _who(event: Event) -> str:
     if purpose == "replay":
         return f"{_PURPOSES['replay']} {name},"
     return _PURPOSES.get(str(purpose), name)
+
+
+def _deed(event: Event, action: str) -> tuple[str, str]:
+    """What somebody did to Understudy itself, and to whom."""
+    whom = at(event, "understudy.deed.user")
+    patient = at(event, "understudy.patient.id")
+    about = [f"for {whom}" if whom else "", f"of Patient {patient}" if patient is not None else ""]
+    return _DEEDS.get(action, f"did “{action}”"), " ".join(word for word in about if word)
 
 
 def _call(event: Event, bodies: Event | None, good: bool) -> tuple[str, str]:
@@ -124,7 +145,7 @@ def _title(bodies: Event | None) -> str | None:
     return None
 
 
-def _ending(event: Event) -> tuple[bool | None, str]:
+def _ending(event: Event, api: str) -> tuple[bool | None, str]:
     status, outcome = at(event, "http.response.status_code"), at(event, "event.outcome")
     if status in _REFUSALS:
         return (None if status == 499 else False), _REFUSALS[status]
@@ -134,11 +155,12 @@ def _ending(event: Event) -> tuple[bool | None, str]:
         return None, "not certain how it ended"
     if status >= 400:
         return False, f"refused ({status})"
-    return True, "accepted, waiting to reach HOSP" if status == 202 else "worked"
+    return True, f"accepted, waiting to reach {api}" if status == 202 else "worked"
 
 
-def _answered(event: Event) -> str:
-    return _ANSWERERS.get(str(at(event, "understudy.answered_by")), "nobody")
+def _answered(event: Event, api: str) -> str:
+    answerer = str(at(event, "understudy.answered_by"))
+    return api if answerer == "upstream" else _OURS.get(answerer, "nobody")
 
 
 def singular(kind: str) -> str:

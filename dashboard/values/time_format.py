@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND
@@ -26,6 +26,11 @@ def day(at: int, zone: ZoneInfo) -> str:
 def long_day(at: int, zone: ZoneInfo) -> str:
     """Tuesday 24 November 2026"""
     return f"{local(at, zone):%A %-d %B %Y}"
+
+
+def day_of_year(day: date) -> str:
+    """24 Nov: where the year is plain."""
+    return f"{day:%-d %b}"
 
 
 def clock(at: int, zone: ZoneInfo) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dash import Input, Output, State, dcc, html, no_update
 
-from dashboard.actions import ACTIONS, NotDone, perform
+from dashboard.actions import ACTIONS, NotDone, fields_of, perform
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, visit
@@ -20,6 +20,7 @@ from sidecar.control.client import ControlError
 
 _EXTRAS = {
     "percent": ("Share of callers, in percent", "", ""),
+    "hours": ("For how many hours", "4", "72 at most"),
     "until": ("Until when", "4h", "30m, 4h, 2d, or a time such as 2026-11-25 08:00"),
 }
 """Label, what stands there at first, hint."""
@@ -78,6 +79,8 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
         label, value, hint = _EXTRAS[action.extra]
         hint = f"{hint} ({time_format.zone_name(parts.clock(), parts.zone)})" if action.extra == "until" else hint
         asked.append(components.field("d-extra", label, value, hint, maxLength=30, autoComplete="off"))
+    elif action.extra == "fields":
+        asked.append(_fields(parts, what))
     elif action.extra == "force":
         options = [("", "Promote only if every check passes"), ("force", "Promote anyway, despite failed checks")]
         asked.append(components.choice("d-extra", "When", options, ""))
@@ -87,7 +90,7 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
         html.H2([action.label, ": ", called] if what else action.label, id="dialog-title"),
         html.Dl(
             [html.Div([html.Dt("Now"), html.Dd(now)]) if now else None]
-            + [html.Div([html.Dt("After" if now else "What it does"), html.Dd(action.leads_to)])],
+            + [html.Div([html.Dt("After" if now else "What it does"), html.Dd(action.leads_to.format(api=parts.api))])],
             id="dialog-says",
         ),
         *asked,
@@ -104,6 +107,16 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
     ]
     named = {"aria-labelledby": "dialog-title", "aria-describedby": "dialog-says", "aria-modal": "true"}
     return html.Div(html.Div(body, role="dialog", className="dialog", **named), className="veil")
+
+
+def _fields(parts: Parts, what: str) -> components.Part:
+    """Which fields of a write are put as it says; none where it cannot be told."""
+    try:
+        names = fields_of(parts, what)
+    except ControlError:
+        names = []
+    legend = html.Legend("Put these fields as ours")
+    return html.Fieldset([legend, dcc.Checklist(id="d-extra", options=names, value=names, className="choice")])
 
 
 def _pressed(said: Any) -> tuple[str, str]:
@@ -160,13 +173,14 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         State("url", "pathname"),
         prevent_initial_call=True,
     )
-    def act(confirmed: Any, pending: Any, reason: str | None, extra: str | None, path: str | None) -> Any:
+    def act(confirmed: Any, pending: Any, reason: str | None, extra: Any, path: str | None) -> Any:
         if not confirmed or not isinstance(pending, dict):
             return no_update, no_update, no_update, no_update
         asked = visit(path or "/")
         try:
             kind, what = str(pending.get("do")), str(pending.get("what"))
-            said = perform(parts, asked, kind, what, reason or "", str(extra or ""))
+            chosen = "\n".join(map(str, extra)) if isinstance(extra, list) else str(extra or "")
+            said = perform(parts, asked, kind, what, reason or "", chosen)
         except NotDone as error:
             return no_update, no_update, no_update, components.notice(tones.BAD, "Not done", str(error))
         return [components.notice(tones.GOOD, "Done", said), close()], None, parts.clock(), no_update

@@ -98,7 +98,7 @@ def _row(parts: Parts, incident: Incident) -> Sequence[components.Part]:
     holds = any(each.ended is None for each in incident.alerts)
     return (
         time_format.day_and_time(incident.start * SECOND, parts.zone),
-        alert_titles.whose(incident.view),
+        alert_titles.whose(incident.view, parts.api),
         _severities(incident.alerts),
         "none" if after is None else f"after {time_format.took(after * SECOND)}",
         "still holds" if holds else time_format.took((incident.stop - incident.start) * SECOND),

@@ -29,7 +29,7 @@ def listed(parts: Parts, found: Rows, view: View) -> components.Part:
             day = time_format.long_day(moment, parts.zone)
             zone = time_format.zone_name(moment, parts.zone)
             items.append(html.Li([html.H3(day), html.Span(zone, className="quiet")], className="day"))
-        items.append(_row(parts, event, sentence(event, found.bodies.get(event["event"]["id"]))))
+        items.append(_row(parts, event, sentence(event, found.bodies.get(event["event"]["id"]), parts.api)))
     return html.Ol(items, className="events")
 
 
@@ -47,11 +47,21 @@ def _row(parts: Parts, event: Event, said: Sentence) -> html.Li:
                 title="This event by itself: what was written, and what stands around it",
             ),
             html.Div([_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
+            _glass(event),
             html.Div(said.ending, className=f"ending sign {_STATES[said.good]}"),
             html.Div(f"{how} · from {address}" if address else how, className="quiet"),
-            html.Details([html.Summary("Details"), html.Pre(details(event))]),
+            html.Details([html.Summary("Details"), html.Pre(details(event, parts.api))]),
         ],
         className="event",
+    )
+
+
+def _glass(event: Event) -> components.Part:
+    grant = at(event, "understudy.break_glass")
+    if not grant:
+        return None
+    return components.link(
+        "break-glass", f"/audit?{View(period='all', glass=str(grant)).query()}", className="tag page"
     )
 
 
@@ -74,14 +84,14 @@ def _subject(event: Event, said: Sentence) -> list[components.Part]:
     return [before, components.link(words, f"/audit/patient?{View(patient=patient).query()}"), after]
 
 
-def details(event: Event) -> str:
+def details(event: Event, api: str) -> str:
     pairs = [
         ("Request", f"{at(event, 'http.request.method')} {at(event, 'url.path')}"),
         ("Query", at(event, "url.query")),
         ("Status", at(event, "http.response.status_code")),
         ("Identity", at(event, "understudy.identity")),
         ("Browser or program", at(event, "user_agent.original")),
-        ("Tries at HOSP", len(at(event, "understudy.attempts") or [])),
+        (f"Tries at {api}", len(at(event, "understudy.attempts") or [])),
         ("Why so", at(event, "understudy.reason")),
         ("Findings", ", ".join(at(event, "understudy.findings") or [])),
         ("Access policy", at(event, "understudy.verdict")),

@@ -60,7 +60,7 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
             except Unfit as error:
                 return components.notice(tones.BAD, "Not made", str(error))
             parts.trail.note(
-                asked.who, asked.address, "evidence", f"{pack.id} “{pack.title}”: {', '.join(view.words())}"
+                asked.who, asked.address, "evidence", f"{pack.id} “{pack.title}”: {', '.join(view.words(parts.api))}"
             )
             link = components.link(f"Open “{pack.title}”", f"/audit/evidence?id={pack.id}")
             return components.notice(tones.GOOD, "Made and signed", link)

@@ -104,5 +104,5 @@ def _start(parts: Parts, asked: Visit, form: str) -> components.Part:
         ident = parts.exports.start(asked.who.user, view, form, parts.queries.where(view, parts.clock(), parts.zone))
     except ValueError as error:
         return components.notice(tones.WARN, "Not started", str(error))
-    parts.trail.note(asked.who, asked.address, "export", f"{form} {ident}: " + ", ".join(view.words()))
+    parts.trail.note(asked.who, asked.address, "export", f"{form} {ident}: " + ", ".join(view.words(parts.api)))
     return None

@@ -25,17 +25,17 @@ PATH: Final = "/audit"
 
 
 def bar(parts: Parts, view: View) -> components.Part:
-    return html.Div([period_tabs.tabs(PATH, view), _form(parts, view), _chips(view)], id="filter")
+    return html.Div([period_tabs.tabs(PATH, view), _form(parts, view), _chips(parts, view)], id="filter")
 
 
-def _chips(view: View) -> components.Part:
+def _chips(parts: Parts, view: View) -> components.Part:
     chips = [
         components.link(
             [html.Span("Take away: ", className="spoken"), words, html.Span(" ×", **{"aria-hidden": "true"})],
             f"{PATH}?{view.query(**{name: '', 'after': ''})}",
             className="chip",
         )
-        for name, words in view.chips().items()
+        for name, words in view.chips(parts.api).items()
     ]
     if len(chips) > 1:
         chips.append(components.link("Clear all", f"{PATH}?{View(period=view.period).query()}", className="chip"))
@@ -77,14 +77,19 @@ def _form(parts: Parts, view: View) -> components.Part:
                 components.field("f-start", f"From ({zone})", since, type="datetime-local", step="1"),
                 components.field("f-end", f"To ({zone})", until, type="datetime-local", step="1"),
                 components.field("f-address", "Address", view.address, "IP address, or 10.1.2.0/24", maxLength=200),
-                components.field("f-text", "Words", view.text, "in path, query, name or browser", maxLength=200),
+                components.field("f-text", "Words", view.text, "in title, body, path, name or browser", maxLength=200),
             ],
             className="fields",
         ),
         components.choice("f-action", "Did what", list(ACTIONS.items()), view.action),
         components.choice("f-outcome", "How it ended", endings, view.outcome),
         components.choice("f-resource", "To what", kinds, view.resource),
-        components.choice("f-answered", "Answered by", list(ANSWERERS.items()), view.answered),
+        components.choice(
+            "f-answered",
+            "Answered by",
+            [(key, words.format(api=parts.api)) for key, words in ANSWERERS.items()],
+            view.answered,
+        ),
         html.Button("Show", id="f-apply-more", type="button", className="primary"),
     ]
     return html.Form([html.Datalist(id="people"), first, html.Details(more, id="f-more")], id="f-form")

@@ -66,7 +66,7 @@ def title(parts: Parts, incident: Incident) -> str:
         few = ", ".join(cannot[:3]) + (f" and {len(cannot) - 3} more" if len(cannot) > 3 else "")
         return f"Users cannot reliably {few}"
     if incident.burns:
-        return "Users get errors" if incident.users_suffer else "HOSP fails; users are still served"
+        return "Users get errors" if incident.users_suffer else f"{parts.api} fails; users are still served"
     first = incident.alerts[0]
     return alert_titles.title(parts.promised, first.name, first.labels)
 

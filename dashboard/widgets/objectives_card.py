@@ -15,7 +15,6 @@ from dashboard.data.slo_figures import Rate, Standing
 from dashboard.ui import charts, components
 from dashboard.values import time_format, tones
 
-_NAMES: Final = {"users": "Users got", "hosp": "HOSP gave"}
 LOW: Final = Fraction(1, 4)
 """The share of a budget below which it is worth a look."""
 
@@ -43,7 +42,7 @@ def _left(both: Sequence[Standing]) -> tuple[bool, Fraction]:
 def _objective(parts: Parts, number: int, both: Sequence[Standing]) -> components.Part:
     promise = both[0].promise
     of = promise.objective
-    sides = [part for each in both for part in _side(each)]
+    sides = [part for each in both for part in _side(parts, each)]
     courses: dict[str, Sequence[tuple[int, float]]] = {
         each.promise.objective.view: each.burn_down for each in both if each.burn_down
     }
@@ -53,19 +52,23 @@ def _objective(parts: Parts, number: int, both: Sequence[Standing]) -> component
             html.P(f"promised: {float(100 * of.target):.10g}% over {alert_titles.span(of.period)}", className="quiet"),
             html.Dl(sides, className="sides"),
             _course(parts, f"burn-down-{number}", promise.title, courses),
-            _rates(both),
+            _rates(parts, both),
         ],
         className="objective",
     )
 
 
-def _side(standing: Standing) -> list[components.Part]:
+def _name(parts: Parts, view: str) -> str:
+    return "Users got" if view == "users" else f"{parts.api} gave"
+
+
+def _side(parts: Parts, standing: Standing) -> list[components.Part]:
     """One view: its share, and what is left of its budget."""
     share, counts = standing.share, standing.tally.counts
     got = "no requests" if share is None else components.percent(float(share))
     missed = f"{components.number(counts.bad)} of {components.number(counts.total)} bad" if counts.total else ""
     state, words = budget(standing.left)
-    name = _NAMES[standing.promise.objective.view]
+    name = _name(parts, standing.promise.objective.view)
     return [
         html.Dt(name),
         html.Dd(html.Strong(got)),
@@ -92,18 +95,20 @@ def _course(parts: Parts, ident: str, title: str, courses: dict[str, Sequence[tu
         (time_format.day_and_time(at, parts.zone), *(components.percent(left[view][at], 1) for view in courses))
         for at in times
     ]
-    columns = [f"time, {time_format.zone_name(times[-1], parts.zone)}", *(_NAMES[view] for view in courses)]
+    columns = [f"time, {time_format.zone_name(times[-1], parts.zone)}", *(_name(parts, view) for view in courses)]
     table = components.table(f"Error budget left: {title}", columns, rows, tuple(range(1, len(columns))))
-    return components.graph(ident, charts.burn_down(courses, parts.zone), f"Error budget left: {title}", table)
+    return components.graph(
+        ident, charts.burn_down(courses, parts.zone, parts.api), f"Error budget left: {title}", table
+    )
 
 
-def _rates(both: Sequence[Standing]) -> components.Part:
+def _rates(parts: Parts, both: Sequence[Standing]) -> components.Part:
     rows = []
     for rates in zip(*(each.rates for each in both), strict=True):
         window = rates[0].window
         spans = f"{alert_titles.span(window.long)} / {alert_titles.span(window.short)}"
         rows.append((spans, f"{float(window.factor):g} ({window.severity})", *(_rate(rate) for rate in rates)))
-    columns = ["windows", "alerts above", *(_NAMES[each.promise.objective.view] for each in both)]
+    columns = ["windows", "alerts above", *(_name(parts, each.promise.objective.view) for each in both)]
     return components.table(f"Burn rates against their thresholds: {both[0].promise.title}", columns, rows)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.access.activity import FAILED, READ, Habits
+from sidecar.access.break_glass import BreakGlass
 from sidecar.access.identities import People
 from sidecar.access.policies import Policy
 from sidecar.access.policy_store import Rulebook
@@ -35,7 +36,7 @@ class Guard:
 
     def __init__(
         self, contract: Contract, rulebook: Rulebook, people: People, habits: Habits, standby: Standby,
-        switchboard: Switchboard,
+        switchboard: Switchboard, break_glass: BreakGlass,
     ) -> None:  # fmt: skip
         self._contract = contract
         self._rulebook = rulebook
@@ -43,6 +44,7 @@ class Guard:
         self._habits = habits
         self._standby = standby
         self._switchboard = switchboard
+        self._break_glass = break_glass
 
     def refusal(
         self, exchange: Exchange, match: Match, request: Request, caller: Credentials | None
@@ -60,7 +62,8 @@ class Guard:
             except Exception:
                 fields = {"event.action": "policy_broke", "understudy.policy": policy.name}
                 log.exception("a policy could not be evaluated, and stops nobody", extra={"fields": fields})
-        verdict = self._rulebook.verdict(asked.user, found)
+        exchange.break_glass = self._break_glass.under(asked.user)
+        verdict = self._rulebook.verdict(asked.user, found, lifted=exchange.break_glass is not None)
         exchange.verdict, exchange.findings = verdict.word, list(verdict.names)
         if verdict.decider is None:
             return None
@@ -95,6 +98,7 @@ class Guard:
     def refresh(self) -> None:
         """Called every quarter of a second. Raises SQLAlchemyError."""
         self._rulebook.refresh()
+        self._break_glass.refresh()
         self._habits.refresh()
 
 

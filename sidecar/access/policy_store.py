@@ -75,12 +75,13 @@ class Rulebook:
             return False
         return bool({(finding.policy, user, ""), (finding.policy, user, finding.detail)} & self._excepted)
 
-    def verdict(self, user: str | None, found: Iterable[Finding]) -> Verdict:
-        """What follows from the findings."""
+    def verdict(self, user: str | None, found: Iterable[Finding], *, lifted: bool = False) -> Verdict:
+        """What follows from the findings. `lifted`: an emergency lifts all but revocations."""
         left = [finding.policy for finding in found if not self.excepted(user, finding)]
         if not left:
             return Verdict()
-        denying = next((name for name in left if self.mode(name) is Mode.ENFORCE), None)
+        held = [name for name in left if self.policies[name].fixed] if lifted else left
+        denying = next((name for name in held if self.mode(name) is Mode.ENFORCE), None)
         decider = None if denying is None else self.policies[denying]
         return Verdict("report" if decider is None else "deny", tuple(left), decider)
 

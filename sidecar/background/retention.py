@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from sidecar.events import trail
 from sidecar.events.retention import horizons
 from sidecar.events.store import EventStore, StoreUnavailable
 from sidecar.settings import Settings
@@ -30,6 +31,8 @@ def drop_old_days(
             if not is_right():
                 continue
             dropped = list(store.drop_before(*horizons(settings, time.time_ns())))
+            oldest = time.time() - settings.audit_retention
+            dropped += trail.drop_before(settings.data / trail.FOLDER, oldest, store.holds())
         except (StoreUnavailable, OSError):
             continue
         except Exception:

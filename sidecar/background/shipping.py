@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sidecar.background.retention import drop_old_days
+from sidecar.events import trail
 from sidecar.events.shipper import Report, Shipper
 from sidecar.events.store import StoreUnavailable
 from sidecar.events.store.factory import open_store
@@ -53,6 +54,7 @@ class Shipping:
             dropping=self._signer.dropping,
             body_retention=self._settings.body_retention,
             erase=lambda places: erase(places, self._statements, self._key, "understudy", "retention"),
+            keep=lambda segment: trail.keep(segment, data / trail.FOLDER),
         )
         keeper = threading.Thread(
             target=drop_old_days,

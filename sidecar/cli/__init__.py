@@ -16,6 +16,7 @@ import click
 
 from sidecar import __version__
 from sidecar.cli import operate
+from sidecar.cli.break_glass import break_glass
 from sidecar.cli.keys import keys
 from sidecar.cli.policy import policy
 from sidecar.cli.rebuilt import rebuild
@@ -84,7 +85,7 @@ def sidecar(settings: Settings, only_check: bool, rehearse: bool) -> None:
     sys.exit(run.run(settings, app))
 
 
-for _command in (*operate.COMMANDS, keys, policy, rebuild):
+for _command in (*operate.COMMANDS, keys, policy, rebuild, break_glass):
     understudy.add_command(_command)
 
 

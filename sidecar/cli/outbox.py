@@ -52,6 +52,27 @@ def retry(settings: Settings, entry: str, reason: str) -> None:
     click.echo(f"{entry}: {told['state']}")
 
 
+@outbox.command("merge")
+@click.argument("entry")
+@click.argument("fields", nargs=-1, required=True)
+@click.option("--reason", default="", help="Why, for the record.")
+@click.pass_obj
+def merge(settings: Settings, entry: str, fields: tuple[str, ...], reason: str) -> None:
+    """Send the parked conflict ENTRY with FIELDS as it says, and the others as the upstream has them."""
+    path = f"/outbox/{client.segment(entry)}"
+    revision = client.get(settings, path)["revision"]
+    told = client.post(settings, f"{path}/merge", {"fields": list(fields), "revision": revision, "reason": reason})
+    click.echo(f"{entry}: {told['state']}")
+
+
+@outbox.command("discarded")
+@click.pass_obj
+def discarded(settings: Settings) -> None:
+    """Writes that people gave up, the latest first, by whom and why."""
+    for entry in client.get(settings, "/outbox/discarded")["entries"]:
+        click.echo(f"{_line(entry)}  by {entry['by']}")
+
+
 @outbox.command("discard")
 @click.argument("entry")
 @click.option("--reason", required=True, help="Why, for the record: a user was told that this was done.")

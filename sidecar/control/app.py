@@ -13,6 +13,7 @@ from flask import Flask
 
 from sidecar.control import (
     backfill,
+    break_glass,
     endpoints,
     health,
     nodes,
@@ -29,7 +30,7 @@ from sidecar.control.services import ControlServices
 from sidecar.telemetry.metrics import SharedState, serve_metrics
 
 BLUEPRINTS: Final = (
-    health, endpoints, traffic, resources, outbox, revocations, policies, timeline, backfill, nodes,
+    health, endpoints, traffic, resources, outbox, revocations, break_glass, policies, timeline, backfill, nodes,
 )  # fmt: skip
 
 

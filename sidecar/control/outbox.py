@@ -11,6 +11,7 @@ from flask import Blueprint, g
 from sidecar.control.requests import Problem, acted, body_field, json_body
 from sidecar.control.services import ControlServices
 from sidecar.standby.outbox.review import Undecidable
+from sidecar.standby.outbox.sealing import SealError
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ def blueprint(services: ControlServices) -> Blueprint:
             found = decide(entry, g.by, body_field(json_body(), "reason", str, ""))
         except LookupError:
             raise _no_entry(entry) from None
-        except Undecidable as error:
+        except (Undecidable, SealError) as error:
             raise Problem(409, str(error)) from None
         log.warning("a parked write was decided", extra=acted(found["state"], entry, g.by, found["reason"] or ""))
         return found
@@ -31,6 +32,10 @@ def blueprint(services: ControlServices) -> Blueprint:
     @views.get("/outbox")
     def entries() -> Any:
         return services.desk.entries()
+
+    @views.get("/outbox/discarded")
+    def discarded() -> Any:
+        return {"entries": services.desk.discarded()}
 
     @views.get("/outbox/<entry>")
     def one(entry: str) -> Any:
@@ -42,6 +47,15 @@ def blueprint(services: ControlServices) -> Blueprint:
     @views.post("/outbox/<entry>/retry")
     def retry(entry: str) -> Any:
         return decided(services.desk.retry, entry)
+
+    @views.post("/outbox/<entry>/merge")
+    def merge(entry: str) -> Any:
+        """A conflict: only `fields` of the write as it says, the others as the upstream has them."""
+        body = json_body()
+        fields, revision = body_field(body, "fields", list), body_field(body, "revision", int)
+        if not all(isinstance(name, str) for name in fields):
+            raise Problem(400, "fields: expected names of fields", "fields")
+        return decided(lambda ident, by, _reason: services.desk.merge(ident, by, revision, fields), entry)
 
     @views.post("/outbox/<entry>/discard")
     def discard(entry: str) -> Any:

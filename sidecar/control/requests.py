@@ -28,7 +28,7 @@ class Problem(Exception):
 
 ANYBODY: Final = frozenset(("healthz", "readyz", "ready", "metrics"))
 """What is asked by load balancers and monitoring, by whatever name; nothing of anybody's is in it."""
-CONFIDENTIAL: Final = frozenset(("outbox", "parity", "evidence"))
+CONFIDENTIAL: Final = frozenset(("outbox", "parity", "evidence", "break-glass"))
 """What shows records, or what somebody wrote: it needs the token also to be read."""
 
 
@@ -79,7 +79,7 @@ def body_field(body: dict[str, Any], name: str, kind: Any, otherwise: Any = None
     if value is None:
         raise Problem(400, f"{name}: required", name)
     if not isinstance(value, kind):
-        words = {str: "text", bool: "true or false"}.get(kind, "a number")
+        words = {str: "text", bool: "true or false", list: "a list"}.get(kind, "a number")
         raise Problem(400, f"{name}: expected {words}; found {type(value).__name__}", name)
     return value
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
+from sidecar.access.break_glass import BreakGlass
 from sidecar.access.policy_store import Rulebook
 from sidecar.contract import Contract
 from sidecar.control.requests import Problem
@@ -57,6 +58,7 @@ class ControlServices:
     desk: Desk
     promotion: Promotion
     policies: Rulebook
+    break_glass: BreakGlass
     open_store: Callable[[], EventStore]
     phase: Callable[[], Phase]
     start_backfill: Callable[[], Any]

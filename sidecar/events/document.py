@@ -107,6 +107,8 @@ def _understudy(exchange: Exchange, digests: dict[str, str]) -> dict[str, Any]:
         shown = shows(exchange.request, exchange.response, exchange.parameters)
         if shown is not None:
             document["shows"] = shown
+    if exchange.break_glass is not None:
+        document["break_glass"] = exchange.break_glass
     if exchange.reason:
         document["reason"] = exchange.reason
     if exchange.resource_type:

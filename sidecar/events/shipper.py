@@ -115,10 +115,12 @@ class Shipper:
         dropping: Callable[[Mapping[str, str]], bool] = lambda segments: True,
         body_retention: float = inf,
         erase: Callable[[Sequence[Place]], None] = lambda places: None,
+        keep: Callable[[Path], None] = lambda segment: None,
     ) -> None:
         """Retentions are in seconds; `uniform` draws the jitter. `may_drop`: whether the wall clock, by which segments
         have an age, may be gone by. `dropping` is told of segments that are to be removed,
-        with the reason; False keeps them. `erase` takes bodies out of the journal whose time has come."""
+        with the reason; False keeps them. `erase` takes bodies out of the journal whose time has come. `keep` puts
+        away what is to stay of a segment before it is removed; where it raises OSError, the segment stays too."""
         self.shipped = 0
         self.trouble: str | None = None
         self._store = store
@@ -130,6 +132,7 @@ class Shipper:
         self._dropping = dropping
         self._body_retention = body_retention
         self._erase = erase
+        self._keep = keep
         self._bodiless: set[Path] = set()
         self._uniform = uniform
         self._installed = False
@@ -266,7 +269,7 @@ class Shipper:
         old = [path for path, age in ages.items() if age > self._journal_retention]
         stale = [path for path, age in ages.items() if age > self._body_retention and path not in self._bodiless]
         holds = self._store.holds() if old or stale else ()
-        old = [path for path in old if not is_held(path, holds)]
+        old = [path for path in old if not is_held(path, holds) and self._kept(path)]
         if old and self._dropping({path.stem: "retention" for path in old}):
             for path in old:
                 path.unlink()
@@ -275,6 +278,14 @@ class Shipper:
                 self._erase(free_bodies(path, holds))
                 self._bodiless.add(path)
         self._cleaned = now
+
+    def _kept(self, path: Path) -> bool:
+        try:
+            self._keep(path)
+        except OSError as error:
+            log.warning("a journal segment stays, as who did what could not be put away: %s", error)
+            return False
+        return True
 
 
 def _link(line: Mapping[str, Any]) -> tuple[int, str] | None:

@@ -119,6 +119,11 @@ class Settings:
     journal_segment: int = setting("64MiB", size, "The size at which a journal segment is closed.")
     journal_retention: float = setting("7d", duration, "How long shipped journal segments stay on disk.")
     retention: float = setting("365d", duration, "How long exchanges stay in the event store; whole days are dropped.")
+    audit_retention: float = setting(
+        "3650d",
+        duration,
+        "How long who, what and when stay in DATA/trail, without bodies, after the journal.",
+    )
     body_retention: float = setting(
         "30d", duration, "How long recorded bodies stay in the event store: from these `understudy rebuild` learns."
     )

@@ -197,11 +197,11 @@ def time_zone(value: str) -> str:
 
 
 def role_pairs(value: str) -> tuple[tuple[str, str], ...]:
-    """`group=role` pairs, comma-separated; a role is auditor, operator or admin."""
+    """`group=role` pairs, comma-separated; a role is disclosure, auditor, operator or admin."""
     pairs = []
     for word in names(value):
         group, equals, role = word.rpartition("=")
-        if not equals or not group or role not in ("auditor", "operator", "admin"):
-            raise ValueError("value=role pairs, role being auditor, operator or admin")
+        if not equals or not group or role not in ("disclosure", "auditor", "operator", "admin"):
+            raise ValueError("value=role pairs, role being disclosure, auditor, operator or admin")
         pairs.append((group, role))
     return tuple(pairs)

@@ -31,5 +31,5 @@ def forget(engine: Engine, contents: AbstractSet[str], request_ids: AbstractSet[
             if gone:
                 forgotten += connection.execute(delete(table).where(tuple_(*keys).in_(gone))).rowcount
         over = outbox.c.state.in_((State.SETTLED, State.DISCARDED)) & outbox.c.request_id.in_(sorted(request_ids))
-        values = {"fields": "{}", "body": None, "base": None, "proposal": None}
+        values = {"fields": "{}", "body": None, "base": None, "theirs": None, "proposal": None}
         return forgotten + connection.execute(update(outbox).where(over).values(values)).rowcount

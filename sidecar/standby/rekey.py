@@ -52,4 +52,4 @@ def _instead(table: Table) -> dict[str, Any] | None:
     """What takes the place of values that cannot be opened; None: the row goes."""
     if table is records:
         return {"state": DOUBT, "body": None}
-    return {"fields": "{}", "body": None, "base": None, "proposal": None} if table is outbox else None
+    return {"fields": "{}", "body": None, "base": None, "theirs": None, "proposal": None} if table is outbox else None

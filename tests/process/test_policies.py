@@ -93,6 +93,24 @@ def test_observe_report_refuse_except_enforce(sidecar: Sidecar, upstream: Upstre
     row = next(row for row in told if row["name"] == POLICY)
     assert (row["mode"], row["reason"], len(row["exceptions"])) == ("enforce", "agreed", 3)
 
+    opened = sidecar.cli("break-glass", "open", "Dr Holt", "--hours", "1", "--reason", "night, nobody else is here")
+    assert opened.returncode == 0, opened.stderr
+    time.sleep(1)
+    assert note(sidecar, HOLT, 3, "in an emergency").status == 201
+    assert note(sidecar, ZORN, 1).status == 201  # nobody else's business
+    ident = opened.stdout.partition(":")[0]
+    flagged = [each for each in sidecar.events(path="/notes") if each["understudy"].get("break_glass") == ident]
+    assert [(each["user"]["name"], each["understudy"]["verdict"]) for each in flagged] == [("Dr Holt", "report")]
+    assert "open until" in sidecar.cli("break-glass", "list").stdout
+    assert sidecar.cli("break-glass", "end", ident, "--reason", "the others came").returncode == 0
+    time.sleep(1)
+    assert note(sidecar, HOLT, 3, "pwned again").status == 403
+    assert sidecar.cli("break-glass", "end", ident).returncode == 1
+    deeds = [each for each in sidecar.events() if each["event"]["action"].startswith("break_glass")]
+    assert [(each["event"]["action"], each["understudy"]["deed"]["user"]) for each in deeds] == [
+        ("break_glass", "Dr Holt"), ("break_glass_end", "Dr Holt")
+    ]  # fmt: skip
+
     sidecar.kill()  # what people said outlives a restart
     sidecar.start()
     time.sleep(0.5)

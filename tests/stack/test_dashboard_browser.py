@@ -8,14 +8,18 @@ import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from compose.demo_webhook import receiver
+from dashboard.data import reviews
+from dashboard.values import time_format
+from sidecar.events.store import Filter
 from sidecar.events.store.sqlite import EmbeddedStore
 from tests.support.dashboard import alarms, seed
-from tests.support.dashboard.serving import PHONE, Dashboard, chromium, context, enter, go
+from tests.support.dashboard.serving import PASSWORD, PHONE, Dashboard, chromium, context, enter, go, violations
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import HOLT, Upstream
 
@@ -133,6 +137,41 @@ def test_an_auditor_finds_who_read_patient_17_yesterday_and_exports_it(page: Pag
     expect(page.locator("tbody tr").filter(has_text="patient 17").first).to_contain_text("auditor")
 
 
+SLOW = """
+    const plain = window.fetch.bind(window);
+    window.fetch = (resource, options) => plain(resource, options).then((answer) =>
+        options && (options.body || "").includes('"url.search"') && (options.body || "").includes('..page.children')
+            ? new Promise((done) => setTimeout(() => done(answer), 1500)) : answer);
+"""
+
+
+def test_what_is_typed_while_a_page_loads_stays(page: Page, dashboard: Dashboard) -> None:
+    page.add_init_script(SLOW)
+    enter(page, dashboard, "auditor", "/audit")
+    person, patient = page.get_by_label("Person"), page.get_by_label("Patient number")
+    page.get_by_role("link", name="yesterday").click()
+    first = patient.element_handle()
+    patient.press_sequentially("17")  # the new page is not there yet
+    page.wait_for_function("first => !first.isConnected", arg=first)
+    page.keyboard.type("0")  # focus and caret are where they were
+    page.keyboard.press("ArrowLeft")
+    expect(patient).to_have_value("170")
+    person.fill("Dr Sato")
+    patient.fill("17")
+    page.get_by_role("button", name="Show").first.click()
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=yesterday&person=Dr+Sato&patient=17")
+    expect(page.locator(".event")).to_have_count(1)
+    page.get_by_role("link", name="Take away: patient 17").click()
+    expect(page.locator(".event")).to_have_count(1)
+    expect(patient).to_have_value("")  # what was sent is not typed any more
+    expect(person).to_have_value("Dr Sato")
+    page.get_by_label("Title").fill("Patient 17 yesterday")
+    page.get_by_role("link", name="last 7 days").click()
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=7d&person=Dr+Sato")
+    page.wait_for_timeout(2500)
+    expect(page.get_by_label("Title")).to_have_value("Patient 17 yesterday")
+
+
 def _export(page: Page, button: str) -> list[dict[str, str]]:
     page.get_by_role("button", name=button).click()
     with page.expect_download() as download:
@@ -167,6 +206,116 @@ def test_everyone_who_looked_at_a_patient_is_on_the_patients_page(page: Page, da
     expect(page.get_by_role("heading", level=1)).to_have_text("Dr Sato")
 
 
+def test_who_may_only_disclose_makes_a_patients_access_log_and_sees_nothing_else(
+    page: Page, dashboard: Dashboard
+) -> None:
+    made = dashboard.cli("user", "add", "records", "--role", "disclosure", "--password-stdin", said=PASSWORD)
+    assert made.returncode == 0, made.stderr
+    enter(page, dashboard, "records")
+    expect(page).to_have_url(f"{dashboard.url}/disclosure")
+    expect(page.locator("#menu")).to_have_text("Access log")
+    signed_in = dashboard.sign_in("records")
+    for path in ("/audit", "/audit/patient?patient=17", "/audit/looks", "/endpoints", "/audit/evidence/file?id=1"):
+        assert dashboard.ask("GET", path, signed_in).status == 403, path
+    page.get_by_label("Patient number").fill("17")
+    page.get_by_role("button", name="Make the access log").click()
+    expect(page.locator("#dl-said")).to_contain_text("reason: expected 3 to 500 characters")
+    page.get_by_label("Reason").fill("the owner asked on Monday")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Open the access log of patient 17").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Who accessed Patient 17")
+    accesses = page.get_by_role("table", name="Accesses")
+    expect(accesses).to_contain_text("Dr Sato")
+    expect(accesses).to_contain_text("looked at the notes of Patient 17")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="The file").click()
+    assert '"who":"Nurse Abara"' in Path(download.value.path()).read_text()
+    page.goto(f"{dashboard.url}/login")
+    other = page.context.browser.new_context() if page.context.browser else None
+    assert other is not None
+    auditor = other.new_page()
+    enter(auditor, dashboard, "auditor", "/audit/looks?user=records")
+    looks = auditor.locator("tbody tr")
+    expect(looks.filter(has_text="the owner asked on Monday").filter(has_text="disclosure").first).to_be_visible()
+    expect(looks.filter(has_text="access log").filter(has_text="of patient 17").first).to_be_visible()
+    other.close()
+
+
+def test_a_week_is_reviewed_and_signed_off(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    zone = ZoneInfo("UTC")
+    week = reviews.weeks(time.time_ns(), zone, 1)[0]
+    store, dice, (since, _) = EmbeddedStore(sidecar.data / "events.db"), random.Random(5), reviews.span(week, zone)
+    made = [
+        seed.event(since + (n + 9) * seed.HOUR, dice, kind="create", user="Nurse Abara", patient=str(n), status=201,
+                   outcome="success", body={"title": "pwned", "body": "pwned", "patient_id": n})
+        for n in range(3)
+    ]  # fmt: skip
+    store.append([event for event, _ in made], [body for _, body in made if body])
+    store.close()
+    enter(page, dashboard, "auditor", "/audit")
+    page.get_by_role("link", name="Weekly review").click()
+    found = page.get_by_role("region", name="Vandalised notes: 3 notes of Nurse Abara look vandalised")
+    found.get_by_role("button", name="Sign off").click()
+    expect(page.locator("#rv-said")).to_contain_text("choose what came of it")
+    found.get_by_label("Followed up with the person").check()
+    found.get_by_role("textbox").fill("spoke to her on Tuesday")
+    page.keyboard.press("Enter")
+    expect(found).to_contain_text("Followed up with the person. Signed off by auditor on")
+    while page.get_by_role("button", name="Sign off: ").count():
+        item = page.get_by_role("region").filter(has=page.get_by_role("button", name="Sign off: ")).first
+        left = page.get_by_role("button", name="Sign off: ").count()
+        item.get_by_label("Explained: it was rightful").check()
+        item.get_by_role("textbox").fill("looked into")
+        item.get_by_role("button", name="Sign off").click()
+        expect(page.get_by_role("button", name="Sign off: ")).to_have_count(left - 1)
+    page.get_by_role("button", name="Sign off the week").click()
+    expect(page.locator("#rv-items")).to_contain_text("Reviewed. Signed off by auditor")
+    go(page, dashboard, "/audit?period=30d&text=PWNED")
+    page.get_by_role("link", name="3 writes say “PWNED” in title or body").click()
+    expect(page.locator(".event")).to_have_count(3)
+    go(page, dashboard, f"/audit/review?week={week}")
+    expect(page.get_by_role("link", name=f"week of {time_format.day_of_year(week)} ✓")).to_be_visible()
+
+
+def _seen(sidecar: Sidecar, field: str, value: str) -> int:
+    store = EmbeddedStore(sidecar.data / "events.db")
+    found = store.search(Filter(terms={field: [value]}), 1).events
+    store.close()
+    return len(found)
+
+
+def test_break_glass_is_opened_used_and_ended(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    enter(page, dashboard, "operator", "/audit/break-glass")
+    page.get_by_label("Person").fill("Dr Holt")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("nobody else at night")
+    dialog.get_by_label("For how many hours").fill("100")
+    dialog.get_by_role("button", name="Break-glass").click()
+    expect(dialog).to_contain_text("hours: expected a number from 0.1 to 72; found '100'")
+    dialog.get_by_label("For how many hours").fill("2")
+    dialog.get_by_role("button", name="Break-glass").click()
+    expect(page.locator("#said")).to_contain_text("break-glass for Dr Holt until")
+    time.sleep(1)
+    assert sidecar.ask("GET", "/patients/17", HOLT).status == 200
+    ident = sidecar.plane("GET", "/break-glass").json()["grants"][0]["id"]
+    until(lambda: _seen(sidecar, "understudy.break_glass", ident), 30, "the access is in the event store")
+    page.reload()
+    grants = page.get_by_role("table", name="Break-glass")
+    expect(grants.get_by_role("row").nth(1)).to_contain_text("operator (dashboard)")
+    grants.get_by_role("link", name="1", exact=True).click()
+    expect(page.locator(".event")).to_have_count(1)
+    expect(page.locator(".event .tag")).to_have_text("break-glass")
+    go(page, dashboard, "/audit/break-glass")
+    grants.get_by_role("button", name="End break-glass: Dr Holt").click()
+    dialog.get_by_label("Reason").fill("the others came")
+    dialog.get_by_role("button", name="End break-glass").click()
+    expect(page.locator("#said")).to_contain_text("break-glass of Dr Holt has ended")
+    until(lambda: _seen(sidecar, "event.action", "break_glass_end"), 30, "its end is in the event store")
+    go(page, dashboard, "/audit?period=1h&person=operator+(dashboard)")
+    expect(page.locator(".event").filter(has_text="ended break-glass for Dr Holt").first).to_be_visible()
+
+
 def test_an_operator_takes_an_endpoint_over_and_back(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
     enter(page, dashboard, "operator", "/endpoints")
     card = page.locator("#e-patients-read")
@@ -190,39 +339,96 @@ def test_an_operator_takes_an_endpoint_over_and_back(page: Page, dashboard: Dash
     expect(page.locator("tbody tr").filter(has_text="HOSP is slow").first).to_contain_text("takeover")
 
 
-def test_a_parked_write_is_resolved(page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream) -> None:
+def _conflict(sidecar: Sidecar, upstream: Upstream, mine: dict[str, str], theirs: dict[str, str]) -> None:
+    """A change of the note 5 that meets another one, made at HOSP while it was away."""
+    upstream.state.notes[5].update(title="Round", body="well")
+    assert sidecar.ask("GET", "/notes/5", HOLT).json()["title"] == "Round"
     upstream.stop()
-    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "<b>Mine</b>"}).status == 200
-    upstream.state.notes[5]["title"] = "Theirs"
+    assert sidecar.ask("PATCH", "/notes/5", HOLT, mine).status == 200
+    upstream.state.notes[5].update(theirs)
     upstream.start()
     until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+
+
+def test_a_parked_write_is_given_up_for_theirs(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream
+) -> None:
+    _conflict(sidecar, upstream, {"title": "<b>Mine</b>"}, {"title": "Theirs"})
     enter(page, dashboard, "operator", "/standby")
     parked = page.locator(".parked")
     expect(parked).to_contain_text("wanted to change the note 5")
-    expect(parked).to_contain_text("<b>Mine</b>")
-    parked.get_by_role("button", name="Discard").click()
+    row = parked.get_by_role("row", name="title")
+    expect(row).to_have_text("titleRound<b>Mine</b>Theirs")
+    parked.get_by_role("button", name="Keep theirs").click()
     page.get_by_role("dialog").get_by_label("Reason").fill("their change is newer")
-    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    page.get_by_role("dialog").get_by_role("button", name="Keep theirs").click()
     expect(page.locator("#said")).to_contain_text("discarded")
     expect(page.locator("#parked")).to_contain_text("No write is parked")
     assert sidecar.plane("GET", "/outbox").json()["parked"] == []
+    page.get_by_role("link", name="Discarded writes").click()
+    expect(page.locator("#discarded")).to_contain_text("by operator (dashboard): their change is newer")
+    expect(page.locator("#discarded")).to_contain_text("<b>Mine</b>")
 
 
-def test_a_parked_write_is_tried_again(page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream) -> None:
-    upstream.stop()
-    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "Mine again"}).status == 200
-    upstream.state.notes[5]["title"] = "Theirs again"
-    upstream.start()
-    until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+def test_a_conflict_is_merged_by_field_and_true_at_the_upstream_after(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream
+) -> None:
+    _conflict(sidecar, upstream, {"title": "Mine", "body": "worse"}, {"title": "Theirs"})
     enter(page, dashboard, "operator", "/standby")
-    upstream.state.notes[5]["title"] = "Mine again"
-    page.locator(".parked").get_by_role("button", name="Try again").click()
-    page.get_by_role("dialog").get_by_label("Reason").fill("they wrote the same since")
-    page.get_by_role("dialog").get_by_role("button", name="Try again").click()
-    expect(page.locator("#said")).to_contain_text("Done")
-    until(lambda: not sidecar.plane("GET", "/outbox").json()["entries"], 20, "settled")
-    expect(page.locator("#parked")).to_contain_text("No write is parked", timeout=12_000)
-    expect(page.locator("#outbox")).to_contain_text("No write waits for HOSP")
+    parked = page.locator(".parked")
+    expect(parked.get_by_role("row", name="body")).to_have_text("bodywellworsewell")
+    parked.get_by_role("button", name="Merge").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Merge: note 5, by Dr Holt")
+    expect(dialog).to_contain_text("At HOSP now: body: well; title: Theirs.")
+    dialog.get_by_label("title").uncheck()
+    dialog.get_by_label("Reason").fill("their title, our finding")
+    dialog.get_by_role("button", name="Merge").click()
+    expect(page.locator("#said")).to_contain_text("HOSP has it")
+    note = upstream.state.notes[5]
+    assert (note["title"], note["body"]) == ("Theirs", "worse")
+    assert sidecar.ask("GET", "/notes/5", HOLT).json()["body"] == "worse"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_that_need_a_sidecar_have_no_violation_of_accessibility(
+    browser: Browser, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream, scheme: str
+) -> None:
+    if not sidecar.plane("GET", "/outbox").json()["parked"]:
+        _conflict(sidecar, upstream, {"title": "Mine", "body": "worse"}, {"title": "Theirs"})
+    profile = context(browser, scheme)
+    page = profile.new_page()
+    enter(page, dashboard, "operator")
+    for path in ("/standby", "/standby/evidence", "/standby/discarded", "/endpoints", "/audit/break-glass"):
+        go(page, dashboard, path)
+        page.wait_for_load_state("networkidle")
+        assert violations(page) == [], path
+    go(page, dashboard, "/standby")
+    page.get_by_role("button", name="Merge").click()
+    page.get_by_role("dialog").wait_for()
+    assert violations(page) == []
+    profile.close()
+    if scheme == "dark":
+        (parked,) = sidecar.plane("GET", "/outbox").json()["parked"]
+        assert sidecar.plane("POST", f"/outbox/{parked['id']}/discard", {"reason": "test"}).status == 200
+
+
+def test_ours_is_put_unless_somebody_changed_it_again(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream
+) -> None:
+    _conflict(sidecar, upstream, {"title": "Mine"}, {"title": "Theirs"})
+    enter(page, dashboard, "operator", "/standby")
+    upstream.state.notes[5]["title"] = "Theirs, later"
+    dialog = page.get_by_role("dialog")
+    for said in ("Someone changed this record at HOSP meanwhile, again", "HOSP has it"):
+        page.locator(".parked").get_by_role("button", name="Put ours").click()
+        dialog.get_by_label("Reason").fill("the doctor says so")
+        dialog.get_by_role("button", name="Put ours").click()
+        expect(page.locator("#said")).to_contain_text(said)
+        page.reload()
+        page.locator("#parked").wait_for()
+    assert upstream.state.notes[5]["title"] == "Mine"
+    expect(page.locator("#parked")).to_contain_text("No write is parked")
 
 
 def test_a_share_of_callers_is_routed_with_a_reason(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import click
+import orjson
 
+from sidecar.contract import Contract
 from sidecar.control.client import ControlError
-from sidecar.events import audit_entries
+from sidecar.events import audit_entries, trail
+from sidecar.events.fhir import to_audit_event
 from sidecar.events.store.factory import kept_checkpoints
 from sidecar.journal.export import export
 from sidecar.journal.head import own_key, public_half
@@ -57,11 +60,35 @@ def _said(verdict: Verdict) -> str:
     return "\n".join(["; ".join(parts), *verdict.notes])
 
 
+def _as_fhir(settings: Settings, out: Path | None) -> None:
+    api = Contract.load(settings.contract).name
+    stream = out.open("wb") if out else sys.stdout.buffer
+    try:
+        for event in trail.everything(settings.data):
+            stream.write(orjson.dumps(to_audit_event(event, api), option=orjson.OPT_APPEND_NEWLINE))
+        stream.flush()
+    except (EOFError, ValueError) as error:
+        raise click.ClickException(f"a file of {settings.data / trail.FOLDER} is damaged: {error}") from None
+    finally:
+        if out:
+            stream.close()
+
+
 @click.command("export")
 @click.option("--out", type=click.Path(path_type=Path), help="A file; unset: standard output.")
+@click.option(
+    "--format", "form", type=click.Choice(["journal", "fhir"]), default="journal", show_default=True,
+    help="fhir: AuditEvents of FHIR R4 by IHE's Basic Audit profile, one a line; they are not signed.",
+)  # fmt: skip
 @click.pass_obj
-def audit_export(settings: Settings, out: Path | None) -> None:
-    """Write the journal's lines and the signatures, to be verified elsewhere by anybody with the public key."""
+def audit_export(settings: Settings, out: Path | None, form: str) -> None:
+    """Write the journal's lines and the signatures, to be verified elsewhere by anybody with the public key.
+
+    With --format fhir: who did what, for AUDIT_RETENTION, as other audit repositories read it.
+    """
+    if form == "fhir":
+        _as_fhir(settings, out)
+        return
     paths, key = (settings.data / "journal").glob("*.jsonl"), settings.sign_key_file
     signing = SigningKey(key) if os.access(key, os.R_OK) else None
     if signing is None:

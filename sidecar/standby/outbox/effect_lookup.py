@@ -55,7 +55,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """`seen`: the record that shows it. `why`: what keeps it from being told, for the person who must."""
+    """`seen`: the record that shows it; of a conflict, as it is now. `why`: why it cannot be told, for a person."""
 
     effect: Effect
     seen: RecordSeen | None = None
@@ -295,8 +295,9 @@ def judge_record(
     if unchanged:
         told = not touched or (alike is not Match.UNSURE and not restored)
         return Found(Effect.NOT_APPLIED if told else Effect.UNDETERMINABLE, why="the record was changed meanwhile")
-    why = "the upstream may have written what was sent in another way"
-    return Found(Effect.UNDETERMINABLE if alike is Match.UNSURE else Effect.CONFLICT, why=why)
+    if alike is not Match.UNSURE:
+        return Found(Effect.CONFLICT, seen)
+    return Found(Effect.UNDETERMINABLE, why="the upstream may have written what was sent in another way")
 
 
 def next_page(response: Response) -> str | None:

@@ -68,6 +68,7 @@ outbox: Final = Table(
     Column("fields", LockedText, nullable=False),
     Column("body", LockedText),
     Column("base", LockedText),
+    Column("theirs", LockedText),
     Column("floor", BigInteger),
     Column("whole", Boolean, nullable=False),
     Column("sealed", LargeBinary),
@@ -88,9 +89,10 @@ outbox: Final = Table(
     Column("revision", BigInteger, nullable=False, index=True, server_default="0"),
 )
 """`record`: the id by which the user knows the record; of a create, its provisional one. `fields`: JSON that was sent,
-less secrets. `body`: the record as answered. `base`: the record before. `accepted_at` is wall ns; `due`, `settled` and
-`accepted_stamp` (none for entries of older versions) are stamps; `accepted_uptime` is how long the machine had been up,
-in ns, in the boot that `accepted_boot` names. `revision`: of the last change (see `changed`)."""
+less secrets. `body`: the record as answered. `base`: the record before. `theirs`: the upstream's, where that is neither
+the one nor the other. `accepted_at` is wall ns; `due`, `settled` and `accepted_stamp` (none for entries of older
+versions) are stamps; `accepted_uptime` is how long the machine had been up, in ns, in the boot that `accepted_boot`
+names. `revision`: of the last change (see `changed`)."""
 
 OPEN: Final = tuple(column for column in outbox.c if column is not outbox.c.sealed)
 """All but the sealed request."""

@@ -226,7 +226,8 @@ class Replayer:
             reason = (
                 f"conflict: the {row.type} record at {self._contract.name} is neither as it was nor as it should be"
             )
-            self._change(lambda connection: self._intents.park(connection, row, reason, "retry"))
+            theirs = found.seen.body if found.seen is not None else None
+            self._change(lambda connection: self._intents.park(connection, row, reason, "merge", theirs))
             return True
         if effect is Effect.UNDETERMINABLE and uncertain:
             reason = f"unclear: nobody can tell whether it has taken effect: {found.why}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,8 @@ from sidecar.clock import stamp
 from sidecar.contract import Action
 from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.entries import UNSETTLED, Outbox, State, outbox
+from sidecar.standby.outbox.merging import CannotMerge, merged
+from sidecar.standby.outbox.sealing import Seal
 
 SHOWN: Final = 500
 
@@ -31,12 +33,13 @@ class Tally:
 
 
 class Desk:
-    """Lists, shows, retries, discards."""
+    """Lists, shows, retries, merges, discards."""
 
-    def __init__(self, engine: Engine, outbox: Outbox) -> None:
+    def __init__(self, engine: Engine, outbox: Outbox, seal: Callable[[], Seal]) -> None:
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
         self._outbox = outbox
+        self._seal = seal
 
     def entries(self) -> dict[str, Any]:
         """`pending`: how many will be settled by themselves; `parked`: those that wait for a person; `entries`: all of
@@ -70,6 +73,38 @@ class Desk:
             if row is None:
                 raise LookupError(ident)
             return _entry(row, row.settled_as or box.real_id(connection, row.type, row.record))
+
+    def discarded(self) -> list[dict[str, Any]]:
+        """What people decided not to make, the latest first, with who and why."""
+        query = select(outbox).where(outbox.c.state == State.DISCARDED).order_by(outbox.c.settled.desc()).limit(SHOWN)
+        with self._reader.connect() as connection, connection.begin():
+            return [_entry(row, box.real_id(connection, row.type, row.record)) for row in connection.execute(query)]
+
+    def merge(self, ident: str, by: str, revision: int, ours: Sequence[str]) -> dict[str, Any]:
+        """A parked conflict is sent over what the upstream showed, with only `ours` of its fields. Whatever is there by
+        then is looked at first: another change parks it again. `revision`: of the entry as the person saw it.
+
+        Raises LookupError, Undecidable, SealError.
+        """
+
+        def decide(row: Any) -> dict[str, Any]:
+            if row.theirs is None:
+                raise Undecidable(f"entry {ident} is no conflict: there is nothing to merge it with")
+            if row.revision != revision:
+                raise Undecidable(f"entry {ident} has changed since you looked: look again")
+            headers, body = self._seal().open(row.id, row.sealed)
+            fields, theirs = orjson.loads(row.fields), orjson.loads(row.theirs)
+            try:
+                headers, body, chosen = merged(headers, body, fields, ours, theirs, whole=row.method == "PUT")
+            except CannotMerge as error:
+                raise Undecidable(str(error)) from None
+            return {
+                "state": State.UNCLEAR if row.sent else State.PENDING, "due": stamp(), "attempts": 0,
+                "reason": f"merged by {by}", "proposal": None, "base": row.theirs, "theirs": None,
+                "fields": orjson.dumps(chosen).decode(), "sealed": self._seal().close(row.id, headers, body),
+            }  # fmt: skip
+
+        return self._decide(ident, decide)
 
     def retry(self, ident: str, by: str, _reason: str) -> dict[str, Any]:
         """A parked entry is tried again: first it is looked for, where it may have taken effect."""
@@ -125,4 +160,8 @@ def _entry(row: Any, real: str | None) -> dict[str, Any]:
         "proposal": row.proposal,
         "payload": orjson.loads(row.fields),
         "before": None if row.base is None else orjson.loads(row.base),
+        "theirs": None if row.theirs is None else orjson.loads(row.theirs),
+        "revision": row.revision,
+        "settled_at": None if row.state != State.DISCARDED else row.settled,
+        "by": row.by,
     }

@@ -637,9 +637,9 @@ class Intents:
                    proposal=None)  # fmt: skip
         return State.SETTLED
 
-    def park(self, connection: Connection, row: Any, reason: str, proposal: str) -> str:
-        """A person must decide."""
-        box.change(connection, row.id, state=State.PARKED, reason=reason, proposal=proposal)
+    def park(self, connection: Connection, row: Any, reason: str, proposal: str, theirs: str | None = None) -> str:
+        """A person must decide. `theirs`: the record as the upstream shows it, where that is why."""
+        box.change(connection, row.id, state=State.PARKED, reason=reason, proposal=proposal, theirs=theirs)
         return State.PARKED
 
 

@@ -27,6 +27,9 @@ PAGES = {
     "latency": "/endpoints/latency?text=patients.read",
     "standby": "/standby",
     "alerts": "/alerts",
+    "review": "/audit/review",
+    "break-glass": "/audit/break-glass",
+    "disclosure": "/disclosure",
     "users": "/users",
     "account": "/account",
 }
@@ -44,9 +47,9 @@ LOOKS = {
 
 
 def history(data: Path) -> None:
-    """A week of a believable hospital, with some things to find."""
+    """Two weeks of a believable hospital, with some things to find."""
     store, dice, now = EmbeddedStore(data / "events.db"), random.Random(7), time.time_ns()
-    seed.fill(store, now - 7 * seed.DAY, now, 40_000)
+    seed.fill(store, now - 16 * seed.DAY, now, 16_000)
     made = [
         seed.event(now - 3 * seed.HOUR + n * seed.SECOND, dice, kind="me", user=name, answer={"id": n + 1})
         for n, name in enumerate(seed.PEOPLE)
@@ -83,6 +86,7 @@ def troubles(sidecar: Sidecar, upstream: Upstream) -> None:
     upstream.state.notes[5]["title"] = "Round, by somebody else"
     upstream.start()
     until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
+    sidecar.plane("POST", "/break-glass", {"user": "Dr Holt", "hours": 2, "reason": "night, nobody else is here"})
     sidecar.plane("POST", "/marks", {"text": "release 2026.48 of the ward application"})
     sidecar.plane("POST", "/endpoints/patients.list/takeover", {"reason": "HOSP is slow"})
 

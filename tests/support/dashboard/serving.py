@@ -11,6 +11,7 @@ import sys
 import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,17 @@ def enter(page: Page, dashboard: Dashboard, name: str, path: str = "/") -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.locator("#page h1").wait_for()
+
+
+def violations(page: Page) -> list[str]:
+    """Every rule of accessibility that axe-core finds broken, whatever its weight."""
+    page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{each['id']}: {node['html'][:200]}: {node.get('failureSummary', '')[:300]}"
+        for each in found["violations"]
+        for node in each["nodes"][:3]
+    ]
 
 
 def go(page: Page, dashboard: Dashboard, path: str) -> None:

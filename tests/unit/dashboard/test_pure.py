@@ -56,7 +56,7 @@ NOON = 1_795_521_600 * SECOND  # 2026-11-24 12:00 UTC
         (
             {"kind": "create", "status": 202},
             "Dr Holt added the note “Round” to Patient 17",
-            "accepted, waiting to reach HOSP",
+            "accepted, waiting to reach Library",
         ),
     ],
 )
@@ -73,7 +73,7 @@ def test_an_event_is_a_sentence(event: dict[str, Any], said: str, ending: str) -
     if about["kind"] in ("patient", "notes", "patients", "me"):
         body = None
     document, bodies = seed.event(NOON, random.Random(1), **{**about, "body": body})
-    found = sentence(document, bodies)
+    found = sentence(document, bodies, "Library")
     assert (str(found), found.ending) == (said, ending)
 
 

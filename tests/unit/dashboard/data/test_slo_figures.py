@@ -119,7 +119,7 @@ def test_takeovers_have_their_ends() -> None:
         change(20, "notes.list", "half_open", "closed"),
         change(30, "patients.read", "auto", "standby", by="Sam", reason="slow"),
     ]
-    assert timeline.takeovers(reversed(made)) == [
+    assert timeline.takeovers(reversed(made), "HOSP") == [
         Moment(10, "takeover", "notes.list", "the standby took over automatically: 5 of 8 failed", 20),
         Moment(30, "takeover", "patients.read", "the standby took over by Sam: slow"),
     ]

@@ -29,8 +29,8 @@ def test_a_network_that_nobody_came_from_finds_nothing_rather_than_everything() 
 
 def test_names_keep_their_case_in_words_and_each_filter_is_a_chip() -> None:
     view = View(person="Ms Pell", outcome="failed", event="a\nb\nc")
-    assert view.chips() == {"person": "person Ms Pell", "event": "3 events", "outcome": "that failed"}
-    assert "person Ms Pell" in view.words()
+    assert view.chips("HOSP") == {"person": "person Ms Pell", "event": "3 events", "outcome": "that failed"}
+    assert "person Ms Pell" in view.words("HOSP")
 
 
 def test_a_wrong_network_is_named() -> None:

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import insert
 from werkzeug.serving import make_server
 
+from sidecar.access.break_glass import BreakGlass
 from sidecar.access.policy_store import Rulebook
 from sidecar.contract import Contract
 from sidecar.control.app import create_control
@@ -24,6 +25,7 @@ from sidecar.settings import Settings
 from sidecar.standby.outbox.entries import Outbox
 from sidecar.standby.outbox.entries import outbox as entries
 from sidecar.standby.outbox.review import Desk
+from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
 from sidecar.storage.database import open_engine
 from sidecar.takeover.coordinator import Switchboard
@@ -101,8 +103,10 @@ class Plane:
         app = create_control(
             ControlServices(
                 settings=settings, contract=contract, engine=self.engine, standby=self.standby,
-                switchboard=self.switchboard, parity=FakeParity(), desk=Desk(self.engine, outbox),
+                switchboard=self.switchboard, parity=FakeParity(),
+                desk=Desk(self.engine, outbox, lambda: Seal(data / "seal-key")),
                 promotion=promotion, policies=Rulebook([], self.engine, brake=True),
+                break_glass=BreakGlass(self.engine),
                 open_store=lambda: EmbeddedStore(data / "events.db"), phase=lambda: Phase.SERVING,
                 shipper=lambda: {"unshipped": 7}, start_backfill=self.start,
                 backfill=lambda: {"running": True},

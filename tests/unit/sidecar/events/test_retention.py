@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
 import pytest
 
+from sidecar.events import trail
 from sidecar.events.retention import free_bodies, matches
 from sidecar.events.shipper import Shipper
 from sidecar.events.store import Hold
@@ -112,3 +114,39 @@ def test_a_hold_matches_all_that_is_given() -> None:
         assert not matches(hold(**other), event)
     assert matches(hold(user="Dr Ames"), {}), "what cannot be read may be held"
     assert free_bodies(Path(os.devnull), []) == []
+
+
+def test_who_did_what_outlives_the_segment_for_its_time(signed: Signed, tmp_path: Path) -> None:
+    store, folder = EmbeddedStore(tmp_path / "events.db"), tmp_path / trail.FOLDER
+    store.install()
+    full = True
+
+    def keep(segment: Path) -> None:
+        if full:
+            raise OSError("no space left on device")
+        trail.keep(segment, folder)
+
+    shipper = Shipper(
+        signed.journal, store, tmp_path / "shipped.json", tmp_path / "dead", journal_retention=7 * DAY,
+        dropping=signed.signer.dropping, keep=keep,
+    )  # fmt: skip
+    for path in signed.paths:
+        os.utime(path, (1_000_000, 1_000_000))
+    known = [event["event"]["id"] for event in trail.everything(tmp_path)]
+    now = 1_000_000 + 30 * DAY
+    while shipper.step(now) == 0:
+        pass
+    assert all(path.exists() for path in signed.paths)  # what cannot be put away is not thrown away
+    full = False
+    shipper.step(now + 700)
+    assert not any(path.exists() for path in signed.paths)
+    kept = list(trail.everything(tmp_path))
+    assert [event["event"]["id"] for event in kept] == known
+    assert {key for event in kept for key in event} <= {"@timestamp", *trail.SECTIONS}
+    assert b"Limps" not in b"".join(gzip.decompress(path.read_bytes()) for path in folder.iterdir())
+    laid = hold(since=NOW, until=NOW + 10**9)
+    assert trail.drop_before(folder, 2_000_000, [laid]) == []
+    assert trail.drop_before(folder, 1_000_000, []) == []
+    assert len(trail.drop_before(folder, 2_000_000, [])) == len(signed.paths)
+    assert list(trail.everything(tmp_path)) == []
+    store.close()

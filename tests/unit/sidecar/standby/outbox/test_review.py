@@ -15,7 +15,7 @@ from tests.unit.sidecar.standby.outbox.test_replay import CONTRACT, Leader
 
 def test_a_change_behind_a_parked_creation_says_so_and_is_not_about_to_be_settled(tmp_path: Path) -> None:
     leader = Leader(tmp_path)
-    desk = Desk(leader.engine, leader.standby.outbox)
+    desk = Desk(leader.engine, leader.standby.outbox, leader.standby.seal)
     target = f"/notes/{desk.entries()['entries'][0]['provisional_id']}"
     body = b'{"body":"worse"}'
     request = Request("PATCH", target, [("Host", "x"), ("Content-Type", "application/json")], body, host="x")

@@ -1,0 +1,100 @@
+"""Who, what and when, for AUDIT_RETENTION: what stays of a journal segment when it goes. No bodies, no queries.
+
+A file of DATA/trail for each segment, JSON Lines in gzip, under the segment's name and of its age. A segment is removed
+only after its file is on disk.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from sidecar.events.retention import matches
+from sidecar.events.store import Event, Hold
+from sidecar.journal.offsets import started
+from sidecar.journal.writer import read_segment
+from sidecar.storage.atomic_file import write_atomically
+
+FOLDER: Final = "trail"
+SUFFIX: Final = ".jsonl.gz"
+SECTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "event": ("id", "action", "outcome", "category", "type", "hash", "sequence"),
+    "http": ("request", "response"),
+    "url": ("path",),
+    "user": ("name",),
+    "source": ("ip",),
+    "service": ("name", "node"),
+    "understudy": (
+        "endpoint", "endpoint_id", "resource", "patient", "answered_by", "identity", "purpose", "verdict", "findings",
+        "break_glass", "client", "reason", "deed",
+    ),
+}  # fmt: skip
+
+
+def condensed(event: Event) -> dict[str, Any]:
+    """Who, what, which record, when, from where and how it ended."""
+    kept: dict[str, Any] = {"@timestamp": event.get("@timestamp")}
+    for name, fields in SECTIONS.items():
+        part = event.get(name)
+        found = {field: part[field] for field in fields if field in part} if isinstance(part, Mapping) else {}
+        if found:
+            kept[name] = found
+    return kept
+
+
+def keep(segment: Path, folder: Path) -> None:
+    """Writes the segment's file. Raises OSError: then the segment must stay."""
+    lines = (line["event"] for line, _ in read_segment(segment) if isinstance(line.get("event"), dict))
+    kept_lines = (orjson.dumps(condensed(event), option=orjson.OPT_APPEND_NEWLINE) for event in lines)
+    content = gzip.compress(b"".join(kept_lines))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = folder / f"{segment.stem}{SUFFIX}"
+    write_atomically(kept, content)
+    age = segment.stat().st_mtime_ns
+    os.utime(kept, ns=(age, age))
+
+
+def read(path: Path) -> Iterator[Event]:
+    """The events of one file. Raises OSError, EOFError, zlib.error for a damaged one."""
+    with gzip.open(path) as file:
+        for raw in file:
+            yield orjson.loads(raw)
+
+
+def files(data: Path) -> list[Path]:
+    """The trail's files and the journal's segments, the oldest first; of a segment that is in both, the segment."""
+    segments = {path.name.removesuffix(".jsonl"): path for path in (data / "journal").glob("*.jsonl")}
+    kept = {path.name.removesuffix(SUFFIX): path for path in (data / FOLDER).glob(f"*{SUFFIX}")}
+    return [path for _, path in sorted((kept | segments).items(), key=lambda each: started(each[0]))]
+
+
+def everything(data: Path) -> Iterator[Event]:
+    """All that is known of who did what on this node, segment by segment. Raises OSError."""
+    for path in files(data):
+        if path.name.endswith(SUFFIX):
+            yield from read(path)
+        else:
+            yield from (line["event"] for line, _ in read_segment(path) if isinstance(line.get("event"), dict))
+
+
+def drop_before(folder: Path, oldest: float, holds: Sequence[Hold]) -> list[str]:
+    """Removes files last written before `oldest` (s since the epoch), but for what is held; returns their names."""
+    gone = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        if path.stat().st_mtime < oldest and not (holds and _held(path, holds)):
+            path.unlink()
+            gone.append(path.name)
+    return gone
+
+
+def _held(path: Path, holds: Sequence[Hold]) -> bool:
+    """A file that cannot be read is: nobody can say that it is not."""
+    try:
+        return any(matches(hold, event) for event in read(path) for hold in holds)
+    except (OSError, EOFError, ValueError):
+        return True

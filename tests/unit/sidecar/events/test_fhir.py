@@ -1,0 +1,88 @@
+"""Events as FHIR AuditEvents: valid by the models of fhir.resources, and by what BALP's profiles ask for."""
+
+from __future__ import annotations
+
+import random
+from base64 import b64decode
+from typing import Any
+
+import pytest
+from fhir.resources.R4B.auditevent import AuditEvent
+
+from sidecar.events.fhir import to_audit_event
+from tests.support.dashboard import seed
+
+NOON = 1_800_000_000_000_000_000
+
+
+def made(kind: str, **given: Any) -> dict[str, Any]:
+    given = {"status": 200, "outcome": "success", "answered_by": "upstream", **given}
+    event, _ = seed.event(NOON, random.Random(1), kind="update" if kind == "delete" else kind, user="Dr Holt", **given)
+    event["event"]["action"] = kind if kind == "delete" else event["event"]["action"]
+    found = to_audit_event(event, "HOSP")
+    AuditEvent.model_validate(found)  # raises for what is no AuditEvent
+    return found
+
+
+def codes(found: dict[str, Any], part: str) -> list[str]:
+    return [each["type"].get("code") or each["type"]["coding"][0]["code"] for each in found[part]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "profile", "action", "interaction", "agents"),
+    [
+        ("patient", "PatientRead", "R", "read", ["110152", "110153", "IRCP"]),
+        ("notes", "PatientQuery", "E", "search-type", ["110153", "110152", "IRCP"]),
+        ("patients", "Query", "E", "search-type", ["110153", "110152", "IRCP"]),
+        ("create", "PatientCreate", "C", "create", ["110153", "110152", "AUT"]),
+        ("update", "PatientUpdate", "U", "update", ["110153", "110152", "AUT"]),
+        ("delete", "PatientDelete", "D", "delete", ["110150", "custodian", "AUT"]),
+    ],
+)
+def test_each_action_has_its_profile(kind: str, profile: str, action: str, interaction: str, agents: list[str]) -> None:
+    found = made(kind, **({} if kind == "patients" else {"patient": "17"}))
+    assert found["meta"]["profile"] == [
+        f"https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.{profile}"
+    ]
+    assert (found["action"], found["subtype"][0]["code"], found["outcome"]) == (action, interaction, "0")
+    assert codes(found, "agent") == agents
+    assert [agent["requestor"] for agent in found["agent"]] == [False, False, True]
+    assert all("network" in agent for agent in found["agent"][:2])
+    patient = [] if kind == "patients" else ["1"]
+    assert codes(found, "entity") == ["XrequestId", *patient, "2"]
+    assert found["entity"][0]["what"]["identifier"]["value"]
+
+
+def test_a_query_holds_what_was_asked_and_names_no_record() -> None:
+    asked = made("notes", patient="17", path="/notes", query="patient_id=17")["entity"][-1]
+    assert b64decode(asked["query"]).decode() == asked["description"] == "GET /notes?patient_id=17"
+    assert "what" not in asked
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome"),
+    [
+        ({"status": 403}, "4"),
+        ({"status": 502, "outcome": "failure"}, "8"),
+        ({"outcome": "unknown"}, None),
+        ({"status": 499, "outcome": "unknown"}, None),
+        ({"address": None}, "0"),
+    ],
+)
+def test_what_failed_or_is_not_known_claims_no_profile(given: dict[str, Any], outcome: str | None) -> None:
+    found = made("patient", patient="17", **given)
+    assert found.get("outcome") == outcome
+    assert "meta" not in found
+
+
+def test_break_glass_is_the_purpose_of_use() -> None:
+    event, _ = seed.event(NOON, random.Random(1), kind="patient", user="Nurse Tan", patient="17")
+    event["understudy"]["break_glass"] = "0190-1"
+    found = to_audit_event(event, "HOSP")
+    AuditEvent.model_validate(found)
+    assert found["agent"][2]["purposeOfUse"][0]["coding"][0]["code"] == "BTG"
+
+
+def test_who_did_not_sign_in_is_nobody() -> None:
+    event, _ = seed.event(NOON, random.Random(1), kind="patient", user=None, patient="17")
+    assert codes(to_audit_event(event, "HOSP"), "agent") == ["110152", "110153"]
