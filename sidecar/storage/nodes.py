@@ -11,11 +11,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Connection, Engine, String, Table, Text, delete, select, update
-from sqlalchemy.dialects.postgresql import insert
 
 from sidecar.settings import PREFIX, SettingError
 from sidecar.storage.database import GLANCE, metadata
 from sidecar.storage.shared_clock import ADDED, READING, Sample
+from sidecar.storage.upsert import dialect_insert
 from sidecar.timeunits import SECOND
 
 nodes: Final = Table(
@@ -76,7 +76,7 @@ def register(engine: Engine, node: str, instance: str, told: dict[str, Any]) -> 
         if _beats(engine, node, instance) != beats:
             raise Twin(f"{PREFIX}NODE: another sidecar that runs is called {node!r}; give each a name of its own")
     row = {"instance": instance, "beats": 0, "began": READING, "seen": READING, "state": State.LIVE, **told}
-    made = insert(nodes).values(node=node, **row)
+    made = dialect_insert("postgresql", nodes).values(node=node, **row)
     with engine.begin() as connection:
         connection.execute(made.on_conflict_do_update(index_elements=[nodes.c.node], set_=row))
 
@@ -123,7 +123,9 @@ def beat(connection: Connection, node: str, instance: str, told: dict[str, Any])
     want of the node; or None: another instance has the node's name."""
     before = time.monotonic_ns()
     row = {"state": State.LIVE, "version": "", "contract": "", "control": "", **told}
-    made = insert(nodes).values(node=node, instance=instance, beats=1, began=READING, seen=READING, **row)
+    made = dialect_insert("postgresql", nodes).values(
+        node=node, instance=instance, beats=1, began=READING, seen=READING, **row
+    )
     kept = made.on_conflict_do_update(
         index_elements=[nodes.c.node],
         set_={"beats": nodes.c.beats + 1, "seen": READING, **told},

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import BigInteger, Column, Connection, Engine, String, Table, cast, func, literal, select, update
-from sqlalchemy.dialects.postgresql import insert
 
 from sidecar import clock
 from sidecar.storage.database import metadata
+from sidecar.storage.upsert import dialect_insert
 from sidecar.timeunits import SECOND
 
 clocks: Final = Table(
@@ -96,7 +96,7 @@ def note(engine: Engine, sample: Sample) -> None:
         extra={"fields": {"event.action": "database_clock_set", "seconds": -off / 1e9}},
     )  # fmt: skip
     with engine.begin() as connection:
-        row = insert(clocks).values(name=BIAS, bias=0).on_conflict_do_nothing()
+        row = dialect_insert("postgresql", clocks).values(name=BIAS, bias=0).on_conflict_do_nothing()
         connection.execute(row)
         mine = (clocks.c.name == BIAS) & (clocks.c.bias == sample.bias)
         connection.execute(update(clocks).where(mine).values(bias=sample.bias + off))
@@ -118,7 +118,7 @@ def synchronise(engine: Engine, latest: int) -> None:
     behind = latest + 1 - clock.earliest()
     if behind > SECOND:  # stamps of a node that went by its own clock, which was ahead
         with engine.begin() as connection:
-            connection.execute(insert(clocks).values(name=BIAS, bias=0).on_conflict_do_nothing())
+            connection.execute(dialect_insert("postgresql", clocks).values(name=BIAS, bias=0).on_conflict_do_nothing())
             connection.execute(update(clocks).where(clocks.c.name == BIAS).values(bias=clocks.c.bias + behind))
         with engine.connect() as connection:
             note(engine, ask(connection))

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.contract import Contract
+from sidecar.storage.upsert import dialect_insert
 from sidecar.takeover import circuit as circuits
 from sidecar.takeover.circuit import Circuit, State, Tally
 from sidecar.takeover.routing import UPSTREAM, Decision, EndpointState, Mode, Who, decide
@@ -27,7 +28,6 @@ from sidecar.takeover.store import (
     TALLIES,
     Transition,
     compare_and_set,
-    dialect_insert,
     row_of,
     state_of,
     state_row,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
+from sidecar.storage.upsert import dialect_insert
 from sidecar.takeover.circuit import Circuit, State
 from sidecar.takeover.routing import EndpointState, Mode
 from sidecar.takeover.tables import endpoint_states, tallies
@@ -79,14 +80,3 @@ def upsert_tallies(dialect: str) -> Any:
     statement = dialect_insert(dialect, tallies)
     counts = {name: statement.excluded[name] for name in ("good", "bad", "refused")}
     return statement.on_conflict_do_update(index_elements=list(tallies.primary_key), set_=counts)
-
-
-def dialect_insert(dialect: str, table: Table) -> Any:
-    """INSERT with ON CONFLICT, which SQLite and PostgreSQL spell alike and SQLAlchemy keeps apart."""
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(table)
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert(table)
