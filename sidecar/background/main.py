@@ -14,6 +14,7 @@ import time
 from typing import Final
 
 from sidecar.background.backfilling import Backfilling
+from sidecar.background.indexing import Indexing
 from sidecar.background.replaying import Replaying
 from sidecar.background.shipping import Shipping
 from sidecar.background.verifying import Verifying
@@ -32,7 +33,7 @@ ALIVE_EVERY: Final = 2.0
 
 
 class Background:
-    """The process's threads: shipping, signing, backfill, replay."""
+    """The process's threads: shipping, signing, backfill, replay, indexing, verifying."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -53,6 +54,7 @@ class Background:
         setup_sentry(self._settings)
         ends(self._stop)
         works = {"ship": self._ship, "sign": self._sign, "fill": self._fill, "replay": self._replay}
+        works["index"] = lambda: Indexing(self._settings, self._contract).run(self._stop)
         works["verify"] = lambda: Verifying(self._settings).run(self._stop)
         threads = [threading.Thread(target=work, name=name) for name, work in works.items()]
         for thread in threads:

@@ -47,6 +47,9 @@ _COUNTED: Final = (
     .where(func.ltrim(records.c.id, "0123456789") == "", records.c.id != "", func.length(records.c.id) < 19)
     .group_by(records.c.type)
 )
+_DOUBTFUL: Final = select(records.c.id, records.c.body).where(
+    records.c.type == bindparam("kind"), records.c.state == DOUBT
+)
 HIGHEST: Final = "highest:"
 """Before a resource's name: the number in `meta` that is the highest id which it ever had."""
 
@@ -265,8 +268,7 @@ def may_be_listed(
 
     `changing`: the records that accepted writes may bring into the list.
     """
-    doubtful = select(records.c.id, records.c.body).where(records.c.type == kind, records.c.state == DOUBT)
-    for row in connection.execute(doubtful).all():
+    for row in connection.execute(_DOUBTFUL, {"kind": kind}).all():
         if not filters or row.body is None or row.id in changing:
             return True
         was = orjson.loads(row.body)
