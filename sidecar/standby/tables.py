@@ -21,7 +21,7 @@ WRITE: Final = "write"
 MISSING: Final = "missing"
 """How a record came to be known: it was read, listed, shown or made by a write, or a read said that it is not there."""
 
-UNINDEXED: Final = text("indexed IS NULL OR indexed <> stamp")
+UNINDEXED: Final = text("(indexed IS NULL OR indexed <> stamp)")
 """Of `records`. In so many words: with a parameter in it, a condition does not find its partial index."""
 
 records: Final = Table(

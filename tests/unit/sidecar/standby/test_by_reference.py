@@ -134,6 +134,11 @@ def test_what_changes_is_out_of_line_until_it_is_indexed_again(tmp_path: Path) -
         by_reference.index_some(connection, HOSP)
         assert [row.id for row in by_reference.referring(connection, NOTES, "patient_id", "18")[0]] == ["1"]  # type: ignore[index]
         assert by_reference.referring(connection, NOTES, "patient_id", "17") == ([], False)
+        patient = RecordSeen("patients", "17", '{"id":17,"hospital_id":1}')
+        knowledge.put_record(connection, patient, stamp(), caller="u")
+        by_reference.index_some(connection, HOSP)
+        knowledge.put_record(connection, patient, stamp(), caller="u")
+        assert by_reference.referring(connection, NOTES, "patient_id", "17") == ([], False), "no other resource's"
         put(connection, 2, "17")
         assert by_reference.referring(connection, NOTES, "patient_id", "17") is None
     made.dispose()
