@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.background.backfilling import Backfilling
+from sidecar.background.indexing import Indexing
 from sidecar.background.replaying import Replaying
 from sidecar.background.shipping import Shipping
 from sidecar.background.verifying import Verifying
@@ -34,7 +35,7 @@ ALIVE_EVERY: Final = 2.0
 
 
 class Background:
-    """The process's threads: shipping, signing, backfill, replay."""
+    """The process's threads: shipping, signing, backfill, replay, indexing, verifying."""
 
     def __init__(self, settings: Settings, is_last: Callable[[], bool]) -> None:
         """`is_last`: whether the sidecar ends, so that the gateway has before this does; else another goes on after."""
@@ -57,6 +58,7 @@ class Background:
         setup_sentry(self._settings)
         ends(self._stop)
         works = {"ship": self._ship, "sign": self._sign, "fill": self._fill, "replay": self._replay}
+        works["index"] = lambda: Indexing(self._settings, self._contract).run(self._stop)
         works["verify"] = lambda: Verifying(self._settings).run(self._stop)
         threads = [threading.Thread(target=work, name=name) for name, work in works.items()]
         for thread in threads:

@@ -20,6 +20,7 @@ from sidecar.standby.derivations import (
     ITEM,
     LIST,
     MISSING,
+    PAGES,
     SHARED,
     by_filter,
     by_format,
@@ -31,6 +32,9 @@ from sidecar.standby.derivations import (
 )
 
 UNPROVEN: Final = "unproven"
+WIDER: Final = frozenset({"ignored", "prefix", "contains", "at_least", "at_most"})
+"""Of what a filter by an integer may mean, that which lets others through than those that are equal; null, where there
+is any, is one more. The other meanings differ for texts alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,31 @@ class Gate:
         for derivation, said in list_rivals(resource, values, pairs, told).items():
             otherwise = frozenset(name for name, listed in said.items() if listed != ids)
             claims.append(Claim(endpoint.id, derivation, otherwise))
+        return claims
+
+    def narrowed(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, whole: Any,
+        values: list[dict[str, Any]], pair: tuple[str, str], *, nulls: bool,
+    ) -> list[Claim] | None:  # fmt: skip
+        """The same of a list by one filter, of which only the records are at hand that the filter may let through;
+        None: for this all must be. The field is an integer in all records, or null (`nulls`) in some."""
+        told = evidence.standing(connection, endpoint.id, by_filter(pair[0])).told_apart
+        if not told >= (WIDER | {"null_too"} if nulls else WIDER):
+            return None
+        ours = in_contracts_order(resource, values, [pair])
+        if ours is None or not plain_filters(values, [pair]):
+            return None
+        now = queries.known_count(connection, resource.name)
+        if crosses_a_cap(whole.listed, now) and not self._serve and not self._owns(connection, resource):
+            return None
+        read = self._contract.endpoint_for(resource.name, Action.READ) or endpoint
+        beyond = Claim(read.id, MISSING, frozenset(PAGES), 1)
+        if self._why_not(connection, beyond) is not None:
+            return None  # it may be that not all of them have room
+        ids = [str(value[resource.id_field]) for value in ours]
+        claims = [beyond]
+        for derivation, said in list_rivals(resource, values, [pair], told).items():
+            claims.append(Claim(endpoint.id, derivation, frozenset(n for n, listed in said.items() if listed != ids)))
         return claims
 
     def missing(self, connection: Connection, endpoint: Endpoint) -> str | None:

@@ -51,6 +51,9 @@ _COUNTED: Final = (
     .where(records.c.state != GONE)
     .group_by(records.c.type)
 )
+_DOUBTFUL: Final = select(records.c.id, records.c.body).where(
+    records.c.type == bindparam("kind"), records.c.state == DOUBT
+)
 HIGHEST: Final = "highest:"
 """Before a resource's name: the number in `meta` that is the highest id which it ever had. One that somebody asked for
 in vain is none."""
@@ -314,8 +317,7 @@ def may_be_listed(
 
     `changing`: the records that accepted writes may bring into the list.
     """
-    doubtful = select(records.c.id, records.c.body).where(records.c.type == kind, records.c.state == DOUBT)
-    for row in connection.execute(doubtful).all():
+    for row in connection.execute(_DOUBTFUL, {"kind": kind}).all():
         if not filters or row.body is None or row.id in changing:
             return True
         was = orjson.loads(row.body)

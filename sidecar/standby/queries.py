@@ -32,6 +32,8 @@ _SHOWN: Final = select(sightings.c.id).where(
 )
 _TOUCHED: Final = select(func.max(meta.c.value)).where(meta.c.name.like("touched:%"))
 _ANY_UNCLEAR: Final = select(writes.c.id).where(or_(writes.c.outcome == "open", writes.c.outcome == "unknown")).limit(1)
+_KNOWN_COUNT: Final = select(func.count()).where(records.c.type == _KIND, records.c.state == KNOWN)
+_NEWER: Final = select(records.c.caller).where(records.c.type == _KIND, records.c.stamp > bindparam("at"))
 _OWN: Final = select(identities.c.id).where(identities.c.caller == bindparam("user"))
 _LATER: Final = select(func.count()).where(
     writes.c.type == _KIND,
@@ -55,6 +57,16 @@ def since(connection: Connection, kind: str) -> int:
 def ids(connection: Connection, kind: str) -> set[str]:
     """Ids of the records of the resource that are known."""
     return set(connection.scalars(select(records.c.id).where(records.c.type == kind, records.c.state == KNOWN)))
+
+
+def changed_since(connection: Connection, kind: str, stamp: int) -> Sequence[str | None]:
+    """By whom each record of the resource was shown whose stamp is newer."""
+    return connection.scalars(_NEWER, {"kind": kind, "at": stamp}).all()
+
+
+def known_count(connection: Connection, kind: str) -> int:
+    """Records of the resource that are known."""
+    return connection.scalar(_KNOWN_COUNT, {"kind": kind}) or 0
 
 
 def touched(connection: Connection, kind: str | None) -> int:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, select
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.http.determining import selecting
 from sidecar.http.messages import Request
-from sidecar.standby import knowledge, literals, queries
+from sidecar.standby import by_reference, knowledge, literals, queries
 from sidecar.standby.answer import Answer, DontKnow, Shape, accepts_json, item, listing, missing
 from sidecar.standby.copies import answer_may_show_others, may_show_others
 from sidecar.standby.derivations import DELETED, ITEM, MISSING, OWN, WRITTEN, leaves_out
@@ -29,6 +29,8 @@ from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, READ, WRITE, records, sightings, views
 
 FORBIDDEN: Final = 403
+MOST: Final = 500
+"""Pending writes whose records are looked up one by one for a filtered list; beyond it all are read."""
 
 
 class Library:
@@ -239,20 +241,54 @@ class Library:
         changing = {write.record for write in view.pending(resource.name) if names & write.fields.keys()}
         if knowledge.may_be_listed(connection, resource.name, pairs, changing):
             return DontKnow("in_doubt")
-        rows = connection.execute(select(records).where(*_known(resource))).all()
+        narrowed = self._narrowed(connection, endpoint, resource, whole, pairs, view)
+        if narrowed is None:
+            rows = connection.execute(select(records).where(*_known(resource))).all()
+            callers = {row.caller for row in rows if row.stamp > whole.stamp}
+        else:
+            rows, callers = narrowed[0], set(queries.changed_since(connection, resource.name, whole.stamp))
         values = [orjson.loads(row.body) for row in rows]
         stamp = max([whole.stamp, *(row.stamp for row in rows)])
         other = next(filter(None, (may_show_others(resource, value) for value in values)), None)
         if other is not None and stamp <= queries.touched(connection, None):
             return _in_doubt(other)
-        claims = self._gate.listing(connection, endpoint, resource, whole, rows, values, pairs)
+        claims: list[Claim] | DontKnow = (
+            narrowed[1]
+            if narrowed is not None
+            else self._gate.listing(connection, endpoint, resource, whole, rows, values, pairs)
+        )
         if isinstance(claims, DontKnow):
             return claims
-        shown = whole.caller == user and all(row.caller == user or row.stamp <= whole.stamp for row in rows)
-        claims += self._gate.shared(resource, user, shown=shown)
+        claims = [*claims, *self._gate.shared(resource, user, shown={whole.caller, *callers} == {user})]
         bodies = [row.body for row in rows]
         found = self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)
         return self._gate.passes(connection, resource, found, claims)
+
+    def _narrowed(
+        self, connection: Connection, endpoint: Endpoint, resource: Resource, whole: Any,
+        pairs: Sequence[tuple[str, str]], view: Snapshot,
+    ) -> tuple[list[Any], list[Claim]] | None:  # fmt: skip
+        """Of a list by one reference: the records that may be in it, and what it stands on. None: all must be read."""
+        if len(pairs) != 1 or pairs[0][0] not in resource.references:
+            return None
+        name, wanted = pairs[0]
+        if not wanted.isascii() or not wanted.isdecimal() or str(int(wanted)) != wanted:
+            return None
+        pending = view.pending(resource.name)
+        if len(pending) > MOST or any(write.sent and write.action is Action.CREATE for write in pending):
+            return None  # one that may have arrived is looked for among all
+        found = by_reference.referring(connection, resource, name, wanted)
+        if found is None:
+            return None
+        rows = {row.id: row for row in found[0]}
+        changing = {write.record for write in pending if write.action is not Action.CREATE} - rows.keys()
+        for ident in changing:
+            row = queries.record(connection, resource.name, ident)
+            if row is not None and row.state == KNOWN:
+                rows[row.id] = row
+        values = [orjson.loads(row.body) for row in rows.values()]
+        claims = self._gate.narrowed(connection, endpoint, resource, whole, values, pairs[0], nulls=found[1])
+        return None if claims is None else (list(rows.values()), claims)
 
     def _view(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, filters: str, request: Request, user: str,

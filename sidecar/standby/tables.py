@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, text
 
 from sidecar.storage.database import metadata
 from sidecar.storage.encrypted_columns import LockedBytes, LockedText
@@ -21,6 +21,9 @@ WRITE: Final = "write"
 MISSING: Final = "missing"
 """How a record came to be known: it was read, listed, shown or made by a write, or a read said that it is not there."""
 
+UNINDEXED: Final = text("(indexed IS NULL OR indexed <> stamp)")
+"""Of `records`. In so many words: with a parameter in it, a condition does not find its partial index."""
+
 records: Final = Table(
     "records",
     metadata,
@@ -32,9 +35,14 @@ records: Final = Table(
     Column("observed", BigInteger, nullable=False),
     Column("source", String(10), nullable=False, server_default=""),
     Column("caller", String(200)),
+    Column("indexed", BigInteger),
+    Index("records_by_stamp", "type", "stamp"),
+    Index("records_unindexed", "type", sqlite_where=UNINDEXED, postgresql_where=UNINDEXED),
+    Index("records_by_state", "type", "state"),
 )
 """One row a record. `body` is the JSON as the upstream wrote it, less the origin of its URL field; `stamp` orders
-knowledge; `observed` is for Age; `source` (read, list, write, missing) and `caller` say how it came to be known."""
+knowledge; `observed` is for Age; `source` (read, list, write, missing) and `caller` say how it came to be known;
+`indexed`: the stamp by which its references were last indexed (by_reference.py)."""
 
 collections: Final = Table(
     "collections",

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    Index,
     Integer,
     LargeBinary,
     String,
@@ -87,6 +88,7 @@ outbox: Final = Table(
     Column("settled", BigInteger, index=True),
     Column("by", Text),
     Column("revision", BigInteger, nullable=False, index=True, server_default="0"),
+    Index("outbox_by_action", "type", "action"),
 )
 """`record`: the id by which the user knows the record; of a create, its provisional one. `fields`: JSON that was sent,
 less secrets. `body`: the record as answered. `base`: the record before. `theirs`: the upstream's, where that is neither
@@ -467,7 +469,7 @@ def about(connection: Connection, kind: str, record: str) -> Sequence[Any]:
 
 def deleting(connection: Connection, kind: str) -> set[str]:
     """The records with an accepted delete that is not settled: there upstream or gone, nobody can say."""
-    deletes = (outbox.c.type == kind) & (outbox.c.action == Action.DELETE) & outbox.c.state.in_(UNSETTLED)
+    deletes = (outbox.c.type == kind) & (outbox.c.action == Action.DELETE) & outbox.c.state.concat("").in_(UNSETTLED)
     became = outbox.outerjoin(aliases, (aliases.c.type == outbox.c.type) & (aliases.c.id == outbox.c.record))
     query = select(func.coalesce(aliases.c.real, outbox.c.record)).select_from(became).where(deletes)
     return set(connection.scalars(query))
