@@ -385,7 +385,8 @@ def test_a_conflict_is_merged_by_field_and_true_at_the_upstream_after(
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Merge: note 5, by Dr Holt")
     expect(dialog).to_contain_text("At HOSP now: body: well; title: Theirs.")
-    dialog.get_by_label("title").uncheck()
+    expect(dialog.get_by_label("body")).to_be_checked()
+    expect(dialog.get_by_label("title")).not_to_be_checked()  # both changed it: theirs, unless a person says otherwise
     dialog.get_by_label("Reason").fill("their title, our finding")
     dialog.get_by_role("button", name="Merge").click()
     expect(page.locator("#said")).to_contain_text("HOSP has it")

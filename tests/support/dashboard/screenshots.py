@@ -62,6 +62,10 @@ def history(data: Path) -> None:
         body = {"title": "pwned", "body": "pwned by the night shift, see you", "patient_id": 17 + n, "staff_id": 1}
         made.append(seed.event(now - seed.HOUR + n * seed.SECOND, dice, kind="create", user="Nurse Abara",
                                patient=str(17 + n), body=body))  # fmt: skip
+    for n in range(3):
+        body = {"title": "pwned", "body": "pwned once before", "patient_id": 30 + n, "staff_id": 1}
+        made.append(seed.event(now - 8 * seed.DAY + n * seed.SECOND, dice, kind="create", user="Nurse Abara",
+                               patient=str(30 + n), body=body))  # fmt: skip
     made += [
         seed.event(
             now - 3 * seed.HOUR + n * seed.SECOND * 20, dice, kind="patient", user="Nurse Tan", patient=str(n + 1)
