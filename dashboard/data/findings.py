@@ -38,7 +38,7 @@ PATIENTS: Final = 30
 UNUSUAL: Final = 3
 """Times the usual day that is worth a look."""
 BUSIEST: Final = 1.5
-"""Times the busiest of a person's days before, where KNOWN of them or more are known."""
+"""Times the busiest of a person's days before, or of colleagues' for who is new, where KNOWN or more are known."""
 KNOWN: Final = 5
 WATCHED: Final = 25
 """People, those with most patients in the period, whose days are counted."""
@@ -234,8 +234,9 @@ def _many_patients(queries: Queries, base: View, where: Filter, now: int, zone: 
         own = usual[len(usual) // 2] if len(usual) >= 3 else None
         habit = group if own is None else own
         limit: float = UNUSUAL * max(habit, 1)
-        if len(usual) >= KNOWN:
-            limit = min(limit, BUSIEST * max(usual[-1], 1))
+        for known in (usual, others if own is None else []):
+            if len(known) >= KNOWN:
+                limit = min(limit, BUSIEST * max(known[-1], 1))
         for day, count in each.items():
             if day >= first and count >= PATIENTS and count > limit:
                 by_habit = f"a usual day of theirs has {own}" if own is not None else "they are new here"
