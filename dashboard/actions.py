@@ -95,10 +95,11 @@ def _conflict_now(parts: Parts, what: str) -> str:
     return f"At {parts.api} now: {shown}."
 
 
-def fields_of(parts: Parts, what: str) -> list[str]:
-    """The fields that a write changes. Raises ControlError."""
+def fields_of(parts: Parts, what: str) -> tuple[list[str], list[str]]:
+    """The fields that a write changes, and those of them that nobody else changed meanwhile. Raises ControlError."""
     entry = parts.plane().get(f"/outbox/{segment(what.partition('@')[0])}")
-    return list(entry["payload"])
+    names, before, theirs = list(entry["payload"]), entry["before"] or {}, entry["theirs"] or {}
+    return names, [name for name in names if name in before and before[name] == theirs.get(name)]
 
 
 def _resource(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:

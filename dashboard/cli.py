@@ -112,7 +112,7 @@ def password(settings: Settings, name: str, password_stdin: bool) -> None:
 @click.argument("role", type=ROLES)
 @click.pass_obj
 def role_(settings: Settings, name: str, role: str) -> None:
-    """Make NAME an auditor, operator or admin."""
+    """Give NAME a role: disclosure, auditor, operator or admin."""
     with _users(settings, "user-role", f"{name} as {role}") as users:
         users.set_role(name, Role(role))
     click.echo(f"{name}: {role}")

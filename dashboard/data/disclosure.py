@@ -7,7 +7,6 @@ was made; who made it sees it again, and auditors do.
 from __future__ import annotations
 
 import secrets
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -152,8 +151,8 @@ class Disclosures:
                 mine = at(event, "understudy.patient.id") == subject and at(event, "understudy.purpose") == "user"
                 if mine and since <= parse_rfc3339(str(event["@timestamp"])) < until:
                     yield event
-        except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise Unfit(f"what is older than the event store keeps cannot be read: {type(error).__name__}") from None
+        except (OSError, trail.DamagedTrail) as error:
+            raise Unfit(f"what is older than the event store keeps cannot be read: {error}") from None
 
     def _row(self, event: Event) -> dict[str, Any]:
         said = sentence(event, None, self._api)

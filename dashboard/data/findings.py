@@ -1,6 +1,7 @@
 """What an auditor should look at first: sign-in failures, notes in another's name, unusual hours or volume, vandalism.
 
-Counts come from the store. Only what a note says must be read: of the newest `READ` writes of the period, and when
+Counts come from the store. Only what a note says must be read: of the newest `READ` writes of the period (a review
+reads `READ_WELL`), and when
 there are more, the finding says so. A finding is a reason to look, not a verdict.
 """
 
@@ -24,6 +25,7 @@ from sidecar.events.store import Event, Filter
 from sidecar.timeunits import DAY, HOUR
 
 READ: Final = 1000
+READ_WELL: Final = 50_000
 KEEP: Final = 60.0
 BASELINE: Final = 14 * DAY
 FAILURES: Final = 3
@@ -38,7 +40,7 @@ PATIENTS: Final = 30
 UNUSUAL: Final = 3
 """Times the usual day that is worth a look."""
 BUSIEST: Final = 1.5
-"""Times the busiest of a person's days before, where KNOWN of them or more are known."""
+"""Times the busiest of a person's days before, or of colleagues' for who is new, where KNOWN or more are known."""
 KNOWN: Final = 5
 WATCHED: Final = 25
 """People, those with most patients in the period, whose days are counted."""
@@ -71,14 +73,16 @@ class Found:
     writes: int
 
 
-def find(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneInfo) -> Found:
-    """Over the view's period and people; its other filters do not matter. Raises StoreUnavailable, ViewError."""
+def find(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneInfo, most: int = READ) -> Found:
+    """Over the view's period and people; its other filters do not matter. `most`: writes that are read at most.
+
+    Raises StoreUnavailable, ViewError."""
     base = View(period=view.period, start=view.start, end=view.end, person=view.person)
     where = base.filter(now, zone)
-    key = ("findings", base, where.since // HOUR if where.since else None)
+    key = ("findings", base, most, where.since // HOUR if where.since else None)
 
     def make() -> Found:
-        writes, read, total = _writes(queries, contract, where)
+        writes, read, total = _writes(queries, contract, where, most)
         found = [
             *_sign_in_failures(queries, base, where),
             *_denied(queries, base, where),
@@ -119,14 +123,14 @@ class _Write:
     said: Mapping[str, Any]
 
 
-def _writes(queries: Queries, contract: Contract, where: Filter) -> tuple[list[_Write], int, int]:
+def _writes(queries: Queries, contract: Contract, where: Filter, most: int) -> tuple[list[_Write], int, int]:
     """What was written to records that name a patient and a person, newest first."""
     kinds = [name for name in contract.resources if _author(contract, name)]
     asked = replace(where, terms={**where.terms, "event.action": ["create", "update"]})
     asked = replace(asked, terms={**asked.terms, "understudy.resource.type": kinds})
     found: list[_Write] = []
     read, cursor = 0, None
-    while read < READ:
+    while read < most:
         rows = queries.rows(asked, 250, cursor)
         for event in rows.events:
             said = content(rows.bodies.get(event["event"]["id"]), "request")
@@ -234,8 +238,9 @@ def _many_patients(queries: Queries, base: View, where: Filter, now: int, zone: 
         own = usual[len(usual) // 2] if len(usual) >= 3 else None
         habit = group if own is None else own
         limit: float = UNUSUAL * max(habit, 1)
-        if len(usual) >= KNOWN:
-            limit = min(limit, BUSIEST * max(usual[-1], 1))
+        for known in (usual, others if own is None else []):
+            if len(known) >= KNOWN:
+                limit = min(limit, BUSIEST * max(known[-1], 1))
         for day, count in each.items():
             if day >= first and count >= PATIENTS and count > limit:
                 by_habit = f"a usual day of theirs has {own}" if own is not None else "they are new here"

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.data.findings import Finding
+from dashboard.data.findings import Finding, Found
 from dashboard.data.tables import reviews
 from dashboard.values import time_format
 from dashboard.values.filters import View, utc
@@ -77,7 +77,7 @@ class Reviews:
         self._reader = engine.execution_options(writes=False)
         self._clock = clock
 
-    def of(self, week: date, find: Callable[[], Sequence[Finding]]) -> list[Item]:
+    def of(self, week: date, find: Callable[[], Found]) -> list[Item]:
         """The week's items, the gravest first and the week itself last. `find`: what is found in it, where nobody has
         looked yet; what it raises is raised."""
         if not (known := self._read(str(week))):
@@ -122,9 +122,11 @@ class Reviews:
         items = [Item(**row._mapping) for row in rows]
         return sorted(items, key=lambda item: (item.key == WHOLE, -item.weight, item.kind, item.said))
 
-    def _write_down(self, week: str, found: Sequence[Finding]) -> None:
-        now = self._clock()
+    def _write_down(self, week: str, made: Found) -> None:
+        now, found = self._clock(), made.findings
         many = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
+        if made.read < made.writes:
+            many += f"; read were the newest {made.read:,} of its {made.writes:,} writes"
         items = [Item(week, _key(each), each.kind, each.said, each.weight, each.view.query(), now) for each in found]
         items.append(Item(week, WHOLE, "Week", many, 0, "", now))
         try:

@@ -68,16 +68,14 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
         html.Div([events, beside], className="case"),
         export_card.card(parts, asked, view),
         evidence_card.card(),
-        _further(parts),
+        _further(),
     ]
 
 
-def _further(parts: Parts) -> components.Part:
+def _further() -> components.Part:
     """What belongs to the audit beside the events."""
-    waiting = len(parts.reviews.waiting(review.weeks(parts)))
-    weeks = f": {components.many(waiting, 'week')} to review" if waiting else ": nothing waits"
     links = [
-        components.link(f"Weekly review{weeks}", review.PATH),
+        html.Span([components.link("Weekly review", review.PATH), html.Span(id="audit-weeks")]),
         components.link("Evidence packs", "/audit/evidence"),
         components.link("Access log of a patient", HOME),
         components.link("Break-glass", break_glass.PATH),
@@ -151,6 +149,12 @@ def _finding(each: findings.Finding) -> html.Li:
     return html.Li([components.mark(state), *said])
 
 
+def weeks(parts: Parts, _view: View) -> str:
+    """How many weeks wait for their review."""
+    waiting = len(parts.reviews.waiting(review.weeks(parts)))
+    return f": {components.many(waiting, 'week')} to review" if waiting else ": nothing waits"
+
+
 def written(parts: Parts, view: View) -> components.Part:
     """Writes whose words hold those of the filter: their events are found by path and name, these by what they say."""
     if not view.text:
@@ -186,6 +190,7 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         def show(_: str, query: str | None) -> Any:
             return guarded(lambda: draw(View.parse(query or "")))
 
+    part("audit-weeks", lambda view: weeks(parts, view))
     part("audit-words", lambda view: written(parts, view))
     part("findings", lambda view: found(parts, view))
     part("audit-count", lambda view: counted(parts, view))

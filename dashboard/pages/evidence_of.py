@@ -35,7 +35,11 @@ def _endpoint(name: str, row: Mapping[str, Any]) -> components.Part:
     ready = components.mark(tones.GOOD if row["ready"] else tones.WARN, row["reason"] or "ready")
     rows = [_derivation(each, seen) for each, seen in row["derivations"].items()]
     columns = ["derivation", "state", "agreed", "differed", "not ruled out, and what settles it"]
-    table = components.table(f"Evidence for {name}", columns, rows, (2, 3)) if rows else components.empty("None needed")
+    table = (
+        components.table(f"Evidence for {name}", columns, rows, (2, 3))
+        if rows
+        else components.empty("Nothing was derived yet")
+    )
     return components.card(name, html.P(ready), table, ident=f"v-{name.replace('.', '-')}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from dash import Input, Output, html
@@ -23,8 +24,10 @@ from dashboard.values import time_format, tones
 from dashboard.values.filters import PERIODS, View
 from dashboard.widgets import objectives_card
 from sidecar.control.client import ControlError
+from sidecar.events.store import StoreUnavailable
 from sidecar.timeunits import SECOND
 
+log = logging.getLogger(__name__)
 NOW: Final = 300
 """Seconds: what "now" is."""
 FLOOR: Final = 0.99
@@ -40,7 +43,7 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     periods = [
         components.link(PERIODS[key], f"/?period={key}", className="here" if period == key else "") for key in SHOWN
     ]
-    first = drawn(parts, asked) if parts.counted.ready else _counting()
+    first = _first(parts, asked) if parts.counted.ready else _counting()
     return [
         html.H1("Are users being served?"),
         html.Nav(periods, className="tabs", **{"aria-label": "Period"}),
@@ -51,6 +54,30 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
 def _period(asked: Visit) -> str:
     period = View.parse(asked.query).period
     return period if period in SHOWN else "24h"
+
+
+def _first(parts: Parts, asked: Visit) -> refresh.Drawn:
+    """While the event store is away: what the sidecar and the alerts tell, and that the rest is not known."""
+    try:
+        return drawn(parts, asked)
+    except StoreUnavailable as error:
+        log.warning("the event store does not answer (%s)", type(error).__name__)
+    now = parts.clock()
+    happened, missing, alive = _happened(parts, now - SHOWN[_period(asked)] * SECOND)
+    words = "Unknown: the event store does not answer."
+    detail = "The sidecar does." if alive else "Nor does the sidecar: users may not be served."
+    return {
+        **dict.fromkeys(PARTS),
+        "answer": components.notice(tones.BAD, words, f"{detail} This is tried again by itself."),
+        "missing": missing,
+        "timeline": components.card("What happened", _timeline(parts, happened, now), ident="timeline"),
+        "as of": components.as_of(now, parts.zone, RENEWED),
+    }
+
+
+def _renewed(parts: Parts, asked: Visit) -> refresh.Drawn:
+    """Raises StoreUnavailable where there is something to be left standing."""
+    return drawn(parts, asked) if parts.counted.ready else _first(parts, asked)
 
 
 PARTS: Final = ("answer", "failing", "missing", "versus", "traffic", "timeline", "objectives", "as of")
@@ -269,7 +296,7 @@ def _sum(slices: list[Slice]) -> Slice:
 
 
 def wire(callbacks: Callbacks, parts: Parts) -> None:
-    refresh.wire(callbacks, parts, Role.AUDITOR, "overview", "/", drawn)
+    refresh.wire(callbacks, parts, Role.AUDITOR, "overview", "/", _renewed)
 
     @callbacks.on(
         Role.AUDITOR,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -13,7 +12,7 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit, visit
 from dashboard.data import findings, reviews
-from dashboard.data.findings import Finding
+from dashboard.data.findings import Found
 from dashboard.data.reviews import WHOLE, Item, NotSigned
 from dashboard.page import Page
 from dashboard.ui import components
@@ -82,10 +81,10 @@ def _weeks(parts: Parts, chosen: date) -> components.Part:
     return html.Nav(links, className="tabs", **{"aria-label": "Weeks"})
 
 
-def found(parts: Parts, week: date) -> Sequence[Finding]:
+def found(parts: Parts, week: date) -> Found:
     """Raises StoreUnavailable."""
     view = reviews.view(week, parts.zone)
-    return findings.find(parts.queries, parts.contract, view, parts.clock(), parts.zone).findings
+    return findings.find(parts.queries, parts.contract, view, parts.clock(), parts.zone, findings.READ_WELL)
 
 
 def _items(parts: Parts, week: date) -> components.Part:

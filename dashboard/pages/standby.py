@@ -47,13 +47,7 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
         "parked": components.card(
             "Writes that need a decision",
             *([_parked(parts, entry, now) for entry in parked] or [components.empty("None", "No write is parked.")]),
-            html.P(
-                [
-                    components.link("Discarded writes", discarded.PATH),
-                    " · ",
-                    components.link("Evidence", evidence_of.PATH),
-                ]
-            ),
+            html.P(components.link("Discarded writes", discarded.PATH)),
             ident="parked",
         ),
         "outbox": components.card(f"Writes on their way to {parts.api}", _waiting(parts, waiting, now), ident="outbox"),

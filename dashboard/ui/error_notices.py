@@ -25,9 +25,9 @@ def guarded(draw: Callable[[], Any], renewed: bool = False) -> Any:
         return notice(BAD, "This view cannot be shown", str(error))
     except StoreUnavailable as error:
         log.warning("the event store does not answer", extra={"fields": {"error.type": type(error).__name__}})
-        return failed("The event store does not answer", "Nothing is shown, rather than a part", renewed)
+        return failed("The event store does not answer", "Nothing new is shown, rather than a part", renewed)
     except ControlError as error:
         return failed("The sidecar does not answer", str(error), renewed)
     except SQLAlchemyError as error:
         log.warning("a database does not answer", extra={"fields": {"error.type": type(error).__name__}})
-        return failed("The database does not answer", "Nothing is shown, rather than a part", renewed)
+        return failed("The database does not answer", "Nothing new is shown, rather than a part", renewed)

@@ -47,9 +47,19 @@ def wire(
     def renew(_tick: int, _done: Any, shown: list[Any], idents: list[dict[str, str]], query: str | None) -> Any:
         drawn = guarded(lambda: draw(parts, visit(path, query)), renewed=True)
         if not isinstance(drawn, Mapping):
-            return [drawn if number == 0 else no_update for number in range(len(idents))]
+            said = html.Div([drawn, _old(dict(zip((ident["part"] for ident in idents), shown, strict=True)))])
+            return [said if number == 0 else no_update for number in range(len(idents))]
         fresh = [drawn.get(ident["part"]) for ident in idents]
         return [no_update if _same(new, old) else new for new, old in zip(fresh, shown, strict=True)]
+
+
+def _old(shown: Drawn) -> Any:
+    """What the rest of the page still shows is not how it is now: since when it says itself, in its part `as of`."""
+    found = shown.get("as of")
+    if not isinstance(found, Mapping):
+        return None
+    told = found["props"]["children"].partition(";")[0]
+    return html.P(f"What stands below is old: {told[:1].lower()}{told[1:]}.", className="asof")
 
 
 def _same(new: Any, old: Any) -> bool:

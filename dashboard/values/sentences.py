@@ -98,7 +98,7 @@ def _deed(event: Event, action: str) -> tuple[str, str]:
     """What somebody did to Understudy itself, and to whom."""
     whom = at(event, "understudy.deed.user")
     patient = at(event, "understudy.patient.id")
-    about = [f"for {whom}" if whom else "", f"of Patient {patient}" if patient is not None else ""]
+    about = [f"for {whom}" if whom else "", f"on Patient {patient}" if patient is not None else ""]
     return _DEEDS.get(action, f"did “{action}”"), " ".join(word for word in about if word)
 
 
@@ -147,6 +147,8 @@ def _title(bodies: Event | None) -> str | None:
 
 def _ending(event: Event, api: str) -> tuple[bool | None, str]:
     status, outcome = at(event, "http.response.status_code"), at(event, "event.outcome")
+    if at(event, "understudy.purpose") == "audit" and outcome == "success":
+        return True, "done"
     if status in _REFUSALS:
         return (None if status == 499 else False), _REFUSALS[status]
     if outcome == "failure":

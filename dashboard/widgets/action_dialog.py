@@ -110,13 +110,13 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
 
 
 def _fields(parts: Parts, what: str) -> components.Part:
-    """Which fields of a write are put as it says; none where it cannot be told."""
+    """Which fields of a write are put as it says: at first those that nobody else changed."""
     try:
-        names = fields_of(parts, what)
+        names, ours = fields_of(parts, what)
     except ControlError:
-        names = []
+        names, ours = [], []
     legend = html.Legend("Put these fields as ours")
-    return html.Fieldset([legend, dcc.Checklist(id="d-extra", options=names, value=names, className="choice")])
+    return html.Fieldset([legend, dcc.Checklist(id="d-extra", options=names, value=ours, className="choice")])
 
 
 def _pressed(said: Any) -> tuple[str, str]:

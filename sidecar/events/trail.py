@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -59,11 +60,18 @@ def keep(segment: Path, folder: Path) -> None:
     os.utime(kept, ns=(age, age))
 
 
+class DamagedTrail(ValueError):
+    """A file of the trail is not as it was written; the message names it."""
+
+
 def read(path: Path) -> Iterator[Event]:
-    """The events of one file. Raises OSError, EOFError, zlib.error for a damaged one."""
-    with gzip.open(path) as file:
-        for raw in file:
-            yield orjson.loads(raw)
+    """The events of one file. Raises OSError, DamagedTrail."""
+    try:
+        with gzip.open(path) as file:
+            for raw in file:
+                yield orjson.loads(raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile, orjson.JSONDecodeError) as error:
+        raise DamagedTrail(f"{path.name} is damaged ({type(error).__name__})") from None
 
 
 def files(data: Path) -> list[Path]:
@@ -74,7 +82,7 @@ def files(data: Path) -> list[Path]:
 
 
 def everything(data: Path) -> Iterator[Event]:
-    """All that is known of who did what on this node, segment by segment. Raises OSError."""
+    """All that is known of who did what on this node, segment by segment. Raises OSError, DamagedTrail."""
     for path in files(data):
         if path.name.endswith(SUFFIX):
             yield from read(path)
@@ -96,5 +104,5 @@ def _held(path: Path, holds: Sequence[Hold]) -> bool:
     """A file that cannot be read is: nobody can say that it is not."""
     try:
         return any(matches(hold, event) for event in read(path) for hold in holds)
-    except (OSError, EOFError, ValueError):
+    except (OSError, DamagedTrail):
         return True

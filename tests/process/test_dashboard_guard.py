@@ -23,6 +23,7 @@ CALLBACKS = {
     "..url.search...f-wrong.children..": "auditor",
     "findings.children": "auditor",
     "audit-words.children": "auditor",
+    "audit-weeks.children": "auditor",
     "audit-count.children": "auditor",
     "audit-histogram.children": "auditor",
     "audit-facets.children": "auditor",

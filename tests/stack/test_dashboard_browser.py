@@ -7,20 +7,24 @@ import io
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from alerts.lifecycle.store import Alerts
+from alerts.lifecycle.tables import open_alerts
 from compose.demo_webhook import receiver
 from dashboard.data import reviews
 from dashboard.values import time_format
 from sidecar.events.store import Filter
 from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.settings import Settings
 from tests.support.dashboard import alarms, seed
 from tests.support.dashboard.serving import PASSWORD, PHONE, Dashboard, chromium, context, enter, go, violations
-from tests.support.stack import Sidecar, until
+from tests.support.stack import Sidecar, free_port, until
 from tests.support.upstream import HOLT, Upstream
 
 pytestmark = [pytest.mark.chromium, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -381,7 +385,8 @@ def test_a_conflict_is_merged_by_field_and_true_at_the_upstream_after(
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Merge: note 5, by Dr Holt")
     expect(dialog).to_contain_text("At HOSP now: body: well; title: Theirs.")
-    dialog.get_by_label("title").uncheck()
+    expect(dialog.get_by_label("body")).to_be_checked()
+    expect(dialog.get_by_label("title")).not_to_be_checked()  # both changed it: theirs, unless a person says otherwise
     dialog.get_by_label("Reason").fill("their title, our finding")
     dialog.get_by_role("button", name="Merge").click()
     expect(page.locator("#said")).to_contain_text("HOSP has it")
@@ -449,6 +454,48 @@ def test_a_share_of_callers_is_routed_with_a_reason(page: Page, dashboard: Dashb
     expect(lines.filter(has_text="begun")).to_have_count(2)
     expect(lines.filter(has_text="not done: percent")).to_have_count(1)
     expect(lines.filter(has_text="done")).to_have_count(2)
+
+
+def test_on_a_phone_from_the_link_to_acknowledged_in_two_taps_and_to_takeover_in_four(
+    browser: Browser, dashboard: Dashboard, sidecar: Sidecar
+) -> None:
+    alerts_engine = open_alerts(Settings(data=sidecar.data))
+    burns = alarms.burning("users", "page")
+    burns = replace(burns, labels={**burns.labels, "endpoint": "GET /patients/{id}"})
+    kept = Alerts(alerts_engine, time.time_ns)
+    kept.apply([burns], unknown=frozenset(), repeat=4 * 3600 * seed.SECOND, enqueue=lambda *_: None)
+    alerts_engine.dispose()
+    profile = context(browser, size=PHONE)
+    page = profile.new_page()
+    enter(page, dashboard, "operator")
+    go(page, dashboard, "/alerts")  # the first tap: the message's link
+    incident = page.locator(".incident")
+    expect(incident).to_contain_text("Users cannot reliably open patients")
+    for button in ("Acknowledge", "Take over"):
+        expect(incident.get_by_role("button", name=button).first).to_be_in_viewport()
+    incident.get_by_role("button", name="Acknowledge").first.tap()
+    expect(page.locator("#said")).to_contain_text("acknowledged: no repeats until they resolve")
+    incident.get_by_role("button", name="Take over: patients.read").tap()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_label("Reason")).to_be_focused()
+    page.keyboard.type("HOSP fails")
+    dialog.get_by_role("button", name="Take over").tap()
+    expect(page.locator("#said")).to_contain_text("patients.read: standby answers")
+    profile.close()
+    assert sidecar.plane("POST", "/endpoints/patients.read/handback", {"reason": "test"}).status == 200
+
+
+def test_without_the_event_store_the_overview_tells_what_else_is_known(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar
+) -> None:
+    away = {**dashboard.environ, "UNDERSTUDY_ELASTICSEARCH": f"http://127.0.0.1:{free_port()}"}
+    with Dashboard(away, sidecar.data.parent / "away.log", ()) as blind:
+        enter(page, blind, "operator")
+        expect(page.locator("#page .notice").first).to_contain_text("Unknown: the event store does not answer.")
+        expect(page.locator("#page .notice").first).to_contain_text("The sidecar does.")
+        expect(page.locator("#timeline")).to_contain_text("the standby took over")
+        go(page, blind, "/endpoints")
+        expect(page.locator("#page")).to_contain_text("The event store does not answer")
 
 
 def test_an_operator_acknowledges_and_silences_an_alert(page: Page, dashboard: Dashboard, told: list[str]) -> None:

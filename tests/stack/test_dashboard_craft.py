@@ -19,7 +19,18 @@ from dashboard.values.filters import View
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import load_settings
 from tests.support.dashboard import alarms, seed
-from tests.support.dashboard.serving import PHONE, WIDE, Dashboard, alone, chromium, context, enter, go, violations
+from tests.support.dashboard.serving import (
+    PASSWORD,
+    PHONE,
+    WIDE,
+    Dashboard,
+    alone,
+    chromium,
+    context,
+    enter,
+    go,
+    violations,
+)
 
 pytestmark = [pytest.mark.chromium, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 EVIL = "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>"
@@ -203,6 +214,53 @@ def test_going_back_shows_the_view_before(page: Page, dashboard: Dashboard) -> N
     page.get_by_role("link", name="Newest").wait_for()
     page.go_back()
     expect(page.get_by_role("link", name="Newest")).to_have_count(0)
+
+
+def test_two_tabs_a_reload_and_a_deep_link_through_sign_in_show_the_same_view(page: Page, dashboard: Dashboard) -> None:
+    view = f"{dashboard.url}/audit?period=7d&person=Dr+Holt"
+    enter(page, dashboard, "auditor", "/audit?period=7d&person=Dr+Holt")
+    expect(page).to_have_url(view)
+    events = page.locator(".event .said").all_text_contents()
+    page.reload()
+    expect(page.locator(".event .said")).to_have_text(events)
+    other = page.context.new_page()
+    go(other, dashboard, "/audit?period=7d&person=Dr+Sato")
+    other.get_by_role("link", name="Take away: person Dr Sato").click()
+    expect(other).to_have_url(f"{dashboard.url}/audit?period=7d")
+    expect(page).to_have_url(view)
+    go(other, dashboard, "/account")
+    other.get_by_role("button", name="Sign out", exact=True).click()
+    other.get_by_label("Password").wait_for()
+    page.get_by_role("link", name="last 30 days").click()
+    page.get_by_label("Password").wait_for()  # the other tab's sign-out holds here too
+    page.get_by_label("Name").fill("auditor")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=30d&person=Dr+Holt")
+    expect(page.locator(".event").first).to_be_visible()
+
+
+def test_from_the_overview_to_a_signed_evidence_pack_of_what_was_vandalised(
+    page: Page, dashboard: Dashboard, tmp_path: Path
+) -> None:
+    enter(page, dashboard, "auditor")
+    page.get_by_role("link", name="Audit", exact=True).click()
+    finding = page.locator("#findings a").filter(has_text="look vandalised").first
+    finding.click()
+    expect(page.locator(".event")).to_have_count(1)
+    page.get_by_label("Title").fill("Vandalised notes")
+    page.get_by_label("Notes of the reviewer").fill("She had been told to go the day before.")
+    page.get_by_role("button", name="Make the evidence pack").click()
+    page.get_by_role("link", name="Open “Vandalised notes”").click()
+    saved = []
+    for number, link in enumerate(("The file", "Its signed manifest")):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=link).click()
+        saved.append(tmp_path / str(number))
+        download.value.save_as(saved[-1])
+    assert dashboard.cli("verify", *map(str, saved)).returncode == 0
+    saved[0].write_text(saved[0].read_text().replace("the day before", "the day after"))
+    assert dashboard.cli("verify", *map(str, saved)).returncode == 1
 
 
 def test_a_filter_that_cannot_be_is_named(page: Page, dashboard: Dashboard) -> None:

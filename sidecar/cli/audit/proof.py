@@ -67,8 +67,8 @@ def _as_fhir(settings: Settings, out: Path | None) -> None:
         for event in trail.everything(settings.data):
             stream.write(orjson.dumps(to_audit_event(event, api), option=orjson.OPT_APPEND_NEWLINE))
         stream.flush()
-    except (EOFError, ValueError) as error:
-        raise click.ClickException(f"a file of {settings.data / trail.FOLDER} is damaged: {error}") from None
+    except trail.DamagedTrail as error:
+        raise click.ClickException(f"{settings.data / trail.FOLDER}: {error}") from None
     finally:
         if out:
             stream.close()

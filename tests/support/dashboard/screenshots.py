@@ -27,6 +27,7 @@ PAGES = {
     "latency": "/endpoints/latency?text=patients.read",
     "standby": "/standby",
     "alerts": "/alerts",
+    "evidence-of": "/standby/evidence",
     "review": "/audit/review",
     "break-glass": "/audit/break-glass",
     "disclosure": "/disclosure",
@@ -61,6 +62,10 @@ def history(data: Path) -> None:
         body = {"title": "pwned", "body": "pwned by the night shift, see you", "patient_id": 17 + n, "staff_id": 1}
         made.append(seed.event(now - seed.HOUR + n * seed.SECOND, dice, kind="create", user="Nurse Abara",
                                patient=str(17 + n), body=body))  # fmt: skip
+    for n in range(3):
+        body = {"title": "pwned", "body": "pwned once before", "patient_id": 30 + n, "staff_id": 1}
+        made.append(seed.event(now - 8 * seed.DAY + n * seed.SECOND, dice, kind="create", user="Nurse Abara",
+                               patient=str(30 + n), body=body))  # fmt: skip
     made += [
         seed.event(
             now - 3 * seed.HOUR + n * seed.SECOND * 20, dice, kind="patient", user="Nurse Tan", patient=str(n + 1)
@@ -82,7 +87,8 @@ def troubles(sidecar: Sidecar, upstream: Upstream) -> None:
     for name in ("notes.list", "patients.read", "notes.read"):
         until(lambda name=name: sidecar.plane("GET", f"/ready/{name}").status == 200, what=name)
     upstream.stop()
-    assert sidecar.ask("PATCH", "/notes/5", HOLT, {"title": "Round, corrected"}).status == 200
+    change = {"title": "Round, corrected", "body": "limps on the left"}
+    assert sidecar.ask("PATCH", "/notes/5", HOLT, change).status == 200
     upstream.state.notes[5]["title"] = "Round, by somebody else"
     upstream.start()
     until(lambda: sidecar.plane("GET", "/outbox").json()["parked"], 20, "parked")
@@ -126,6 +132,10 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
         page.emulate_media(media="print")
         page.screenshot(path=out / "audit-print.png")
         page.emulate_media(media="screen")
+    go(page, dashboard, "/standby")
+    page.get_by_role("button", name="Merge").click()
+    page.get_by_role("dialog").wait_for()
+    page.screenshot(path=out / f"merge-{look}.png")
     go(page, dashboard, "/endpoints")
     page.get_by_role("button", name="Take over").first.click()
     page.get_by_role("dialog").wait_for()

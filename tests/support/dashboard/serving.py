@@ -120,7 +120,12 @@ def chromium() -> Iterator[Browser]:
 def context(browser: Browser, scheme: str = "light", size: dict[str, int] = WIDE) -> BrowserContext:
     """A fresh profile."""
     return browser.new_context(
-        viewport=size, color_scheme=scheme, accept_downloads=True, locale="en-GB", timezone_id="Pacific/Auckland"
+        viewport=size,
+        color_scheme=scheme,
+        accept_downloads=True,
+        locale="en-GB",
+        timezone_id="Pacific/Auckland",
+        has_touch=size == PHONE,
     )  # type: ignore[arg-type]
 
 

@@ -77,6 +77,27 @@ def test_an_event_is_a_sentence(event: dict[str, Any], said: str, ending: str) -
     assert (str(found), found.ending) == (said, ending)
 
 
+@pytest.mark.parametrize(
+    ("action", "deed", "said"),
+    [
+        ("break_glass", {"user": "Nurse Tan"}, "Ms Pell opened break-glass for Nurse Tan"),
+        ("hold", {"hold": "1"}, "Ms Pell laid a hold on Patient 17"),
+        ("made_up", {}, "Ms Pell did “made_up” on Patient 17"),
+    ],
+)
+def test_what_people_do_to_the_trail_is_a_sentence_too(action: str, deed: dict[str, str], said: str) -> None:
+    understudy = {"purpose": "audit", "answered_by": "understudy", "deed": deed}
+    if "user" not in deed:
+        understudy["patient"] = {"id": "17"}
+    event = {
+        "event": {"action": action, "outcome": "success"},
+        "user": {"name": "Ms Pell"},
+        "understudy": understudy,
+    }
+    found = sentence(event, None, "HOSP")
+    assert (str(found), found.ending, found.good) == (said, "done", True)
+
+
 def test_words_in_the_singular() -> None:
     assert [singular(kind) for kind in ("notes", "staffs", "allergies", "sheep")] == [
         "note",

@@ -57,6 +57,14 @@ def test_who_is_new_is_held_against_colleagues_and_comes_first(store: EmbeddedSt
     assert Queries(store).total(made[0].view.filter(NOW, UTC)) == 312
 
 
+def test_among_busy_colleagues_the_newcomer_is_held_against_the_busiest(store: EmbeddedStore) -> None:
+    for count, name in zip((107, 110, 107, 109, 119), ("Holt", "Okafor", "Abara", "Lindqvist", "Sato"), strict=True):
+        opened(store, f"Dr {name}", 0, count)
+    opened(store, "Nurse Tan", 0, 312)
+    opened(store, "Dr Zorn", 0, 150)
+    assert found(store).keys() == {"Nurse Tan"}
+
+
 @pytest.mark.parametrize(("today", "unusual"), [(150, False), (230, True)])
 def test_who_always_has_many_is_held_against_their_busiest_day(store: EmbeddedStore, today: int, unusual: bool) -> None:
     for days, count in enumerate((120, 140, 110, 130, 125, 0, 135), 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from dashboard.data import reviews, tables
-from dashboard.data.findings import Finding
+from dashboard.data.findings import Finding, Found
 from dashboard.data.reviews import WHOLE, NotSigned, Reviews
 from dashboard.values import time_format
 from dashboard.values.filters import View
@@ -41,19 +41,19 @@ def kept(engine: Engine) -> Reviews:
     return Reviews(engine, lambda: NOW)
 
 
-def nothing() -> Sequence[Finding]:
+def nothing() -> Found:
     raise AssertionError("it was written down already")
 
 
 def test_a_week_is_written_down_once_the_gravest_first(kept: Reviews) -> None:
-    items = kept.of(WEEK, lambda: FOUND)
+    items = kept.of(WEEK, lambda: Found(FOUND, 9, 9))
     assert [item.kind for item in items] == ["Vandalised notes", "Unusual hours", "Week"]
     assert kept.of(WEEK, nothing) == items
     assert View.parse(items[0].view) == FOUND[1].view
 
 
 def test_each_finding_is_signed_off_once_and_the_week_last(kept: Reviews) -> None:
-    first, second, whole = kept.of(WEEK, lambda: FOUND)
+    first, second, whole = kept.of(WEEK, lambda: Found(FOUND, 9, 9))
     weeks = reviews.weeks(NOW, LONDON, 2)
     assert weeks == [WEEK, date(2026, 11, 9)]
     with pytest.raises(NotSigned, match="2 of its findings are not signed off"):
@@ -81,7 +81,7 @@ def test_each_finding_is_signed_off_once_and_the_week_last(kept: Reviews) -> Non
     ],
 )
 def test_what_is_no_sign_off_is_refused(kept: Reviews, by: str, verdict: str, note: str, why: str) -> None:
-    first = kept.of(WEEK, lambda: FOUND)[0]
+    first = kept.of(WEEK, lambda: Found(FOUND, 9, 9))[0]
     with pytest.raises(NotSigned, match=why):
         kept.sign(str(WEEK), first.key, by, verdict, note)
     with pytest.raises(NotSigned, match="no such finding"):
@@ -89,7 +89,8 @@ def test_what_is_no_sign_off_is_refused(kept: Reviews, by: str, verdict: str, no
 
 
 def test_a_week_without_findings_is_signed_off_too(kept: Reviews) -> None:
-    (whole,) = kept.of(WEEK, lambda: [])
+    (whole,) = kept.of(WEEK, lambda: Found([], 5, 12))
+    assert whole.said == "0 findings; read were the newest 5 of its 12 writes"
     kept.sign(str(WEEK), whole.key, "Ms Pell", "", "")
     assert kept.waiting([WEEK]) == []
 

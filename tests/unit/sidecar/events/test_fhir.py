@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import random
 from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from fhir.resources.R4B.auditevent import AuditEvent
 
+from sidecar.cli.audit.proof import audit_export
+from sidecar.events import trail
 from sidecar.events.fhir import to_audit_event
+from sidecar.journal.writer import Journal
+from sidecar.settings import Settings
 from tests.support.dashboard import seed
 
 NOON = 1_800_000_000_000_000_000
@@ -86,3 +92,27 @@ def test_break_glass_is_the_purpose_of_use() -> None:
 def test_who_did_not_sign_in_is_nobody() -> None:
     event, _ = seed.event(NOON, random.Random(1), kind="patient", user=None, patient="17")
     assert codes(to_audit_event(event, "HOSP"), "agent") == ["110152", "110153"]
+
+
+def test_the_command_writes_the_journal_and_what_outlived_it_once_each(tmp_path: Path) -> None:
+    dice = random.Random(1)
+    journal = Journal(tmp_path / "journal", "ward", "1")
+    events = [seed.event(NOON + n, dice, kind="patient", user="Dr Holt", patient="17")[0] for n in range(3)]
+    for event in events:
+        journal.append(event).wait(5)
+    journal.close()
+    (segment,) = (tmp_path / "journal").glob("*.jsonl")
+    for _ in ("the journal", "the trail"):
+        done = CliRunner().invoke(audit_export, ["--format", "fhir"], obj=Settings(data=tmp_path))
+        assert done.exit_code == 0, done.output
+        found = [AuditEvent.model_validate_json(line) for line in done.stdout_bytes.splitlines()]
+        assert [each.id for each in found] == [event["event"]["id"] for event in events]
+        if segment.exists():
+            trail.keep(segment, tmp_path / trail.FOLDER)
+            segment.unlink()
+    (kept,) = (tmp_path / trail.FOLDER).iterdir()
+    whole = kept.read_bytes()
+    for damaged in (whole[:40], whole[:30] + b"?" + whole[31:], b"no gzip"):
+        kept.write_bytes(damaged)
+        cut = CliRunner().invoke(audit_export, ["--format", "fhir"], obj=Settings(data=tmp_path))
+        assert (cut.exit_code, "is damaged" in cut.output) == (1, True)
