@@ -97,6 +97,9 @@ class Sidecar:
     time, and has proven nothing.
     """
 
+    python = sys.executable
+    """The interpreter in whose environment it is installed."""
+
     def __init__(
         self, upstream: str, data: Path, environ: Mapping[str, str] = {}, arguments: Sequence[str] = (),
         host: str = "127.0.0.1", within: Sequence[str] = (), evidence: str | None = "tests.support.upstream",
@@ -119,6 +122,8 @@ class Sidecar:
             "UNDERSTUDY_SIGN_EVERY": "1s",
             **{f"UNDERSTUDY_{name.upper()}": value for name, value in settings.items()},
         }
+        if "UNDERSTUDY_CONTROL_TOKEN_FILE" in self.environ:
+            del self.environ["UNDERSTUDY_CONTROL_TOKEN"]
         self.log = data.parent / f"{data.name}.log"
         if evidence is not None:
             from tests.support.evidence import lay  # which stands on this module
@@ -128,7 +133,7 @@ class Sidecar:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [*self.within, sys.executable, "-m", "sidecar", *self.arguments, "sidecar"]
+            command = [*self.within, self.python, "-m", "sidecar", *self.arguments, "sidecar"]
             self.process = subprocess.Popen(
                 command, env=self.environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
@@ -164,7 +169,7 @@ class Sidecar:
         return ask(self.control, method, path, {"Authorization": f"Bearer {TOKEN}"}, body, host=self.host)
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [*self.within, sys.executable, "-m", "sidecar", *words]
+        command = [*self.within, self.python, "-m", "sidecar", *words]
         return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
 
     def journal(self) -> list[dict[str, Any]]:
