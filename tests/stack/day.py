@@ -38,7 +38,7 @@ from tests.support.stack import Got, Sidecar, ask, free_port, until
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "compose" / "systemd" / "understudy-sidecar.service"
 CONTRACTS = ROOT / "sidecar" / "contracts"
-PAUSE = 0.15
+PAUSE = 0.5
 """Seconds between a user's requests: installing and starting beside them are tried here, not throughput."""
 KILLED = "a node dies and comes back"
 """The step in which a node is killed: what was under way on it may fail."""
