@@ -10,9 +10,12 @@ import json
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+
+from sidecar.http.identifiers import request_id, uuid7
 
 PATIENCE: Final = 1.0
 """Seconds for a request's head to come, and for its client to take the answer."""
@@ -21,14 +24,24 @@ AT_ONCE: Final = 16
 """Clients that are answered at a time; the others wait."""
 
 
-def refusal(detail: str) -> bytes:
-    """The answer, problem+json (RFC 9457). Pure."""
+def refusal(detail: str, head: bytes) -> bytes:
+    """The answer to a request with this head, problem+json (RFC 9457), under its X-Request-Id or one of ours."""
+    named = request_id(_field(head, b"x-request-id"), uuid7(time.time_ns()))
     body = json.dumps({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": detail}).encode()
-    head = (
+    fields = (
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 2\r\n"
-        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"X-Request-Id: {named}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    return head.encode() + body
+    return fields.encode() + body
+
+
+def _field(head: bytes, name: bytes) -> str | None:
+    """The first field of that name, where the head has one."""
+    for line in head.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]:
+        called, colon, value = line.partition(b":")
+        if colon and called.lower() == name:
+            return value.strip(b" \t").decode("latin-1")
+    return None
 
 
 class WaitingRoom:
@@ -36,7 +49,7 @@ class WaitingRoom:
 
     def __init__(self, listeners: Iterable[socket.socket], detail: str) -> None:
         self._listeners = [listener.dup() for listener in listeners]
-        self._answer = refusal(detail)
+        self._detail = detail
         self._stop = threading.Event()
         self._clients = ThreadPoolExecutor(AT_ONCE, "waiting")
         self._thread = threading.Thread(target=self._run, name="waiting", daemon=True)
@@ -74,7 +87,7 @@ class WaitingRoom:
                 head = b""
                 while b"\r\n\r\n" not in head and len(head) < LONGEST and (more := client.recv(65536)):
                     head += more
-                client.sendall(self._answer)
+                client.sendall(refusal(self._detail, head))
                 client.shutdown(socket.SHUT_WR)
                 client.recv(65536)  # a close with bytes unread would take the answer back
             except OSError:

@@ -24,6 +24,8 @@ from sidecar.storage.encryption import VAULT, open_vault
 from sidecar.storage.migrate import MIGRATIONS, DatabaseAway, Schema, refuse_damaged
 from sidecar.storage.write_lock import Turns, attempt
 
+LOCK_NOT_AVAILABLE: Final = "55P03"
+"""PostgreSQL's word for a lock that was waited for in vain."""
 PATIENCE: Final = 5
 """Seconds that a transaction, and any statement, to an SQLite file waits for others to end."""
 HURRIED: Final = 2.0
@@ -71,13 +73,17 @@ def is_away(error: SQLAlchemyError) -> bool:
 
 @contextmanager
 def or_away(settings: Settings) -> Iterator[None]:
-    """Raises DatabaseAway where a server cannot be reached, for what is done with it within; and SettingError for a
-    file that is damaged."""
+    """Raises DatabaseAway where a server cannot be reached, or others write for longer than anybody waits, for what is
+    done with it within; and SettingError for a file that is damaged."""
     try:
         yield
     except SQLAlchemyError as error:
         refuse_damaged(error)
-        if not settings.database or not is_away(error):
+        if not settings.database:
+            raise
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+            raise DatabaseAway(f"{PREFIX}DATABASE: others write to it all the time") from None
+        if not is_away(error):
             raise
         raise DatabaseAway(f"{PREFIX}DATABASE: it does not answer ({type(error).__name__})") from None
 

@@ -72,6 +72,10 @@ class Dump(Backup):
 
     def put_back(self, side: Sidecar) -> None:
         side.kill()
+        self.load()
+
+    def load(self) -> None:
+        """What was kept, while nothing runs."""
         self._program("psql", "--quiet", "--file", str(self.kept))
 
     def close(self) -> None:

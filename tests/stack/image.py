@@ -55,8 +55,8 @@ def build(docker: Engine, base: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True).stdout
         subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
-        wheels = [sys.executable, "-m", "pip", "wheel", "-q", "-w", f"{folder}/wheels", f"{folder}[postgresql]"]
-        subprocess.run([*wheels, "setuptools>=77", "wheel"], check=True)
+        locked = ["--require-hashes", "--no-deps", "-r", f"{folder}/compose/requirements.lock"]
+        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "-d", f"{folder}/wheels", *locked], check=True)
         words = ["--network", "none", "-f", f"{folder}/compose/Dockerfile", "-t", IMAGE]
         words += ["--build-arg", "PIP_ARGS=--no-index --find-links wheels"]
         words += ["--build-arg", f"BASE={base}"] if base else []

@@ -46,8 +46,9 @@ class Tally:
 class Users:
     """`USERS` threads, on kept-alive connections, one request in four a write."""
 
-    def __init__(self, port: int, user: tuple[str, str]) -> None:
+    def __init__(self, port: int, user: tuple[str, str], pause: float = PAUSE) -> None:
         self.tally = Tally()
+        self._pause = pause
         self._port = port
         self._fields = {"Authorization": basic(*user), "Content-Type": "application/json"}
         self._stop, self._lock, self._numbers = threading.Event(), threading.Lock(), itertools.count()
@@ -66,7 +67,7 @@ class Users:
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        while not self._stop.wait(PAUSE):
+        while not self._stop.wait(self._pause):
             number = next(self._numbers)
             if number % 4:
                 self._ask(connection, "GET", ("/hospitals", "/patients/1", "/staffs/me")[number % 3], None)

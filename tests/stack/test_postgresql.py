@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, create_engine, select, text
 
 from sidecar.storage.lease import leases
+from sidecar.storage.postgresql import WRITERS
 from tests.support.postgres import Server, cluster, programs
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import HOLT, Upstream
@@ -184,3 +186,21 @@ def test_a_sidecar_whose_shared_database_is_away_asks_for_nobody(upstream: Upstr
         server.stop()
         server.remove()
     assert [seen.method for seen in upstream.seen("/notes")].count("POST") == 0
+
+
+def test_a_start_waits_for_its_turn_to_write(upstream: Upstream, database: str, tmp_path: Path) -> None:
+    """However long others take it: a sidecar that ended for that would be missing while the database is busy."""
+    with Sidecar(upstream.url, tmp_path / "data", database=database) as side:
+        side.stop()
+        engine = create_engine(database)
+        with engine.connect() as others:
+            others.execute(text(f"SELECT pg_advisory_lock({WRITERS})"))
+            again = threading.Thread(target=side.start)
+            again.start()
+            try:
+                until(lambda: "others write to it all the time" in side.log.read_text(), 25, "it waits")
+            finally:
+                others.execute(text(f"SELECT pg_advisory_unlock({WRITERS})"))
+                again.join(60)
+        engine.dispose()
+        assert side.ask("GET", "/patients/17", HOLT).status == 200

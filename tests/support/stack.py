@@ -119,6 +119,8 @@ class Sidecar:
             "UNDERSTUDY_SIGN_EVERY": "1s",
             **{f"UNDERSTUDY_{name.upper()}": value for name, value in settings.items()},
         }
+        if "UNDERSTUDY_CONTROL_TOKEN_FILE" in self.environ:
+            del self.environ["UNDERSTUDY_CONTROL_TOKEN"]
         self.log = data.parent / f"{data.name}.log"
         if evidence is not None:
             from tests.support.evidence import lay  # which stands on this module
@@ -164,7 +166,7 @@ class Sidecar:
         return ask(self.control, method, path, {"Authorization": f"Bearer {TOKEN}"}, body, host=self.host)
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [*self.within, sys.executable, "-m", "sidecar", *words]
+        command = [*self.within, self.interpreter, "-m", "sidecar", *words]
         return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
 
     def journal(self) -> list[dict[str, Any]]:

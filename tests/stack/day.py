@@ -1,0 +1,350 @@
+"""A day of docs/OPERATIONS.md under traffic: `python -m tests.stack.day`. No user may notice any of it.
+
+The program is installed from its wheel into an empty environment, and runs under the system call filter of its unit:
+two nodes on one PostgreSQL behind a real HAProxy that serves HTTPS too. Then, one after another: an upgrade; each key,
+token and password is rotated; the certificate renewed; a node dies and comes back; one is drained, and another takes
+its place; the contract loses an endpoint with writes pending, and is refused; the database is restored from a backup.
+In the end every write that was answered is at HOSP once. Where no sidecar serves, HAProxy turns to HOSP itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from compose.hosp.server import Simulator
+from compose.tls import authority
+from tests.process.test_restore import Dump
+from tests.stack import handshakes
+from tests.stack.front import Front
+from tests.stack.rolling import USERS, Tally, Users
+from tests.support import seccomp
+from tests.support.postgres import programs
+from tests.support.stack import Got, Sidecar, ask, free_port, until
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "compose" / "systemd" / "understudy-sidecar.service"
+CONTRACTS = ROOT / "sidecar" / "contracts"
+PAUSE = 0.5
+"""Seconds between a user's requests: installing and starting beside them are tried here, not throughput."""
+KILLED = "a node dies and comes back"
+"""The step in which a node is killed: what was under way on it may fail."""
+NEXT = "0.1.1.dev1"
+"""The version that is upgraded to: this program under another number."""
+
+
+class NotInstalled(Exception):
+    """The environment could not be made; the message says why."""
+
+
+class Node(Sidecar):
+    """One that is installed in an environment of its own, and reads its secrets from files."""
+
+    def __init__(self, python: Path, url: str, data: Path, ports: tuple[int, int], **settings: str) -> None:
+        self._ports = ports
+        self._token = Path(settings["control_token_file"])
+        listening = {"listen": f"127.0.0.1:{ports[0]}", "control_listen": f"127.0.0.1:{ports[1]}"}
+        within = [sys.executable, seccomp.__file__, str(UNIT)] if seccomp.available() else []
+        super().__init__(
+            url,
+            data,
+            environ={"PYTHONSAFEPATH": "1"},
+            within=within,
+            evidence="compose.hosp",
+            interpreter=str(python),
+            **settings,
+            **listening,
+        )
+
+    def start(self) -> None:
+        self.port, self.control = self._ports
+        super().start()
+
+    def plane(self, method: str, path: str, body: Any = None) -> Got:
+        return ask(self.control, method, path, {"Authorization": f"Bearer {self._token.read_text().strip()}"}, body)
+
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """As a person runs it: without the unit's filter."""
+        command = [self.interpreter, "-m", "sidecar", *words]
+        return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=90, check=False)
+
+    def does(self, *words: str) -> str:
+        done = self.cli(*words)
+        assert done.returncode == 0, f"understudy {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+
+@dataclass
+class Played:
+    """What came of the day. `lost`: answered writes that HOSP does not have; `twice`: those it has twice."""
+
+    tally: Tally
+    steps: dict[str, int] = field(default_factory=dict)
+    """How many requests failed, step by step."""
+    lost: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+
+    def is_good(self) -> bool:
+        """Nothing was lost or doubled, and no request failed but what was under way on a node that was killed."""
+        killed = self.steps.get(KILLED, 0)
+        return not (self.lost or self.twice) and killed <= USERS and len(self.tally.failures) == killed
+
+    def __str__(self) -> str:
+        seen = self.tally
+        told = f"{seen.asked} requests, {len(seen.titles)} writes answered: {len(seen.failures)} requests failed, "
+        return "\n".join([f"{told}{len(self.lost)} writes lost, {len(self.twice)} twice", *seen.failures[:10]])
+
+
+def install(folder: Path) -> tuple[Path, Path]:
+    """The interpreter of an empty environment with this program's wheel in it, and the wheel of the next version.
+
+    Raises NotInstalled.
+    """
+    source, wheels, home = folder / "source", folder / "wheels", folder / "opt"
+    source.mkdir(parents=True)
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, files.split("\0")):
+        if (ROOT / name).is_file() and not name.startswith("tests/"):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(source))
+    (present,) = wheels.glob("*.whl")
+    version = source / "sidecar" / "__init__.py"
+    was = version.read_text()
+    version.write_text("\n".join(_numbered(line) for line in was.splitlines()) + "\n")
+    _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(source))
+    (following,) = set(wheels.glob("*.whl")) - {present}
+    _run(sys.executable, "-m", "venv", str(home))
+    _run(str(home / "bin" / "pip"), "install", "-q", "--no-input", f"{present}[postgresql]")
+    return home / "bin" / "python", following
+
+
+def _numbered(line: str) -> str:
+    return f'__version__ = "{NEXT}"' if line.startswith("__version__") else line
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise NotInstalled(f"{' '.join(words)}: {done.stderr[-2000:]}")
+
+
+class Day:
+    """Everything that runs, and what is done to it. Each public method is a step, in the order in which they stand."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        where = programs()
+        assert where is not None, "PostgreSQL is not installed"
+        self.folder, self.etc = folder, folder / "etc"
+        self.python, self._following = install(folder)
+        self.hosp = stack.enter_context(Simulator("calm"))
+        self._dump = Dump(folder / "one", where)
+        stack.callback(self._dump.close)
+        self._write_settings()
+        ports = [(free_port(), free_port()) for _ in range(2)]
+        self.one, self.two = (
+            stack.enter_context(self._node(name, at)) for name, at in zip(("one", "two"), ports, strict=True)
+        )
+        self.one.does("backfill")
+        authority.write(folder / "tls", ["localhost", "127.0.0.1"])
+        servers = [f"127.0.0.1:{users}/{control}" for users, control in ports]
+        words = ("--https", "SECURE", "--certificate", str(folder / "tls" / "server.pem"))
+        self.front = stack.enter_context(Front("haproxy", "inline", self.one, folder / "tls", *words, servers=servers))
+        self._stack = stack
+
+    def _write_settings(self) -> None:
+        self.etc.mkdir()
+        (self.etc / "control_token").write_text("the first token\n")
+        (self.etc / "backfill").write_text(":".join(self.hosp.users[0]) + "\n")
+        for name in ("hosp.yaml", "hosp.policies.yaml"):
+            shutil.copy(CONTRACTS / name, self.etc / name)
+
+    def _node(self, name: str, ports: tuple[int, int]) -> Node:
+        keys = {"seal_key": "seal_key", "encryption_keys": "encryption_keys", "contract": "hosp.yaml"}
+        given = {key: str(self.etc / file) for key, file in keys.items()}
+        given |= {"control_token_file": str(self.etc / "control_token")}
+        given |= {"backfill_credentials_file": str(self.etc / "backfill"), "backfill_rate": "100", "node": name}
+        given |= {"bypass_after": "0s", "drain": "2s", "grace": "20s", "trusted_proxies": "127.0.0.1"}
+        given |= {"deadline": "20s", "hedge_after": "20s", "late_effect": "1s", "database": self._dump.url}
+        return Node(self.python, self.hosp.url, self.folder / name, ports, **given)
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        return self.one, self.two
+
+    def _back(self, node: Node) -> None:
+        node.start()
+        time.sleep(1.2)  # until HAProxy's check (every 500 ms) has seen that it is back
+
+    def _settled(self) -> None:
+        until(lambda: not self.one.plane("GET", "/outbox").json()["entries"], 120, "nothing waits")
+
+    def _writes(self, what: str) -> None:
+        for node in self.nodes:
+            assert node.plane("POST", f"/endpoints/notes.create/{what}", {}).status == 200
+
+    def _waiting(self, count: int) -> list[dict[str, Any]]:
+        def waiting() -> list[dict[str, Any]]:
+            entries: list[dict[str, Any]] = self.one.plane("GET", "/outbox").json()["entries"]
+            return entries if len(entries) >= count else []
+
+        return list(until(waiting, 60, "writes wait"))
+
+    def upgrade(self) -> None:
+        _run(str(self.python.with_name("pip")), "install", "-q", "--no-input", "--no-deps", str(self._following))
+        for node in self.nodes:
+            assert NEXT not in node.plane("GET", "/metrics").body.decode()
+            node.does("reload")
+            assert f'understudy_build_info{{version="{NEXT}"}}' in node.plane("GET", "/metrics").body.decode()
+
+    def rotate_sign_keys(self) -> None:
+        for node in self.nodes:
+            node.does("audit", "rotate-key")
+            until(lambda node=node: node.cli("audit", "verify").returncode == 0, 30, "it verifies")  # type: ignore[misc]
+
+    def rotate_what_a_reload_takes(self) -> None:
+        """The encryption keys, the control plane's token, the password of backfill."""
+        assert self.one.plane("GET", "/outbox").status == 200
+        path, token = self.etc / "encryption_keys", {"Authorization": f"Bearer {self._token()}"}
+        path.write_text(f"{os.urandom(32).hex()}\n{path.read_text()}")
+        (self.etc / "control_token").write_text("the second token\n")
+        (self.etc / "backfill").write_text(":".join(self.hosp.users[1]) + "\n")
+        for node in self.nodes:
+            node.does("reload")
+            assert node.plane("GET", "/outbox").status == 200
+            assert ask(node.control, "GET", "/outbox", token).status == 401
+        self.one.does("backfill")
+
+    def _token(self) -> str:
+        return (self.etc / "control_token").read_text().strip()
+
+    def rotate_seal_key(self) -> None:
+        self._settled()
+        for node in self.nodes:
+            node.stop()
+        (self.etc / "seal_key").write_bytes(os.urandom(32))
+        for node in self.nodes:
+            self._back(node)
+
+    def renew_certificate(self) -> None:
+        old = handshakes.serial(self.front.secure, self.folder / "tls" / "ca.pem")
+        authority.write(self.folder / "tls", ["localhost", "127.0.0.1"])
+        self.one.does(
+            "lb", "renew", str(self.folder / "tls" / "server.pem"), "--socket", str(self.front.socket)
+        )  # fmt: skip
+        until(lambda: handshakes.serial(self.front.secure, self.folder / "tls" / "ca.pem") != old, 10, "renewed")
+
+    def a_node_dies_and_comes_back(self) -> None:
+        self.two.kill()
+        time.sleep(1)
+        self._back(self.two)
+        until(lambda: self.two.plane("GET", "/readyz?full").status == 200, 30, "its background work goes on")
+        self.two.does("audit", "verify")
+
+    def another_node_takes_the_place_of_one(self) -> None:
+        self.two.stop()
+        self.two = self._stack.enter_context(self._node("three", (self.two.port, self.two.control)))
+        time.sleep(1.2)
+
+    def a_contract_that_would_lose_writes_is_refused(self) -> None:
+        self._writes("takeover")
+        waiting = self._waiting(3)
+        path = self.etc / "hosp.yaml"
+        whole = path.read_text()
+        document = yaml.safe_load(whole)
+        del document["paths"]["/notes"]["post"]
+        path.write_text(yaml.safe_dump(document))
+        for words in (("sidecar", "--check"), ("reload",)):
+            done = self.one.cli(*words)
+            assert done.returncode == 1
+            assert waiting[0]["id"] in done.stderr
+        path.write_text(whole)
+        self._writes("handback")
+        self._settled()
+
+    def restore(self) -> None:
+        self._writes("takeover")
+        self._waiting(5)
+        self._dump.keep(self.one)
+        self._writes("handback")
+        self._settled()  # what waits in the backup is at HOSP
+        self.two.stop()
+        self.one.stop()
+        self._dump.load()
+        assert "acknowledged writes without an entry: 0 lost, 0 unclear" in self.one.does("restore", "--check")
+        for node in self.nodes:
+            self._back(node)
+        self._writes("handback")
+        self._settled()
+
+
+STEPS: tuple[Callable[[Day], None], ...] = (
+    Day.upgrade,
+    Day.rotate_sign_keys,
+    Day.rotate_what_a_reload_takes,
+    Day.rotate_seal_key,
+    Day.renew_certificate,
+    Day.a_node_dies_and_comes_back,
+    Day.another_node_takes_the_place_of_one,
+    Day.a_contract_that_would_lose_writes_is_refused,
+    Day.restore,
+)
+
+
+def play(
+    folder: Path, say: Callable[[str], None] = lambda _: None, steps: Sequence[Callable[[Day], None]] = STEPS
+) -> Played:
+    """Raises NotInstalled, and AssertionError where a step does not do what the page says."""
+    with ExitStack() as stack:
+        began = time.monotonic()
+        day = Day(folder, stack)
+        say(f"installed, and all is up: {time.monotonic() - began:.0f} s")
+        users = Users(day.front.port, day.hosp.users[0], PAUSE)
+        played = Played(users.tally)
+        try:
+            for step in steps:
+                began, asked = time.monotonic(), users.tally.asked
+                step(day)
+                users.wait(asked + 50)
+                name = step.__name__.replace("_", " ")
+                failed = len(users.tally.failures) - sum(played.steps.values())
+                played.steps[name] = failed
+                say(f"{name}: {time.monotonic() - began:.0f} s, {failed} requests failed")
+                for line in users.tally.failures[len(users.tally.failures) - failed :]:
+                    say(f"    {line}")
+        finally:
+            users.stop()
+        day._settled()
+        applied = Counter(str(w["body"].get("title")) for w in day.hosp.hosp.applied if isinstance(w["body"], dict))
+        played.lost = [title for title in played.tally.titles if not applied[title]]
+        played.twice = [title for title, times in applied.items() if times > 1]
+    return played
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    names = {step.__name__: step for step in STEPS}
+    parser.add_argument("--step", action="append", choices=list(names), help="only these")
+    steps = [names[name] for name in parser.parse_args().step or names]
+    with tempfile.TemporaryDirectory(prefix="understudy-day-") as folder:
+        began = time.monotonic()
+        played = play(Path(folder), lambda line: print(line, flush=True), steps)
+        print(f"{played}\n{time.monotonic() - began:.0f} s")
+    return int(not played.is_good())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
