@@ -61,6 +61,7 @@ from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.rekey import lock_up
 from sidecar.standby.standby import Standby
+from sidecar.storage.changes import Changes, start_changes
 from sidecar.storage.database import SCHEMA, create_all, in_request, open_engine, or_away
 from sidecar.storage.encryption import open_vault
 from sidecar.storage.heartbeat import Heartbeat, start_heartbeat
@@ -226,7 +227,19 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     )
     app.wsgi_app, app.refuse = gateway, gateway.refuse  # type: ignore[method-assign]
     worker = _Worker(
-        settings, engine, heartbeat, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
+        settings,
+        engine,
+        heartbeat,
+        start_changes(engine),
+        standby,
+        switchboard,
+        guard,
+        journal,
+        recorder,
+        upstream,
+        watch,
+        metrics,
+        results,
     )
     worker.start()
     _running.append(worker)
@@ -261,6 +274,7 @@ class _Worker:
     settings: Settings
     engine: Engine
     heartbeat: Heartbeat
+    changes: Changes
     standby: Standby
     switchboard: Switchboard
     guard: Guard
@@ -287,6 +301,7 @@ class _Worker:
         self.standby.close()
         self.recorder.close()
         self.switchboard.tick()
+        self.changes.close()
         self.heartbeat.close()
         self.engine.dispose()
 
@@ -299,13 +314,14 @@ class _Worker:
         self.looks.at(self._tick)
 
     def _tick(self) -> None:
-        self.switchboard.tick()
-        self.standby.refresh()
-        self.watch.tick()
-        self.metrics.journal(self.journal)
-        (self.settings.data / "alive").touch()
-        if self.heartbeat.why_away() is None:
-            self.guard.refresh()
+        with self.changes.looking() as look:
+            self.switchboard.tick(look)
+            self.standby.refresh(look)
+            self.watch.tick()
+            self.metrics.journal(self.journal)
+            (self.settings.data / "alive").touch()
+            if self.heartbeat.why_away() is None:
+                self.guard.refresh(look)
 
 
 class _Looks:
@@ -377,21 +393,24 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             backfill=lambda: told(settings, "backfill"),
         )
     )
-    parts = heartbeat, standby, switchboard, rulebook
+    parts = heartbeat, start_changes(engine), standby, switchboard, rulebook
     threading.Thread(target=_look, args=parts, name="tick", daemon=True).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
     return app
 
 
-def _look(heartbeat: Heartbeat, standby: Standby, switchboard: Switchboard, rulebook: Rulebook) -> None:
+def _look(
+    heartbeat: Heartbeat, changes: Changes, standby: Standby, switchboard: Switchboard, rulebook: Rulebook
+) -> None:
     """Keeps the control plane's view of the shared state fresh."""
 
     def tick() -> None:
-        switchboard.tick()
-        standby.refresh()
-        if heartbeat.why_away() is None:
-            rulebook.refresh()
+        with changes.looking() as look:
+            switchboard.tick(look)
+            standby.refresh(look)
+            if look and heartbeat.why_away() is None:
+                rulebook.refresh()
 
     looks = _Looks()
     while True:
