@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar import clock
 from sidecar.clock import stamp
-from sidecar.contract import Action, Contract, Endpoint, Match
+from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.exchange import Outcome
 from sidecar.http.messages import Headers, Request, Response
 from sidecar.settings import Settings
@@ -62,12 +63,29 @@ COUNT_AGAIN: Final = 600.0
 """Seconds after which the highest ids are counted anew: a program of the release before keeps no maximum."""
 UNCERTAIN: Final = SECOND
 """ns by which the shared clock may be wrong for anything to be learned."""
+TOGETHER: Final = 16
+"""Answers that are learned from in one transaction, where so many wait: users' writes wait for its end."""
+_NOTHING: Final = object()
+Comparison = tuple[str, "Answer | DontKnow", Response, Resource]
+"""An endpoint, what we would have said, what the upstream said, of which resource."""
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 
 
 REFUSALS: Final = 8
 """Refused credentials waiting to be looked up, each of which may cost a scrypt: guesses must not crowd out learning."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """An answer to a read, asked for at the stamp t0. `compare`: what we would have said is compared with it."""
+
+    match: Match
+    request: Request
+    response: Response
+    user: str | None
+    t0: int
+    compare: bool
 
 
 class Standby:
@@ -114,7 +132,7 @@ class Standby:
         self._was_away = False
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
-        self._work: queue.Queue[Callable[[], None] | None] = queue.Queue(QUEUE)
+        self._work: queue.Queue[Callable[[], None] | _Lesson | None] = queue.Queue(QUEUE)
         self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
         self._thread.start()
 
@@ -208,7 +226,7 @@ class Standby:
         if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
-        self._later(lambda: self._learn(match, request, response, user, t0, compare))
+        self._later(_Lesson(match, request, response, user, t0, compare))
 
     def _just_learned(self, key: tuple[str, str | None], content: int, t0: int) -> bool:
         """Whether the very same was learned within AGAIN, and nothing that we know of has happened since."""
@@ -261,7 +279,7 @@ class Standby:
         if self._why_away() is None:
             log.exception(what, extra={"fields": {"event.action": "database_failed"}})
 
-    def _later(self, work: Callable[[], None]) -> bool:
+    def _later(self, work: Callable[[], None] | _Lesson) -> bool:
         """False: there is no room in the queue."""
         try:
             self._work.put_nowait(work)
@@ -270,29 +288,69 @@ class Standby:
         return True
 
     def _learner(self) -> None:
-        while (work := self._work.get()) is not None:
+        work = self._work.get()
+        while work is not None:
+            lessons = [work] if isinstance(work, _Lesson) else []
+            rest = self._more(lessons)
             try:
-                work()
+                if lessons:
+                    self._study(lessons)
+                elif not isinstance(work, _Lesson):
+                    work()
             except Exception:
                 log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
-            del work  # an idle thread holds no bodies
+            del work, lessons  # an idle thread holds no bodies
+            work = self._work.get() if rest is _NOTHING else rest
 
-    def _learn(
-        self, match: Match, request: Request, response: Response, user: str | None, t0: int, compare: bool
-    ) -> None:
+    def _more(self, lessons: list[_Lesson]) -> Any:
+        """Adds those that wait, up to TOGETHER; gives what came after them, or _NOTHING."""
+        while lessons and len(lessons) < TOGETHER:
+            try:
+                work = self._work.get_nowait()
+            except queue.Empty:
+                return _NOTHING
+            if not isinstance(work, _Lesson):
+                return work
+            lessons.append(work)
+        return _NOTHING
+
+    def _study(self, lessons: Sequence[_Lesson]) -> None:
+        """Learns from all of them in one transaction; where that fails, from each in its own. What was compared is
+        counted after it, for that is another's transaction."""
+        compared: list[Comparison] = []
+        try:
+            with self._engine.begin() as connection:
+                for lesson in lessons:
+                    compared += self._learn(connection, lesson)
+        except Exception:
+            if len(lessons) == 1:
+                raise
+            for lesson in lessons:
+                try:
+                    self._study([lesson])
+                except Exception:
+                    log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
+            return
+        for endpoint, ours, response, resource in compared:
+            self.parity.compare(endpoint, ours, response, resource)
+
+    def _learn(self, connection: Connection, lesson: _Lesson) -> list[Comparison]:
+        """What was compared before it was learned."""
+        match, request, response, user, t0 = lesson.match, lesson.request, lesson.response, lesson.user, lesson.t0
         endpoint = match.endpoint
         if pure_calls.is_pure_call(match):
             if user is not None:
-                with self._engine.begin() as connection:
-                    pure_calls.remember(connection, match, request, response, user, t0, self._contract.secrets)
-            return
+                pure_calls.remember(connection, match, request, response, user, t0, self._contract.secrets)
+            return []
         if endpoint is None:
-            return
+            return []
         seen = observations(self._contract, match, request, response)
         user = "" if endpoint.public else user
+        compare = lesson.compare
+        compared = []
         if compare and endpoint.resource is not None and request.method == "GET":
-            self._compare(match, request, response, user, t0)
-        with self._engine.begin() as connection, self._departures.watch(connection, endpoint.resource or ""):
+            compared = self._compare(connection, match, request, response, user, t0)
+        with self._departures.watch(connection, endpoint.resource or ""):
             if compare or endpoint.id not in self._settled:
                 self._note_evidence(connection, match, response, seen, user, t0)
             for of, comparison in compare_format(connection, endpoint, request, response):
@@ -304,6 +362,7 @@ class Standby:
             elif user is not None:
                 literals.note_refusal(connection, match, request, response.status, user, t0)
             self._keep_words(connection, endpoint, request, response, user, t0)
+        return compared
 
     def _keep_words(
         self, connection: Connection, endpoint: Endpoint, request: Request, response: Response, user: str | None,
@@ -353,18 +412,19 @@ class Standby:
                 "the upstream does not show everyone the same: from now on neither do we", extra={"fields": fields}
             )
 
-    def _compare(self, match: Match, request: Request, response: Response, user: str | None, t0: int) -> None:
+    def _compare(
+        self, connection: Connection, match: Match, request: Request, response: Response, user: str | None, t0: int
+    ) -> list[Comparison]:
         """Parity: what we would have said before we learned this answer."""
         kind = match.endpoint.resource if match.endpoint else None
-        with self._reader.connect() as connection, connection.begin():
-            if kind is None or not knowledge.clean(connection, kind, match.record_id, t0):
-                return
-            view = self.outbox.snapshot()
-            if view.touches(kind):
-                return  # what users see is ahead of what the upstream says
-            ours = self._library.answer(connection, match, request, user, view)
+        if kind is None or not knowledge.clean(connection, kind, match.record_id, t0):
+            return []
+        view = self.outbox.snapshot()
+        if view.touches(kind):
+            return []  # what users see is ahead of what the upstream says
         assert match.endpoint is not None
-        self.parity.compare(match.endpoint.id, ours, response, self._contract.resources[kind])
+        ours = self._library.answer(connection, match, request, user, view)
+        return [(match.endpoint.id, ours, response, self._contract.resources[kind])]
 
     # Answers ------------------------------------------------------------------------------------------------------
 
