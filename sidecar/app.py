@@ -64,6 +64,7 @@ from sidecar.standby.outbox.sealing import Seal
 from sidecar.standby.promotion import Promotion
 from sidecar.standby.rekey import lock_up
 from sidecar.standby.standby import Standby
+from sidecar.storage.changes import Changes, start_changes
 from sidecar.storage.database import SCHEMA, create_all, in_request, open_engine, or_away
 from sidecar.storage.encryption import open_vault
 from sidecar.storage.heartbeat import Heartbeat, start_heartbeat
@@ -79,6 +80,8 @@ from sidecar.upstream.internal_client import Errands
 from sidecar.upstream.scheduler import Upstream, new_upstream
 
 log = logging.getLogger(__name__)
+EXPIRED: Final = 5.0
+"""Seconds between two looks for what ends by itself."""
 TICK: Final = 0.25
 """Seconds between looks at what other processes know."""
 
@@ -237,7 +240,19 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
     )
     app.wsgi_app, app.refuse = gateway, gateway.refuse  # type: ignore[method-assign]
     worker = _Worker(
-        settings, engine, heartbeat, standby, switchboard, guard, journal, recorder, upstream, watch, metrics, results
+        settings,
+        engine,
+        heartbeat,
+        start_changes(engine),
+        standby,
+        switchboard,
+        guard,
+        journal,
+        recorder,
+        upstream,
+        watch,
+        metrics,
+        results,
     )
     worker.start()
     _running.append(worker)
@@ -272,6 +287,7 @@ class _Worker:
     settings: Settings
     engine: Engine
     heartbeat: Heartbeat
+    changes: Changes
     standby: Standby
     switchboard: Switchboard
     guard: Guard
@@ -298,6 +314,7 @@ class _Worker:
         self.standby.close()
         self.recorder.close()
         self.switchboard.tick()
+        self.changes.close()
         self.heartbeat.close()
         self.engine.dispose()
 
@@ -310,13 +327,14 @@ class _Worker:
         self.looks.at(self._tick)
 
     def _tick(self) -> None:
-        self.switchboard.tick()
-        self.standby.refresh()
-        self.watch.tick()
-        self.metrics.journal(self.journal)
-        (self.settings.data / "alive").touch()
-        if self.heartbeat.why_away() is None:
-            self.guard.refresh()
+        with self.changes.looking() as look:
+            self.switchboard.tick(look)
+            self.standby.refresh(look)
+            self.watch.tick()
+            self.metrics.journal(self.journal)
+            (self.settings.data / "alive").touch()
+            if self.heartbeat.why_away() is None:
+                self.guard.refresh(look)
 
 
 class _Looks:
@@ -395,7 +413,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             backfill=lambda: told(settings, "backfill"),
         )
     )
-    parts = settings, heartbeat, standby, switchboard, rulebook, break_glass
+    parts = settings, heartbeat, start_changes(engine), standby, switchboard, rulebook, break_glass
     threading.Thread(target=_look, args=parts, name="tick", daemon=True).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
@@ -403,17 +421,25 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
 
 
 def _look(
-    settings: Settings, heartbeat: Heartbeat, standby: Standby, switchboard: Switchboard, rulebook: Rulebook,
-    break_glass: BreakGlass,
+    settings: Settings, heartbeat: Heartbeat, changes: Changes, standby: Standby, switchboard: Switchboard,
+    rulebook: Rulebook, break_glass: BreakGlass,
 ) -> None:  # fmt: skip
     """Keeps the control plane's view of the shared state fresh."""
 
+    ended = -EXPIRED
+
     def tick() -> None:
-        switchboard.tick()
-        standby.refresh()
-        if heartbeat.why_away() is None:
-            rulebook.refresh()
-            break_glass.end_expired(partial(recorded, settings))
+        nonlocal ended
+        with changes.looking() as look:
+            switchboard.tick(look)
+            standby.refresh(look)
+            if heartbeat.why_away() is not None:
+                return
+            if look:
+                rulebook.refresh()
+            if time.monotonic() - ended >= EXPIRED:
+                ended = time.monotonic()
+                break_glass.end_expired(partial(recorded, settings))
 
     looks = _Looks()
     while True:

@@ -100,8 +100,8 @@ class Habits:
                 if kind == READ:
                     self._top(user, at)
 
-    def refresh(self) -> None:
-        """Tells others, and hears from them. Raises SQLAlchemyError."""
+    def refresh(self, look: bool = True) -> None:
+        """Tells others, and hears from them if it is to `look`. Raises SQLAlchemyError."""
         with self._lock:
             new, self._new = self._new, []
             most, self._most = self._most, {}
@@ -117,6 +117,8 @@ class Habits:
                         connection.execute(insert(habits).values(user=user, day=day, most=count))
                     elif known < count:
                         connection.execute(update(habits).where(where).values(most=count))
+        if not (look or new):
+            return
         now = time.time_ns()
         with self._reader.connect() as connection, connection.begin():
             rows_seen = connection.execute(_NEWS, {"latest": self._latest, "since": now - HOUR}).all()

@@ -95,11 +95,13 @@ class Guard:
         if exchange.action in READING:
             self._habits.note(READ, user, subject, exchange.started)
 
-    def refresh(self) -> None:
-        """Called every quarter of a second. Raises SQLAlchemyError."""
-        self._rulebook.refresh()
-        self._break_glass.refresh()
-        self._habits.refresh()
+    def refresh(self, look: bool = True) -> None:
+        """Called every quarter of a second. Raises SQLAlchemyError. `look`: whether what others know may have
+        changed since the last call."""
+        if look:
+            self._rulebook.refresh()
+            self._break_glass.refresh()
+        self._habits.refresh(look)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from sidecar.http.messages import Response
 from sidecar.settings import Settings
 from sidecar.standby.backfill import Backfill
 from sidecar.standby.standby import Standby
+from sidecar.storage.changes import start_changes
 from sidecar.storage.database import open_engine
 from sidecar.storage.heartbeat import start_heartbeat
 from sidecar.storage.status_files import backfill_asked, tell
@@ -44,6 +45,7 @@ class Backfilling:
         self._contract = contract
         self._engine = open_engine(settings)
         self._heartbeat = start_heartbeat(settings, self._engine)
+        self._changes = start_changes(self._engine)
         self._standby = Standby(contract, self._engine, settings, self._heartbeat.why_away)
         self._upstream = new_upstream(settings, 1, "backfill")
         errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.BACKFILL)
@@ -58,21 +60,26 @@ class Backfilling:
         pause = IDLE
         while not stop.wait(pause):
             try:
-                pause = self._round(stop)
+                with self._changes.looking() as look:
+                    pause = self._round(stop, look or pause == AGAIN)
             except SQLAlchemyError as error:  # the heartbeat says so where it is away
                 log.debug("nothing can be filled: the database failed (%s)", type(error).__name__)
                 pause = AGAIN
         self._upstream.close()
         self._standby.close()
+        self._changes.close()
         self._heartbeat.close()
         self._engine.dispose()
 
-    def _round(self, stop: threading.Event) -> float:
+    def _round(self, stop: threading.Event, look: bool) -> float:
         """Fills what is to be filled now; gives the seconds until the next look. Raises SQLAlchemyError."""
         if not self._client.ready:
             return IDLE
-        self._standby.refresh()
-        everything = backfill_asked(self._settings) or self._standby.verified_since() > self._filled
+        self._standby.refresh(look)
+        asked = backfill_asked(self._settings)
+        if not look and not asked:
+            return IDLE
+        everything = asked or self._standby.verified_since() > self._filled
         doubts = None if everything else self._standby.doubtful()
         if not everything and not doubts:
             self._prove(stop)

@@ -26,6 +26,7 @@ from sidecar.standby.outbox.missing import reached
 from sidecar.standby.outbox.replay import WORKED_ON, Replayer
 from sidecar.standby.outbox.watermark import Mark
 from sidecar.standby.standby import Standby
+from sidecar.storage.changes import start_changes
 from sidecar.storage.database import in_request, open_engine
 from sidecar.storage.heartbeat import start_heartbeat
 from sidecar.storage.lease import Lease
@@ -60,6 +61,7 @@ class Replaying:
         self._contract = contract
         self._engine = open_engine(settings, in_request(settings))
         self._heartbeat = start_heartbeat(settings, self._engine)
+        self._changes = start_changes(self._engine)
         self._standby = Standby(contract, self._engine, settings, self._heartbeat.why_away)
         key = f"{settings.node_name}/replay/{os.getpid()}"
         self._switchboard = Switchboard(
@@ -87,6 +89,7 @@ class Replaying:
         """The entries that were handed out."""
         self._wake = threading.Event()
         self._probing: dict[str, threading.Thread] = {}
+        self._leads = False
 
     def run(self, stop: threading.Event) -> None:
         """Works until `stop`."""
@@ -104,18 +107,8 @@ class Replaying:
                 self._standby.refresh()
                 continue
             try:
-                self._notice_restore()
-                self._switchboard.tick()
-                self._standby.refresh()
-                if not (self._may_begin() and self._lease.hold()):
-                    continue
-                self._consult()
-                self._prune()
-                for ident in self._replayer.ready():
-                    if ident not in self._busy:
-                        self._busy.add(ident)
-                        self._ready.put(ident)
-                self._probe()
+                with self._changes.looking() as look:
+                    self._round(look or self._is_restless())
             except SQLAlchemyError:
                 log.exception("replay has no database", extra={"fields": {"event.action": "replay_failed"}})
                 stop.wait(1)
@@ -129,8 +122,37 @@ class Replaying:
         self._lease.release()
         self._upstream.close()
         self._standby.close()
+        self._changes.close()
         self._heartbeat.close()
         self._engine.dispose()
+
+    def _round(self, look: bool) -> None:
+        """Hands out what is ready; where nothing has changed, nothing is. Raises SQLAlchemyError."""
+        if look:
+            self._notice_restore()
+        self._switchboard.tick(look)
+        self._standby.refresh(look)
+        led = self._leads
+        self._leads = self._may_begin() and self._lease.hold()
+        if not self._leads or not (look or not led):
+            return
+        self._consult()
+        self._prune()
+        for ident in self._replayer.ready():
+            if ident not in self._busy:
+                self._busy.add(ident)
+                self._ready.put(ident)
+        self._probe()
+
+    def _is_restless(self) -> bool:
+        """Whether time alone may bring something to do: an entry that comes due, an endpoint to try, a beginning."""
+        seen = self._standby.outbox.last_looked()
+        states = self._switchboard.states().values()
+        return (
+            bool(self._busy or seen.entries)
+            or not self._may_begin()
+            or any(state.circuit.state is not State.CLOSED for state in states)
+        )
 
     def _start(self, where: dict[str, threading.Thread], name: str, work: Callable[[], object]) -> None:
         thread = where.get(name)

@@ -40,6 +40,7 @@ from sidecar.standby.tables import (
     views,
     writes,
 )
+from sidecar.timeunits import MINUTE
 
 _SET: Final = update(records).where(records.c.type == bindparam("kind"), records.c.id == bindparam("ident"))
 _SET_PRESENT: Final = _SET.where(records.c.state != GONE)
@@ -57,6 +58,8 @@ _DOUBTFUL: Final = select(records.c.id, records.c.body).where(
 HIGHEST: Final = "highest:"
 """Before a resource's name: the number in `meta` that is the highest id which it ever had. One that somebody asked for
 in vain is none."""
+SAID_AGAIN: Final = MINUTE
+"""ns after which it is written down that the upstream still says the same."""
 
 
 def clean(connection: Connection, kind: str, record: str | None, t0: int, *, but: str = "") -> bool:
@@ -277,13 +280,14 @@ def see_own(connection: Connection, caller: str, record: str) -> None:
 
 
 def see_reply(connection: Connection, endpoint: str, kind: str, status: int, content_type: str, body: bytes) -> None:
-    """The upstream's own words: written where they are not the same as the last."""
+    """The upstream's own words. The same ones again are not written again for a while: everybody's reads come here."""
     known = queries.reply(connection, endpoint, kind)
-    said = (status, content_type[:200], body)
-    if known is not None and (known.status, known.content_type, bytes(known.body)) == said:
+    now, said = time.time_ns(), (status, content_type[:200], body)
+    same = known is not None and (known.status, known.content_type, bytes(known.body)) == said
+    if same and 0 <= now - known.observed < SAID_AGAIN:
         return
     connection.execute(delete(replies).where(replies.c.endpoint == endpoint, replies.c.kind == kind))
-    row = {"status": status, "content_type": content_type[:200], "body": body, "observed": time.time_ns()}
+    row = {"status": status, "content_type": content_type[:200], "body": body, "observed": now}
     connection.execute(insert(replies).values(endpoint=endpoint, kind=kind, **row))
 
 

@@ -519,8 +519,9 @@ class Standby:
 
     # State --------------------------------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Looks at what other processes know; called every quarter of a second. Raises SQLAlchemyError.
+    def refresh(self, look: bool = True) -> None:
+        """Looks at what other processes know; called every quarter of a second. Raises SQLAlchemyError. `look`: whether
+        that may have changed since the last call.
 
         While a shared database is away, writes pass by: the balancer turns to the upstream, or sidecars let them
         through. When it is back, what is known is unverified.
@@ -528,7 +529,8 @@ class Standby:
         if self._why_away() is not None:
             self._was_away = True
             return  # which was said, and is not said again four times a second
-        self._refresh()
+        if look or self._was_away or self.outbox.gap() > self._verified_since:
+            self._refresh()
         if self._was_away:
             self.mark_gap("the database was away")
             self._was_away = False

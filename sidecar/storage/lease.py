@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Engine, St
 from sqlalchemy.exc import IntegrityError
 
 from sidecar import clock
-from sidecar.storage.database import metadata
+from sidecar.storage.database import GLANCE, metadata
 from sidecar.timeunits import SECOND
 
 leases: Final = Table(
@@ -41,12 +41,14 @@ class Lease:
         self, engine: Engine, name: str, holder: str, monotonic: Callable[[], int] = time.monotonic_ns
     ) -> None:
         self._engine = engine
+        self._glance = engine.execution_options(**GLANCE)
         self._name = name
         self._holder = holder
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._renewed: int | None = None
         """When this process began to take or renew it, as long as it holds it."""
+        self._tried: int | None = None
         self._seen: tuple[tuple[int, int], int] | None = None
         """Another's last renewal that was seen, its token and `until`, and since when it has been the last."""
         self.token = 0
@@ -56,14 +58,28 @@ class Lease:
         now = self._monotonic()
         if self._renewed is not None and now - self._renewed < AGAIN:
             return True
-        self._renewed = now if self._hold() else None
+        if self._renewed is None and self._tried is not None and now - self._tried < AGAIN:
+            return False
+        self._tried = now
+        self._renewed = now if self._renew() or self._take() else None
         return self._renewed is not None
 
-    def _hold(self) -> bool:
+    def _renew(self) -> bool:
+        """By one statement: it must not wait for other writers."""
+        if not self.token:
+            return False
+        with self._lock, self._glance.connect() as connection:
+            values = {"holder": self._holder, "until": clock.stamp() + TTL}
+            return bool(connection.execute(update(leases).where(self._mine()).values(**values)).rowcount)
+
+    def _take(self) -> bool:
+        """Looks, and takes it where it is free."""
+        with self._glance.connect() as connection:
+            row = connection.execute(select(leases).where(leases.c.name == self._name)).one_or_none()
+        if row is not None and not self._is_free(row):
+            return False
         with self._lock, self._engine.begin() as connection:
             values = {"holder": self._holder, "until": clock.stamp() + TTL}
-            if connection.execute(update(leases).where(self._mine()).values(**values)).rowcount:
-                return True
             row = connection.execute(select(leases).where(leases.c.name == self._name)).one_or_none()
             if row is None:
                 return self._first(connection, values)

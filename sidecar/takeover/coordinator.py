@@ -78,6 +78,7 @@ class Switchboard:
         self._ticking = threading.Lock()
         self._prepared = False
         self._read_all = True
+        self._loaded = 0
         self._pruned = 0
         self._degraded = False
 
@@ -134,11 +135,12 @@ class Switchboard:
 
     # The background thread.
 
-    def tick(self) -> None:
-        """Pushes, reads, evaluates. Never raises for a database that fails."""
+    def tick(self, look: bool = True) -> None:
+        """Pushes, reads, evaluates. Never raises for a database that fails. `look`: whether what others know may have
+        changed since the last call."""
         with self._ticking:
             try:
-                self._shared_tick()
+                self._shared_tick(look or self._degraded)
             except SQLAlchemyError as error:
                 self._local_tick(error)
             else:
@@ -146,12 +148,13 @@ class Switchboard:
                     log.warning("takeover state is shared again")
                 self._degraded = False
 
-    def _shared_tick(self) -> None:
+    def _shared_tick(self, look: bool) -> None:
         self._prepare()
         now = self._clock()
-        self._push(now)
-        with self._reader.connect() as connection, connection.begin():
-            self._load(connection, now)
+        look = self._push(now) or look
+        if look:
+            with self._reader.connect() as connection, connection.begin():
+                self._load(connection, now)
         changes = self._evaluate(now)
         if not changes:
             return
@@ -190,7 +193,8 @@ class Switchboard:
                 connection.execute(statement.on_conflict_do_nothing(), rows)
         self._prepared = True
 
-    def _push(self, now: int) -> None:
+    def _push(self, now: int) -> bool:
+        """Whether there was anything to push."""
         with self._lock:
             sent = {key: tuple(self._mine[key]) for key in sorted(self._dirty)}
         names = ("process", "endpoint", "epoch", "second", "good", "bad", "refused")
@@ -198,7 +202,7 @@ class Switchboard:
         stale = now // SECOND - KEPT
         prune = self._pruned < now // SECOND - 60
         if not rows and not prune:
-            return
+            return False
         with self._engine.begin() as connection:
             if rows:
                 connection.execute(upsert_tallies(connection.dialect.name), rows)
@@ -208,9 +212,11 @@ class Switchboard:
             self._pruned = now // SECOND
         with self._lock:
             self._dirty -= {key for key, counts in sent.items() if tuple(self._mine[key]) == counts}
+        return bool(rows)
 
     def _load(self, connection: Connection, now: int) -> None:
-        since = now // SECOND - (KEPT if self._read_all else REREAD)
+        since = KEPT if self._read_all else REREAD + max(0, now // SECOND - self._loaded)
+        since, self._loaded = now // SECOND - min(since, KEPT), now // SECOND
         for row in connection.execute(TALLIES, {"since": since}):
             key = (row.process, row.endpoint, row.epoch, row.second)
             self._seen[key] = Tally(row.second, row.good, row.bad, row.refused)

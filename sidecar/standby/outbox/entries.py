@@ -223,6 +223,10 @@ class Outbox:
                 self._latest = fresh
         return fresh
 
+    def last_looked(self) -> Snapshot:
+        """What the last look showed, however long ago: for whoever hears of changes."""
+        return self._latest
+
     def last_seen(self) -> Snapshot | None:
         """What was unsettled a moment before the database went away: only to tell where nothing was. None where that
         is not to be relied on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from sidecar.storage.database import create_all, open_memory
-from sidecar.storage.lease import TTL, Lease, leases
+from sidecar.storage.lease import AGAIN, TTL, Lease, leases
 
 
 class Hands:
@@ -25,9 +25,9 @@ def test_a_holder_whose_clock_was_ahead_holds_it_no_longer_than_another() -> Non
     with engine.begin() as connection:  # as by a clock an hour ahead
         connection.execute(update(leases).values(until=leases.c.until + 3600 * 10**9))
     assert not waiting.hold()
-    hands.now += TTL - 1
+    hands.now += TTL - AGAIN
     assert not waiting.hold()
-    hands.now += 1
+    hands.now += AGAIN
     assert waiting.hold()
     assert waiting.token == 2
 
@@ -47,6 +47,7 @@ def test_a_holder_who_renews_it_keeps_it_and_one_who_was_stopped_does_not() -> N
     assert two.hold()
     assert not one.hold()
     two.release()
+    hands.now += AGAIN
     with engine.connect() as connection:
         assert connection.scalar(select(leases.c.until)) == 0
     assert one.hold()
