@@ -157,8 +157,8 @@ _ABOUT: Final = (
     )
     .order_by(outbox.c.seq)
 )
-"""Found by the index on the record: by one on the state or the resource, which `concat` makes useless, all that waits is
-read."""
+"""Found by the index on the record: by one on the state or the resource, which `concat` makes useless, all that waits
+is read."""
 _REAL: Final = select(aliases.c.real).where(aliases.c.type == bindparam("kind"), aliases.c.id == bindparam("ident"))
 _NEWS: Final = select(*OPEN).where(outbox.c.revision > bindparam("since")).order_by(outbox.c.seq + 0)
 """Found by the index on the revision: ordered by `seq` itself, all that is kept is read."""
