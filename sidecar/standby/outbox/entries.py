@@ -156,11 +156,14 @@ _NAMES: Final = select(aliases.c.id).where(aliases.c.type == bindparam("kind"), 
 _ABOUT: Final = (
     select(*OPEN)
     .where(outbox.c.record.in_(select(bindparam("ident")).union_all(_NAMES)))
-    .where(outbox.c.type == bindparam("kind"), outbox.c.state.concat("").in_(bindparam("states", expanding=True)))
+    .where(
+        outbox.c.type.concat("") == bindparam("kind"),
+        outbox.c.state.concat("").in_(bindparam("states", expanding=True)),
+    )
     .order_by(outbox.c.seq)
 )
-"""Found by the index on the record: by the one on the state, for which `concat` makes it useless, all that waits is
-read, and by the one on `seq` all that ever did."""
+"""Found by the index on the record: by one on the state or the resource, which `concat` makes useless, all that waits
+is read."""
 _REAL: Final = select(aliases.c.real).where(aliases.c.type == bindparam("kind"), aliases.c.id == bindparam("ident"))
 _NEWS: Final = select(*OPEN).where(outbox.c.revision > bindparam("since")).order_by(outbox.c.seq + 0)
 """Found by the index on the revision: ordered by `seq` itself, all that is kept is read."""
