@@ -151,7 +151,8 @@ class Handler:
 
     def _decide(self, visit: Visit, endpoint: Endpoint) -> Decision:
         writes = endpoint.action.writes
-        if endpoint.action is not Action.CALL and self._standby.owns(endpoint.resource):
+        owns = self._standby.owns if writes else self._standby.owns_lately
+        if endpoint.action is not Action.CALL and owns(endpoint.resource):
             return Decision(Who.NOBODY if writes else Who.STANDBY, OWNED)
         if visit.unsettled and not writes:
             return Decision(Who.STANDBY, UNSETTLED)

@@ -461,6 +461,10 @@ class Standby:
         """Whether the resource was promoted: the upstream is not asked about it."""
         return kind is not None and kind in self.outbox.owned()
 
+    def owns_lately(self, kind: str | None) -> bool:
+        """The same from memory: `overlay` looks again."""
+        return kind is not None and kind in self.outbox.owned_lately()
+
     def overlay(
         self, match: Match, request: Request, response: Response, user: str | None, t0: int
     ) -> Response | DontKnow | None:
@@ -478,6 +482,8 @@ class Standby:
             if seen is None or seen.touches(endpoint.resource):
                 raise
             return None
+        if endpoint.resource in self.outbox.owned_at(view.version):
+            return DontKnow("promoted", "the upstream is no longer asked about it")
         if not view.touches(endpoint.resource):
             return None
         with self._reader.connect() as connection, connection.begin():

@@ -241,17 +241,25 @@ class Outbox:
 
         Asked at every step of replay, when everything has just changed: for this the long outbox is not read anew.
         """
-        at, owned = self._owned
         try:
-            version = self._version()
-            if owned is None or at != version:
-                with self._reader.connect() as connection, connection.begin():
-                    owned = queries.owned_types(connection)
-                self._owned = version, owned
+            return self.owned_at(self._version())
         except SQLAlchemyError:
-            if owned is None:
+            if self._owned[1] is None:
                 raise
+            return self._owned[1]
+
+    def owned_at(self, version: int) -> frozenset[str]:
+        """The same, where the outbox is known to be of this version. Raises SQLAlchemyError."""
+        at, owned = self._owned
+        if owned is None or at != version:
+            with self._reader.connect() as connection, connection.begin():
+                owned = queries.owned_types(connection)
+            self._owned = version, owned
         return owned
+
+    def owned_lately(self) -> frozenset[str]:
+        """The same from memory, for who will look again. Raises SQLAlchemyError where it never was asked."""
+        return self.owned() if self._owned[1] is None else self._owned[1]
 
     def view(self, connection: Connection) -> Snapshot:
         """What is unsettled in the very moment that the connection's transaction shows."""
