@@ -65,7 +65,7 @@ def remove(settings: Settings, name: str, lost: bool, reason: str) -> None:
 
 
 @node.command("adopt")
-@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("data", type=click.Path(path_type=Path))
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds to wait for the event store.")
 @click.pass_obj
 def adopt(settings: Settings, data: Path, timeout: float) -> None:
@@ -76,6 +76,8 @@ def adopt(settings: Settings, data: Path, timeout: float) -> None:
     """
     if not settings.elasticsearch:
         raise click.ClickException("there is no shared event store (ELASTICSEARCH): the events of DATA are in DATA")
+    if not data.is_dir():
+        raise click.ClickException(f"{data}: there is no such folder")
     instance = known_instance(data)
     found = [row for row in client.get(settings, "/nodes") if row["instance"] == instance]
     with _alone(data):
