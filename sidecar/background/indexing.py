@@ -15,7 +15,8 @@ from sidecar.storage.database import open_engine
 
 log = logging.getLogger(__name__)
 IDLE: Final = 1.0
-"""Seconds between looks at whether a row is out of line."""
+LONGEST: Final = 10.0
+"""Seconds between looks at whether a row is out of line: twice as many after each in vain, up to the longest."""
 PAUSE: Final = 0.05
 """Seconds between two batches, in which others write."""
 
@@ -31,7 +32,7 @@ class Indexing:
         """Works until `stop`."""
         pause = IDLE
         while not stop.wait(pause):
-            pause = PAUSE if self._some() else IDLE
+            pause = PAUSE if self._some() else min(max(IDLE, 2 * pause), LONGEST)
         self._engine.dispose()
 
     def _some(self) -> bool:

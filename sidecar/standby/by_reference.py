@@ -53,6 +53,9 @@ _STALE: Final = (
     select(records).where(records.c.type.concat("") == bindparam("kind"), UNINDEXED).limit(bindparam("most"))
 )
 """`concat` leaves no index to be used but the partial one."""
+_BEHIND: Final = (
+    select(records.c.id).where(records.c.type.concat("").in_(bindparam("kinds", expanding=True)), UNINDEXED).limit(1)
+)
 _FORGET: Final = delete(record_references).where(
     record_references.c.type == bindparam("kind"), record_references.c.id == bindparam("ident")
 )
@@ -77,7 +80,7 @@ def is_behind(connection: Connection, contract: Contract) -> bool:
     if vault is not None and vault.head is not None:
         return False
     kinds = [name for name, resource in contract.resources.items() if resource.references]
-    return any(connection.execute(_STALE, {"kind": name, "most": 1}).first() is not None for name in kinds)
+    return bool(kinds) and connection.execute(_BEHIND, {"kinds": kinds}).first() is not None
 
 
 def index_some(connection: Connection, contract: Contract) -> int:

@@ -16,6 +16,8 @@ import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
+QUEUED: Final = 5.0
+"""Seconds, at the most, that anybody waits in the line of those who write."""
 WRITERS: Final = 0x756E6465727374
 """The advisory lock of PostgreSQL's writers: any number that is ours."""
 KEPT: Final = 4
@@ -145,7 +147,7 @@ def _session(patience: float) -> str:
     ms = int(patience * 1000)
     told = {
         "statement_timeout": ms,
-        "lock_timeout": ms,
+        "lock_timeout": min(ms, int(QUEUED * 1000)),
         "idle_in_transaction_session_timeout": 5000,
         "tcp_keepalives_idle": 2,
         "tcp_keepalives_interval": 1,
