@@ -71,8 +71,11 @@ class Pool(QueuePool):
 
     def try_one(self) -> None:
         """Makes sure that one is open, whatever `why_not` says. Raises psycopg.Error, SQLAlchemyError."""
-        if self.checkedin() + self.checkedout() < 1:
+        if not self._has_any():
             super().connect().close()
+
+    def _has_any(self) -> bool:
+        return self.checkedin() + self.checkedout() > 0
 
     def recreate(self) -> Pool:
         made = super().recreate()
@@ -86,9 +89,9 @@ class Pool(QueuePool):
             try:
                 return super()._do_get()
             except psycopg.OperationalError:  # libpq does not tell which: it has none left, or is not there
-                if self.checkedout() < 1 or time.monotonic() > until:
+                if not self._has_any() or time.monotonic() > until:
                     raise
-            time.sleep(LOOK)  # another thread gives its own back
+            time.sleep(LOOK)  # another thread gives its own back, or has just done so
 
 
 class _Bounded(psycopg.Connection[Any]):
