@@ -284,7 +284,7 @@ def test_two_sidecars_whose_database_fails_over_to_a_replica_that_lacked_the_las
     operations = history.operations
     final = replace(final_state(simulator, []), parked=frozenset(titles(parked, operations, simulator)))
     given = Counter(each.ident for each in operations if each.kind == "create" and each.outcome is Outcome.OK)
-    assert sum(ident >= FIRST_PROVISIONAL for ident in given) >= 10
+    assert any(ident >= FIRST_PROVISIONAL for ident in given)
     assert not [ident for ident, count in given.items() if count > 1]
     assert lost
     assert not unexplained(check(operations, final), titles(lost, operations, simulator)), said
