@@ -148,14 +148,9 @@ def prepare(settings: Settings) -> None:
 def _about(settings: Settings) -> dict[str, str]:
     """What other nodes, and people, are told of this one."""
     host, port = settings.control_advertise or settings.control_listen
-    digest = sha256(
-        orjson.dumps(read(settings.contract), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    ).hexdigest()
-    return {
-        "version": __version__,
-        "contract": digest,
-        "control": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-    }
+    contract = orjson.dumps(read(settings.contract), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    control = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return {"version": __version__, "contract": sha256(contract).hexdigest(), "control": control}
 
 
 def note_absence(settings: Settings) -> None:
@@ -398,7 +393,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
                 standby.parity.ratio,
                 standby.unproven,
                 least_parity=settings.promote_parity,
-            ),  # fmt: skip
+            ),
             policies=rulebook,
             break_glass=break_glass,
             open_store=lambda: open_store(settings),

@@ -23,6 +23,7 @@ from sidecar.standby.observations import digest_in
 from sidecar.standby.outbox.entries import RESTORED, prune, unsettled
 from sidecar.standby.outbox.entries import reached as come_to
 from sidecar.standby.outbox.missing import reached
+from sidecar.standby.outbox.other_lives import ANY_LIFE
 from sidecar.standby.outbox.replay import WORKED_ON, Replayer
 from sidecar.standby.outbox.watermark import Mark
 from sidecar.standby.standby import Standby
@@ -192,7 +193,8 @@ class Replaying:
         """A database that is behind what it was, as after a failover to a replica, sends nothing before it is brought
         forward."""
         mark = self._standby.mark.read().above(self._mark)  # before the database: what it shows is no older
-        with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
+        engine = self._engine.execution_options(**ANY_LIFE)
+        with engine.execution_options(writes=False).connect() as connection, connection.begin():
             behind, now = high_water.compare(connection, mark) is not None, come_to(connection)
         if self._known is None:
             self._known = now == Mark()  # nothing was ever taken
@@ -202,7 +204,7 @@ class Replaying:
                 self._synced = time.monotonic()
                 self._standby.mark.sync()
             return
-        with self._engine.begin() as connection:
+        with engine.begin() as connection:
             found = high_water.bring_forward(connection, mark)
         if found is not None:
             self._standby.mark_gap("the database went back in time")

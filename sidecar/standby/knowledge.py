@@ -115,7 +115,7 @@ def doubt_referrers(connection: Connection, contract: Contract, kind: str, recor
 def _referrers(connection: Connection, resource: Resource, gone: Mapping[str, set[str]]) -> list[str]:
     """Those of its records that refer to one of these: by the contract, or, where it says nothing of a field, by the
     field's name (`owner_id`, `ownerId`)."""
-    of_kind = (records.c.type == resource.name) & (records.c.state == KNOWN)
+    of_kind = (records.c.type == resource.name) & (records.c.state != GONE) & records.c.body.is_not(None)
     sample = connection.scalar(select(records.c.body).where(of_kind).limit(1))
     names = {*resource.fields, *(orjson.loads(sample) if sample is not None else ())} - {resource.id_field}
     anything = set().union(*gone.values())

@@ -6,6 +6,7 @@ derivation, and answers only where the evidence for it holds (gate.py): what is 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -116,9 +117,13 @@ class Library:
         resource = self._contract.resources.get(kind or "")
         if resource is not None and not answer_may_show_others(resource, answer):
             return answer
-        if any(view.touches(name) for name in self._contract.resources) or queries.any_unclear(connection):
+        if self._may_change(connection, view):
             return None
         return literals.recall(connection, endpoint, request, caller, max(since, queries.touched(connection, None)))
+
+    def _may_change(self, connection: Connection, view: Snapshot) -> bool:
+        """Whether any write is under way, waits, or has ended in a way that nobody knows."""
+        return any(view.touches(name) for name in self._contract.resources) or queries.any_unclear(connection)
 
     def has_page(self, engine: Engine, endpoint: str) -> bool:
         """Whether a public endpoint's page is known."""
@@ -179,7 +184,7 @@ class Library:
         listed = whole is not None and whole.complete and whole.caller == user
         if row is not None and row.state == KNOWN:
             other = may_show_others(resource, orjson.loads(row.body))
-            if other is not None and stamp <= queries.touched(connection, None):
+            if other is not None and (stamp <= queries.touched(connection, None) or self._may_change(connection, view)):
                 return _in_doubt(other)
             shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
             observed = max(row.observed, whole.observed if whole and whole.complete else 0)
@@ -248,10 +253,12 @@ class Library:
         else:
             rows, callers = narrowed[0], set(queries.changed_since(connection, resource.name, whole.stamp))
         values = [orjson.loads(row.body) for row in rows]
-        stamp = max([whole.stamp, *(row.stamp for row in rows)])
-        other = next(filter(None, (may_show_others(resource, value) for value in values)), None)
-        if other is not None and stamp <= queries.touched(connection, None):
-            return _in_doubt(other)
+        changed = math.inf if self._may_change(connection, view) else queries.touched(connection, None)
+        if whole.stamp <= changed:
+            old = (value for row, value in zip(rows, values, strict=True) if row.stamp <= changed)
+            other = next(filter(None, (may_show_others(resource, value) for value in old)), None)
+            if other is not None:
+                return _in_doubt(other)
         claims: list[Claim] | DontKnow = (
             narrowed[1]
             if narrowed is not None

@@ -43,6 +43,7 @@ from sidecar.standby.observations import (
     observations,
 )
 from sidecar.standby.outbox.entries import Outbox
+from sidecar.standby.outbox.other_lives import refuse_other_lives
 from sidecar.standby.outbox.overlay_response import Newer, over_answer
 from sidecar.standby.outbox.rewrite import Rewritten, rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
@@ -95,6 +96,7 @@ class Standby:
         self._contract = contract
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
+        refuse_other_lives(engine)
         self._settings = settings
         self._callers = Callers(engine, settings.credentials_for)
         self._departures = Departures(contract, self._callers)

@@ -1,6 +1,6 @@
 """When the shared state is to be looked at: when it has changed, not again and again.
 
-PostgreSQL tells it (NOTIFY, by triggers on what is looked at, migration 0008) to a connection that each process keeps
+PostgreSQL tells it (NOTIFY, by triggers on what is looked at, migration 0010) to a connection that each process keeps
 for that. So a deployment where nothing happens asks nothing, and one where something does hears of it at once. What is
 time's work alone (what expires, a message that was lost) is seen to every SOON after a change, else every SELDOM. Where
 nothing can be heard (a pooler between that gives each statement another connection; no connection now) the state is

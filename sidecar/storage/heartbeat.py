@@ -155,8 +155,8 @@ class Beating:
         self._writer.dispose()
 
     def why_away(self) -> str | None:
-        now, proven = self._clock(), self._proof.proven()
-        age = now - max(proven, min(self._began, now) if not proven else 0)
+        now = self._clock()
+        age = now - (self._proof.proven() or self._began)
         if age >= AWAY:
             return f"no write has gone through for {age / SECOND:.1f} s ({self._proof.cause()})"
         if self._proof.wanted() == _TWIN:

@@ -3,10 +3,10 @@
 A table in a shared file, one row a place: who took it, for which endpoint, and when. Taking a place is done under a
 file lock, which the kernel releases when its holder dies. The upstream does not notice that a caller was killed and
 works on, so nobody's death frees a place at once: it is free when it is given back; when its taker is dead and the call
-has had as long as such calls usually take (a second file, of all processes, says how long); or when no call can last
-that long. The files outlive restarts for the same reason. An endpoint may hold at most twice what it leaves free
-(dynamic thresholds, Choudhury and Hahne 1998), and the last place goes only to one that has none: however many calls of
-one or two endpoints hang, others find places.
+has had as long as the slowest of its kind took of late (a second file, of all processes, says how long); or when no
+call can last that long. The files outlive restarts for the same reason. An endpoint may hold at most twice what it
+leaves free (dynamic thresholds, Choudhury and Hahne 1998), and the last place goes only to one that has none: however
+many calls of one or two endpoints hang, others find places.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from typing import Final
 ALPHA: Final = 2
 ENDPOINTS: Final = 4096
 """Endpoints of which it is kept how long their calls take; of others nobody knows."""
-USUALLY: Final = 2
-"""Times the mean of what calls took: nearly all of them are over by then."""
-WEIGHT: Final = 0.1
-"""Of the newest in that mean."""
+FADES: Final = 0.99
+"""What is left of the slowest call's time with each further one."""
 LOOK: Final = 100_000_000
 """Nanoseconds after which it is looked at again whether the takers of places still live."""
 _PLACE: Final = struct.Struct("<IIQ")
@@ -66,7 +64,7 @@ class Slots:
         if os.fstat(self._file).st_size < limit * _ROW:  # never shrunk: processes of before a reload may look at more
             os.ftruncate(self._file, limit * _ROW)
         self._table = mmap.mmap(self._file, limit * _ROW)
-        self._means = _means(path.with_name(f"{path.name}-usual"))
+        self._slowest = _slowest(path.with_name(f"{path.name}-slowest"))
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._vain = _Vain(b"", 0, frozenset())
@@ -103,12 +101,12 @@ class Slots:
         """Two processes at once may lose one of their notes, and no more."""
         _pid, endpoint, taken = _PLACE.unpack(row)
         if endpoint < ENDPOINTS:
-            took, mean = time.monotonic_ns() - taken, self._mean(endpoint)
-            mean = took if mean == 0 else int(mean + WEIGHT * (took - mean))
-            self._means[endpoint * 8 : endpoint * 8 + 8] = mean.to_bytes(8, "little")
+            slowest = max(time.monotonic_ns() - taken, int(FADES * self._slowest_of(endpoint)))
+            self._slowest[endpoint * 8 : endpoint * 8 + 8] = slowest.to_bytes(8, "little")
 
-    def _mean(self, endpoint: int) -> int:
-        return int.from_bytes(self._means[endpoint * 8 : endpoint * 8 + 8], "little") if endpoint < ENDPOINTS else 0
+    def _slowest_of(self, endpoint: int) -> int:
+        """0: nobody knows."""
+        return int.from_bytes(self._slowest[endpoint * 8 : endpoint * 8 + 8], "little") if endpoint < ENDPOINTS else 0
 
     def in_flight(self) -> int:
         """Places taken now, by any process."""
@@ -116,7 +114,7 @@ class Slots:
 
     def close(self) -> None:
         self._table.close()
-        self._means.close()
+        self._slowest.close()
         os.close(self._file)
 
     def _take(self, wanted: Sequence[int], reserve: int) -> tuple[int, int] | None:
@@ -138,7 +136,7 @@ class Slots:
         now = time.monotonic_ns()
         ends = [taken + self._longest for _pid, endpoint, taken in _PLACE.iter_unpack(table) if endpoint]
         until = min((end for end in ends if end > now), default=now)
-        until = min(until, now + LOOK)
+        until = min(until, now + LOOK)  # a taker may have died
         self._vain = _Vain(table, until, before | {asked})
 
     def _held(self) -> list[int | None]:
@@ -153,11 +151,11 @@ class Slots:
 
     def _is_over(self, pid: int, endpoint: int, age: int) -> bool:
         """Whether a call has had as long as such calls take, and nobody is left who would give its place back."""
-        mean = self._mean(endpoint)
-        return mean > 0 and age > USUALLY * mean and pid != self._pid and not Path(f"/proc/{pid}").exists()
+        slowest = self._slowest_of(endpoint)
+        return 0 < slowest < age and pid != self._pid and not Path(f"/proc/{pid}").exists()
 
 
-def _means(path: Path) -> mmap.mmap:
+def _slowest(path: Path) -> mmap.mmap:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         os.ftruncate(file, ENDPOINTS * 8)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 import sidecar
+from sidecar import app
 from sidecar.contract import Contract, ContractError, Resource
 from sidecar.standby import knowledge
 from sidecar.standby.answer import Answer
@@ -21,6 +22,8 @@ from sidecar.standby.observations import RecordSeen
 from sidecar.standby.tables import DOUBT, records
 from sidecar.storage.database import create_all, open_memory
 from sidecar.storage.encryption import VAULT, Vault
+from tests.support.gateway import InProcess
+from tests.support.upstream import AMES, HOLT
 
 HOSP = Contract.load("hosp")
 NOTES = HOSP.resources["notes"]
@@ -76,7 +79,8 @@ def test_of_what_nobody_says_how_it_is_written_all_that_is_not_only_read_is_its_
 
 
 def test_a_deletions_doubt_goes_as_far_as_references_do() -> None:
-    """Hospital 1 has patient 3, who has note 1. Note 3 of another patient refers to it by a name of no contract."""
+    """Hospital 1 has patient 3, who has note 1, and patient 5, in doubt already, who has note 4. Note 3 of another
+    patient refers to it by a name of no contract."""
     engine = open_memory()
     setattr(engine.dialect, VAULT, Vault())
     create_all(engine)
@@ -86,11 +90,49 @@ def test_a_deletions_doubt_goes_as_far_as_references_do() -> None:
         ("notes", "1"): {**NOTE, "ward_id": 9},
         ("notes", "2"): {**NOTE, "id": 2, "patient_id": 4, "ward_id": 9},
         ("notes", "3"): {**NOTE, "id": 3, "patient_id": 4, "ward_id": 1},
+        ("patients", "5"): {"id": 5, "hospital_id": 1},
+        ("notes", "4"): {**NOTE, "id": 4, "patient_id": 5, "ward_id": 9},
     }
     with engine.begin() as connection:
         for (kind, ident), value in known.items():
             knowledge.put_record(connection, RecordSeen(kind, ident, json.dumps(value)), 1)
-        knowledge.doubt_referrers(connection, HOSP, "hospitals", "1", 2)
-        rows = connection.execute(select(records.c.type, records.c.id).where(records.c.state == DOUBT)).all()
+        knowledge.doubt_record(connection, "patients", "5", 2)
+        knowledge.doubt_referrers(connection, HOSP, "hospitals", "1", 3)
+        doubted = select(records.c.type, records.c.id).where(records.c.state == DOUBT, records.c.stamp == 3)
+        rows = connection.execute(doubted).all()
     engine.dispose()
-    assert sorted(map(tuple, rows)) == [("notes", "1"), ("notes", "3"), ("patients", "3")]
+    assert sorted(map(tuple, rows)) == [
+        ("notes", "1"), ("notes", "3"), ("notes", "4"), ("patients", "3"), ("patients", "5"),
+    ]  # fmt: skip
+
+
+def with_copies(gateway: InProcess) -> None:
+    """Patient 17 and two notes that show its name, all of it known."""
+    gateway.upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+    for number in (1, 2):
+        note = {"id": number, "title": f"n{number}", "patient_id": 17, "patient_name": "Rex"}
+        gateway.upstream.state.notes[number] = note
+    for target in ("/patients", "/patients/17", "/notes", "/notes/1", "/notes/2"):
+        gateway.knows(target, HOLT)
+
+
+def test_one_record_that_was_seen_anew_makes_no_list_new(tmp_path: Path) -> None:
+    with InProcess(tmp_path) as gateway:
+        with_copies(gateway)
+        assert gateway.ask("PATCH", "/patients/17", HOLT, {"name": "Max"}).status == 200
+        for note in gateway.upstream.state.notes.values():
+            note["patient_name"] = "Max"
+        assert gateway.down("/notes/2", HOLT).status == 503
+        assert gateway.knows("/notes/1", HOLT).json()["patient_name"] == "Max"
+        gateway.ask("GET", "/notes/1", AMES)
+        assert gateway.down("/notes", HOLT).json()["reason"] == "in_doubt", "of note 2 an old name is known"
+        assert [note["patient_name"] for note in gateway.knows("/notes", HOLT).json()] == ["Max", "Max"]
+
+
+def test_a_copy_is_in_doubt_while_a_write_waits_in_the_outbox(tmp_path: Path) -> None:
+    with InProcess(tmp_path) as gateway:
+        with_copies(gateway)
+        assert gateway.down("/notes/1", HOLT).status == gateway.down("/notes", HOLT).status == 200
+        app._running[-1].switchboard.takeover("patients.update", "operator")  # nothing is sent, nor begun to be
+        assert gateway.ask("PATCH", "/patients/17", HOLT, {"name": "Max"}).json()["name"] == "Max"
+        assert gateway.down("/notes/1", HOLT).status == gateway.down("/notes", HOLT).status == 503
