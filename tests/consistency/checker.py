@@ -68,6 +68,7 @@ def check(
     return [
         *_reads(operations, registers),
         *_lists(operations, registers),
+        *_absences(operations, registers),
         *_final(registers, by_title, final),
         *_applied(final),
         *(_screenings(operations, screening) if screening else ()),
@@ -81,6 +82,15 @@ def _reads(operations: Iterable[Operation], registers: Mapping[str, Register]) -
         possible = registers[read.title].possible(read.began, read.ended)
         if read.seen not in possible:
             yield Violation("untrue", f"{read.title} was {read.seen!r}, and could be {possible}", read)
+
+
+def _absences(operations: Iterable[Operation], registers: Mapping[str, Register]) -> Iterable[Violation]:
+    """Who changes a record, and is told that there is none."""
+    for write in operations:
+        if write.kind in ("update", "delete") and write.status == 404:
+            possible = registers[write.title].possible(write.began, write.ended)
+            if ABSENT not in possible:
+                yield Violation("untrue", f"{write.title} was said not to be there, and could be {possible}", write)
 
 
 def _lists(operations: Iterable[Operation], registers: Mapping[str, Register]) -> Iterable[Violation]:

@@ -34,6 +34,9 @@ BAD = {
     "a read is from the future": ([CREATE, op("read", 2, seen="v9")], [("a", "v0")], "untrue"),
     "an own create is not read back": ([CREATE, op("read", 2, seen=None)], [("a", "v0")], "untrue"),
     "a deleted record is read": ([CREATE, DELETE, op("read", 6, seen="v0")], [], "untrue"),
+    "a change is told that there is no record": (
+        [CREATE, replace(UPDATE, outcome=FAIL, status=404)], [("a", "v0")], "untrue",
+    ),
     "a list lacks a record": ([CREATE, op("list", 2, seen=[])], [("a", "v0")], "untrue"),
     "a list has a record twice": ([CREATE, op("list", 2, seen=[["a", "v0"], ["a", "v0"]])], [("a", "v0")], "untrue"),
     "a list is stale": ([CREATE, UPDATE, op("list", 4, seen=[["a", "v0"]])], [("a", "v1")], "untrue"),
@@ -65,6 +68,10 @@ def test_an_unclear_create_may_or_may_not_be_there(rows: list[tuple[str, str]]) 
 def test_a_read_beside_a_write_may_see_either(seen: str) -> None:
     read = replace(op("read", 2.2, seen=seen), ended=2.5)
     assert check([CREATE, UPDATE, read], Final([("a", "v1")])) == []
+
+
+def test_a_change_to_what_was_deleted_may_be_told_so() -> None:
+    assert check([CREATE, DELETE, replace(UPDATE, began=6, ended=7, outcome=FAIL, status=404)], Final([])) == []
 
 
 def test_what_is_parked_waits_for_a_person_but_is_not_doubled() -> None:
