@@ -6,18 +6,16 @@ was made; who made it sees it again, and auditors do.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import orjson
 from sqlalchemy import Engine, insert, select
 
 from dashboard.data.event_queries import Queries
 from dashboard.data.export_signature import Signer
+from dashboard.data.signed_lines import SignedLines, Unfit, sign_lines
 from dashboard.data.tables import disclosures
 from dashboard.values import time_format
 from dashboard.values.sentences import at, sentence
@@ -29,35 +27,18 @@ from sidecar.timeunits import SECOND, parse_rfc3339
 MOST: Final = 10_000
 """Accesses of one log: of a longer time, make several."""
 LISTED: Final = 100
+LISTS: Final = "lists of all patients, which show this one among others"
+OLDER: Final = (
+    "; of what the event store keeps no longer, all that this machine's trail does not hold: other nodes' above all"
+)
 
 
-class Unfit(ValueError):
-    """Why no log is made, for the person who asked."""
+@dataclass(frozen=True, kw_only=True)
+class AccessLog(SignedLines):
+    """A line for each access."""
 
-
-@dataclass(frozen=True)
-class AccessLog:
-    """`content`: JSON Lines, the head first and then a line for each access. `manifest`: what signs it."""
-
-    id: str
-    at: int
-    user: str
+    named = "access-log"
     subject: str
-    content: str
-    manifest: str
-
-    @property
-    def file(self) -> str:
-        return f"access-log-{self.id}.jsonl"
-
-    @property
-    def head(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = orjson.loads(self.content.partition("\n")[0])
-        return found
-
-    @property
-    def rows(self) -> list[Mapping[str, Any]]:
-        return [orjson.loads(line) for line in self.content.splitlines()[1:]]
 
 
 class Disclosures:
@@ -103,22 +84,9 @@ class Disclosures:
             "made_at": time_format.stamp(now, self._zone),
             "accesses": len(rows),
             "people": len({row["who"] for row in rows}),
-            "left_out": "lists of all patients, which show this one among others",
+            "left_out": LISTS + (OLDER if since < self._horizon() else ""),
         }
-        content = b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in (head, *rows))
-        ident = secrets.token_hex(8)
-        manifest = self._signer.sign(
-            {
-                "what": head["what"],
-                "file": f"access-log-{ident}.jsonl",
-                "sha256": sha256(content).hexdigest(),
-                "bytes": len(content),
-                "rows": len(rows),
-                "made_by": user,
-                "made_at": head["made_at"],
-            }
-        )
-        made = AccessLog(ident, now, user, subject, content.decode(), manifest.decode())
+        made = AccessLog(at=now, user=user, subject=subject, **sign_lines(self._signer, AccessLog.named, head, rows))
         with self._engine.begin() as connection:
             connection.execute(insert(disclosures).values(asdict(made)))
         return made
@@ -141,10 +109,12 @@ class Disclosures:
             found.setdefault(str(at(event, "event.id")), event)
         return sorted(found.values(), key=lambda event: str(event["@timestamp"]), reverse=True)[:MOST]
 
+    def _horizon(self) -> int:
+        return self._clock() - int(self._settings.retention * SECOND)
+
     def _older(self, subject: str, since: int, until: int) -> Iterator[Event]:
         """What the event store keeps no longer."""
-        horizon = self._clock() - int(self._settings.retention * SECOND)
-        if since >= horizon:
+        if since >= self._horizon():
             return
         try:
             for event in trail.everything(self._settings.data):

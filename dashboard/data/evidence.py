@@ -5,19 +5,17 @@ A pack is made once, signed, and never changed: what it says later is what was s
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import orjson
 from sqlalchemy import Engine, insert, select
 
 from dashboard.data.event_queries import Queries
 from dashboard.data.export_signature import Signer
 from dashboard.data.exports import Row, row_of
+from dashboard.data.signed_lines import SignedLines, Unfit, sign_lines
 from dashboard.data.tables import packs
 from dashboard.values import time_format
 from dashboard.values.filters import View
@@ -30,38 +28,12 @@ MOST: Final = 500
 NOTES: Final = 5000
 
 
-class Unfit(ValueError):
-    """Why no pack is made of this, for the person who asked."""
+@dataclass(frozen=True, kw_only=True)
+class Pack(SignedLines):
+    """A line for each event."""
 
-
-@dataclass(frozen=True)
-class Pack:
-    """`content`: JSON Lines, the head first and then a line for each event. `manifest`: what signs it."""
-
-    id: str
-    at: int
-    user: str
+    named = "evidence"
     title: str
-    content: str
-    manifest: str
-
-    @property
-    def file(self) -> str:
-        return f"evidence-{self.id}.jsonl"
-
-    @property
-    def head(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = orjson.loads(self.content.partition("\n")[0])
-        return found
-
-    @property
-    def rows(self) -> list[Mapping[str, Any]]:
-        return [orjson.loads(line) for line in self.content.splitlines()[1:]]
-
-    @property
-    def signature(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = orjson.loads(self.manifest)
-        return found
 
 
 class Packs:
@@ -113,20 +85,7 @@ class Packs:
             "events": len(rows),
             "journal_verifies": said["ok"],
         }
-        content = b"".join(orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in (head, *rows))
-        ident = secrets.token_hex(8)
-        manifest = self._signer.sign(
-            {
-                "what": "Understudy evidence pack",
-                "file": f"evidence-{ident}.jsonl",
-                "sha256": sha256(content).hexdigest(),
-                "bytes": len(content),
-                "rows": len(rows),
-                "made_by": user,
-                "made_at": head["made_at"],
-            }
-        )
-        pack = Pack(ident, now, user, title, content.decode(), manifest.decode())
+        pack = Pack(at=now, user=user, title=title, **sign_lines(self._signer, Pack.named, head, rows))
         with self._engine.begin() as connection:
             connection.execute(insert(packs).values(asdict(pack)))
         return pack

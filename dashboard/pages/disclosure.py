@@ -11,7 +11,8 @@ from dash import Input, Output, State, html, no_update
 from dashboard.auth.authorization import HOME, Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit, visit
-from dashboard.data.disclosure import AccessLog, Unfit
+from dashboard.data.disclosure import AccessLog
+from dashboard.data.signed_lines import Unfit
 from dashboard.page import Page
 from dashboard.ui import components
 from dashboard.ui.error_notices import guarded

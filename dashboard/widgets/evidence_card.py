@@ -9,7 +9,8 @@ from dash import Input, Output, State, dcc, html, no_update
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, visit
-from dashboard.data.evidence import MOST, NOTES, Unfit
+from dashboard.data.evidence import MOST, NOTES
+from dashboard.data.signed_lines import Unfit
 from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
 from dashboard.values import tones

@@ -12,9 +12,10 @@ import orjson
 import pytest
 
 from dashboard.data import tables
-from dashboard.data.disclosure import Disclosures, Unfit
+from dashboard.data.disclosure import AccessLog, Disclosures
 from dashboard.data.event_queries import Queries
 from dashboard.data.export_signature import Signer, check
+from dashboard.data.signed_lines import Unfit
 from sidecar.events import trail
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
@@ -59,6 +60,9 @@ def test_everyone_is_in_it_once_also_from_the_trail(logs: Disclosures, tmp_path:
     assert [row["who"] for row in made.rows] == ["Nurse Tan", "Dr Holt", "Dr Sato"]
     assert (made.head["accesses"], made.head["people"], made.head["made_by"]) == (3, 3, "Ms Pell")
     assert "Secret" not in made.content
+    assert "trail does not hold" in made.head["left_out"]
+    lately = logs.make("Ms Pell", "17", NOW - 30 * DAY, NOW, "the owner asked")
+    assert lately.head["left_out"] == "lists of all patients, which show this one among others"
     file, manifest = tmp_path / made.file, tmp_path / "manifest"
     file.write_text(made.content)
     manifest.write_text(made.manifest)
@@ -93,3 +97,9 @@ def test_a_trail_that_cannot_be_read_makes_no_log(logs: Disclosures, tmp_path: P
 def test_what_makes_no_log_is_said(logs: Disclosures, subject: str, since: int, reason: str, why: str) -> None:
     with pytest.raises(Unfit, match=why):
         logs.make("Ms Pell", subject, since, NOW, reason)
+
+
+def test_a_line_ends_where_json_lines_do() -> None:
+    """A name may hold a character at which text, but no file of lines, is broken."""
+    made = AccessLog(id="1", at=1, user="u", subject="17", content='{}\n{"who":"A\u2028B\x85C"}\n', manifest="{}")
+    assert made.rows == [{"who": "A\u2028B\x85C"}]
