@@ -46,7 +46,7 @@ class Simulator:
         compose.hosp.behaviours; `strays`: what an unknown path is answered."""
         self.hosp = Hosp(generate(seed), behaviours, strays)
         self.counts: Counter[str] = Counter()
-        self.most_in_flight = self.in_flight = 0
+        self.most_in_flight = self.in_flight = self.most_awaited = 0
         self.faults: list[Fault] = []
         self._kept: dict[tuple[str, str, str], tuple[float, Reply]] = {}
         self._scale = time_scale
@@ -54,6 +54,7 @@ class Simulator:
         self.lock = threading.Lock()
         self._released = threading.Event()
         self.connections: set[socket.socket] = set()
+        self.serving: set[socket.socket] = set()
         self._server: HospServer | None = None
         self.port = port
         self._host = host

@@ -27,8 +27,11 @@ class Wired(Protocol):
 
     lock: threading.Lock
     connections: set[socket.socket]
+    serving: set[socket.socket]
+    """Those with a request under way."""
     in_flight: int
     most_in_flight: int
+    most_awaited: int
 
     @property
     def hosp(self) -> Hosp: ...
@@ -57,6 +60,16 @@ class HospServer(ThreadingHTTPServer):
         """Clients that go away are their own affair."""
 
 
+def _is_awaited(connection: socket.socket) -> bool:
+    """Whether its caller has neither closed it nor died."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
 class HospHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -78,6 +91,9 @@ class HospHandler(BaseHTTPRequestHandler):
         with simulator.lock:
             simulator.in_flight += 1
             simulator.most_in_flight = max(simulator.most_in_flight, simulator.in_flight)
+            simulator.serving.add(self.connection)
+            if len(simulator.serving) > simulator.most_awaited:
+                simulator.most_awaited = max(simulator.most_awaited, sum(map(_is_awaited, simulator.serving)))
         try:
             body = self._body()
             act = simulator.act(self.command, self.path.partition("?")[0])
@@ -86,6 +102,7 @@ class HospHandler(BaseHTTPRequestHandler):
         finally:
             with simulator.lock:
                 simulator.in_flight -= 1
+                simulator.serving.discard(self.connection)
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = do_OPTIONS = _serve
 

@@ -2,11 +2,12 @@
 
 A table in a shared file, one row a place: who took it, for which endpoint, and when. Taking a place is done under a
 file lock, which the kernel releases when its holder dies. The upstream does not notice that a caller was killed and
-works on, so nobody's death frees a place at once: it is free when it is given back; when its taker is dead and the call
-has had as long as the slowest of its kind took of late (a second file, of all processes, says how long); or when no
-call can last that long. The files outlive restarts for the same reason. An endpoint may hold at most twice what it
-leaves free (dynamic thresholds, Choudhury and Hahne 1998), and the last place goes only to one that has none: however
-many calls of one or two endpoints hang, others find places.
+works on, so nobody's death frees a place at once: it is free when it is given back; when its taker is dead, the call
+has had as long as the slowest of its kind took of late (a second file, of all processes, says how long), and none was
+seen to take longer since; or when no call can last that long. The files outlive restarts for the same reason.
+
+An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and Hahne 1998), and the last
+place goes only to one that has none: however many calls of one or two endpoints hang, others find places.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class Slots:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._vain = _Vain(b"", 0, frozenset())
+        self._late: frozenset[bytes] = frozenset()
 
     def take(self, wanted: Sequence[int], reserve: int = 0) -> tuple[int, int] | None:
         """A place for the first of the endpoints (numbers from 1) in `wanted` that may have one → (place, index).
@@ -141,18 +143,28 @@ class Slots:
 
     def _held(self) -> list[int | None]:
         """The endpoint that each place is for, or None where it is free."""
-        now = time.monotonic_ns()
-        # a time to come is of before the machine's last start
-        return [
-            endpoint if endpoint and 0 <= now - taken < self._longest and not self._is_over(pid, endpoint, now - taken)
-            else None
-            for pid, endpoint, taken in _PLACE.iter_unpack(self._table[:])
-        ]  # fmt: skip
-
-    def _is_over(self, pid: int, endpoint: int, age: int) -> bool:
-        """Whether a call has had as long as such calls take, and nobody is left who would give its place back."""
-        slowest = self._slowest_of(endpoint)
-        return 0 < slowest < age and pid != self._pid and not Path(f"/proc/{pid}").exists()
+        table, now = self._table[:], time.monotonic_ns()
+        held: list[int | None] = []
+        lost, late = [], set()
+        for place in range(self.limit):
+            row = table[place * _ROW : (place + 1) * _ROW]
+            pid, endpoint, taken = _PLACE.unpack(row)
+            age = now - taken
+            if not endpoint or not 0 <= age < self._longest:  # a time to come is of before the machine's last start
+                held.append(None)
+                continue
+            held.append(endpoint)
+            if age > self._slowest_of(endpoint) > 0:
+                if row in self._late or pid == self._pid or Path(f"/proc/{pid}").exists():
+                    late.add(row)
+                else:
+                    lost.append(place)
+        self._late = frozenset(late)
+        unusual = {_PLACE.unpack(row)[1] for row in late}
+        for place in lost:  # nobody is left who would give it back, and it has had as long as such calls take
+            if held[place] not in unusual:
+                held[place] = None
+        return held
 
 
 def _slowest(path: Path) -> mmap.mmap:

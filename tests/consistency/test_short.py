@@ -31,4 +31,5 @@ def test_no_promise_is_broken(seed: int | None, postgresql: bool) -> None:
     assert not verdict.violations, "\n".join(verdict.lines())
     assert not verdict.parked, "\n".join(verdict.lines())
     assert sum(verdict.counts.values()) > 50
-    assert verdict.most_in_flight <= 8
+    # a killed process's calls hold their places for as long as such calls usually take, which these need not keep to
+    assert verdict.most_awaited <= 8

@@ -47,13 +47,14 @@ class Verdict:
     counts: dict[str, int]
     aliases: int
     most_in_flight: int
+    most_awaited: int
+    """Of these, what a living process of the sidecar waited for."""
     history: Path
 
     def lines(self) -> list[str]:
         told = [f"{sum(self.counts.values())} operations: " + ", ".join(f"{n} {k}" for k, n in self.counts.items())]
-        told.append(
-            f"{self.aliases} provisional ids, {self.most_in_flight} in flight at most, {len(self.parked)} parked"
-        )
+        flights = f"{self.most_in_flight} in flight at most ({self.most_awaited} for living callers)"
+        told.append(f"{self.aliases} provisional ids, {flights}, {len(self.parked)} parked")
         told += [str(violation) for violation in self.violations[:20]] + self.parked[:20]
         told.append(f"{len(self.violations)} violations" + (f"; history: {self.history}" if self.violations else ""))
         return told
@@ -88,13 +89,13 @@ def run(
         for client in clients:
             client.join(70)
         parked = drained(sidecar, say)
-        final, most = upstream.final(parked), upstream.most_in_flight
+        final, most = upstream.final(parked), (upstream.most_in_flight, upstream.most_awaited)
     violations = check(history.operations, final, screening)
     history.save(folder / "history.jsonl")
     counts = Counter(f"{operation.kind} {operation.outcome}" for operation in history.operations)
     aliases = sum(o.kind == "create" and o.outcome is Outcome.OK and o.ident >= 2e9 for o in history.operations)
     told = [f"parked: {entry['action']} {entry['payload']}: {entry['reason']}" for entry in parked]
-    return Verdict(violations, told, dict(sorted(counts.items())), aliases, most, folder / "history.jsonl")
+    return Verdict(violations, told, dict(sorted(counts.items())), aliases, *most, folder / "history.jsonl")
 
 
 def _trouble(

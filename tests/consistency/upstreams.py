@@ -35,6 +35,10 @@ class Tested(Protocol):
     def most_in_flight(self) -> int:
         """Requests at one time, at most; 0 where nobody counts."""
 
+    @property
+    def most_awaited(self) -> int:
+        """Those of them whose caller had not died, nor closed the connection."""
+
     def turn(self, dice: random.Random) -> str:
         """Begins a new kind of day, and names it."""
 
@@ -62,6 +66,10 @@ class SimulatedHosp:
     def most_in_flight(self) -> int:
         return self._simulator.most_in_flight
 
+    @property
+    def most_awaited(self) -> int:
+        return self._simulator.most_awaited
+
     def turn(self, dice: random.Random) -> str:
         name = dice.choice(PROFILES)
         self._simulator.set_profile(name)
@@ -83,7 +91,7 @@ class SimulatedHosp:
 class RailsHosp:
     """A real Rails application, which is well, stopped, or frozen with its connections open."""
 
-    most_in_flight = 0
+    most_in_flight = most_awaited = 0
 
     def __init__(self, app: RailsApp) -> None:
         self._app = app

@@ -46,6 +46,26 @@ def test_a_killed_process_holds_places_for_as_long_as_the_slowest_such_call_took
     slots.close()
 
 
+def test_while_a_call_takes_longer_than_they_did_nothing_of_a_killed_process_is_over(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "places", 4, longest=60)
+    for endpoint in (1, 2):
+        place, _index = slots.take([endpoint]) or (-1, -1)
+        time.sleep(0.02)
+        slots.give(place)
+    hung = slots.take([1])
+    assert hung is not None
+    with (tmp_path / "places").open("r+b") as table:
+        table.seek(16)
+        for endpoint in (1, 2):
+            table.write(struct.pack("<IIQ", GONE, endpoint, time.monotonic_ns()))
+    until(lambda: slots.in_flight() == 2, 5, "the other endpoint is as quick as ever")
+    time.sleep(0.1)
+    assert slots.in_flight() == 2, "this one is not: the killed process's call may hang as well"
+    slots.give(hung[0])
+    until(lambda: slots.in_flight() == 0, 5, "that was the slowest, and the other has had as long")
+    slots.close()
+
+
 def test_what_was_held_for_too_long_is_not_given_back_twice(tmp_path: Path) -> None:
     slow, other = (Slots(tmp_path / "places", 1, longest=0.1) for _ in range(2))
     assert slow.take([1]) == (0, 0)

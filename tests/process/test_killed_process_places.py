@@ -1,0 +1,41 @@
+"""What a killed process had in flight, as the others see it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sidecar.upstream.concurrency import Slots
+from tests.support.stack import until
+
+TAKER = """
+import sys, time
+from pathlib import Path
+from sidecar.upstream.concurrency import Slots
+slots = Slots(Path(sys.argv[1]), 4, longest=0.6)
+slots.take([1])
+print(flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_hung_before_its_process_was_killed_hangs_on(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "places", 4, longest=0.6)
+    place, _index = slots.take([1]) or (-1, -1)
+    time.sleep(0.02)
+    slots.give(place)
+    with subprocess.Popen(
+        [sys.executable, "-c", TAKER, str(tmp_path / "places")], stdout=subprocess.PIPE, text=True
+    ) as taker:
+        assert taker.stdout is not None
+        taker.stdout.readline()
+        taken = time.monotonic()
+        time.sleep(0.1)
+        assert slots.in_flight() == 1
+        taker.kill()
+    assert slots.in_flight() == 1, "it was seen to take longer than calls did"
+    until(lambda: slots.in_flight() == 0, 5, "no call can last that long")
+    assert time.monotonic() - taken > 0.5
+    slots.close()
