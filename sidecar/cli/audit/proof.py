@@ -20,7 +20,7 @@ from sidecar.journal.export import export
 from sidecar.journal.head import own_key, public_half
 from sidecar.journal.keys import SigningError, SigningKey, public_pem, read_public, write_public
 from sidecar.journal.paths import PUBLIC_KEY
-from sidecar.journal.statements import BadStatement, rotate, statements_of
+from sidecar.journal.statements import BadStatement, rotate, statements_of, vouch_for
 from sidecar.journal.verify import Verdict, verify, verify_node
 from sidecar.settings import Settings, this_person
 
@@ -113,17 +113,30 @@ def audit_key(settings: Settings) -> None:
 
 
 @click.command("rotate-key")
+@click.option(
+    "--to", type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the key is a secret that only its keeper can replace: this FILE, made where there is none, is vouched"
+    " for, and signs once it was put in SIGN_KEY's place.",
+)  # fmt: skip
 @click.pass_obj
-def audit_rotate_key(settings: Settings) -> None:
+def audit_rotate_key(settings: Settings, to: Path | None) -> None:
     """Sign with a new key from now on; the old one vouches for it. The old key is kept beside it, to be put away."""
     key = SigningKey(settings.sign_key_file)
+    if to is None and not os.access(key.path.parent, os.W_OK):
+        raise ControlError(f"UNDERSTUDY_SIGN_KEY: {key.path.parent} cannot be written to: use --to FILE")
     try:
         audit_entries.record(settings, "rotate_key", this_person(), "")
+        if to is not None:
+            vouch_for(SigningKey(to), key, statements_of(settings))
+            click.echo(f"{to} is vouched for: put it in the place of {key.path}, which signs until then")
+            return
         old = rotate(key, statements_of(settings))
         write_public(key, settings.data / PUBLIC_KEY)
         write_public(key, public_half(key.path))
     except BadStatement as bad:
         raise ControlError(f"{statements_of(settings).path}, line {bad.line}: {bad}") from None
+    except OSError as error:
+        raise ControlError(f"{error.filename}: {error.strerror}") from None
     click.echo(f"signing with a new key; the old one is {old}. Give out the new public key: understudy audit key")
 
 
