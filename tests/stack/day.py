@@ -294,7 +294,7 @@ class Day:
     def a_dead_nodes_journal_is_adopted(self) -> None:
         self.events.refusing = True
         time.sleep(3)
-        dead, ids = self.two, {event["event"]["id"] for event in self.two.journal()}
+        dead, ids = self.two, {line["event"]["event"]["id"] for line in self.two.journal()}
         dead.kill()
         self.events.refusing = False
         self.two = self._another("four")
