@@ -2,10 +2,11 @@
 
 The program is installed from its wheel into an empty environment, and runs under the system call filter of its unit:
 two nodes of the release before on one PostgreSQL behind a real HAProxy that serves HTTPS too. Then, one after another:
-both are upgraded, with writes pending; each key, token and password is rotated; the certificate renewed; a node dies
-and comes back; one is drained, and another takes its place; one dies for good, and what it had not shipped is adopted;
-the contract loses an endpoint with writes pending, and is refused; the database is restored from a backup. In the end
-every write that was answered is at HOSP once. Where no sidecar serves, HAProxy turns to HOSP itself.
+both are upgraded, with writes pending; again, and one goes back; each key, token and password is rotated; the
+certificate renewed; a node dies and comes back; one is drained, and another takes its place; one dies for good, and
+what it had not shipped is adopted; the contract loses an endpoint with writes pending, and is refused; the database is
+restored from a backup. In the end every write that was answered is at HOSP once. Where no sidecar serves, HAProxy turns
+to HOSP itself.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import yaml
 
 from compose.hosp.server import Simulator
 from compose.tls import authority
+from sidecar.storage.database import SCHEMA
 from tests.process.test_restore import Dump
 from tests.stack import handshakes
 from tests.stack.front import Front
@@ -51,6 +53,15 @@ PREVIOUS = "a16dc6c"
 """The commit that is upgraded from: the release before. Where it is not in this clone: this program."""
 NEXT = "0.1.1.dev1"
 """The version that is upgraded to: this program, numbered above the one before."""
+
+LATER = f"""
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, readable_from = "9999", {SCHEMA.known()[-1]!r}, {SCHEMA.known()[-1]!r}
+def upgrade():
+    op.create_table("later", sa.Column("id", sa.Integer, primary_key=True))
+"""
+"""A migration of a later release."""
 
 
 class NotInstalled(Exception):
@@ -115,8 +126,9 @@ class Played:
         return "\n".join([f"{told}{len(self.lost)} writes lost, {len(self.twice)} twice", *seen.failures[:10]])
 
 
-def install(folder: Path) -> tuple[Path, Path]:
-    """The interpreter of an empty environment with the wheel of the release before, and the wheel of this program.
+def install(folder: Path) -> tuple[Path, Path, Path]:
+    """The interpreter of an empty environment with the wheel of the release before, the wheel of this program, and that
+    of a later one, which has another table.
 
     Raises NotInstalled.
     """
@@ -131,9 +143,11 @@ def install(folder: Path) -> tuple[Path, Path]:
     version = present / "sidecar" / "__init__.py"
     version.write_text("\n".join(_numbered(line) for line in version.read_text().splitlines()) + "\n")
     following = _wheel(present, folder / "wheels" / "present")
+    (present / "sidecar" / "storage" / "migrations" / "versions" / "9999_later.py").write_text(LATER)
+    later = _wheel(present, folder / "wheels" / "later")
     _run(sys.executable, "-m", "venv", str(home))
     _run(str(home / "bin" / "pip"), "install", "-q", "--no-input", f"{before}[postgresql]")
-    return home / "bin" / "python", following
+    return home / "bin" / "python", following, later
 
 
 def _before(folder: Path) -> Path | None:
@@ -169,7 +183,7 @@ class Day:
         where = programs()
         assert where is not None, "PostgreSQL is not installed"
         self.folder, self.etc = folder, folder / "etc"
-        self.python, self._following = install(folder)
+        self.python, self._following, self._later = install(folder)
         self.hosp = stack.enter_context(Simulator("calm"))
         self.events = stack.enter_context(FakeElasticsearch())
         self._dump = Dump(folder / "one", where)
@@ -238,6 +252,22 @@ class Day:
             assert f'understudy_build_info{{version="{NEXT}"}}' in node.plane("GET", "/metrics").body.decode()
         self._writes("handback")
         self._settled()
+
+    def upgrade_and_go_back(self) -> None:
+        """To a release that changes tables, and one node back from it, beside the other, and started anew."""
+        self._put_in(self._later)
+        for node in self.nodes:
+            node.does("reload")
+        self._put_in(self._following)
+        self.two.does("reload")
+        self.two.stop()
+        self._back(self.two)
+        assert '"later_schema"' in self.two.log.read_text()
+        self.one.does("reload")
+
+    def _put_in(self, wheel: Path) -> None:
+        pip = str(self.python.with_name("pip"))
+        _run(pip, "install", "-q", "--no-input", "--no-deps", "--force-reinstall", str(wheel))
 
     def rotate_sign_keys(self) -> None:
         for node in self.nodes:
@@ -343,6 +373,7 @@ class Day:
 
 STEPS: tuple[Callable[[Day], None], ...] = (
     Day.upgrade,
+    Day.upgrade_and_go_back,
     Day.rotate_sign_keys,
     Day.rotate_what_a_reload_takes,
     Day.rotate_seal_key,
