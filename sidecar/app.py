@@ -35,7 +35,7 @@ from sidecar.control.app import create_control
 from sidecar.control.break_glass import recorded
 from sidecar.control.services import ControlServices
 from sidecar.events.recorder import Recorder
-from sidecar.events.store.factory import open_store
+from sidecar.events.store.factory import open_store, refuse_other_products
 from sidecar.exchange import Purpose
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.framing import BodyWatch
@@ -102,6 +102,7 @@ def _usable(settings: Settings) -> Contract:
     """The contract, where the settings can be used at all. Raises."""
     contract = Contract.load(settings.contract)
     load_policies(contract, settings.contract)
+    refuse_other_products(settings)
     refuse_lost(settings.sign_key_file, settings.data / STATEMENTS)
     if settings.database or (settings.data / "understudy.db").exists():
         engine = open_engine(settings)

@@ -24,7 +24,8 @@ from sidecar.storage.atomic_file import write_atomically
 FOLDER: Final = "trail"
 SUFFIX: Final = ".jsonl.gz"
 SECTIONS: Final[Mapping[str, Sequence[str]]] = {
-    "event": ("id", "action", "outcome", "category", "type", "hash", "sequence"),
+    "ecs": ("version",),
+    "event": ("id", "kind", "action", "outcome", "category", "type", "hash", "sequence"),
     "http": ("request", "response"),
     "url": ("path",),
     "user": ("name",),

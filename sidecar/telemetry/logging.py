@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn import glogging
 
+from sidecar.telemetry import ecs
+
 if TYPE_CHECKING:
     pass
 
@@ -48,6 +50,7 @@ class JsonFormatter(logging.Formatter):
             "@timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "log.level": record.levelname.lower(),
             "message": scrub(record.getMessage()),
+            "ecs.version": ecs.VERSION,
             "log.logger": record.name,
             "process.pid": record.process,
         }

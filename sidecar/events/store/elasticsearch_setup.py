@@ -46,6 +46,7 @@ class Setup:
 
         Raises StoreUnavailable."""
         self._right.clear()
+        self.require_elasticsearch()
         try:
             with asking():
                 offered = self.lifecycles(held)
@@ -61,6 +62,11 @@ class Setup:
                         self._mend(index, about["mappings"], part(named).get(index, {}).get("aliases", {}))
         except Refused as error:
             raise StoreUnavailable(f"cannot install the templates: {error}") from error
+
+    def require_elasticsearch(self) -> None:
+        """Raises OtherProduct where something else says its name. A key that may not ask has nothing to say."""
+        with asking():
+            self._client.options(ignore_status=(401, 403)).info()
 
     def lifecycles(self, held: bool) -> bool:
         """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.events.store import Filter, StoreUnavailable
+from sidecar.events.store import Filter, OtherProduct, StoreUnavailable
 from sidecar.events.store.elasticsearch import ElasticStore
-from sidecar.events.store.factory import open_store
+from sidecar.events.store.factory import open_store, refuse_other_products
 from sidecar.settings import PREFIX, SettingError, load_settings
 from tests.contracts.event_store import DAY, NOON, event, name
 from tests.support.fake_elasticsearch import FakeElasticsearch
@@ -136,6 +136,35 @@ def test_two_ways_to_sign_in_are_refused(tmp_path: Path) -> None:
 def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
     with pytest.raises(SettingError, match="ELASTICSEARCH_PREFIX: expected"):
         load_settings({f"{PREFIX}ELASTICSEARCH_PREFIX": prefix})
+
+
+OPENSEARCH = {
+    "name": "node-1",
+    "cluster_name": "ward",
+    "version": {"distribution": "opensearch", "number": "2.19.1", "build_type": "tar"},
+    "tagline": "The OpenSearch Project: https://opensearch.org/",
+}
+"""What OpenSearch answers GET / with."""
+
+
+def test_opensearch_is_refused_by_name_at_the_start(tmp_path: Path) -> None:
+    with FakeElasticsearch() as fake:
+        given = {f"{PREFIX}ELASTICSEARCH": fake.url, f"{PREFIX}DATA": str(tmp_path)}
+        settings = load_settings({**given, f"{PREFIX}ELASTICSEARCH_CREDENTIALS": "understudy:s3cret"})
+        refuse_other_products(settings)
+        fake.product, fake.saying = None, OPENSEARCH
+        with pytest.raises(SettingError, match=r"ELASTICSEARCH: what answers is OpenSearch 2\.19\.1") as refused:
+            refuse_other_products(settings)
+        store = open_store(settings)
+        with pytest.raises(OtherProduct, match="OpenSearch"):
+            store.install()
+        store.close()
+        fake.saying = {"status": "down for maintenance"}
+        refuse_other_products(settings)
+        fake.product, fake.refusing = "Elasticsearch", True
+        refuse_other_products(settings)
+    refuse_other_products(settings)
+    assert "s3cret" not in str(refused.value)
 
 
 def test_the_fake_speaks_plain_http() -> None:
