@@ -27,6 +27,7 @@ def make(folder: Path) -> list[str]:
 
     once("control_token", secrets.token_urlsafe(32).encode())
     once("seal_key", secrets.token_bytes(32))
+    once("grafana_password", secrets.token_urlsafe(18).encode())
     password = once("database_password", secrets.token_urlsafe(32).encode()).decode()
     once("database_url", f"postgresql+psycopg://understudy:{password}@postgresql:5432/understudy".encode())
     return made
