@@ -39,6 +39,9 @@ class Spans(Protocol):
 
     def make(self, facts: Facts) -> None: ...
 
+    def flush(self) -> None:
+        """Sends what was made."""
+
     def close(self) -> None:
         """Sends what is left, within a moment."""
 
@@ -100,11 +103,12 @@ class Tracing:
         self._work()
 
     def _work(self) -> None:
-        while self._waiting:
-            try:
+        try:
+            while self._waiting:
                 self._spans.make(self._waiting.popleft())
-            except Exception:
-                log.exception("a trace could not be made", extra={"fields": {"event.action": "trace_failed"}})
+            self._spans.flush()
+        except Exception:
+            log.exception("a trace could not be made", extra={"fields": {"event.action": "trace_failed"}})
         lost, self._lost = self._lost, 0
         if lost:
             fields = {"event.action": "traces_lost", "count": lost}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ import yaml
 
 from compose import monitoring
 from compose.tls import authority
+from sidecar.background.verifying import NAME, Verifying
+from sidecar.settings import load_settings
+from sidecar.storage.status_files import told
 from tests.support.stack import Sidecar, free_port, until
 from tests.support.upstream import AMES, HOLT, Fault, Upstream
 
@@ -46,7 +50,8 @@ def queries() -> Iterator[Query]:
 
 
 QUERIES = list(queries())
-RECORDED = 'understudy:slo_requests:increase{window="300s",endpoint!="all"} > 0'
+RECORDED = ('understudy:slo_requests:increase{window="300s",endpoint!="all"} > 0', "understudy:standby_covers")
+"""What the rules make, some 15 s after they were loaded."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +62,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[monitoring.Servi
     home = tmp_path_factory.mktemp("grafana")
     authority.write(home / "tls", ["127.0.0.1"])
     settings = {
-        "certificates": str(home / "tls/server.crt"), "alert_every": "1s", "verify_every": "2s", "sign_every": "1s",
+        "certificates": str(home / "tls/server.crt"), "alert_every": "1s", "sign_every": "1s",
         "backfill_credentials": "Dr Holt:s3cret-Holt", "backfill_rate": "20", "parity_sample": "1", "deadline": "500ms",
     }  # fmt: skip
     with Upstream() as upstream, Sidecar(upstream.url, home / "data", **settings) as sidecar:
@@ -75,6 +80,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[monitoring.Servi
             upstream.state.faults.append(Fault("500", "/notes", "POST", times=1000))
             sidecar.ask("POST", "/notes", HOLT, {"title": "Kept", "patient_id": 17})
             until(lambda: found(asked, "understudy_outbox_pending > 0"), 30, "a write that waits")
+            verified(sidecar)
             until(lambda: found(asked, "understudy_journal_verified"), 30, "a journal that was verified")
             until(
                 lambda: found(asked, 'understudy:slo_requests:increase{window="300s",endpoint!="all"} > 0'), 60, "rules"
@@ -93,6 +99,17 @@ def serve(sidecar: Sidecar, upstream: Upstream) -> None:
         sidecar.ask("GET", "/patients/12", HOLT)
     upstream.state.faults.append(Fault("500", "/patients/13/screen", times=2))
     sidecar.ask("POST", "/patients/13/screen", HOLT, {})
+
+
+def verified(sidecar: Sidecar) -> None:
+    """What the sidecar's background work does, a minute after it began."""
+    stop = threading.Event()
+    settings = load_settings({key: value for key, value in sidecar.environ.items() if key.startswith("UNDERSTUDY_")})
+    thread = threading.Thread(target=Verifying(settings).run, args=(stop, 0.1))
+    thread.start()
+    until(lambda: told(settings, NAME), 20, "a look at the journal")
+    stop.set()
+    thread.join()
 
 
 def found(asked: monitoring.Service, query: str) -> list[Any]:

@@ -138,7 +138,7 @@ def test_a_share_of_traces(tmp_path: Path) -> None:
     made: list[Facts] = []
 
     class Kept:
-        make, close = staticmethod(made.append), staticmethod(lambda: None)
+        make, flush, close = staticmethod(made.append), staticmethod(lambda: None), staticmethod(lambda: None)
 
     traces = tracing.Tracing(Kept(), 0.25, Random(7))
     flags = [traces.begin(None)[-2:] for _ in range(4000)]
