@@ -74,9 +74,10 @@ class Tracing:
     def recorded(self, exchange: Exchange, since: int) -> None:
         """An exchange was recorded, which began at `since`. Never waits, never raises."""
         current = _CURRENT.get()
-        if current is None or current.steps is None or current.trace != exchange.trace_id:
+        if current is None or current.trace != exchange.trace_id:
             return
-        if exchange.purpose is not Purpose.USER:
+        _CURRENT.set(None)  # what this thread does next is no part of it
+        if current.steps is None or exchange.purpose is not Purpose.USER:
             return
         if len(self._waiting) >= MAX_WAITING:
             self._lost += 1

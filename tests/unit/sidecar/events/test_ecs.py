@@ -14,6 +14,8 @@ from sidecar.exchange import AnsweredBy, Exchange, Outcome, Purpose
 from sidecar.http.messages import Request, Response
 from sidecar.settings import PREFIX, load_settings
 from tests.support.ecs import faults
+from tests.support.gateway import FakeUpstream, InProcess
+from tests.support.upstream import HOLT
 
 ACTIONS = ("list", "read", "create", "update", "delete", "call", "other")
 STARTED = 1_773_144_000_123_456_789
@@ -33,6 +35,26 @@ def test_an_exchange(action: str) -> None:
         assert faults(event) == []
         assert faults(trail.condensed(event)) == []
         assert ("denied" in event["event"]["type"]) == (verdict == "deny")
+
+
+def test_what_a_gateway_records(tmp_path: Path) -> None:
+    upstream = FakeUpstream()
+    upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+    with InProcess(tmp_path, upstream) as gateway:
+        for method, target, body in (
+            ("GET", "/patients/17", None), ("GET", "/notes", None),
+            ("POST", "/notes", {"title": "a", "patient_id": 17}),
+            ("PATCH", "/notes/1", {"title": "b"}), ("DELETE", "/notes/1", None), ("GET", "/no/such", None),
+            ("POST", "/patients/17/screen", {}), ("BREW", "/", None), ("GET", "bad", None),
+        ):  # fmt: skip
+            gateway.ask(method, target, HOLT, body)
+            gateway.ask(method, target, {}, body)
+        upstream.fault = "reset"
+        gateway.ask("GET", "/patients/17", HOLT)
+        events = gateway.events()
+    assert len(events) == 19
+    assert {event["event"]["id"]: faults(event) for event in events if faults(event)} == {}
+    assert {each for event in events for each in event["event"]["type"]} >= {"access", "creation", "change", "deletion"}
 
 
 def test_a_deed(tmp_path: Path) -> None:

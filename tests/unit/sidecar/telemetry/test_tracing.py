@@ -170,7 +170,7 @@ def test_a_log_line_says_its_trace(gateway: InProcess) -> None:
         logger.removeHandler(handler)
     assert broken.status == 200
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert TRACE in [line.get("trace.id") for line in lines]
+    assert [line.get("trace.id") for line in lines] == [TRACE, None]
 
 
 def test_the_authorization_is_a_secret() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import urllib.request
 from pathlib import Path
@@ -123,6 +124,34 @@ def test_a_cluster_is_asked_as_the_settings_say_and_they_are_never_printed(tmp_p
     assert {index for index, _ in fake.stored} == {"ward-7-exchanges-2026.03.10"}
     assert "s3cret" not in repr(settings)
     assert secret not in repr(settings)
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_nothing_that_is_said_of_trouble_has_the_credentials(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret, sent = SIGNED[name]
+    caplog.set_level(logging.DEBUG)
+    said = []
+    with FakeElasticsearch() as fake:
+        given = {f"{PREFIX}{name}": secret, f"{PREFIX}ELASTICSEARCH": fake.url, f"{PREFIX}DATA": str(tmp_path)}
+        store = open_store(load_settings(given))
+        for status in (401, 403, 500):
+            fake.storm(1, status)
+            with pytest.raises(StoreUnavailable) as refused:
+                store.append([event(1)])
+            said += [str(refused.value), repr(refused.value.__cause__)]
+        store.append([event(1)])
+        store.close()
+    store = open_store(load_settings({**given, f"{PREFIX}ELASTICSEARCH": "http://127.0.0.1:9"}))
+    with pytest.raises(StoreUnavailable) as away:
+        store.install()
+    store.close()
+    said += [str(away.value), repr(away.value.__cause__), caplog.text]
+    words = {secret, sent, sent.split()[1], *secret.split(":", 1)[1:]} - {"understudy", ""}
+    assert fake.signed == {sent}
+    assert [word for word in words if any(word in each for each in said)] == []
+    assert "/_bulk" in caplog.text, "it was logged"
 
 
 def test_two_ways_to_sign_in_are_refused(tmp_path: Path) -> None:
