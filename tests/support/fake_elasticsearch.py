@@ -37,6 +37,8 @@ class FakeElasticsearch:
         """Answers everything with 503."""
         self.product: str | None = "Elasticsearch"
         """What it says that it is in each answer's head; None: nothing, as OpenSearch."""
+        self.word: int | None = None
+        """The status with which it refuses to say what it is."""
         self.saying: Any = None
         """What it answers everything with, 200, as something between might that is no Elasticsearch."""
         self._storm: tuple[int, int] = (0, 429)
@@ -119,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         if fake.refusing:
             return self._send(503, _error("master_not_discovered_exception"))
+        if self.path == "/" and fake.word is not None:
+            return self._send(fake.word, _error("security_exception"))
         if fake.saying is not None:
             return self._send(200, fake.saying)
         if "/_search" in self.path and fake.search_failures:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 
 from sidecar.events.store import StoreUnavailable
 from sidecar.events.store.elasticsearch_errors import Refused, asking, part, whole_search
@@ -64,9 +64,15 @@ class Setup:
             raise StoreUnavailable(f"cannot install the templates: {error}") from error
 
     def require_elasticsearch(self) -> None:
-        """Raises OtherProduct where something else says its name. A key that may not ask has nothing to say."""
+        """Raises OtherProduct where something else says its name, StoreUnavailable where nobody answers. A refusal says
+        nothing: a key may not ask this, a node of the core alone has no such word."""
         with asking():
-            self._client.options(ignore_status=(401, 403)).info()
+            try:
+                self._client.info()
+            except UnsupportedProductError:
+                raise
+            except ApiError as error:
+                log.debug("what the event store is, it does not say: %s", error)
 
     def lifecycles(self, held: bool) -> bool:
         """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""

@@ -190,7 +190,13 @@ def test_opensearch_is_refused_by_name_at_the_start(tmp_path: Path) -> None:
         store.close()
         fake.saying = {"status": "down for maintenance"}
         refuse_other_products(settings)
-        fake.product, fake.refusing = "Elasticsearch", True
+        fake.product, fake.saying = "Elasticsearch", None
+        for status in (401, 403, 405):
+            fake.word = status
+            store = open_store(settings)
+            store.install()
+            store.close()
+        fake.refusing = True
         refuse_other_products(settings)
     refuse_other_products(settings)
     assert "s3cret" not in str(refused.value)
