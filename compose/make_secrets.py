@@ -36,6 +36,7 @@ def make(folder: Path) -> list[str]:
     once("seal_key", secrets.token_bytes(32))
     for sidecar in SIDECARS:  # each signs its own journal
         once(f"sign_key_{sidecar}", _ed25519())
+    once("grafana_password", secrets.token_urlsafe(18).encode())
     password = once("database_password", secrets.token_urlsafe(32).encode()).decode()
     once("database_url", f"postgresql+psycopg://understudy:{password}@postgresql:5432/understudy".encode())
     return made

@@ -34,6 +34,7 @@ class Field:
 
 FIELDS: Final = (
     Field("@timestamp", Kind.TIME),
+    Field("ecs.version", Kind.KEYWORD),
     Field("event.id", Kind.KEYWORD, column="id"),
     Field("event.kind", Kind.KEYWORD),
     Field("event.category", Kind.KEYWORD),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from sidecar.contract import Contract
@@ -10,6 +11,7 @@ from sidecar.events.subject import subject
 from sidecar.exchange import Exchange
 from sidecar.journal.writer import Journal, RecordingFailed
 from sidecar.storage.encryption import Vault
+from sidecar.telemetry import tracing
 
 __all__ = ["Recorder", "RecordingFailed"]
 SYNC_TIMEOUT: Final = 5.0
@@ -33,7 +35,9 @@ class Recorder:
         event, bodies = to_event(
             exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap, vault=self._vault
         )
+        since = time.time_ns()
         self._journal.append(event, bodies).wait(SYNC_TIMEOUT)
+        tracing.recorded(exchange, since)
 
     def ready(self) -> bool:
         """Whether what is done now can be recorded, as far as that can be known before it is done."""

@@ -23,7 +23,7 @@ from sidecar.gateway.mirror import Copies, is_copy
 from sidecar.gateway.stored_results import Results
 from sidecar.http.credentials import parse_authorization
 from sidecar.http.headers import has_passed, wants_close
-from sidecar.http.identifiers import request_id, traceparent, uuid7
+from sidecar.http.identifiers import request_id, uuid7
 from sidecar.http.messages import Headers, Request, Response, first
 from sidecar.http.problem import RetryAfter, phrase, problem
 from sidecar.server.client_socket import ClientSocket
@@ -32,6 +32,7 @@ from sidecar.server.refusals import Why
 from sidecar.server.underway import Underway
 from sidecar.settings import Settings
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import traceparent
 
 log = logging.getLogger(__name__)
 StartResponse = Callable[..., Any]

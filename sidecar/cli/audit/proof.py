@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import click
 import orjson
 
+from sidecar import __version__
+from sidecar.cli.audit.options import FROM, PATIENT, TO, USER, moment
 from sidecar.contract import Contract
 from sidecar.control.client import ControlError
 from sidecar.events import audit_entries, trail
+from sidecar.events.cef import to_cef
 from sidecar.events.fhir import to_audit_event
+from sidecar.events.store import Event
 from sidecar.events.store.factory import kept_checkpoints
+from sidecar.events.syslog import to_syslog
 from sidecar.journal.export import export
 from sidecar.journal.head import own_key, public_half
 from sidecar.journal.keys import SigningError, SigningKey, public_pem, read_public, write_public
@@ -60,12 +66,25 @@ def _said(verdict: Verdict) -> str:
     return "\n".join(["; ".join(parts), *verdict.notes])
 
 
-def _as_fhir(settings: Settings, out: Path | None) -> None:
-    api = Contract.load(settings.contract).name
+def _written(settings: Settings, form: str) -> Callable[[Event], bytes]:
+    """How an event is written in that form."""
+    if form == "fhir":
+        api = Contract.load(settings.contract).name
+        return lambda event: orjson.dumps(to_audit_event(event, api))
+    if form == "cef":
+        return lambda event: to_cef(event, __version__).encode()
+    if form == "syslog":
+        return lambda event: to_syslog(event, __version__).encode()
+    return orjson.dumps
+
+
+def _write_events(settings: Settings, form: str, chosen: trail.Chosen, out: Path | None) -> None:
+    written = _written(settings, form)
     stream = out.open("wb") if out else sys.stdout.buffer
     try:
         for event in trail.everything(settings.data):
-            stream.write(orjson.dumps(to_audit_event(event, api), option=orjson.OPT_APPEND_NEWLINE))
+            if chosen.holds(event):
+                stream.write(written(event) + b"\n")
         stream.flush()
     except trail.DamagedTrail as error:
         raise click.ClickException(f"{settings.data / trail.FOLDER}: {error}") from None
@@ -77,18 +96,33 @@ def _as_fhir(settings: Settings, out: Path | None) -> None:
 @click.command("export")
 @click.option("--out", type=click.Path(path_type=Path), help="A file; unset: standard output.")
 @click.option(
-    "--format", "form", type=click.Choice(["journal", "fhir"]), default="journal", show_default=True,
-    help="fhir: AuditEvents of FHIR R4 by IHE's Basic Audit profile, one a line; they are not signed.",
+    "--format", "form", type=click.Choice(["journal", "json", "cef", "syslog", "fhir"]), default="journal",
+    show_default=True,
+    help="json: events of ECS; cef: ArcSight's Common Event Format; syslog: RFC 5424; fhir: AuditEvents of FHIR R4 by "
+    "IHE's Basic Audit profile. One a line, not signed.",
 )  # fmt: skip
+@FROM
+@TO
+@USER
+@PATIENT
 @click.pass_obj
-def audit_export(settings: Settings, out: Path | None, form: str) -> None:
+def audit_export(
+    settings: Settings, out: Path | None, form: str, begin: str | None, end: str | None, user: str | None,
+    patient: str | None,
+) -> None:  # fmt: skip
     """Write the journal's lines and the signatures, to be verified elsewhere by anybody with the public key.
 
-    With --format fhir: who did what, for AUDIT_RETENTION, as other audit repositories read it.
+    With another --format: who did what on this node, for AUDIT_RETENTION, as other audit repositories read it; all of
+    it, or by time, person and patient. Of the journal only the whole can be verified: it takes none of these.
     """
-    if form == "fhir":
-        _as_fhir(settings, out)
+    chosen = trail.Chosen(since=moment("--from", begin), until=moment("--to", end), user=user, patient=patient)
+    if form != "journal":
+        _write_events(settings, form, chosen, out)
         return
+    if chosen != trail.Chosen():
+        raise click.UsageError(
+            "a part of the journal proves nothing: choose a --format for --from, --to, --user, --patient"
+        )
     paths, key = (settings.data / "journal").glob("*.jsonl"), settings.sign_key_file
     signing = SigningKey(key) if os.access(key, os.R_OK) else None
     if signing is None:

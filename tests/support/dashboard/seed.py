@@ -43,7 +43,7 @@ def event(at: int, dice: random.Random, **given: Any) -> tuple[dict[str, Any], d
         "event": {
             "id": ident,
             "kind": "event",
-            "category": ["web"],
+            "category": ["api"],
             "type": ["access"],
             "action": action,
             "outcome": outcome,
