@@ -89,3 +89,4 @@ class Finding:
     reason: str
     period: int = 30 * 86400
     title: str = ""
+    target: Fraction = Fraction(0)

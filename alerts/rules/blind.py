@@ -30,6 +30,11 @@ def reach(levels: Iterable[Window]) -> int:
     return max((level.long for level in levels if level.severity == "page"), default=0)
 
 
+def ends(levels: Iterable[Window]) -> int:
+    """Seconds within which the end of a page is seen."""
+    return max((level.short for level in levels if level.severity == "page"), default=0)
+
+
 def pages(
     promises: Iterable[Promise], levels: Sequence[Window], rule: Rule, counters: Counters, steady: int, now: int,
     covered: Callable[[str | None], bool],

@@ -95,5 +95,5 @@ def _finding(
     ends = burn_rate.exhausted_in(left, fast, of.period)
     key = "|".join((of.slo, of.name, of.view, of.endpoint or "all", window))
     at = None if ends is None else now + ends
-    burns = (severity, window, fast, recent, left, at, reason, of.period, of.broken)
+    burns = (severity, window, fast, recent, left, at, reason, of.period, of.broken, of.target)
     return Finding(key, of.slo, of.name, of.view, of.endpoint, *burns)

@@ -148,5 +148,6 @@ def _burning(finding: Finding) -> Condition:
     }  # fmt: skip
     notes = {name: f"{float(value):.10g}" for name, value in known.items() if value is not None}
     notes |= {"reason": finding.reason, "window": finding.window, "period": str(finding.period)}
+    notes["target"] = f"{float(finding.target):.10g}"
     notes |= {"title": finding.title} if finding.title else {}
     return _condition(finding, finding.severity, notes)

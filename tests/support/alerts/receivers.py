@@ -102,13 +102,12 @@ def receiver(name: str = "webhook") -> Iterator[Receiver]:
 
 
 @contextmanager
-def heart(beat: Callable[[], None]) -> Iterator[str]:
-    """The URL of a dead man's switch."""
+def heart(beat: Callable[[], bool | None]) -> Iterator[str]:
+    """The URL of a dead man's switch; where `beat` says False it answers 404."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            beat()
-            self.send_response(204)
+            self.send_response(404 if beat() is False else 204)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:

@@ -124,6 +124,31 @@ def test_it_is_told_in_the_published_shape_through_trouble(engine: Engine, name:
     CHECKS[name]([content for _, content in mine.got], [fields for fields, _ in mine.got])
 
 
+PAST: dict[str, Callable[[list[Any]], object]] = {
+    "webhook": lambda got: [payload["status"] for payload in got] == ["resolved"],
+    "slack": lambda got: [(each["attachments"][0]["color"], each["text"][:9]) for each in got]
+    == [("good", "past page")],
+    "pagerduty": lambda got: [(each["event_action"], each.get("payload", {}).get("severity")) for each in got]
+    == [("trigger", "info"), ("resolve", None)],
+    "sentry": lambda got: [(each["level"], each["logentry"]["formatted"][:9]) for each in got]
+    == [("info", "past page")],
+    "alertmanager": lambda got: [alert["endsAt"] > "2025" for alerts in got for alert in alerts] == [True],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_what_was_over_before_it_could_be_told_wakes_nobody(engine: Engine, name: str) -> None:
+    with receiver(name) as mine:
+        told = Telling(engine, MAKE[name](mine.url))
+        told.see(BURN)
+        mine.answers = [503]
+        told.tell()
+        told.see()
+        assert [became for became, _ in told.tell()] == [Told.DONE]
+    assert mine.misshapen == []
+    assert PAST[name]([content for _, content in mine.got])
+
+
 def test_pagerduty_hears_of_an_acknowledgement_once_all_of_an_incident_is_known(engine: Engine) -> None:
     with receiver("pagerduty") as mine:
         told = Telling(engine, MAKE["pagerduty"](mine.url), Route(Grouping(wait=0, interval=0)))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from alerts.objectives.openslo import load
 from alerts.rules import blind
 from alerts.rules.burn_rules import Rule
 from alerts.rules.conditions import Rule as Beyond
 from alerts.rules.conditions.metrics import parse
 from alerts.rules.counters import NAMES, Counters
-from alerts.rules.cycle import BEHIND, Objectives, Watch
+from alerts.rules.cycle import Objectives, Watch
+from alerts.rules.doubt import BEHIND, LOST
 from alerts.rules.evaluation import SOURCE, Evaluation, levels
 from alerts.rules.outlook import Outlook
 from sidecar.contract import Contract
@@ -75,7 +78,7 @@ class Store:
 
 class Looked:
     def __init__(self, quiet: Quiet | None = None) -> None:
-        self.sidecar, self.store, self.at = Sidecar(), Store(), 0
+        self.sidecar, self.store, self.at, self.off = Sidecar(), Store(), 0, 0
         evaluation = Evaluation(self.store, PROMISES, LEVELS, Rule())  # type: ignore[arg-type]
         objectives = Objectives(promises=PROMISES, levels=LEVELS, evaluation=evaluation, quiet=quiet)
         steady: Callable[[], float] = lambda: float(self.at)  # noqa: E731
@@ -84,7 +87,7 @@ class Looked:
     def after(self, seconds: int, metrics: str | None) -> Outlook:
         self.at += seconds
         self.sidecar.metrics = metrics
-        return self._watch(NOW + self.at)
+        return self._watch(NOW + self.at + self.off)
 
 
 def burning(seen: Outlook) -> set[tuple[str, str]]:
@@ -190,3 +193,49 @@ def test_nobody_asks() -> None:
     looked = Looked(Quiet(3600))
     for _ in range(10):
         assert "NoTraffic" not in named(looked.after(1000, text(0, 0)))
+
+
+def test_what_could_not_be_recorded_is_no_good_news() -> None:
+    """A sidecar whose disk is full: the store has all that there is, and lacks what users got."""
+    looked, lost = Looked(), f"\n{LOST} "
+    looked.after(15, text(1000, 0) + lost + "7")
+    assert SOURCE not in looked.after(15, text(1100, 0) + lost + "7").unknown, "what was before is none of ours"
+    seen = looked.after(15, text(1100, 300) + lost + "307")
+    assert burning(seen)
+    assert SOURCE in seen.unknown
+    for _ in range(6):
+        seen = looked.after(300, text(1100, 300) + lost + "307")
+        still = SOURCE in seen.unknown
+    assert not still, "half an hour later no window reaches there"
+
+
+@pytest.mark.parametrize(("by", "doubted"), [(3600, 1800), (-3600, 5400)])
+def test_around_a_step_of_the_clock_counters_are_believed_and_no_store(by: int, doubted: int) -> None:
+    """Set back, an hour comes twice, and the store's figures of it are those of both."""
+    looked = Looked(Quiet(3600))
+    for n in range(300):
+        looked.after(15, text(1000 + 10 * n, 0))
+    looked.off = by
+    seen = looked.after(15, text(4000, 0))
+    assert (SOURCE in seen.unknown, named(seen)) == (True, {"NoData"})
+    failing = looked.after(15, text(4000, 500))
+    assert burning(failing)
+    looked.at += doubted - 60
+    assert SOURCE in looked.after(15, text(4000, 500)).unknown
+    assert SOURCE not in looked.after(30, text(4000, 500)).unknown
+
+
+def test_a_clock_that_steps_ahead_has_not_seen_nobody_ask() -> None:
+    looked = Looked(Quiet(3600))
+    for n in range(300):
+        looked.after(15, text(1000 + n, 0))
+    looked.off = 7200
+    for _ in range(10):
+        assert "NoTraffic" not in named(looked.after(300, text(1300, 0)))
+
+
+def test_small_steps_of_the_clock_are_none() -> None:
+    looked = Looked()
+    looked.after(15, text(1000, 0))
+    looked.off = 20
+    assert SOURCE not in looked.after(15, text(1010, 0)).unknown
