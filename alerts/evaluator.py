@@ -23,7 +23,7 @@ from alerts.channels import Channel
 from alerts.channels.deliverer import Deliverer
 from alerts.channels.http import beat
 from alerts.delivery.grouping import Grouping
-from alerts.delivery.queue import Queue, Route
+from alerts.delivery.queue import STUCK, Queue, Route
 from alerts.lifecycle.lifecycle import BURNING, Alert, Condition, Notice
 from alerts.lifecycle.steps import Steps
 from alerts.lifecycle.store import Alerts, Superseded
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 LEASE: Final = "alerts"
 RENEW: Final = 1.5
 """Seconds between renewals; the lease holds for 5."""
-STUCK: Final = 300 * SECOND
+TAKEN: Final = 300 * SECOND
 """ns for which a channel may not take what it is told before that is an alert of its own, by the others."""
 KEPT: Final = 90 * 86400 * SECOND
 """ns for which it is kept what was told to whom."""
@@ -221,15 +221,13 @@ def stuck(waiting: Mapping[str, int], refused: Mapping[str, str], now: int) -> l
     `waiting`: since when its oldest message was tried in vain (ns); `refused`: what it said."""
     said = {
         channel: f"{channel} has not taken an alert for {(now - since) // SECOND} s"
-        for channel, since in waiting.items() if now - since > STUCK
+        for channel, since in waiting.items() if now - since > TAKEN
     } | {
         channel: f"{channel} refuses what it is told ({answer}): was its key, its URL or its room changed?"
         for channel, answer in refused.items()
     }  # fmt: skip
     return [
-        Condition(
-            name="ChannelStuck", severity="page", source="queue", labels={"channel": channel}, notes={"reason": reason}
-        )
+        Condition(name=STUCK, severity="page", source="queue", labels={"channel": channel}, notes={"reason": reason})
         for channel, reason in sorted(said.items())
     ]
 

@@ -31,6 +31,8 @@ BACK_OFF: Final = (1, 2, 5, 10)
 
 REFUSED_AGAIN: Final = 300 * SECOND
 """ns until what a channel refused for good is tried once more, if it has taken nothing since."""
+STUCK: Final = "ChannelStuck"
+"""The alert that a channel takes nothing any more."""
 STRANGER: Final = ("401", "403", "404")
 """Answers that say: not you, or not here. They may pass, but seldom by themselves."""
 
@@ -96,12 +98,14 @@ class Queue:
         self._clock = clock
 
     def enqueue(self, connection: Connection, notices: Sequence[Notice], now: int) -> None:
-        """Within the transaction that changes the alerts; a notice that is known is not queued again."""
+        """Within the transaction that changes the alerts; a notice that is known is not queued again. No channel is
+        told of its own trouble: it cannot hear of it, and once it can that is over."""
         for notice in notices:
             content = json.dumps({**asdict(notice.alert), "kind": notice.kind})
             for channel, route in self._routes.items():
                 key = f"{channel}:{notice.key}"
-                if not route.takes(notice.alert):
+                itself = notice.alert.name == STUCK and notice.alert.labels.get("channel") == channel
+                if itself or not route.takes(notice.alert):
                     continue
                 if connection.scalar(select(deliveries.c.id).where(deliveries.c.key == key)) is None:
                     connection.execute(
@@ -255,7 +259,8 @@ class Queue:
         group = [each for each in known if route.takes(each) and route.group(each) == route.group(mine)]
         # What is over tells of nothing any more: tickets that were told inside a page do not hold back its end.
         others = [each for each in group if each.state in BURNING and (each.told or not each.part_of)]
-        told = {each["key"] for each in notices if each["kind"] != Kind.RESOLVED} | {each.key for each in others}
+        last = {each["key"]: each["kind"] for each in notices}
+        told = {key for key, kind in last.items() if kind != Kind.RESOLVED} | {each.key for each in others}
         others += [each for each in inside(known, told) if route.takes(each)]
         content = compose(route.grouping.labels(mine), notices, others)
         if content["status"] == RESOLVED and not self._is_open(connection, waiting[0]["line"]):

@@ -176,7 +176,7 @@ PLAYS: Final = (
     Play(name="a channel hangs", breaks=lambda w: w.listening["pagerduty"].hang(True),
          mends=lambda w: w.listening["pagerduty"].recover(), pages=frozenset({"ChannelStuck"}),
          deaf=frozenset({"pagerduty"})),
-    Play(name="every channel is away", breaks=_deafened, mends=_heard_again, deaf=THREE, blind=True),
+    Play(name="every channel is away", breaks=_deafened, mends=_heard_again, deaf=THREE),
     Play(name="the dead man's switch answers 404", breaks=_beats(False), mends=_beats(True),
          tells=frozenset({"HeartbeatFailing"}), stops=True),
     Play(name="the evaluator is killed", breaks=lambda w: w.kill(), mends=lambda w: w.start(), blind=True),
@@ -191,7 +191,7 @@ PLAYS: Final = (
          tells=frozenset({"NoData", "Unmeasured"}), stops=True),
     Play(name="a rule fails", breaks=_wrong_rule, tells=frozenset({"EvaluationFailed"}), stops=True),
     Play(name="first start: nobody has asked yet", breaks=lambda _: None,
-         world={"watched": False, "idle": True}),
+         world={"history": 0, "idle": True}),
     Play(name="a quiet night", breaks=lambda _: None, world={"begins": TODAY + 22 * HOUR, "idle": True}),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from sidecar.events.store import Appended, Bucket, Event, EventStore, Filter, Pa
 from sidecar.events.store.elasticsearch import ElasticStore
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.timeunits import DAY, SECOND
-from tests.contracts.event_store import NOON
+from tests.contracts.event_store import NOON, event
 
 TODAY: Final = NOON - NOON % DAY
 FOREIGN: Final = {"properties": {"event": {"properties": {"outcome": {"type": "text"}}}}}
@@ -106,6 +106,7 @@ class ElasticShelf(Shelf):
 
     def closes(self, day: int) -> None:
         index = _index(day)
+        self.store.append([event(10**9, day)])
         self._client.indices.close(index=index)
         self._again.append(lambda: self._client.indices.open(index=index))
         self._forget()

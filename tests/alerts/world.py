@@ -38,7 +38,7 @@ from sidecar.exchange import AnsweredBy, Attempt, Exchange, Outcome
 from sidecar.http.messages import Request, Response
 from sidecar.settings import Settings
 from sidecar.telemetry.metrics import Metrics, SharedState
-from sidecar.timeunits import HOUR, MILLISECOND, MINUTE, SECOND
+from sidecar.timeunits import MILLISECOND, MINUTE, SECOND
 from tests.alerts.heard import Heard, Listening
 from tests.alerts.shelves import Shelf
 from tests.contracts.event_store import NOON, name
@@ -196,11 +196,11 @@ class World:
 
     def __init__(
         self, folder: Path, shelf: Shelf, names: Sequence[str] = ("webhook", "slack", "pagerduty"), rate: int = 2,
-        begins: int = NOON, nodes: int = 1, watched: bool = True, idle: bool = False, **given: Any,
+        begins: int = NOON, nodes: int = 1, history: int = 3600, idle: bool = False, **given: Any,
     ) -> None:  # fmt: skip
-        """`watched`: whether users have asked for an hour before it begins; `idle`: they no longer do, until they fail.
+        """`history`: seconds for which users have asked before it begins; `idle`: they no longer do, until they fail.
         `given`: settings."""
-        self.clock, self.shelf, self.folder = Clock(begins - HOUR), shelf, folder
+        self.clock, self.shelf, self.folder = Clock(begins - history * SECOND), shelf, folder
         self.busy = self.rate = rate
         self.users, self.heart, self.beats_taken = WELL, [0], True
         self.sidecars = [Sidecar(self.clock, shelf, f"node-{n}") for n in range(nodes)]
@@ -219,10 +219,7 @@ class World:
         self.disk_full = False
         event.listen(self.engine, "checkout", self._room)
         self.evaluator: Evaluator | None = None
-        if watched:
-            self._before(HOUR)
-        else:
-            self.clock.steady += HOUR
+        self._before(history * SECOND)
         self.rate = 0 if idle else rate
         self.start()
 

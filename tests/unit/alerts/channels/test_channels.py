@@ -30,7 +30,7 @@ from alerts.channels import (
     slack,
 )
 from alerts.channels.deliverer import Deliverer
-from alerts.delivery.grouping import Grouping
+from alerts.delivery.grouping import ALONE, Grouping
 from alerts.delivery.queue import Queue, Route, Told
 from alerts.evaluator import stuck
 from alerts.evaluator_cli import alerts
@@ -122,6 +122,16 @@ def test_it_is_told_in_the_published_shape_through_trouble(engine: Engine, name:
     assert mine.misshapen == []
     assert (mine.tried, len(mine.got)) == (6, 2)
     CHECKS[name]([content for _, content in mine.got], [fields for fields, _ in mine.got])
+
+
+def test_alertmanager_is_not_told_of_what_another_alert_tells_of(engine: Engine) -> None:
+    """Nothing would end it there."""
+    with receiver("alertmanager") as mine:
+        told = Telling(engine, MAKE["alertmanager"](mine.url), Route(ALONE))
+        for holding in ([BURN, replace(BURN, severity="ticket")], []):
+            told.see(*holding)
+            told.tell(0)
+    assert [[alert["labels"]["severity"] for alert in alerts] for _, alerts in mine.got] == [["page"], ["page"]]
 
 
 PAST: dict[str, Callable[[list[Any]], object]] = {

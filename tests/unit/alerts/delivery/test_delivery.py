@@ -184,6 +184,14 @@ def test_a_channel_that_refuses_for_good_is_told_of_at_once_and_tried_again_late
         assert mine.statuses("ErrorBudgetBurn") == ["firing"]
 
 
+def test_a_channel_is_not_told_that_it_is_stuck(engine: Engine) -> None:
+    """When it can hear of it, it is over."""
+    clock = Clock()
+    state, queue = Alerts(engine, clock), Queue(engine, ["webhook", "slack"], clock)
+    see(state, queue, *stuck({}, {"slack": "410"}, clock.now))
+    assert [delivery.channel for delivery in queue.due()] == ["webhook"]
+
+
 def test_a_channel_that_does_not_know_us_is_told_of_at_once(engine: Engine) -> None:
     clock = Clock()
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
