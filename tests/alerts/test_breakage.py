@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from alerts.objectives.openslo import locate
+from sidecar.timeunits import SECOND
 from tests.alerts import label_clash
-from tests.alerts.breakage import COLUMNS, OUTAGES, SHORT, SOON, busy, embedded, fails_first, while_well
+from tests.alerts.breakage import (
+    COLUMNS,
+    OUTAGES,
+    OVER,
+    SHORT,
+    SOON,
+    busy,
+    embedded,
+    ended,
+    fails_first,
+    paged,
+    while_well,
+)
 from tests.alerts.plays import PLAYS, Play
+from tests.alerts.world import WELL, World
 
 # Which column: so that each is played by a third of them, and what is told late is not waited for.
 SHOWN = [(play, COLUMNS[n % len(COLUMNS)]) for n, play in enumerate(PLAYS)]
@@ -29,6 +46,20 @@ def test_a_page_is_there_within_a_minute_at_fifty_a_second() -> None:
     """With ten minutes of history instead of an hour's, so that it takes seconds."""
     cell, took = busy(history=600)
     assert (cell.wrong, 0 < took <= SOON) == ([], True)
+
+
+def test_an_end_comes_sooner_where_the_period_is_shorter(tmp_path: Path) -> None:
+    """Over three days: windows and ALERT_KEEP are a tenth as long, and the group's interval is not waited for."""
+    slos = tmp_path / "slos.yaml"
+    slos.write_text(locate("hosp").read_text().replace("duration: 30d", "duration: 3d"))
+    with World(tmp_path, embedded(tmp_path), slos=str(slos)) as world:
+        world.run(60)
+        world.fail()
+        world.run(300)
+        world.users, since = WELL, world.clock.steady
+        assert paged(world) == set(world.listening)
+        assert world.run(OVER // 10 + 60, until=lambda: ended(world) == set(world.listening))
+        assert max(said.at for said in world.heard) - since <= (180 + 30 + 30) * SECOND
 
 
 def test_a_play_that_broke_a_promise_says_so() -> None:
