@@ -112,7 +112,10 @@ def breaks_first(play: Play, stage: Stage, lengths: Lengths) -> Cell:
             lacks = hearing - paged(world) - instead
             if not lacks:
                 cell.said.append(f"page after {took} s" if took else f"page {', '.join(sorted(play.instead))}")
-            cell.demand(not lacks, f"no page on {', '.join(sorted(lacks))}")
+            elif play.full and not world.beating():
+                cell.said.append("the heart stops")
+            else:
+                cell.demand(False, f"no page on {', '.join(sorted(lacks))}")
             cell.demand(took <= SOON, "late")
         else:
             world.run(120 if play.blind else STUCK)
@@ -121,7 +124,7 @@ def breaks_first(play: Play, stage: Stage, lengths: Lengths) -> Cell:
         mended = world.clock.steady
         if not world.run(400, until=lambda: paged(world) == set(world.listening)):
             cell.demand(False, f"never told: {', '.join(sorted(set(world.listening) - paged(world)))}")
-        elif play.deaf or play.blind or play.instead:
+        elif play.deaf or play.blind or play.instead or play.full:
             took = max(said.at - mended for said in pages(world)) // SECOND
             cell.said.append(f"mended: page {'at once' if took <= SOON else f'after {took} s'}")
         _once(cell, world)
@@ -171,6 +174,8 @@ def ended(world: World) -> set[str]:
 
 def _heart(cell: Cell, play: Play, world: World, mute: bool = False) -> None:
     """It beats as long as somebody evaluates, and can tell what there is to tell: its silence is another's page."""
+    if play.full:
+        return
     if play.blind or play.stops or mute:
         cell.demand(not world.beating(), "the heart beats")
         cell.said += ["the heart stops"] if play.blind or mute else []

@@ -76,16 +76,12 @@ class Listening:
     def hang(self, hangs: bool) -> None:
         assert isinstance(self.receiver, Receiver)
         self.hangs = hangs
+        self.answer(*([CLOSED] if hangs else []), again=100)
         (self.receiver.hold.set if hangs else self.receiver.hold.clear)()
-
-    def recover(self) -> None:
-        self.hang(False)
-        self.answer()
 
     def let_go(self) -> None:
         """The sender's patience is over: it was not told."""
         assert isinstance(self.receiver, Receiver)
-        self.receiver.answers = [CLOSED] * 100
         self.receiver.hold.clear()
 
     def listen(self) -> None:

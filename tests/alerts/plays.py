@@ -31,6 +31,8 @@ class Play:
     instead: frozenset[str] = frozenset()
     deaf: frozenset[str] = frozenset()
     blind: bool = False
+    full: bool = False
+    """People can be told of nothing new: where there is something, the heart must stop."""
     stops: bool = False
     """The heart stops, though people can be told."""
     world: Mapping[str, Any] = field(default_factory=dict)
@@ -165,7 +167,7 @@ PLAYS: Final = (
     Play(name="the file of counts is damaged", breaks=_damaged),
     Play(name="the disk under a sidecar is full", breaks=setting(disk_full=True), mends=setting(disk_full=False),
          tells=FULL, pages=FULL),
-    Play(name="the disk under the alerts is full", breaks=_disk(True), mends=_disk(False)),
+    Play(name="the disk under the alerts is full", breaks=_disk(True), mends=_disk(False), full=True),
     Play(name="the clock steps an hour ahead", breaks=steps(HOUR)),
     Play(name="the clock steps an hour back", breaks=steps(-HOUR), tells=NO_DATA),
     Play(name="a channel answers 400", **_both("webhook", 400)),
@@ -174,7 +176,7 @@ PLAYS: Final = (
     Play(name="a channel answers 429, Retry-After: 120", **_both("slack", 429, wait="120")),
     Play(name="a channel breaks off", **_both("webhook", CLOSED)),
     Play(name="a channel hangs", breaks=lambda w: w.listening["pagerduty"].hang(True),
-         mends=lambda w: w.listening["pagerduty"].recover(), pages=frozenset({"ChannelStuck"}),
+         mends=lambda w: w.listening["pagerduty"].hang(False), pages=frozenset({"ChannelStuck"}),
          deaf=frozenset({"pagerduty"})),
     Play(name="every channel is away", breaks=_deafened, mends=_heard_again, deaf=THREE),
     Play(name="the dead man's switch answers 404", breaks=_beats(False), mends=_beats(True),
@@ -188,7 +190,9 @@ PLAYS: Final = (
          tells=frozenset({"NodeSilent"}), world={"nodes": 2}),
     Play(name="a sidecar does not say how far it has shipped",
          breaks=setting(lacks=frozenset({"understudy_journal_behind_seconds"})), mends=setting(lacks=frozenset()),
-         tells=frozenset({"NoData", "Unmeasured"}), stops=True),
+         tells=NO_DATA, stops=True),
+    Play(name="a sidecar answers nonsense", breaks=setting(nonsense=True), mends=setting(nonsense=False),
+         tells=UNREACHABLE, pages=UNREACHABLE, instead=UNREACHABLE, stops=True),
     Play(name="a rule fails", breaks=_wrong_rule, tells=frozenset({"EvaluationFailed"}), stops=True),
     Play(name="first start: nobody has asked yet", breaks=lambda _: None,
          world={"history": 0, "idle": True}),

@@ -94,7 +94,7 @@ class Sidecar:
 
     def __init__(self, clock: Clock, shelf: Shelf, node: str = "one") -> None:
         self.node, self._clock, self._shelf = node, clock, shelf
-        self.gone = self.disk_full = self.unready = False
+        self.gone = self.disk_full = self.unready = self.nonsense = False
         self.lacks: frozenset[str] = frozenset()
         """Metrics that it does not tell."""
         self.others: dict[str, Sidecar] = {}
@@ -150,6 +150,8 @@ class Sidecar:
 
     def get(self, path: str) -> Any:
         self._answer()
+        if self.nonsense:
+            return {"detail": "what is that?"}
         rows = [{"name": each, "ready": not self.unready, "ready_reason": "", "answered_by": "upstream"}
                 for each in COVERABLE]  # fmt: skip
         every = [(self, ""), *((other, address) for address, other in self.others.items())]
@@ -159,6 +161,8 @@ class Sidecar:
 
     def text(self, path: str) -> str:
         self._answer()
+        if self.nonsense:
+            return "<html>502</html>"
         lines = generate_latest(self._registry).decode().splitlines()
         return "\n".join(line for line in lines if line.partition("{")[0].split(" ")[0] not in self.lacks) + "\n"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alerts.objectives.openslo import load
-from alerts.rules import blind
+from alerts.rules import blind, conditions
 from alerts.rules.burn_rules import Rule
 from alerts.rules.conditions import Rule as Beyond
 from alerts.rules.conditions.metrics import parse
@@ -50,11 +50,12 @@ class Sidecar:
     """A control plane that says what it is told to; None: it does not answer."""
 
     metrics: str | None = text(0, 0)
+    rows: Any = ()
 
     def get(self, path: str) -> Any:
         if self.metrics is None:
             raise ControlError("away")
-        return []
+        return self.rows
 
     def text(self, path: str) -> str:
         if self.metrics is None:
@@ -82,7 +83,7 @@ class Looked:
         evaluation = Evaluation(self.store, PROMISES, LEVELS, Rule())  # type: ignore[arg-type]
         objectives = Objectives(promises=PROMISES, levels=LEVELS, evaluation=evaluation, quiet=quiet)
         steady: Callable[[], float] = lambda: float(self.at)  # noqa: E731
-        self._watch = Watch(objectives, (RULE,), self.store, self.sidecar, CONTRACT, 60, steady)  # type: ignore[arg-type]
+        self._watch = Watch(objectives, (RULE, ATTACKED), self.store, self.sidecar, CONTRACT, 60, steady)  # type: ignore[arg-type]
 
     def after(self, seconds: int, metrics: str | None) -> Outlook:
         self.at += seconds
@@ -103,6 +104,10 @@ RULE = Beyond(
     alert="WriteParked", severity="ticket", hold=0, keep=0, said="{value}", metric="understudy_outbox_parked",
     above=0, absent="fine",
 )  # fmt: skip
+
+
+ATTACKED = next(rule for rule in conditions.load() if rule.failed_sign_ins)
+"""Asks the event store too."""
 
 
 def test_a_store_that_is_up_to_date_is_believed() -> None:
@@ -156,6 +161,17 @@ def test_a_store_that_answers_nonsense_is_told_and_the_rest_goes_on() -> None:
     assert {"EvaluationFailed", "WriteParked"} <= named(seen)
     assert burning(seen), "the counters page for it"
     assert SOURCE in seen.unasked
+
+
+@pytest.mark.parametrize("rows", [{"detail": "no"}, [{"detail": "no"}], [7], None])
+def test_a_control_plane_that_answers_nonsense_ends_nothing(rows: Any) -> None:
+    looked = Looked()
+    looked.after(15, text(1000, 0))
+    looked.sidecar.rows = rows
+    looked.store.away = True
+    seen = looked.after(15, text(1000, 300))
+    assert SOURCE in seen.unknown
+    assert {"NoData"} <= named(seen)
 
 
 def test_one_that_has_just_begun_takes_what_was_before_for_good() -> None:
