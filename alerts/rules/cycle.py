@@ -23,7 +23,7 @@ from alerts.rules.control_plane import Readings, look
 from alerts.rules.counters import Counters, bounds
 from alerts.rules.coverage import Cover
 from alerts.rules.doubt import Doubt
-from alerts.rules.evaluation import SOURCE, Covered, Evaluation, Levels, no_data, told
+from alerts.rules.evaluation import SOURCE, Covered, Evaluation, Levels, no_data, told, unsettled
 from alerts.rules.outlook import Outlook
 from alerts.rules.sidecars import Sidecars
 from alerts.rules.silence import expected
@@ -106,13 +106,27 @@ class Watch:
         ]
         if late and all(condition.name != "NoData" for condition in found.holding):
             paging.append(no_data(late))
-        return Outlook(found.holding + paging, found.unknown | {SOURCE}, found.unasked)
+        return Outlook(found.holding + paging, found.unknown | self._open(metrics, moment), found.unasked)
+
+    def _open(self, metrics: Metrics | None, moment: int) -> frozenset[str]:
+        """What does not end: all, but for pages where the store has all events and only their times are in doubt. Then
+        the counters know as much."""
+        if not self._doubt.stepped(moment) or self._doubt.late(metrics) is not None:
+            return frozenset({SOURCE})
+        over = {
+            objective
+            for period, levels in self._objectives.levels.items()
+            for objective in blind.over(self._of(period), levels, self._counters, moment)
+        }
+        return unsettled(self._objectives.promises, over)
+
+    def _of(self, period: int) -> list[Promise]:
+        return [each for each in self._objectives.promises if each.objective.period == period]
 
     def _pages(
         self, period: int, levels: Sequence[Window], moment: int, now: int, covered: Covered
     ) -> list[Finding]:  # fmt: skip
-        promised = [each for each in self._objectives.promises if each.objective.period == period]
-        return blind.pages(promised, levels, BurnRule(), self._counters, moment, now, covered)
+        return blind.pages(self._of(period), levels, BurnRule(), self._counters, moment, now, covered)
 
     def _explained(self, found: list[Condition], readings: Readings, now: int) -> list[Condition]:
         try:

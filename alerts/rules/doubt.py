@@ -46,7 +46,7 @@ class Doubt:
         if self.stepped(moment):
             way = "ahead" if self._by > 0 else "back"
             return f"the clock stepped {way} by {abs(self._by)} s: figures of that time are not believed"
-        return self._late(metrics) or (
+        return self.late(metrics) or (
             "exchanges could not be recorded: the event store's figures lack them" if moment < self._lost else None
         )
 
@@ -62,7 +62,8 @@ class Doubt:
             value > (was if (was := known.get(labels, 0.0)) <= value else 0.0) for labels, value in values.items()
         )
 
-    def _late(self, metrics: Metrics | None) -> str | None:
+    def late(self, metrics: Metrics | None) -> str | None:
+        """Why the store may lack the newest events; None: it has them."""
         if metrics is None:
             return "the sidecar does not answer: nobody knows what of its journal is shipped"
         behind = max(metrics.get(BEHIND, {}).values(), default=None)

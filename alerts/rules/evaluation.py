@@ -130,6 +130,17 @@ def _silence(reason: str) -> Condition:
     return Condition(name="NoTraffic", severity="ticket", source=SOURCE, notes={"reason": reason})
 
 
+def unsettled(promises: Iterable[Promise], over: Set[Objective]) -> frozenset[str]:
+    """The keys of all that the store's counts may tell, but for the pages of these objectives."""
+    severities: tuple[Severity, ...] = ("page", "ticket")
+    burns = (
+        _condition(each.objective, severity).key
+        for each in promises for severity in severities
+        if severity == "ticket" or each.objective not in over
+    )  # fmt: skip
+    return frozenset({*burns, _silence("").key})
+
+
 def _severities(view: str, of: Set[Severity]) -> Set[Severity]:
     """As which an alert may be told: the upstream's burning is a ticket while users are covered."""
     return of | {"ticket"} if view == "hosp" and of else of
