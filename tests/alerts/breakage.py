@@ -83,7 +83,7 @@ def while_well(play: Play, stage: Stage, lengths: Lengths) -> Cell:
     with _deployment(stage, **play.world) as world:
         world.run(lengths.before)
         play.breaks(world)
-        world.run(lengths.well)
+        world.run(play.hours * 3600, 300) if play.hours else world.run(lengths.well)
         told = {said.alert: said.severity for said in world.heard}
         cell.said.append(", ".join(f"{severity} {name}" for name, severity in sorted(told.items())) or "nothing")
         _heart(cell, play, world)

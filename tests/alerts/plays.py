@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from alerts.rules import conditions
 from sidecar.timeunits import DAY, HOUR
 from tests.alerts.heard import BURN
 from tests.alerts.shelves import TODAY
@@ -24,7 +25,7 @@ class Play:
     `deaf`: channels that can hear nothing. `blind`: nobody can be told anything, so the heart must stop."""
 
     name: str
-    breaks: Act
+    breaks: Act = lambda _: None
     mends: Act = lambda _: None
     tells: frozenset[str] = frozenset()
     pages: frozenset[str] = frozenset()
@@ -35,6 +36,8 @@ class Play:
     """People can be told of nothing new: where there is something, the heart must stop."""
     stops: bool = False
     """The heart stops, though people can be told."""
+    hours: int = 0
+    """For so long while users are well; 0: as long as the others."""
     world: Mapping[str, Any] = field(default_factory=dict)
     """How the deployment is."""
 
@@ -128,18 +131,16 @@ def _wrong_rule(world: World) -> None:
     _restarts(world)
 
 
+def _right_rules(world: World) -> None:
+    world.rules = conditions.load()
+    _restarts(world)
+
+
 def _damaged(world: World) -> None:
     """The file of counts, while nobody runs."""
     world.kill()
     (world.folder / "rollups.db").write_bytes(b"not a database" * 100)
     world.start()
-
-
-def _lagging(world: World) -> None:
-    world.shelf.blocks()
-    world.run(60)
-    world.shelf.mends()
-    world.shelf.blocks()
 
 
 MENDS: Final[Act] = lambda world: world.shelf.mends()  # noqa: E731
@@ -193,10 +194,11 @@ PLAYS: Final = (
          tells=NO_DATA, stops=True),
     Play(name="a sidecar answers nonsense", breaks=setting(nonsense=True), mends=setting(nonsense=False),
          tells=UNREACHABLE, pages=UNREACHABLE, instead=UNREACHABLE, stops=True),
-    Play(name="a rule fails", breaks=_wrong_rule, tells=frozenset({"EvaluationFailed"}), stops=True),
-    Play(name="first start: nobody has asked yet", breaks=lambda _: None,
-         world={"history": 0, "idle": True}),
-    Play(name="a quiet night", breaks=lambda _: None, world={"begins": TODAY + 22 * HOUR, "idle": True}),
+    Play(name="a rule fails", breaks=_wrong_rule, mends=_right_rules,
+         tells=frozenset({"EvaluationFailed"}), stops=True),
+    Play(name="first start: nobody has asked yet", hours=3, world={"history": 0, "idle": True}),
+    Play(name="a quiet night", hours=8, world={"begins": TODAY + 22 * HOUR, "idle": True}),
+    Play(name="nobody asks any more, by day", hours=2, tells=frozenset({"NoTraffic"}), world={"idle": True}),
 )  # fmt: skip
 
 __all__ = ["ALWAYS", "BURN", "PLAYS", "STORE", "Play"]
