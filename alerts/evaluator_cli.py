@@ -103,7 +103,7 @@ def _evaluating(settings: Settings) -> tuple[Evaluator, Callable[[], None]]:
     )  # fmt: skip
     watch = Watch(objectives, rules, store, Control(settings), Contract.load(settings.contract), settings.alert_keep)
     evaluator = Evaluator(
-        engine, watch, told, channels.routes(settings, told), _pace(settings, rules), settings.alert_heartbeat
+        engine, watch, told, channels.routes(settings, told), pace(settings, rules), settings.alert_heartbeat
     )
 
     def close() -> None:
@@ -113,7 +113,8 @@ def _evaluating(settings: Settings) -> tuple[Evaluator, Callable[[], None]]:
     return evaluator, close
 
 
-def _pace(settings: Settings, rules: tuple[conditions.Rule, ...]) -> Pace:
+def pace(settings: Settings, rules: tuple[conditions.Rule, ...]) -> Pace:
+    """How the settings want it evaluated and told."""
     from alerts.evaluator import Pace
 
     keeps = {(rule.alert, rule.severity): rule.keep * SECOND for rule in rules}
