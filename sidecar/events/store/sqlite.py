@@ -19,6 +19,7 @@ import orjson
 from sidecar.events.document import CLEAR
 from sidecar.events.store import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
 from sidecar.events.store.sqlite_sql import (
+    COUNTED,
     INSERT,
     SCHEMA,
     TEXTS,
@@ -29,13 +30,22 @@ from sidecar.events.store.sqlite_sql import (
     counting,
     covered,
     event_row,
+    grouped,
     is_held,
-    of_volumes,
+    of_time_alone,
+    own_index,
+    whole_minutes,
 )
 from sidecar.storage.encryption import Vault
-from sidecar.timeunits import DAY, SECOND
+from sidecar.timeunits import DAY, MINUTE, SECOND
 
 _EVER: Final = (1 << 63) - 1
+_LATER: Final = {
+    "address": "$.source.ip",
+    "upstream_outcome": "$.understudy.upstream_outcome",
+    "break_glass": "$.understudy.break_glass",
+}
+"""Columns that a store did not have at first, and where in the document their values are."""
 
 
 class EmbeddedStore:
@@ -89,15 +99,21 @@ class EmbeddedStore:
         by: Sequence[str] = (),
         percentiles: Sequence[float] = (),
     ) -> Sequence[Bucket]:
-        if interval and of_volumes(where, interval, by, percentiles) and (found := self._volumes(where, interval)):
-            return found
+        if of_time_alone(where, by, percentiles) and (interval or MINUTE) % MINUTE == 0:
+            found = self._by_volumes(where, interval)
+            if found is not None:
+                return found
         conditions, values = condition(where)
         start = f"at - at % {int(interval)}" if interval else f"{int(where.since or 0)}"
-        columns = [f"{start} AS start", *(f"ifnull({column_of(name)}, '') AS g{n}" for n, name in enumerate(by))]
-        keys = ["start", *(f"g{n}" for n in range(len(by)))]
-        source = "events INDEXED BY events_count" if covered(where, by) else "events"
-        chosen = f"SELECT {', '.join(columns + ['duration'] * bool(percentiles))} FROM {source} WHERE {conditions}"
         with self._connection() as connection:
+            index = None if interval or percentiles else own_index(where, by, _share(connection, where))
+            if index is not None:
+                rows = connection.execute(grouped(start, by[0] if by else None, index, conditions), values).fetchall()
+                return [Bucket(row[0], tuple(map(str, row[1:-1])), row[-1]) for row in rows]
+            columns = [f"{start} AS start", *(f"ifnull({column_of(name)}, '') AS g{n}" for n, name in enumerate(by))]
+            keys = ["start", *(f"g{n}" for n in range(len(by)))]
+            source = "events INDEXED BY events_count" if covered(where, by) else "events"
+            chosen = f"SELECT {', '.join(columns + ['duration'] * bool(percentiles))} FROM {source} WHERE {conditions}"
             rows = connection.execute(counting(chosen, keys, percentiles), values).fetchall()
         width = len(keys) + 1
         return [
@@ -105,17 +121,24 @@ class EmbeddedStore:
             for row in rows
         ]
 
-    def _volumes(self, where: Filter, interval: int) -> Sequence[Bucket]:
-        """At any size as quick as there are minutes; nothing in a store that no newer sidecar has installed yet."""
+    def _by_volumes(self, where: Filter, interval: int | None) -> Sequence[Bucket] | None:
+        """Whole minutes as they are kept, at any size as quick as there are minutes, and what is beside them of events.
+        None in a store that no newer sidecar has installed yet."""
+        first, last = whole_minutes(where, _EVER)
+        start = f"minute - minute % {int(interval)}" if interval else f"{int(where.since or 0)}"
         sql = (
-            f"SELECT minute - minute % {int(interval)} AS start, sum(events) FROM volumes"
-            " WHERE minute >= ? AND minute < ? GROUP BY start HAVING sum(events) > 0 ORDER BY start"
+            f"WITH edge (since, until) AS (VALUES (?, ?), (?, ?)) SELECT {start} AS start, sum(n) FROM"
+            " (SELECT minute, events AS n FROM volumes WHERE minute >= ? AND minute < ? UNION ALL"
+            f" SELECT at - at % {MINUTE}, 1 FROM edge JOIN events INDEXED BY events_page ON at >= since AND at < until)"
+            " GROUP BY start HAVING sum(n) > 0 ORDER BY start"
         )
+        since, until = where.since or 0, _EVER if where.until is None else where.until
+        edges = [since, min(first, until), max(last, min(first, until)), until]
         with self._connection() as connection:
             if not _has_volumes(connection):
-                return ()
-            rows = connection.execute(sql, [where.since or 0, _EVER if where.until is None else where.until])
-            return [Bucket(start, (), events) for start, events in rows.fetchall()]
+                return None
+            rows = connection.execute(sql, [*edges, first, last]).fetchall()
+        return [Bucket(start, (), events) for start, events in rows]
 
     def body(self, event_id: str) -> Event | None:
         with self._connection() as connection:
@@ -215,15 +238,29 @@ def _has_volumes(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'volumes'").fetchone() is not None
 
 
+def _share(connection: sqlite3.Connection, where: Filter) -> float:
+    """What part of the time from the first event to the last is the filter's."""
+    oldest, newest = connection.execute("SELECT (SELECT min(at) FROM events), (SELECT max(at) FROM events)").fetchone()
+    if oldest is None or newest == oldest:
+        return 1.0
+    since = oldest if where.since is None else where.since
+    until = newest if where.until is None else where.until
+    return float(min(until, newest) - max(since, oldest)) / (newest - oldest)
+
+
 def _widen(connection: sqlite3.Connection) -> None:
-    """A store made before these had columns of their own gets them, filled from the events."""
+    """A store made before these had columns of their own gets them, filled from the events; one made before counts were
+    read from this index as it is now gets it anew."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
-    for name, path in (("address", "$.source.ip"), ("upstream_outcome", "$.understudy.upstream_outcome")):
-        if columns and name not in columns:
+    for name in _LATER if columns else ():
+        if name not in columns:
+            value = f"json_extract(document, '{_LATER[name]}')"
             with _transaction(connection):
                 connection.execute(f"ALTER TABLE events ADD COLUMN {name} TEXT")
-                connection.execute(f"UPDATE events SET {name} = json_extract(document, '{path}')")  # nosec B608 # our own columns
-                connection.execute("DROP INDEX IF EXISTS events_count")
+                connection.execute(f"UPDATE events SET {name} = {value} WHERE {value} IS NOT NULL")  # nosec B608 # our own columns
+    indexed = tuple(row[2] for row in connection.execute("PRAGMA index_info(events_count)"))
+    if indexed not in ((), COUNTED):
+        connection.execute("DROP INDEX events_count")
 
 
 @contextmanager

@@ -21,6 +21,11 @@ _COLUMNS: Final = {field.name: field.column for field in FIELDS if field.column 
 _NUMBERS: Final = tuple(field.column for field in FIELDS if field.kind is Kind.LONG and field.column is not None)
 _WORDS: Final = tuple(field.name for field in FIELDS if field.words)
 _FIELD = re.compile(r"[@\w]+(\.\w+)*")
+COUNTED: Final = (
+    "at", "client", "purpose", "endpoint", "outcome", "answered_by", "user", "status", "duration", "upstream_outcome",
+    "patient_id", "action", "address", "verdict", "resource_type",
+)  # fmt: skip
+"""The columns of the index from which counts are read: an event itself is twenty times as long."""
 SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS events (
@@ -29,8 +34,7 @@ CREATE TABLE IF NOT EXISTS events (
     document TEXT NOT NULL, words TEXT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS events_id ON events (id);
 CREATE INDEX IF NOT EXISTS events_page ON events (at, id);
-CREATE INDEX IF NOT EXISTS events_count ON events
-    (at, client, purpose, endpoint, outcome, answered_by, user, status, duration, upstream_outcome);
+CREATE INDEX IF NOT EXISTS events_count ON events ({", ".join(COUNTED)});
 CREATE INDEX IF NOT EXISTS events_user ON events (user, at, id);
 CREATE INDEX IF NOT EXISTS events_endpoint ON events (endpoint, outcome, at, id);
 CREATE INDEX IF NOT EXISTS events_outcome ON events (outcome, at, id);
@@ -40,6 +44,7 @@ CREATE INDEX IF NOT EXISTS events_action ON events (action, at, id);
 CREATE INDEX IF NOT EXISTS events_resource ON events (resource_type, resource_id, at, id);
 CREATE INDEX IF NOT EXISTS events_address ON events (address, at, id);
 CREATE INDEX IF NOT EXISTS events_verdict ON events (verdict, at, id);
+CREATE INDEX IF NOT EXISTS events_glass ON events (break_glass, at, id) WHERE break_glass IS NOT NULL;
 CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5(words, content='events', content_rowid='seq');
 DROP TRIGGER IF EXISTS events_added;
 CREATE TRIGGER IF NOT EXISTS events_dropped AFTER DELETE ON events
@@ -69,11 +74,25 @@ INSERT: Final = (
 )
 
 
-def of_volumes(where: Filter, interval: int | None, by: Sequence[str], percentiles: Sequence[float]) -> bool:
-    """Whether the number of events in each minute, which is kept as they come, is enough to answer."""
-    edges = [edge for edge in (where.since, where.until, interval) if edge is not None]
-    plain = not (where.terms or where.at_most or where.text or by or percentiles)
-    return plain and interval is not None and not any(edge % MINUTE for edge in edges)
+def of_time_alone(where: Filter, by: Sequence[str], percentiles: Sequence[float]) -> bool:
+    """Whether it is all about when events were, which is kept by the minute as they come."""
+    return not (where.terms or where.at_most or where.text or by or percentiles)
+
+
+def whole_minutes(where: Filter, last: int) -> tuple[int, int]:
+    """From when until when the filter's time has whole minutes; `last`: where it ends when it has no end."""
+    since, until = where.since or 0, last if where.until is None else where.until
+    first = since + -since % MINUTE
+    return first, max(first, until - until % MINUTE)
+
+
+def grouped(start: str, field: str | None, index: str, conditions: str) -> str:
+    """Counts per value of one field, or of all, in the order of its index. A missing value is ""."""
+    name = "NULL" if field is None else _COLUMNS[field]
+    inner = f"SELECT {name} AS value, count(*) AS n FROM events INDEXED BY {index} WHERE {conditions} GROUP BY {name}"
+    value = "" if field is None else ", ifnull(value, '') AS g0"
+    keys = "start" if field is None else "start, g0"
+    return f"SELECT {start} AS start{value}, sum(n) FROM ({inner}) GROUP BY {keys} ORDER BY {keys}"
 
 
 def counting(chosen: str, keys: list[str], percentiles: Sequence[float]) -> str:
@@ -92,17 +111,37 @@ def counting(chosen: str, keys: list[str], percentiles: Sequence[float]) -> str:
     return f"SELECT {group}, max(n), {picks} FROM ({ranked}) GROUP BY {group} ORDER BY {group}"
 
 
-_COVERED: Final = {"understudy.client", "understudy.purpose", "understudy.endpoint", "event.outcome", "user.name"} | {
-    "understudy.answered_by",
-    "http.response.status_code",
-    "event.duration",
-    "understudy.upstream_outcome",
+_COVERED: Final = {name for name, column in _COLUMNS.items() if column in COUNTED}
+_OWN: Final = {
+    "user.name": "events_user",
+    "understudy.patient.id": "events_patient",
+    "event.action": "events_action",
+    "event.outcome": "events_outcome",
+    "http.response.status_code": "events_status",
+    "source.ip": "events_address",
+    "understudy.verdict": "events_verdict",
 }
+"""Indices in which one field comes first, and then the time."""
+_RARE: Final = {"understudy.patient.id", "understudy.resource.id", "event.id", "http.request.id", "understudy.verdict"}
+"""Fields a value of which few events have: these are looked up one by one."""
+MUCH: Final = 0.1
+"""The share of the kept time from which on walking through a whole index, in the order of what is counted, is quicker
+than sorting what the time holds."""
+
+
+def own_index(where: Filter, by: Sequence[str], share: float) -> str | None:
+    """The index of the one field that it is all about, by whose order nothing need be sorted. `share`: of all the time
+    that is kept, what the filter's time is."""
+    fields = {*where.terms, *by}
+    if len(fields) != 1 or where.at_most or where.text is not None:
+        return None
+    return _OWN.get(*fields) if where.terms or share >= MUCH else None
 
 
 def covered(where: Filter, by: Sequence[str]) -> bool:
-    """Whether the index for counting answers without looking at the events."""
-    return where.text is None and _COVERED.issuperset([*where.terms, *where.at_most, *by])
+    """Whether the index for counting answers without looking at the events, and no other finds fewer."""
+    used = {*where.terms, *where.at_most, *by}
+    return used <= _COVERED and not (where.text is None and _RARE & where.terms.keys())
 
 
 def condition(where: Filter) -> tuple[str, list[Any]]:
