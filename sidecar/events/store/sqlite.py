@@ -245,7 +245,8 @@ def _share(connection: sqlite3.Connection, where: Filter) -> float:
         return 1.0
     since = oldest if where.since is None else where.since
     until = newest if where.until is None else where.until
-    return float(min(until, newest) - max(since, oldest)) / (newest - oldest)
+    inside: int = min(until, newest) - max(since, oldest)
+    return inside / int(newest - oldest)
 
 
 def _widen(connection: sqlite3.Connection) -> None:

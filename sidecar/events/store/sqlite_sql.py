@@ -113,13 +113,13 @@ def counting(chosen: str, keys: list[str], percentiles: Sequence[float]) -> str:
 
 _COVERED: Final = {name for name, column in _COLUMNS.items() if column in COUNTED}
 _OWN: Final = {
-    "user.name": "events_user",
-    "understudy.patient.id": "events_patient",
-    "event.action": "events_action",
-    "event.outcome": "events_outcome",
-    "http.response.status_code": "events_status",
-    "source.ip": "events_address",
-    "understudy.verdict": "events_verdict",
+    "events_user": "user.name",
+    "events_patient": "understudy.patient.id",
+    "events_action": "event.action",
+    "events_outcome": "event.outcome",
+    "events_status": "http.response.status_code",
+    "events_address": "source.ip",
+    "events_verdict": "understudy.verdict",
 }
 """Indices in which one field comes first, and then the time."""
 _RARE: Final = {"understudy.patient.id", "understudy.resource.id", "event.id", "http.request.id", "understudy.verdict"}
@@ -135,7 +135,9 @@ def own_index(where: Filter, by: Sequence[str], share: float) -> str | None:
     fields = {*where.terms, *by}
     if len(fields) != 1 or where.at_most or where.text is not None:
         return None
-    return _OWN.get(*fields) if where.terms or share >= MUCH else None
+    if not where.terms and share < MUCH:
+        return None
+    return next((index for index, field in _OWN.items() if field in fields), None)
 
 
 def covered(where: Filter, by: Sequence[str]) -> bool:
