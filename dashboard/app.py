@@ -7,6 +7,7 @@ its hash (the line with which Dash starts).
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,12 +24,14 @@ from dashboard.auth.sessions import Sessions
 from dashboard.auth.users import Role, Users
 from dashboard.context import Parts, Visit, visit
 from dashboard.data import tables
+from dashboard.data.days import days
 from dashboard.data.disclosure import Disclosures
 from dashboard.data.event_queries import Queries
 from dashboard.data.evidence import Packs
 from dashboard.data.export_signature import Signer
 from dashboard.data.export_verification import held
 from dashboard.data.exports import Exports
+from dashboard.data.findings import BASELINE
 from dashboard.data.objectives import Promised
 from dashboard.data.reviews import Reviews
 from dashboard.data.slo_figures import Counted
@@ -44,7 +47,7 @@ from sidecar.control.client import ControlError
 from sidecar.events.store import EventStore, StoreUnavailable
 from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
-from sidecar.timeunits import SECOND
+from sidecar.timeunits import DAY, SECOND
 
 log = logging.getLogger(__name__)
 AGAIN: Final = 10_000
@@ -127,6 +130,7 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
         SignIn(parts).install(server)
     server.extensions["understudy"] = (parts, callbacks)
     parts.counted.warm()
+    threading.Thread(target=_know_the_days, args=(parts,), name="days", daemon=True).start()
     server.test_client().get("/healthz")  # Dash finishes itself with the first request; two at once would race
     return server
 
@@ -164,6 +168,15 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
         zone=zone,
         clock=clock,
     )
+
+
+def _know_the_days(parts: Parts) -> None:
+    """What findings over the longest period compare with, before anybody waits for it."""
+    now = parts.clock()
+    try:
+        days(parts.queries, now - 30 * DAY - BASELINE, now, parts.zone)
+    except StoreUnavailable as error:
+        log.warning("the event store does not answer yet", extra={"fields": {"error.type": type(error).__name__}})
 
 
 def policy(app: Dash) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -20,6 +20,8 @@ from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND, parse_rfc3339
 
 KEEP: Final = 10.0
 """Seconds for which a count may be shown again."""
+SAME: Final = 400
+"""Values that are kept as long as their sign is the same: a year of days and some."""
 PEOPLE: Final[Mapping[str, Sequence[str]]] = {"understudy.client": ["user"], "understudy.purpose": ["user"]}
 """Requests of real people, for themselves: what objectives and traffic are about."""
 _BUCKETS: Final = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY)
@@ -58,6 +60,7 @@ class Queries:
         self._store = store
         self._clock = clock
         self._kept: dict[Any, tuple[float, Any]] = {}
+        self._same: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()
         self._lock = threading.Lock()
 
     def rows(self, where: Filter, size: int = 50, cursor: str | None = None) -> Rows:
@@ -174,6 +177,20 @@ class Queries:
         with self._lock:
             self._kept = {k: v for k, v in self._kept.items() if now - v[0] < 700 and len(self._kept) < 500}
             self._kept[key] = (now, value)
+        return value
+
+    def while_same(self, key: Any, sign: Any, make: Callable[[], Any]) -> Any:
+        """What was made for `key` when its `sign` was the same, however long ago, or made now."""
+        with self._lock:
+            made, value = self._same.get(key, (None, None))
+            if made == sign:
+                self._same.move_to_end(key)
+                return value
+        value = make()
+        with self._lock:
+            self._same[key] = (sign, value)
+            if len(self._same) > SAME:
+                self._same.popitem(last=False)
         return value
 
 
