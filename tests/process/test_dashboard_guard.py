@@ -36,7 +36,7 @@ CALLBACKS = {
     "..rv-items.children...rv-said.children..": "auditor",  # signs a finding off
     "asked.data": "operator",  # asks for the dialog of break-glass
     "..dialog.children...pending.data..": "operator",
-    "..said.children...dialog.children...done.data...d-said.children..": "operator",
+    "..dialog.children...done.data...d-said.children..": "operator",
     "..said.children...done.data..": "operator",  # an incident is acknowledged in one tap
     '{"live":"endpoints","part":["ALL"]}.children': "operator",
     '{"live":"standby","part":["ALL"]}.children': "operator",
