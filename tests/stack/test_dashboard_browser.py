@@ -234,7 +234,7 @@ def test_who_may_only_disclose_makes_a_patients_access_log_and_sees_nothing_else
     expect(accesses).to_contain_text("Dr Sato")
     expect(accesses).to_contain_text("looked at the notes of Patient 17")
     with page.expect_download() as download:
-        page.get_by_role("link", name="The file").click()
+        page.get_by_role("link", name="JSON Lines: file").click()
     assert '"who":"Nurse Abara"' in Path(download.value.path()).read_text()
     page.goto(f"{dashboard.url}/login")
     other = page.context.browser.new_context() if page.context.browser else None
