@@ -191,7 +191,7 @@
     var inside = !selection.isCollapsed && document.getElementById("page").contains(selection.anchorNode);
     if (inside === paused) { return; }
     paused = inside;
-    ["overview", "endpoints", "standby", "alerts"].forEach(function (name) {
+    ["overview", "endpoints", "standby", "replacement", "alerts"].forEach(function (name) {
       try { window.dash_clientside.set_props({ tick: name }, { disabled: paused }); } catch (absent) { /* not this page */ }
     });
     say(paused ? "Not renewed while text is selected." : "");

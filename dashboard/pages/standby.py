@@ -13,7 +13,7 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
-from dashboard.pages import discarded, evidence_of
+from dashboard.pages import discarded, evidence_of, replacement
 from dashboard.ui import components, refresh
 from dashboard.values import reasons, time_format, tones
 from dashboard.values.sentences import singular
@@ -54,6 +54,11 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
         "resources": components.card(
             "Resources",
             html.Div([_resource(parts, name, row) for name, row in resources.items()], className="resources"),
+            html.P(
+                components.link(
+                    f"Replacing {parts.api}: what is proven, what is missing, the next step", replacement.PATH
+                )
+            ),
             ident="resources",
         ),
         "parity": components.card("Parity", _parity(parts, parity, now), ident="parity"),

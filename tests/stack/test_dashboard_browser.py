@@ -414,7 +414,10 @@ def test_pages_that_need_a_sidecar_have_no_violation_of_accessibility(
     profile = context(browser, scheme)
     page = profile.new_page()
     enter(page, dashboard, "operator")
-    for path in ("/standby", "/standby/evidence", "/standby/discarded", "/endpoints", "/audit/break-glass"):
+    for path in (
+        "/standby", "/standby/evidence", "/standby/replacement", "/standby/discarded", "/endpoints",
+        "/audit/break-glass",
+    ):  # fmt: skip
         go(page, dashboard, path)
         page.wait_for_load_state("networkidle")
         assert violations(page) == [], path
@@ -606,6 +609,26 @@ def test_promotion_shows_its_checklist_and_is_refused_with_the_reason(page: Page
     expect(page.get_by_role("dialog")).to_contain_text("hospitals is not fit to be promoted")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_the_page_of_the_replacement_says_what_is_proven_what_is_missing_and_what_comes_next(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar
+) -> None:
+    enter(page, dashboard, "operator", "/standby")
+    page.get_by_role("link", name="Replacing HOSP").click()
+    expect(page.locator("h1")).to_have_text("Replacing HOSP")
+    hospitals = page.locator("#r-hospitals")
+    expect(hospitals).to_contain_text("Not all hospitals are known")
+    expect(hospitals.get_by_role("button", name="Fill the copy now")).to_be_visible()
+    expect(page.locator("#r-notes")).to_contain_text("derivations are proven")
+    expect(page.locator("#stays")).to_contain_text("POST /patients/{id}/screen")
+    assert sidecar.plane("POST", "/resources/hospitals/promote", {"reason": "test", "force": True}).status == 200
+    expect(hospitals).to_contain_text("the standby owns it")
+    hospitals.get_by_role("button", name="Demote: hospitals").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("it was a trial")
+    dialog.get_by_role("button", name="Demote").click()
+    expect(dialog).to_contain_text("as expected. HOSP owns it; 0 writes wait.")
 
 
 def test_live_updates_keep_the_scroll_the_selection_and_what_is_open(

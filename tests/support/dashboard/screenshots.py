@@ -28,6 +28,8 @@ PAGES = {
     "standby": "/standby",
     "alerts": "/alerts",
     "evidence-of": "/standby/evidence",
+    "replacement": "/standby/replacement",
+    "discarded": "/standby/discarded",
     "review": "/audit/review",
     "break-glass": "/audit/break-glass",
     "disclosure": "/disclosure",
