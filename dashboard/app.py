@@ -32,6 +32,7 @@ from dashboard.data.export_signature import Signer
 from dashboard.data.export_verification import held
 from dashboard.data.exports import Exports
 from dashboard.data.findings import BASELINE
+from dashboard.data.nodes import Nodes
 from dashboard.data.objectives import Promised
 from dashboard.data.reviews import Reviews
 from dashboard.data.slo_figures import Counted
@@ -47,6 +48,7 @@ from sidecar.control.client import ControlError
 from sidecar.events.store import EventStore, StoreUnavailable
 from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
+from sidecar.storage.nodes import everyone
 from sidecar.timeunits import DAY, SECOND
 
 log = logging.getLogger(__name__)
@@ -161,6 +163,7 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
         packs=Packs(engine, queries, signer, journal, zone, clock, promised.api),
         disclosures=Disclosures(engine, queries, signer, settings, zone, clock, promised.api),
         reviews=Reviews(engine, clock),
+        nodes=Nodes(settings, lambda: everyone(engine)),
         alerts=Alerts(alerts_engine, clock),
         alerts_engine=alerts_engine,
         promised=promised,

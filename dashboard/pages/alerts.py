@@ -19,7 +19,7 @@ from dashboard.data import alert_titles, incidents, timeline
 from dashboard.page import Page
 from dashboard.ui import components, refresh
 from dashboard.values import time_format, tones
-from dashboard.widgets import action_dialog, backtest_card, incident_card
+from dashboard.widgets import action_dialog, backtest_card, incident_card, nodes_card
 from sidecar.control.client import ControlError
 
 RENEWED: Final = 5
@@ -49,6 +49,7 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
     quiet = [each for each in known if each.state not in BURNING and each.silenced_until > now]
     evaluator = alert_titles.evaluator(parts.alerts_engine)
     return {
+        "nodes": nodes_card.silence(parts.nodes.health()),
         "summary": _summary(burning, evaluator),
         "undelivered": _undelivered(deliveries),
         "burning": _burning(parts, burning, now),

@@ -17,7 +17,7 @@ from dashboard.pages import discarded, evidence_of, replacement
 from dashboard.ui import components, refresh
 from dashboard.values import reasons, time_format, tones
 from dashboard.values.sentences import singular
-from dashboard.widgets import action_dialog, conflict
+from dashboard.widgets import action_dialog, conflict, nodes_card
 
 _ACTIONS: Final = {"create": "add", "update": "change", "delete": "delete"}
 _STATES: Final = {
@@ -43,6 +43,7 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
     parked = outbox["parked"]
     waiting = [entry for entry in outbox["entries"] if entry["state"] != "parked"]
     return {
+        "nodes": nodes_card.silence(parts.nodes.health()),
         "summary": _summary(parts, outbox, len(parked)),
         "parked": components.card(
             "Writes that need a decision",

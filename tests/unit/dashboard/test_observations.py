@@ -59,6 +59,8 @@ class Plane:
         self.thread.start()
 
     def close(self) -> None:
+        if not self.thread.is_alive():
+            return
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
@@ -130,7 +132,7 @@ def test_what_cannot_be_asked_is_not_known(parts: Parts, plane: Plane) -> None:
     plane.told["/endpoints"] = [[]]
     found = seen(parts, "handback", "notes.list")
     assert (found.as_expected, found.said) == (None, "Not known: the sidecar has no such endpoint any more.")
-    plane.server.server_close()
+    plane.close()
     assert seen(parts, "handback", "notes.list").said.startswith("Not known: the sidecar's control plane ")
 
 
