@@ -1,4 +1,4 @@
-"""Alerts: what fires and who works on it, what was, what was told to whom, and what the rules would have said.
+"""Alerts: what fires and who works on it, what was, the notifications, and what the rules would have said.
 
 What nobody evaluates is not shown as quiet: without an evaluator the page says so, and nothing is called fine.
 """

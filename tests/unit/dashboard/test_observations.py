@@ -120,7 +120,7 @@ def test_a_share_is_told_as_the_sidecar_has_it(parts: Parts, plane: Plane) -> No
 def test_a_write_that_was_decided_is_looked_for(
     parts: Parts, plane: Plane, state: str, as_expected: bool | None, said: str
 ) -> None:
-    reason = "neither as it was nor as it should be" if state == "parked" else "pending"
+    reason = "conflict: someone changed this record at HOSP meanwhile" if state == "parked" else "pending"
     plane.told["/outbox/w1"] = [{"state": state, "reason": reason}]
     for kind in ("retry", "ours", "merge"):
         found = seen(parts, kind, "w1" if kind == "retry" else "w1@3")
