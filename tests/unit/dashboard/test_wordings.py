@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 OLD = (
     "Nobody has acknowledged", "Could the standby", "both answers, ", "overruling what speaks", "even so, over",
-    "neither as it was nor as it should be", "What was told to whom", "Everyone who was here", '"Do it"', "You work on it",
+    "neither as it was nor as it should be", "What was told to whom", "Everyone who was here", "\"Do it\"",
+    "You work on it",
     "It is not told again", "it is not told again until", "budget spent {",
 )  # fmt: skip
 READ = [
