@@ -18,7 +18,7 @@ from flask import Flask, g, has_request_context
 
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import open_alerts
-from dashboard.auth.access_log import Trail
+from dashboard.auth.access_log import trail_of
 from dashboard.auth.authorization import HOME, Callbacks, Guard
 from dashboard.auth.sessions import Sessions
 from dashboard.auth.users import Role, Users
@@ -157,7 +157,7 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
         store=store,
         users=users,
         sessions=Sessions(engine, users, settings.dashboard_idle, clock),
-        trail=Trail(engine, clock),
+        trail=trail_of(settings, engine, clock),
         queries=queries,
         exports=Exports(engine, store, settings.data, journal, zone, clock, api=promised.api),
         packs=Packs(engine, queries, signer, journal, zone, clock, promised.api),
