@@ -112,13 +112,12 @@ class Queries:
     def over_time(self, where: Filter, interval: int, *fields: str) -> Sequence[Bucket]:
         return self._count(where, interval, fields)
 
-    def traffic(self, where: Filter) -> dict[str, Traffic]:
-        """People's requests per endpoint's name."""
+    def traffic(self, where: Filter, seconds: int) -> dict[str, Traffic]:
+        """People's requests per endpoint's name, of so many seconds: the more, the longer the same is shown again."""
         people = replace(where, terms={**where.terms, **PEOPLE})
         found: dict[str, Traffic] = {}
-        for bucket in self._count(
-            people, None, ("understudy.endpoint", "event.outcome", "understudy.upstream_outcome")
-        ):
+        ended = ("understudy.endpoint", "event.outcome", "understudy.upstream_outcome")
+        for bucket in self._count(people, None, ended, keep=seconds / 100_000):
             name, outcome, upstream = bucket.group
             part = found.setdefault(name, Traffic(name))
             part.total += bucket.count
@@ -127,11 +126,14 @@ class Queries:
             part.uncertain += bucket.count * (outcome == "unknown")
         failures = replace(people, terms={**people.terms, "event.outcome": ["failure"]})
         kind = ("understudy.answered_by", "http.response.status_code", "understudy.reason")
-        for bucket in self._count(failures, None, ("understudy.endpoint", *kind)):
+        for bucket in self._count(failures, None, ("understudy.endpoint", *kind), keep=seconds / 100_000):
             name, answerer, status, reason = bucket.group
             found.setdefault(name, Traffic(name)).kinds[answerer, status, reason] += bucket.count
-        for bucket in self._count(people, None, ("understudy.endpoint",), (50.0, 95.0, 99.0)):
-            found[bucket.group[0]].percentiles = bucket.percentiles
+        of, wanted = ("understudy.endpoint",), (50.0, 95.0, 99.0)
+        for bucket in self.kept(
+            ("times", seconds), _long(seconds), lambda: self._store.count(people, None, of, wanted)
+        ):
+            found.setdefault(bucket.group[0], Traffic(bucket.group[0])).percentiles = bucket.percentiles
         return found
 
     def durations(self, seconds: int, now: int) -> Mapping[float, float]:
@@ -145,7 +147,7 @@ class Queries:
             found = self._store.count(where, None, (), (50.0, 99.0))
             return found[0].percentiles if found else {}
 
-        made: Mapping[float, float] = self.kept(("durations", seconds), min(max(KEEP, seconds / 1000), 600.0), ask)
+        made: Mapping[float, float] = self.kept(("durations", seconds), _long(seconds), ask)
         return made
 
     def percentiles(self, where: Filter, interval: int) -> list[tuple[int, dict[float, float]]]:
@@ -157,13 +159,17 @@ class Queries:
         return self._store.bodies([event["event"]["id"] for event in events])
 
     def _count(
-        self, where: Filter, interval: int | None = None, by: Sequence[str] = (), percentiles: Sequence[float] = ()
-    ) -> Sequence[Bucket]:
-        rounded = where.since if where.since is None else where.since - where.since % (10 * SECOND)
+        self, where: Filter, interval: int | None = None, by: Sequence[str] = (), percentiles: Sequence[float] = (),
+        keep: float = 0.0,
+    ) -> Sequence[Bucket]:  # fmt: skip
+        step = int(max(KEEP, keep)) * SECOND
+        rounded = where.since if where.since is None else where.since - where.since % step
         terms = tuple((name, tuple(values)) for name, values in where.terms.items())
         most = tuple(where.at_most.items())
         key = (rounded, where.until, terms, most, where.text, interval, tuple(by), tuple(percentiles))
-        counted: Sequence[Bucket] = self.kept(key, KEEP, lambda: self._store.count(where, interval, by, percentiles))
+        counted: Sequence[Bucket] = self.kept(
+            key, max(KEEP, keep), lambda: self._store.count(where, interval, by, percentiles)
+        )
         return counted
 
     def kept(self, key: Any, seconds: float, make: Callable[[], Any]) -> Any:
@@ -192,6 +198,11 @@ class Queries:
             if len(self._same) > SAME:
                 self._same.popitem(last=False)
         return value
+
+
+def _long(seconds: float) -> float:
+    """For how many seconds percentiles of so many may be shown again: a thousandth of it, ten minutes at the most."""
+    return min(max(KEEP, seconds / 1000), 600.0)
 
 
 def bucket_for(span: int, most: int = 120) -> int:

@@ -19,7 +19,7 @@ from dashboard.values.filters import PERIODS, View
 from dashboard.widgets import action_dialog, nodes_card
 from sidecar.control.client import ControlError
 from sidecar.events.store import Filter
-from sidecar.timeunits import DAY
+from sidecar.timeunits import DAY, SECOND
 
 SHOWN: Final = ("1h", "24h", "7d", "30d")
 _CIRCUITS: Final = {"closed": tones.GOOD, "open": tones.BAD, "half_open": tones.WARN}
@@ -42,7 +42,7 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     view = View.parse(asked.query)
     now = parts.clock()
     where = view.filter(now, parts.zone)
-    traffic = parts.queries.traffic(where)
+    traffic = parts.queries.traffic(where, (now - (where.since or 0)) // SECOND)
     try:
         states = parts.plane().get("/endpoints")
         lost = None

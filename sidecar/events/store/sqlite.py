@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ import orjson
 from sidecar.events.document import CLEAR
 from sidecar.events.store import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
 from sidecar.events.store.sqlite_sql import (
-    COUNTED,
+    INDICES,
     INSERT,
     SCHEMA,
     TEXTS,
@@ -28,18 +29,22 @@ from sidecar.events.store.sqlite_sql import (
     column_of,
     condition,
     counting,
-    covered,
     event_row,
     grouped,
     is_held,
     of_time_alone,
-    own_index,
+    source,
     whole_minutes,
 )
 from sidecar.storage.encryption import Vault
 from sidecar.timeunits import DAY, MINUTE, SECOND
 
 _EVER: Final = (1 << 63) - 1
+SAMPLED: Final = 200_000
+"""Events of which percentiles are exact; of more, they are those of about so many, taken at random, and exact for a
+group that has less than a tenth of it."""
+_SCATTER: Final = 2654435761
+"""Knuth's multiplier: takes numbers in a row apart."""
 _LATER: Final = {
     "address": "$.source.ip",
     "upstream_outcome": "$.understudy.upstream_outcome",
@@ -51,8 +56,11 @@ _LATER: Final = {
 class EmbeddedStore:
     """Exchanges in SQLite."""
 
-    def __init__(self, path: Path, busy_timeout: float = 5.0, vault: Vault = CLEAR) -> None:
+    def __init__(
+        self, path: Path, busy_timeout: float = 5.0, vault: Vault = CLEAR, sampled: int = SAMPLED
+    ) -> None:  # fmt: skip
         self._path = path
+        self._sampled = sampled
         self._busy_timeout = busy_timeout
         self._vault = vault
         self._idle: list[sqlite3.Connection] = []
@@ -103,23 +111,51 @@ class EmbeddedStore:
             found = self._by_volumes(where, interval)
             if found is not None:
                 return found
+        if percentiles and (every := self._many(where) // self._sampled) > 1:
+            return self._estimated(where, interval, by, percentiles, every)
+        return self._counted(where, interval, by, percentiles)
+
+    def _counted(
+        self, where: Filter, interval: int | None, by: Sequence[str], percentiles: Sequence[float], every: int = 1
+    ) -> Sequence[Bucket]:
+        """`every`: of so many events one is looked at."""
         conditions, values = condition(where)
+        if every > 1:
+            conditions += f" AND seq * {_SCATTER} / 65536 % {every} = 0"
         start = f"at - at % {int(interval)}" if interval else f"{int(where.since or 0)}"
         with self._connection() as connection:
-            index = None if interval or percentiles else own_index(where, by, _share(connection, where))
-            if index is not None:
-                rows = connection.execute(grouped(start, by[0] if by else None, index, conditions), values).fetchall()
+            share = 0.0 if interval or percentiles else _share(connection, where)
+            table, in_order = source(where, by, share)
+            if in_order and not interval and not percentiles:
+                rows = connection.execute(grouped(start, by[0] if by else None, table, conditions), values).fetchall()
                 return [Bucket(row[0], tuple(map(str, row[1:-1])), row[-1]) for row in rows]
             columns = [f"{start} AS start", *(f"ifnull({column_of(name)}, '') AS g{n}" for n, name in enumerate(by))]
             keys = ["start", *(f"g{n}" for n in range(len(by)))]
-            source = "events INDEXED BY events_count" if covered(where, by) else "events"
-            chosen = f"SELECT {', '.join(columns + ['duration'] * bool(percentiles))} FROM {source} WHERE {conditions}"
+            chosen = f"SELECT {', '.join(columns + ['duration'] * bool(percentiles))} FROM {table} WHERE {conditions}"
             rows = connection.execute(counting(chosen, keys, percentiles), values).fetchall()
         width = len(keys) + 1
         return [
             Bucket(row[0], tuple(map(str, row[1 : width - 1])), row[width - 1], _found(percentiles, row[width:]))
             for row in rows
         ]
+
+    def _many(self, where: Filter) -> int:
+        """How many events there are in the filter's time, give or take a minute."""
+        found = self._by_volumes(Filter(since=where.since, until=where.until), None)
+        return sum(bucket.count for bucket in found or ())
+
+    def _estimated(
+        self, where: Filter, interval: int | None, by: Sequence[str], percentiles: Sequence[float], every: int
+    ) -> Sequence[Bucket]:
+        """Exact counts, with percentiles of one event in `every`; of groups that are small, of all their events."""
+        exact = self.count(where, interval, by)
+        looked = list(self._counted(where, interval, by, percentiles, every))
+        if len(by) == 1 and not interval:
+            few = [bucket.group[0] for bucket in exact if bucket.group[0] and bucket.count < self._sampled // 10]
+            small = replace(where, terms={**where.terms, by[0]: few})
+            looked += self._counted(small, interval, by, percentiles) if few else ()
+        found = {(bucket.start, bucket.group): bucket.percentiles for bucket in looked}
+        return [replace(bucket, percentiles=found.get((bucket.start, bucket.group), {})) for bucket in exact]
 
     def _by_volumes(self, where: Filter, interval: int | None) -> Sequence[Bucket] | None:
         """Whole minutes as they are kept, at any size as quick as there are minutes, and what is beside them of events.
@@ -250,8 +286,8 @@ def _share(connection: sqlite3.Connection, where: Filter) -> float:
 
 
 def _widen(connection: sqlite3.Connection) -> None:
-    """A store made before these had columns of their own gets them, filled from the events; one made before counts were
-    read from this index as it is now gets it anew."""
+    """A store made before these had columns of their own gets them, filled from the events; an index that was made
+    with other columns goes, and is made anew."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
     for name in _LATER if columns else ():
         if name not in columns:
@@ -259,9 +295,10 @@ def _widen(connection: sqlite3.Connection) -> None:
             with _transaction(connection):
                 connection.execute(f"ALTER TABLE events ADD COLUMN {name} TEXT")
                 connection.execute(f"UPDATE events SET {name} = {value} WHERE {value} IS NOT NULL")  # nosec B608 # our own columns
-    indexed = tuple(row[2] for row in connection.execute("PRAGMA index_info(events_count)"))
-    if indexed not in ((), COUNTED):
-        connection.execute("DROP INDEX events_count")
+    for name, wanted in INDICES.items():
+        indexed = tuple(row[2] for row in connection.execute(f"PRAGMA index_info({name})"))
+        if indexed not in ((), wanted):
+            connection.execute(f"DROP INDEX {name}")
 
 
 @contextmanager

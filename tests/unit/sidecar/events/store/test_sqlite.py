@@ -165,6 +165,26 @@ def _counted(
     return dict(counts)
 
 
+def test_of_very_many_events_percentiles_are_those_of_a_sample_and_counts_are_exact(path: Path) -> None:
+    dice, store = random.Random(5), EmbeddedStore(path, sampled=1000)
+    store.install()
+    times = [int(dice.lognormvariate(0, 1) * 1e8) for _ in range(8000)]
+    store.append([event(n, NOON + n * SECOND, duration=at, endpoint="GET /notes") for n, at in enumerate(times)])
+    store.append([event(n, NOON + n * SECOND, duration=n - 7999, endpoint="GET /rare") for n in range(8000, 8050)])
+    often_at, rare_at = store.count(Filter(), None, ["understudy.endpoint"], [50.0, 99.0])
+    assert (rare_at.count, dict(rare_at.percentiles)) == (50, {50.0: 25, 99.0: 50}), "of few, all are looked at"
+    assert often_at.count == 8000
+    ranked = sorted(times)
+    assert ranked[int(0.45 * 8000)] < often_at.percentiles[50.0] < ranked[int(0.55 * 8000)]
+    assert ranked[int(0.97 * 8000)] < often_at.percentiles[99.0] <= ranked[-1]
+    (whole,) = store.count(Filter(), None, (), [50.0])
+    assert whole.count == 8050
+    assert ranked[int(0.45 * 8000)] < whole.percentiles[50.0] < ranked[int(0.55 * 8000)]
+    (brief,) = store.count(Filter(since=NOON, until=NOON + 100 * SECOND), None, (), [50.0])
+    assert brief.percentiles == {50.0: sorted(times[:100])[49]}, "a short time is counted as a whole"
+    store.close()
+
+
 def test_a_store_made_before_break_glass_was_looked_up_is_widened(path: Path) -> None:
     store = EmbeddedStore(path)
     store.install()
