@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from dashboard.values.filters import View, ViewError
+from dashboard.values.filters import REFUSED, View, ViewError
 from sidecar.events.store import Bucket, Event, EventStore, Filter, Page
 from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND, parse_rfc3339
 
@@ -24,6 +24,8 @@ SAME: Final = 400
 """Values that are kept as long as their sign is the same: a year of days and some."""
 PEOPLE: Final[Mapping[str, Sequence[str]]] = {"understudy.client": ["user"], "understudy.purpose": ["user"]}
 """Requests of real people, for themselves: what objectives and traffic are about."""
+_STATUS: Final = "http.response.status_code"
+_ENDED: Final = {"success": "worked", "failure": "failed", "unknown": "uncertain"}
 _BUCKETS: Final = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY)
 
 
@@ -85,6 +87,20 @@ class Queries:
         """Counts per combination of the fields' values, the most frequent first."""
         found = [(bucket.group, bucket.count) for bucket in self._count(where, None, fields)]
         return sorted(found, key=lambda each: (-each[1], each[0]))
+
+    def endings(self, where: Filter) -> Counter[str]:
+        """How events ended, by the outcomes that a view knows. Refused is what has such a status, however it ended:
+        counted by itself, for both together take long."""
+        found: Counter[str] = Counter()
+        for (outcome,), count in self.by(where, "event.outcome"):
+            found[_ENDED.get(outcome, "uncertain")] += count
+        chosen = where.terms.get(_STATUS, REFUSED)
+        statuses = [code for code in REFUSED if code in chosen]
+        refused = replace(where, terms={**where.terms, _STATUS: statuses})
+        for (outcome,), count in self.by(refused, "event.outcome") if statuses else ():
+            found[_ENDED.get(outcome, "uncertain")] -= count
+            found["refused"] += count
+        return +found
 
     def last(self, where: Filter, name: str) -> int:
         """When that person's latest event was, in ns; 0: never."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
 from dash import html
@@ -13,14 +11,12 @@ from dashboard.context import Parts
 from dashboard.data.event_queries import bucket_for
 from dashboard.ui import charts, components
 from dashboard.values import people, time_format
-from dashboard.values.filters import ACTIONS, OUTCOMES, REFUSED, View, utc
+from dashboard.values.filters import ACTIONS, OUTCOMES, View, utc
 from sidecar.events.store import Filter
 from sidecar.timeunits import DAY
 
 SHOWN: Final = 8
-_OF: Final = {"success": "worked", "failure": "failed", "unknown": "uncertain"}
 _BARS: Final = 60
-_STATUS: Final = "http.response.status_code"
 
 
 def facets(parts: Parts, view: View, where: Filter) -> components.Part:
@@ -28,28 +24,16 @@ def facets(parts: Parts, view: View, where: Filter) -> components.Part:
     names = parts.queries.by(where, "user.name")
     patients = parts.queries.by(where, "understudy.patient.id")
     actions = parts.queries.by(where, "event.action")
+    endings = parts.queries.endings(where).most_common()
     return html.Div(
         [
             _facet("People", view, "person", ((key, key, count) for (key,), count in names)),
             _facet("Patients", view, "patient", ((key, f"Patient {key}", count) for (key,), count in patients)),
             _facet("Did what", view, "action", ((key, ACTIONS.get(key, key), count) for (key,), count in actions)),
-            _facet("How it ended", view, "outcome", _outcomes(parts, where)),
+            _facet("How it ended", view, "outcome", ((key, OUTCOMES[key][0], count) for key, count in endings)),
         ],
         className="facets",
     )
-
-
-def _outcomes(parts: Parts, where: Filter) -> Iterable[tuple[str, str, int]]:
-    """Refused is what has such a status, however it ended: counted by themselves, for both together take long."""
-    found: Counter[str] = Counter()
-    for (outcome,), count in parts.queries.by(where, "event.outcome"):
-        found[_OF.get(outcome, "uncertain")] += count
-    chosen = where.terms.get(_STATUS, REFUSED)
-    refused = replace(where, terms={**where.terms, _STATUS: [code for code in REFUSED if code in chosen]})
-    for (outcome,), count in parts.queries.by(refused, "event.outcome") if refused.terms[_STATUS] else ():
-        found[_OF.get(outcome, "uncertain")] -= count
-        found["refused"] += count
-    return [(key, OUTCOMES[key][0], count) for key, count in found.most_common() if count > 0]
 
 
 def _facet(title: str, view: View, name: str, values: Iterable[tuple[str, str, int]]) -> components.Part:
