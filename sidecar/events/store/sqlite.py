@@ -71,7 +71,8 @@ class EmbeddedStore:
             _widen(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             try:
-                connection.executescript(SCHEMA)  # as a whole: a reader sees all tables, or none
+                # as a whole: a reader sees all tables, or none, and each index as it was until it is as it will be
+                connection.executescript(f"BEGIN IMMEDIATE;{_outdated(connection)}{SCHEMA}COMMIT;")
             finally:
                 connection.rollback()  # where it came to an end too soon
             with _transaction(connection):
@@ -286,8 +287,7 @@ def _share(connection: sqlite3.Connection, where: Filter) -> float:
 
 
 def _widen(connection: sqlite3.Connection) -> None:
-    """A store made before these had columns of their own gets them, filled from the events; an index that was made
-    with other columns goes, and is made anew."""
+    """A store made before these had columns of their own gets them, filled from the events."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
     for name in _LATER if columns else ():
         if name not in columns:
@@ -295,10 +295,16 @@ def _widen(connection: sqlite3.Connection) -> None:
             with _transaction(connection):
                 connection.execute(f"ALTER TABLE events ADD COLUMN {name} TEXT")
                 connection.execute(f"UPDATE events SET {name} = {value} WHERE {value} IS NOT NULL")  # nosec B608 # our own columns
+
+
+def _outdated(connection: sqlite3.Connection) -> str:
+    """What takes away indices that were made with other columns than they have now, and are made anew."""
+    drops = []
     for name, wanted in INDICES.items():
         indexed = tuple(row[2] for row in connection.execute(f"PRAGMA index_info({name})"))
         if indexed not in ((), wanted):
-            connection.execute(f"DROP INDEX {name}")
+            drops.append(f"DROP INDEX {name};")
+    return "".join(drops)
 
 
 @contextmanager

@@ -57,7 +57,6 @@ _INDICES: Final = "\n".join(
     for name, columns in INDICES.items()
 )
 SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, at INTEGER NOT NULL,
     {", ".join(f"{column} {'INTEGER' if column in _NUMBERS else 'TEXT'}" for column in _COLUMNS.values())},
@@ -72,7 +71,6 @@ CREATE TABLE IF NOT EXISTS bodies (id TEXT PRIMARY KEY, at INTEGER NOT NULL, doc
 CREATE INDEX IF NOT EXISTS bodies_at ON bodies (at);
 CREATE TABLE IF NOT EXISTS holds (id TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoints (segment TEXT PRIMARY KEY, sequence INTEGER NOT NULL, hash TEXT NOT NULL);
-COMMIT;
 """
 VOLUMES: Final = (
     "CREATE TABLE volumes (minute INTEGER PRIMARY KEY, events INTEGER NOT NULL)",
