@@ -55,7 +55,12 @@ Fill = Callable[[Page, int], Any]
 
 
 def _field(name: str, *values: str) -> Fill:
-    return lambda page, n: page.locator(f"#f-{name}").fill(values[n % len(values)])
+    def fill(page: Page, n: int) -> None:
+        if not page.locator(f"#f-{name}").is_visible():
+            page.locator("#f-more summary").click()
+        page.locator(f"#f-{name}").fill(values[n % len(values)])
+
+    return fill
 
 
 def _choice(*labels: str) -> Fill:
@@ -86,7 +91,7 @@ FILTERS: Final[Mapping[str, Fill]] = {
     "address": _field("address", *ADDRESSES),
     "network": _field("address", "10.30.4.0/24", "10.20.0.0/16", "10.0.0.0/8", "203.0.113.0/24"),
     "common word": _field("text", *WORDS),
-    "rare words": lambda page, n: page.locator("#f-text").fill(f"patient_id={n + 900} Firefox"),
+    "rare words": _field("text", *(f"patient_id={number} Firefox" for number in range(900, 920))),
     "between two times": lambda page, n: (
         page.locator("#f-more summary").click(),
         page.locator("#f-start").fill(time.strftime("%Y-%m-%dT08:00:00", time.gmtime(time.time() - (n + 2) * 86400))),
