@@ -269,6 +269,6 @@ def _menu(asked: Visit) -> list[Any]:
     items = []
     for page in PAGES:
         if asked.may(page.role) and (page.in_menu or (page.path == HOME and not asked.may(Role.AUDITOR))):
-            here = asked.path == page.path or (page.path == "/audit" and asked.path.startswith("/audit"))
+            here = asked.path == page.path or (page.path != "/" and asked.path.startswith(f"{page.path}/"))
             items.append(html.Li(dcc.Link(page.title, href=page.path), className="here" if here else ""))
     return items

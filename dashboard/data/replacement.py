@@ -136,6 +136,8 @@ def _proofs(contract: Contract, name: str, evidence: Mapping[str, Any]) -> tuple
         said = f"{endpoint.id}: {len(derivations) - len(open_)} of {len(derivations)} derivations are proven"
         if refuted:
             said += f"; refuted: {', '.join(refuted)}"
+        elif not row["ready"]:
+            said += f", and yet {row['reason']}"
         ok = bool(row["ready"]) and not open_
         checks.append(Check(ok, said if derivations else f"{endpoint.id}: nothing was compared yet"))
         if open_ or not derivations:

@@ -25,6 +25,8 @@ from sidecar.control.client import ControlError
 RENEWED: Final = 5
 SHOWN: Final = 50
 """Lines of history, without what was only noticed and never fired, and of the delivery log."""
+LATELY: Final = 10
+"""Lines of the history that stand there at once; those before unfold."""
 _ORDER: Final = {State.FIRING: 0, State.ACKNOWLEDGED: 1, State.SILENCED: 2}
 _STATES: Final = {
     "firing": (tones.BAD, "firing"),
@@ -200,10 +202,15 @@ def _history(parts: Parts, history: Sequence[Mapping[str, Any]], known: Sequence
                 by,
             )
         )
-    zone = time_format.zone_name(now, parts.zone)
-    more = html.P(f"The latest {SHOWN}. “understudy alerts history” has more.") if len(history) == SHOWN else None
+    columns = [f"time, {time_format.zone_name(now, parts.zone)}", "what", "severity", "alert", "by"]
+    older = components.table("History of alerts before these", columns, rows[LATELY:]) if len(rows) > LATELY else None
+    most = f"The latest {SHOWN}. “understudy alerts history” has more."
     return html.Div(
-        [components.table("History of alerts", [f"time, {zone}", "what", "severity", "alert", "by"], rows), more]
+        [
+            components.table("History of alerts", columns, rows[:LATELY]),
+            html.Details([html.Summary(f"{len(rows) - LATELY} before these"), older]) if older is not None else None,
+            html.P(most) if len(history) == SHOWN else None,
+        ]
     )
 
 

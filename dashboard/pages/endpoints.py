@@ -104,7 +104,7 @@ def _facts(api: str, state: dict[str, Any], traffic: Traffic, others: Mapping[st
         ("Time to answer", html.Span([_times(traffic), _latency(state["id"])])),
     ]
     if "mode" in state:
-        share = f", {state['percent']:g}% of callers go to the standby" if state.get("percent") else ""
+        share = f", {state['percent']:g}% of callers go to the standby" if 0 < (state.get("percent") or 0) < 100 else ""
         why = f": {state['reason']}" if state["reason"] else ""
         by = f" ({reasons.actor(state['changed_by'])}{why})" if state.get("changed_by") else ""
         said = reasons.circuit(state["circuit"], state["circuit_reason"] or "", api)

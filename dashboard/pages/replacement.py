@@ -41,7 +41,7 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
     stays = replacement.only_upstream(plane.get("/endpoints"))
     return {
         "answer": _answer(parts, found, stays),
-        **{each.name: _card(each) for each in found},
+        "resources": html.Div([_card(each) for each in found], className="replacing"),
         "stays": _stays(parts, stays),
         "as of": components.as_of(parts.clock(), parts.zone, RENEWED),
     }

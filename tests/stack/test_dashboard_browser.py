@@ -549,7 +549,7 @@ def test_an_operator_acknowledges_and_silences_an_alert(page: Page, dashboard: D
     dialog.get_by_role("button", name="End the silence").click()
     expect(dialog).to_contain_text("as expected. ")
     dialog.get_by_role("button", name="Close").click()
-    history = page.get_by_role("table", name="History of alerts")
+    history = page.get_by_role("table", name="History of alerts", exact=True)
     expect(history).to_contain_text("by operator (dashboard): <b>vendor</b> is on the telephone")
     expect(page.get_by_role("table", name="Messages and what became of them")).to_contain_text("delivered")
     assert any(line.startswith("ALERT firing") and " page " in line for line in told)  # one message for the outage
