@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -38,7 +39,6 @@ from sidecar.events.recorder import Recorder
 from sidecar.events.store.factory import open_store
 from sidecar.exchange import Purpose
 from sidecar.gateway.asking import Asking
-from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
 from sidecar.gateway.handler import Handler
 from sidecar.gateway.mirror import Copies
@@ -51,8 +51,7 @@ from sidecar.journal.reserve import Reserve, remove_left
 from sidecar.journal.writer import Journal
 from sidecar.server import agent_check
 from sidecar.server.phase import Service
-from sidecar.server.refusals import Refuse
-from sidecar.server.underway import Underway
+from sidecar.server.wsgi import WsgiApplication
 from sidecar.settings import Settings
 from sidecar.standby import high_water
 from sidecar.standby.knowledge import latest_stamp
@@ -70,18 +69,20 @@ from sidecar.storage.encryption import open_vault
 from sidecar.storage.heartbeat import Heartbeat, start_heartbeat
 from sidecar.storage.instance import instance_of, named
 from sidecar.storage.nodes import register
+from sidecar.storage.off_loop import OffLoop
 from sidecar.storage.shared_clock import synchronise
 from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
 from sidecar.takeover.coordinator import Switchboard, counted
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
-from sidecar.upstream.connection import Wire
 from sidecar.upstream.internal_client import Errands
-from sidecar.upstream.scheduler import Upstream, new_upstream
+from sidecar.upstream.scheduler import FromThreads, Upstream, Wires, new_upstream
 
 log = logging.getLogger(__name__)
 EXPIRED: Final = 5.0
 """Seconds between two looks for what ends by itself."""
+RESULTS: Final = 4
+"""Threads in which what became of a stored result is written down."""
 TICK: Final = 0.25
 """Seconds between looks at what other processes know."""
 
@@ -169,10 +170,10 @@ def process_key(settings: Settings, role: str) -> str:
     return f"{settings.node_name}/{role}/{os.getpid()}"
 
 
-def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[[], Wire] | None = None) -> Flask:
-    """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not.
+def create_gateway_app(settings: Settings, service: Service, wires: Wires | None = None) -> Gateway:
+    """The gateway of one worker, on whose loop this is called: a Flask application says what the upstream did not.
 
-    `new_wire` makes the connections to the upstream, where a test wants others than real ones.
+    `wires` are the connections to the upstream, where a test wants others than real ones.
     """
     setup_sentry(settings)
     app, name = _Answers("sidecar", static_folder=None), via(settings.node_name)
@@ -188,7 +189,6 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         process_key(settings, "gateway"),
         on_transition=counted(contract, metrics),
     )
-    underway = Underway()
     held = settings.data / f"reserve-{os.getpid()}"
     reserve = Reserve(held) if settings.on_record_failure == "refuse" else None
     journal = Journal(
@@ -197,12 +197,10 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         named(settings.data, str(os.getpid())),
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
-        coming=underway.coming,
         reserve=reserve,
     )
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
-    upstream = new_upstream(settings, settings.upstream_concurrency, "upstream", new_wire)
-    watch = BodyWatch(settings.body_timeout, settings.threads // 2)
+    upstream, beside = new_upstream(settings, wires), OffLoop(settings.threads)
     people = People(contract, engine)
     guard = Guard(
         contract,
@@ -213,11 +211,12 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         switchboard,
         BreakGlass(engine),
     )
-    asking = Asking(settings, contract, upstream, standby, switchboard, metrics, name, underway)
-    handler = Handler(settings, contract, asking, standby, switchboard, name, guard)
+    asking = Asking(settings, contract, upstream, standby, switchboard, metrics, name, beside)
+    handler = Handler(settings, contract, asking, standby, switchboard, name, guard, beside)
     results = None
     if settings.store_results == "on":
-        errands = Errands(settings.max_answer, contract, upstream, recorder, Purpose.REPLAY, digest_in)
+        calls = FromThreads(upstream, asyncio.get_event_loop(), RESULTS, "results")
+        errands = Errands(settings.max_answer, contract, calls, recorder, Purpose.REPLAY, digest_in)
         results = Results(contract, people, standby, switchboard, errands, name)
     gateway = Gateway(
         app.wsgi_app,
@@ -225,15 +224,13 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         handler,
         recorder,
         metrics,
-        watch,
         name,
         guard,
         service,
         Copies(contract, standby),
-        underway,
+        beside,
         results,
     )
-    app.wsgi_app, app.refuse = gateway, gateway.refuse  # type: ignore[method-assign]
     worker = _Worker(
         settings,
         engine,
@@ -245,13 +242,14 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         journal,
         recorder,
         upstream,
-        watch,
+        beside,
         metrics,
         results,
     )
     worker.start()
+    beside.serve()
     _running.append(worker)
-    return app
+    return gateway
 
 
 def _rulebook(settings: Settings, contract: Contract, engine: Engine) -> Rulebook:
@@ -261,9 +259,6 @@ def _rulebook(settings: Settings, contract: Contract, engine: Engine) -> Ruleboo
 class _Answers(Flask):
     """Flask that looks for no route: it has none, and the exception that says so would hold the exchange, body and all,
     until the next garbage collection."""
-
-    refuse: Refuse
-    """How the server refuses what is no request."""
 
     def create_url_adapter(self, request: object) -> None:
         return None
@@ -277,7 +272,7 @@ def _answer() -> FlaskResponse:
 
 @dataclass
 class _Worker:
-    """What one gateway worker keeps running besides its request threads."""
+    """What one gateway worker keeps running besides its loop."""
 
     settings: Settings
     engine: Engine
@@ -289,7 +284,7 @@ class _Worker:
     journal: Journal
     recorder: Recorder
     upstream: Upstream
-    watch: BodyWatch
+    beside: OffLoop
     metrics: Metrics
     results: Results | None
     looks: _Looks = field(default_factory=lambda: _Looks())
@@ -305,7 +300,7 @@ class _Worker:
         self._thread.join(5)
         if self.results is not None:
             self.results.close()
-        self.upstream.close()
+        self.beside.close()
         self.standby.close()
         self.recorder.close()
         self.switchboard.tick()
@@ -325,7 +320,6 @@ class _Worker:
         with self.changes.looking() as look:
             self.switchboard.tick(look)
             self.standby.refresh(look)
-            self.watch.tick()
             self.metrics.journal(self.journal)
             (self.settings.data / "alive").touch()
             if self.heartbeat.why_away() is None:
@@ -355,13 +349,23 @@ class _Looks:
 _running: list[_Worker] = []
 
 
+async def end() -> None:
+    """At the end of a worker, on its loop: calls that are under way come to their ends, if that is soon, and are
+    learned from."""
+    for worker in _running:
+        await worker.upstream.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        await asyncio.wait(left, timeout=1.0)
+
+
 def close() -> None:
-    """At the end of a worker: everything known is written down."""
+    """After that: everything known is written down."""
     while _running:
         _running.pop().close()
 
 
-def create_control_app(settings: Settings, service: Service) -> Flask:
+def create_control_app(settings: Settings, service: Service) -> WsgiApplication:
     """The control plane."""
     setup_sentry(settings)
     contract = Contract.load(settings.contract)
@@ -412,7 +416,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     threading.Thread(target=_look, args=parts, name="tick", daemon=True).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
-    return app
+    return WsgiApplication(app)
 
 
 def _look(

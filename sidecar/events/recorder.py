@@ -8,7 +8,7 @@ from sidecar.contract import Contract
 from sidecar.events.document import to_event
 from sidecar.events.subject import subject
 from sidecar.exchange import Exchange
-from sidecar.journal.writer import Journal, RecordingFailed
+from sidecar.journal.writer import Journal, RecordingFailed, Ticket
 from sidecar.storage.encryption import Vault
 
 __all__ = ["Recorder", "RecordingFailed"]
@@ -29,11 +29,18 @@ class Recorder:
 
     def record(self, exchange: Exchange) -> None:
         """Returns when the exchange is where RECORD wants it. Raises RecordingFailed."""
+        self._append(exchange).wait(SYNC_TIMEOUT)
+
+    async def recorded(self, exchange: Exchange) -> None:
+        """The same on an event loop."""
+        await self._append(exchange).on_disk(SYNC_TIMEOUT)
+
+    def _append(self, exchange: Exchange) -> Ticket:
         exchange.patient_id = subject(self._contract, exchange)
         event, bodies = to_event(
             exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap, vault=self._vault
         )
-        self._journal.append(event, bodies).wait(SYNC_TIMEOUT)
+        return self._journal.append(event, bodies)
 
     def ready(self) -> bool:
         """Whether what is done now can be recorded, as far as that can be known before it is done."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 
 try:
-    from uvloop import new_event_loop as new_loop
+    import uvloop
 except ImportError:  # no wheel for this platform
-    new_loop = asyncio.new_event_loop
+    uvloop = None  # type: ignore[assignment]
 
-__all__ = ["new_loop"]
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """A new one."""
+    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from sidecar import clock
 from sidecar.server.gunicorn import Server, worker_options
 from sidecar.server.handover import Handover, found
+from sidecar.server.http1 import Application
 from sidecar.server.listeners import Address, from_systemd, open_listeners
 from sidecar.server.phase import Service
 from sidecar.server.processes import notify, say_ready
@@ -50,17 +51,20 @@ class Program(Protocol):
     def note_absence(self, settings: Settings) -> None:
         """In the gateway's process, before it serves."""
 
-    def create_gateway_app(self, settings: Settings, service: Service) -> Any:
-        """The WSGI application of one of the gateway's workers."""
+    def create_gateway_app(self, settings: Settings, service: Service) -> Application:
+        """What one of the gateway's workers serves."""
 
-    def create_control_app(self, settings: Settings, service: Service) -> Any:
+    def create_control_app(self, settings: Settings, service: Service) -> Application:
         """The control plane's."""
 
     def create_background(self, settings: Settings, service: Service) -> Any:
         """The background work; its `run()` works until SIGTERM."""
 
+    async def end(self) -> None:
+        """At the end of a gateway's worker, on its loop."""
+
     def close(self) -> None:
-        """At the end of a gateway's worker."""
+        """After that."""
 
 
 def run(settings: Settings, program: Program) -> int:
@@ -193,14 +197,14 @@ def _stand_back() -> None:
 
 
 def _gateway(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
-    options = worker_options(listener, settings, settings.workers, settings.threads, settings.grace, ready)
+    options = worker_options(listener, settings, settings.workers, settings.grace, ready, program.end)
     options["worker_exit"] = lambda _arbiter, _worker: program.close()
     program.note_absence(settings)
     Server(options, lambda: program.create_gateway_app(settings, service)).run()
 
 
 def _control(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
-    options = worker_options(listener, settings, 1, 8, 2.0, ready)
+    options = worker_options(listener, settings, 1, 2.0, ready)
     Server(options, lambda: program.create_control_app(settings, service)).run()
 
 

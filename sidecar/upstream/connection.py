@@ -193,7 +193,18 @@ class _UnderWay:
 class _Connection(asyncio.Protocol):
     """One connection, with one call at a time."""
 
-    __slots__ = ("_owner", "_poll", "_pump", "_reading", "_room", "_timer", "_transport", "_used", "_way", "rests_since")
+    __slots__ = (
+        "_owner",
+        "_poll",
+        "_pump",
+        "_reading",
+        "_room",
+        "_timer",
+        "_transport",
+        "_used",
+        "_way",
+        "rests_since",
+    )
 
     def __init__(self, owner: Connections) -> None:
         self._owner = owner

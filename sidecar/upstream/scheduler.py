@@ -56,8 +56,8 @@ class Job:
     call: Call
     endpoint: int
     priority: Priority
-    on_result: Callable[[Result], None]
-    """Hears of the result, once, on the loop. It must not raise."""
+    on_result: Callable[[Result], None] | None
+    """Hears of the result, once, on the loop. It must not raise. None: it has heard."""
     hedge: bool = False
     state: str = "queued"
     sequence: int = 0
@@ -131,7 +131,7 @@ class Upstream:
         if job.state != "queued":
             return job.state == "cancelled"
         self._lines.remove(job)
-        job.state = "cancelled"
+        job.state, job.on_result = "cancelled", None
         return True
 
     @property
@@ -167,12 +167,14 @@ class Upstream:
         self._slots.give(job.slot)
         attempt, response = sent
         attempt.hedge = job.hedge
-        job.on_result(Result(attempt, response, job.began, stamp()))
+        hear, job.on_result = job.on_result, None  # no cycle: a body goes with its last user
+        if hear is not None:
+            hear(Result(attempt, response, job.began, stamp()))
         if self._lines:
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Gives free slots to the most urgent jobs; looks again soon where some are left: other processes hold slots."""
+        """Gives free slots to the most urgent jobs; looks again soon where some wait on: others hold slots."""
         while self._lines and not self._stopping and self._give_one():
             pass
         if self._lines and self._looking is None and not self._stopping:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from sidecar.server.arrivals import BUSY, EAGER, arrived, head_ends
+
 from tests.support.stack import Sidecar, raw, until
 from tests.support.upstream import HOLT, Upstream, basic
 

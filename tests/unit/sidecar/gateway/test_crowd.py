@@ -6,7 +6,6 @@ import time
 from contextlib import ExitStack
 
 import pytest
-
 from sidecar.gateway.crowd import Crowd
 
 DEADLINE, LONGEST = 0.05, 0.2
