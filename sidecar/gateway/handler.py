@@ -428,7 +428,8 @@ class Handler:
             return None
         fields = upstream_fields(context.request, exchange.request_id, exchange.traceparent, self._via)
         answer = await self._beside.run(
-            self._standby.accept, context.write, context.request, exchange.request_id, fields, context.caller.user, context.caller.password,
+            self._standby.accept, context.write, context.request,
+            exchange.request_id, fields, context.caller.user, context.caller.password,
             sent=sent, answered=answered, under_way=under_way,
         )  # fmt: skip
         if isinstance(answer, DontKnow):

@@ -20,7 +20,7 @@ class RecordLines:
 
     @asynccontextmanager
     async def first(self, key: Hashable, until: float) -> AsyncIterator[bool]:
-        """Inside, this request is the first of the record's line; False: it was not by `until` (of time.monotonic())."""
+        """Inside, this request is the record's line's first; False: it was not by `until`, of time.monotonic()."""
         mine = asyncio.Event()
         line = self._lines.setdefault(key, deque())
         line.append(mine)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from sidecar.server.http1 import Http1
+from typing import Final, Protocol
 
 HEAD_TIMEOUT: Final = 10.0
 """Seconds within which the head of a request must be there, from its first byte; a new connection's from its begin."""
@@ -27,17 +24,42 @@ _MAKES_ROOM: Final = ("closing", "head", "body", "idle")
 """What whoever makes room first waits for."""
 
 
+class Client(Protocol):
+    """One connection (server/http1.py)."""
+
+    phase: str | None
+    """What is waited for; None: nothing."""
+    due: float
+    """Until when, of time.monotonic()."""
+    owed: int
+    """Bytes that it had yet to take, when that was last looked at."""
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory of what it has sent."""
+
+    @property
+    def to_take(self) -> int:
+        """Bytes of answers that it has yet to take."""
+
+    def is_late(self) -> None:
+        """What is waited for has not come in its time."""
+
+    def abort(self) -> None:
+        """Ends it at once."""
+
+
 class Clients:
     """Of one worker; all on its loop. `most`: connections."""
 
     def __init__(self, body_timeout: float, write_timeout: float, most: int) -> None:
         self._times = {"head": HEAD_TIMEOUT, "body": body_timeout, "idle": KEEPALIVE, "closing": LINGER_CLOSE}
-        self._waiting: dict[str, dict[Http1, None]] = {phase: {} for phase in self._times}
-        self._owing: dict[Http1, float] = {}
+        self._waiting: dict[str, dict[Client, None]] = {phase: {} for phase in self._times}
+        self._owing: dict[Client, float] = {}
         """Those who do not take their answers, and when they are given up, unless they take some."""
         self._write_timeout = write_timeout
         self._most = most
-        self._all: set[Http1] = set()
+        self._all: set[Client] = set()
         self.ending = False
         """The worker ends: each connection with its next answer."""
         self.date = ""
@@ -46,32 +68,32 @@ class Clients:
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, client: Http1) -> None:
+    def add(self, client: Client) -> None:
         """One more; another makes room where there are too many."""
         self._all.add(client)
         if len(self._all) >= self._most:
             self.make_room()
 
-    def remove(self, client: Http1) -> None:
+    def remove(self, client: Client) -> None:
         """It is gone."""
         self._all.discard(client)
         self._owing.pop(client, None)
         self.leave(client)
 
-    def wait(self, phase: str, client: Http1) -> None:
+    def wait(self, phase: str, client: Client) -> None:
         """From now on it is waited for."""
         self.leave(client)
         client.phase = phase
         client.due = time.monotonic() + self._times[phase]
         self._waiting[phase][client] = None
 
-    def leave(self, client: Http1) -> None:
+    def leave(self, client: Client) -> None:
         """It is waited for no longer."""
         if client.phase is not None:
             self._waiting[client.phase].pop(client, None)
             client.phase = None
 
-    def owe(self, client: Http1) -> None:
+    def owe(self, client: Client) -> None:
         """It does not take its answer at once."""
         if client not in self._owing:
             client.owed = client.to_take
@@ -79,7 +101,7 @@ class Clients:
             if len(self._owing) > 1:
                 self._bound_owed()
 
-    def settle(self, client: Http1) -> None:
+    def settle(self, client: Client) -> None:
         """It has taken enough of it to go on with."""
         self._owing.pop(client, None)
 

@@ -1,4 +1,3 @@
-# pure
 """From a head that was read to a Request, or a Refusal: what is not certain, or not for us, goes no further.
 
 Host is checked, the target is taken byte for byte, and what peers say of whom they forward for counts where they are

@@ -13,18 +13,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from sidecar.http.headers import wants_close
 from sidecar.http.messages import Request, Response
 from sidecar.http.problem import phrase, problem
 from sidecar.http.spooled_body import IN_MEMORY, PIECE, Spool
 from sidecar.server.client_socket import ClientSocket
+from sidecar.server.clients import Clients
 from sidecar.server.framing import Limits, Refusal, admitted, too_large
 from sidecar.server.request_parser import CUT_SHORT, END, Head, Malformed, RequestParser, Why
-
-if TYPE_CHECKING:
-    from sidecar.server.clients import Clients
 
 log = logging.getLogger(__name__)
 AHEAD: Final = 64 * 1024

@@ -116,10 +116,7 @@ class RequestParser:
         """The next event; None: more has to come first. Raises Malformed."""
         if self._phase == "head":
             return self._head()
-        if self._phase == "length":
-            event = self._piece()
-        else:
-            event = self._chunked()
+        event = self._piece() if self._phase == "length" else self._chunked()
         if event is None and self.ended:
             raise Malformed(CUT_SHORT)
         return event
