@@ -110,6 +110,7 @@ class Http1(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.remote = str(peer[0]) if peer else ""
         self.socket = ClientSocket(transport.get_extra_info("socket"))
+        self._transport.set_write_buffer_limits(0)  # whatever the client does not take at once is owed
         self.clients.add(self)
         self.clients.wait("head", self)
 
@@ -131,8 +132,7 @@ class Http1(asyncio.Protocol):
         self._ended = True
         self._parser.end()
         if self.closing:
-            self.abort()
-            return False
+            return self.owes
         if self._task is None and self._spooling is None:
             self._advance()
         return not self.is_gone
@@ -149,7 +149,9 @@ class Http1(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.clients.settle(self)
-        if self._task is None and not self.closing:
+        if self.closing:
+            self._shut()
+        elif self._task is None:
             self._advance()
 
     # Of the client ---------------------------------------------------------------------------------------------------
@@ -240,8 +242,10 @@ class Http1(asyncio.Protocol):
         elif self._head is not None:
             if self.phase != "body":
                 self.clients.wait("body", self)
-        elif self.phase != "head" and (self._parser.begun or self.phase is None):
+        elif self._parser.begun and self.phase != "head":
             self.clients.wait("head", self)
+        elif self.phase is None:
+            self.clients.wait("idle", self)
         if self._paused and not self.is_gone:
             self._paused = False
             cast("asyncio.Transport", self._transport).resume_reading()
@@ -327,11 +331,7 @@ class Http1(asyncio.Protocol):
         self._task = None
         if close:
             self._close()
-        elif self.is_gone:
-            return
-        else:
-            self.phase = None
-            self.clients.wait("idle", self)
+        elif not self.is_gone:
             self._advance()
 
     def _refuse(self, why: Why) -> None:
@@ -369,10 +369,15 @@ class Http1(asyncio.Protocol):
         self.socket.ahead = 0
 
     def _close(self) -> None:
+        """Serves nothing more, and closes the connection once its last answer was taken."""
+        self.closing = True
+        if not self.owes:
+            self._shut()
+
+    def _shut(self) -> None:
         """Closes our half; closed at once, with bytes unread, it would take the answer back."""
         if self.is_gone:
             return
-        self.closing = True
         transport = cast("asyncio.Transport", self._transport)
         if self._ended:
             transport.close()

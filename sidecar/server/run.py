@@ -133,7 +133,8 @@ def _prepare(settings: Settings, program: Program, listeners: Iterable[socket.so
             except DatabaseAway as error:
                 if room is None:
                     log.warning("%s: waiting for it", error, extra={"fields": {"event.action": "database_awaited"}})
-                    room = WaitingRoom(listeners, "the database is away, and is waited for: send nobody here")
+                    why = "the database is away, and is waited for: send nobody here"
+                    room = WaitingRoom(listeners, why, settings)
             notify(f"STATUS=waiting for the database\nEXTEND_TIMEOUT_USEC={int(60e6)}")
             time.sleep(ASK_AGAIN)
     finally:

@@ -143,6 +143,9 @@ class _Client:
     abort = close
     write_eof = pause_reading = resume_reading = ignore
 
+    def set_write_buffer_limits(self, high: int) -> None:
+        return
+
 
 class InProcess:
     """A gateway and its upstream. `ask` is a request of a user; `lines` what was recorded, newest last."""
