@@ -73,10 +73,16 @@ class Response:
     status: int
     headers: Headers = field(default_factory=list)
     body: bytes = b""
+    _named: tuple[Headers, int, dict[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
+    """The first value of each field by its name in lower case, of so many fields of this list."""
 
     def header(self, name: str) -> str | None:
         """The first field of that name (lower case), or None."""
-        return first(self.headers, name)
+        named, headers = self._named, self.headers
+        if named is None or named[0] is not headers or named[1] != len(headers):
+            named = headers, len(headers), {key.lower(): value for key, value in reversed(headers)}
+            self._named = named
+        return named[2].get(name)
 
 
 def first(headers: Headers, name: str) -> str | None:

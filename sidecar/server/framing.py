@@ -101,23 +101,31 @@ def too_large(limits: Limits) -> Refusal:
 
 
 def _host(headers: Headers, version: str) -> str:
-    given = [value for name, value in headers if name.lower() == "host"]
+    given = [value for name, value in headers if len(name) == 4 and name.lower() == "host"]
     if not given and version == "HTTP/1.0":
         return ""
     if len(given) != 1:
         raise Refusal(400, "bad_host", "The request needs exactly one Host field.")
-    host = given[0]
+    wrong = _wrong_with(given[0])
+    if wrong is not None:
+        raise Refusal(400, "bad_host", wrong)
+    return given[0]
+
+
+@lru_cache(maxsize=256)
+def _wrong_with(host: str) -> str | None:
+    """What is wrong with a Host field, for the client."""
     if not _HOST.fullmatch(host):
-        raise Refusal(400, "bad_host", "The Host field is not a host and an optional port.")
+        return "The Host field is not a host and an optional port."
     name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
     if port and int(port) > 65535:
-        raise Refusal(400, "bad_host", "The Host field's port is above 65535.")
+        return "The Host field's port is above 65535."
     if name.startswith("["):
         try:
             ipaddress.IPv6Address(name[1:-1])
         except ValueError:
-            raise Refusal(400, "bad_host", "The Host field is not a valid IPv6 address.") from None
-    return host
+            return "The Host field is not a valid IPv6 address."
+    return None
 
 
 def _origin_form(target: str, host: str, method: str) -> str:
@@ -154,6 +162,7 @@ def _heed_proxies(request: Request, trusted: Networks) -> None:
         request.host = host
 
 
+@lru_cache(maxsize=512)
 def _forwarding(name: str) -> bool:
     return (
         name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip") or name.lower() in MARKS

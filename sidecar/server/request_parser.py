@@ -129,8 +129,8 @@ class RequestParser:
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if end > self._largest or (end < 0 and len(buffer) > self._largest):
             raise Malformed(TOO_LARGE)
-        if _BARE_LF.search(buffer, self._scanned, end if end >= 0 else len(buffer)) or buffer[:2] == b"\r\n":
-            raise Malformed(BAD_HEAD)
+        if buffer[:2] == b"\r\n" or (end < 0 and _BARE_LF.search(buffer, self._scanned)):
+            raise Malformed(BAD_HEAD)  # of a whole head each line is looked at, and more of another would be in vain
         if end < 0:
             self._scanned = len(buffer)
             return None

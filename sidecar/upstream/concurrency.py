@@ -99,6 +99,23 @@ class Slots:
         if self._table[row] == mine:
             self._table[row] = _FREE
 
+    def pass_on(self, place: int, wanted: Sequence[int]) -> int | None:
+        """Gives a place of this process to the first of the endpoints in `wanted` that may have one → its index; None:
+        none may. Nobody else can have it in between, so that no lock is needed."""
+        mine, start = self._mine.get(place), place * _ROW
+        if mine is None or self._table[start : start + _ROW] != mine:
+            return None  # it took so long that another has it
+        held = self._held()
+        held[place] = None
+        free = held.count(None)
+        for index, endpoint in enumerate(wanted):
+            if _may_have(held.count(endpoint), free):
+                self._note_duration(mine)
+                row = _PLACE.pack(self._pid, endpoint, time.monotonic_ns())
+                self._table[start : start + _ROW] = self._mine[place] = row
+                return index
+        return None
+
     def _note_duration(self, row: bytes) -> None:
         """Two processes at once may lose one of their notes, and no more."""
         _pid, endpoint, taken = _PLACE.unpack(row)
@@ -125,8 +142,7 @@ class Slots:
         if len(free) <= reserve:
             return None
         for index, endpoint in enumerate(wanted):
-            count = held.count(endpoint)
-            if count == 0 or (count < ALPHA * len(free) and len(free) > 1):
+            if _may_have(held.count(endpoint), len(free)):
                 row = _PLACE.pack(self._pid, endpoint, time.monotonic_ns())
                 self._table[free[0] * _ROW : (free[0] + 1) * _ROW] = self._mine[free[0]] = row
                 return free[0], index
@@ -143,18 +159,17 @@ class Slots:
 
     def _held(self) -> list[int | None]:
         """The endpoint that each place is for, or None where it is free."""
-        table, now = self._table[:], time.monotonic_ns()
+        table, now = self._table[: self.limit * _ROW], time.monotonic_ns()
         held: list[int | None] = []
         lost, late = [], set()
-        for place in range(self.limit):
-            row = table[place * _ROW : (place + 1) * _ROW]
-            pid, endpoint, taken = _PLACE.unpack(row)
+        for place, (pid, endpoint, taken) in enumerate(_PLACE.iter_unpack(table)):
             age = now - taken
             if not endpoint or not 0 <= age < self._longest:  # a time to come is of before the machine's last start
                 held.append(None)
                 continue
             held.append(endpoint)
             if age > self._slowest_of(endpoint) > 0:
+                row = table[place * _ROW : (place + 1) * _ROW]
                 if row in self._late or pid == self._pid or Path(f"/proc/{pid}").exists():
                     late.add(row)
                 else:
@@ -165,6 +180,11 @@ class Slots:
             if held[place] not in unusual:
                 held[place] = None
         return held
+
+
+def _may_have(count: int, free: int) -> bool:
+    """Whether an endpoint with so many places may have another of those that are free."""
+    return count == 0 or (count < ALPHA * free and free > 1)
 
 
 def _slowest(path: Path) -> mmap.mmap:

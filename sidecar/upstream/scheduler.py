@@ -164,7 +164,8 @@ class Upstream:
             return
         self._under_way.discard(job)
         job.state = "ended"
-        self._slots.give(job.slot)
+        if not self._pass_on(job.slot):
+            self._slots.give(job.slot)
         attempt, response = sent
         attempt.hedge = job.hedge
         hear, job.on_result = job.on_result, None  # no cycle: a body goes with its last user
@@ -172,6 +173,18 @@ class Upstream:
             hear(Result(attempt, response, job.began, stamp()))
         if self._lines:
             self._hand_out()
+
+    def _pass_on(self, slot: int) -> bool:
+        """Starts the most urgent user's job in a slot that has just become free, if there is one that may have it."""
+        if not self._lines or self._stopping:
+            return False
+        jobs = [job for job in self._lines.heads() if job.priority <= Priority.USER]
+        index = self._slots.pass_on(slot, [job.endpoint for job in jobs]) if jobs else None
+        if index is None:
+            return False
+        self._lines.remove(jobs[index])
+        self._start(jobs[index], slot)
+        return True
 
     def _hand_out(self) -> None:
         """Gives free slots to the most urgent jobs; looks again soon where some wait on: others hold slots."""
