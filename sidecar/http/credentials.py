@@ -12,6 +12,7 @@ import base64
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from sidecar.http.messages import Headers
@@ -35,6 +36,7 @@ class Credentials:
     """The field that says so, in the one spelling that is sent on."""
 
 
+@lru_cache(maxsize=512)
 def parse_authorization(authorization: str | None) -> Credentials | None:
     """The Basic credentials of an Authorization field, or None where it holds none.
 

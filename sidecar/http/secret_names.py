@@ -24,7 +24,9 @@ _KEYS: Final = frozenset(("api", "access", "private", "secret", "signing", "encr
 """Words before `key` that make a secret of it."""
 _SPLIT: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W_0-9A-Za-z]+")
 _INSIDE: Final = "|".join(sorted({*_WORDS, "key"}, key=len, reverse=True))
-_HINT: Final = re.compile(rf"(?:{_INSIDE})[\w\]%.-]*[\"'\\]*\s*[:=]".encode(), re.IGNORECASE)
+_HINT: Final = re.compile(rf"(?:{_INSIDE})[\w\]%.-]*[\"'\\]*\s*[:=]".encode())
+"""In lower case: to ignore case takes five times as long."""
+_PARTS: Final = tuple(part.encode() for part in SUBSTRINGS)
 
 
 @lru_cache(maxsize=4096)
@@ -42,7 +44,7 @@ def is_secret_name(name: str) -> bool:
 def may_hold_secret(text: bytes) -> bool:
     """Whether a text may have a secret under some name; quick, and rather once too often."""
     lowered = text.lower()
-    return b"\\u" in lowered or any(part.encode() in lowered for part in SUBSTRINGS) or bool(_HINT.search(lowered))
+    return b"\\u" in lowered or any(part in lowered for part in _PARTS) or bool(_HINT.search(lowered))
 
 
 def names_in(root: Any) -> Iterator[str]:
