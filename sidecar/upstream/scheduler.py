@@ -30,6 +30,10 @@ POLL: Final = 0.001
 """Seconds between looks at the node's slots while calls wait for what other processes hold."""
 
 
+REST: Final = 0.02
+"""Seconds after which slots that are kept between calls are given back."""
+
+
 class Priority(IntEnum):
     """Who goes first: what only the upstream can answer, then other users' requests, then our own errands."""
 
@@ -112,6 +116,7 @@ class Upstream:
         self._under_way: set[Job] = set()
         self._sequence = 0
         self._looking: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self._stopping = False
 
     def submit(self, job: Job) -> None:
@@ -145,8 +150,10 @@ class Upstream:
         until = time.monotonic() + timeout
         while self._under_way and time.monotonic() < until:
             await asyncio.sleep(0.005)
-        if self._looking is not None:
-            self._looking.cancel()
+        for timer in (self._looking, self._resting):
+            if timer is not None:
+                timer.cancel()
+        self._slots.give_resting()
         self._wires.close()
 
     def _start(self, job: Job, slot: int) -> None:
@@ -165,7 +172,9 @@ class Upstream:
         self._under_way.discard(job)
         job.state = "ended"
         if not self._pass_on(job.slot):
-            self._slots.give(job.slot)
+            self._slots.rest(job.slot)
+            if self._resting is None:
+                self._resting = asyncio.get_running_loop().call_later(REST, self._give_resting)
         attempt, response = sent
         attempt.hedge = job.hedge
         hear, job.on_result = job.on_result, None  # no cycle: a body goes with its last user
@@ -192,6 +201,10 @@ class Upstream:
             pass
         if self._lines and self._looking is None and not self._stopping:
             self._looking = asyncio.get_running_loop().call_later(POLL, self._look)
+
+    def _give_resting(self) -> None:
+        self._resting = None
+        self._slots.give_resting()
 
     def _look(self) -> None:
         self._looking = None
