@@ -28,7 +28,7 @@ from sidecar.server.phase import Service
 from sidecar.server.request_parser import Head, Why
 from sidecar.server.wsgi import Wsgi, asked
 from sidecar.settings import Settings
-from sidecar.storage.off_loop import OffLoop
+from sidecar.storage.off_loop import NeedsDatabase, OffLoop
 from sidecar.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class Gateway:
             if is_copy(exchange.request):
                 return await self._beside.run(self._copies.take, exchange, caller.user if caller else None)
             response = await self._handler.answer(exchange, caller)
-        except Exception:
+        except (Exception, NeedsDatabase):
             log.exception("a request could not be handled", extra={"fields": {"event.action": "request_broke"}})
             exchange.reason = "internal"
             return problem(500, "Understudy failed to handle this request.")

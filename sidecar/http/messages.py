@@ -46,6 +46,14 @@ class Request:
     _named: tuple[Headers, dict[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
     """The first value of each field by its name in lower case, made of these headers when first asked for."""
 
+    def another(self, method: str, target: str) -> Request:
+        """One with the same fields, of the same client, without a body."""
+        made = Request(
+            method, target, self.headers, b"", self.remote, self.scheme, self.host, self.version
+        )  # fmt: skip
+        made._named = self._named
+        return made
+
     @property
     def size(self) -> int:
         """Bytes of the body."""

@@ -75,22 +75,42 @@ class Limits:
     trusted: Networks
 
 
-def admitted(head: Head, remote: str, limits: Limits) -> Request:
-    """The request, whose body is yet to come. Raises Refusal."""
+@dataclass(slots=True)
+class Admitted:
+    """What follows from a head's fields: the same again and again on most connections."""
+
+    fields: Headers
+    version: str
+    authority: str
+    """What Host said."""
+    request: Request
+    """With all that follows from them."""
+
+
+def admitted(head: Head, remote: str, limits: Limits, before: Admitted | None = None) -> Admitted:
+    """The request, whose body is yet to come. `before`: the last one on its connection. Raises Refusal."""
     target = head.target
     if len(target) > limits.max_target:
         raise Refusal(414, "target_too_long", f"The target is longer than {limits.max_target} bytes.")
-    host = _host(head.headers, head.version)
-    target = _origin_form(target, host, head.method)
+    if head.length is not None and head.length > limits.max_body:
+        raise too_large(limits)
+    if before is not None and before.fields is head.headers and before.version == head.version:
+        found = before
+        target = _origin_form(target, found.authority, head.method)
+    else:
+        host = _host(head.headers, head.version)
+        target = _origin_form(target, host, head.method)
+        found = Admitted(head.headers, head.version, host, _from_fields(head, host, remote, limits))
+    found.request = found.request.another(head.method, target)
+    return found
+
+
+def _from_fields(head: Head, host: str, remote: str, limits: Limits) -> Request:
     try:
         headers = canonical_authorization(head.headers)
     except TwoAuthorizations as error:
         raise Refusal(400, "two_authorizations", str(error)) from None
-    if head.length is not None and head.length > limits.max_body:
-        raise too_large(limits)
-    request = Request(
-        head.method, target, headers, remote=remote, host=host, version=head.version
-    )  # fmt: skip
+    request = Request(head.method, head.target, headers, remote=remote, host=host, version=head.version)
     _heed_proxies(request, limits.trusted)
     return request
 

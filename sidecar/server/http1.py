@@ -21,7 +21,7 @@ from sidecar.http.problem import phrase, problem
 from sidecar.http.spooled_body import IN_MEMORY, PIECE, Spool
 from sidecar.server.client_socket import ClientSocket
 from sidecar.server.clients import Clients
-from sidecar.server.framing import Limits, Refusal, admitted, too_large
+from sidecar.server.framing import Admitted, Limits, Refusal, admitted, too_large
 from sidecar.server.request_parser import CUT_SHORT, END, Head, Malformed, RequestParser, Why
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Http1(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_body", "_continued", "_ended", "_head", "_paused", "_parser", "_request", "_serving", "_size", "_spool",
+        "_admitted", "_body", "_ended", "_head", "_paused", "_parser", "_request", "_serving", "_size", "_spool",
         "_spooling", "_task", "_transport", "_unread", "clients", "closing", "due", "owed", "phase", "remote", "socket",
     )  # fmt: skip
 
@@ -82,6 +82,8 @@ class Http1(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         """Answers the request that is whole."""
         self._spooling: asyncio.Task[None] | None = None
+        self._admitted: Admitted | None = None
+        """The request before."""
         self._paused = False
         self._ended = False
         """The client has closed its half."""
@@ -254,7 +256,8 @@ class Http1(asyncio.Protocol):
     def _begin(self, head: Head) -> None:
         """A head is there: whether its body is waited for. Raises Refusal."""
         self._head = head
-        self._request = admitted(head, self.remote, self._serving.limits)
+        self._admitted = admitted(head, self.remote, self._serving.limits, self._admitted)
+        self._request = self._admitted.request
         if head.expects and head.length != 0 and not self._parser.held and self._transport is not None:
             self._transport.write(GO_ON)
 

@@ -47,7 +47,8 @@ class Malformed(Exception):
 
 @dataclass(slots=True)
 class Head:
-    """A request's head. `length`: bytes of the body, None: chunked. `raw`: its bytes."""
+    """A request's head. `length`: bytes of the body, None: chunked. `raw`: its bytes. The fields are not to be changed:
+    the next head of the connection may have the same."""
 
     method: str
     target: str
@@ -71,7 +72,8 @@ class RequestParser:
     """Of one connection."""
 
     __slots__ = (
-        "_ahead", "_block", "_buffer", "_fields", "_largest", "_left", "_most", "_phase", "_scanned", "_trailers",
+        "_ahead", "_block", "_buffer", "_fields", "_framed",
+        "_largest", "_left", "_most", "_phase", "_scanned", "_trailers",
         "ended",
     )  # fmt: skip
 
@@ -85,6 +87,7 @@ class RequestParser:
         self._ahead = False
         """An empty line before the head was passed over."""
         self._trailers = 0
+        self._framed: tuple[bytes, int | None, bool] | None = None
         self._block, self._fields = b"", list[tuple[str, str]]()
         """The fields of the last head, and what they were read as: most connections say the same each time."""
         self.ended = False
@@ -148,12 +151,14 @@ class RequestParser:
             raise Malformed(BAD_HEAD)
         block = raw[line_end + 2 : end]
         if block != self._block:
-            self._fields = fields_of(block, self._most)
-            self._block = block
+            self._fields, self._block = fields_of(block, self._most), block
+            self._framed = None
         method, target, minor = line.groups()
-        length, expects = _framing(self._fields, minor)
+        if self._framed is None or self._framed[0] != minor:
+            self._framed = minor, *_framing(self._fields, minor)
+        _, length, expects = self._framed
         return Head(
-            method.decode("ascii"), target.decode("ascii"), f"HTTP/1.{minor.decode()}", list(self._fields), length, raw,
+            method.decode("ascii"), target.decode("ascii"), f"HTTP/1.{minor.decode()}", self._fields, length, raw,
             expects,
         )  # fmt: skip
 

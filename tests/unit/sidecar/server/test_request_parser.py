@@ -34,7 +34,7 @@ def read(pieces: Sequence[bytes]) -> Read:
                 parser.feed(piece)
             while (event := parser.next()) is not None:
                 if isinstance(event, Head):
-                    head, body = admitted(event, "192.0.2.7", LIMITS), b""
+                    head, body = admitted(event, "192.0.2.7", LIMITS).request, b""
                 elif event is END:
                     assert head is not None
                     whole.append((head.method, head.target, body))
