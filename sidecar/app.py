@@ -51,7 +51,6 @@ from sidecar.journal.reserve import Reserve, remove_left
 from sidecar.journal.writer import Journal
 from sidecar.server import agent_check
 from sidecar.server.phase import Service
-from sidecar.server.wsgi import WsgiApplication
 from sidecar.settings import Settings
 from sidecar.standby import high_water
 from sidecar.standby.knowledge import latest_stamp
@@ -365,7 +364,7 @@ def close() -> None:
         _running.pop().close()
 
 
-def create_control_app(settings: Settings, service: Service) -> WsgiApplication:
+def create_control_app(settings: Settings, service: Service) -> Flask:
     """The control plane."""
     setup_sentry(settings)
     contract = Contract.load(settings.contract)
@@ -416,7 +415,7 @@ def create_control_app(settings: Settings, service: Service) -> WsgiApplication:
     threading.Thread(target=_look, args=parts, name="tick", daemon=True).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
-    return WsgiApplication(app)
+    return app
 
 
 def _look(

@@ -23,6 +23,7 @@ from sidecar.server.phase import Service
 from sidecar.server.processes import notify, say_ready
 from sidecar.server.supervisor import BEHIND, Role, Supervisor
 from sidecar.server.waiting_room import WaitingRoom
+from sidecar.server.wsgi import Wsgi, WsgiApplication
 from sidecar.settings import SettingError, Settings
 from sidecar.storage.migrate import DatabaseAway
 from sidecar.storage.private_folder import make_private
@@ -54,7 +55,7 @@ class Program(Protocol):
     def create_gateway_app(self, settings: Settings, service: Service) -> Application:
         """What one of the gateway's workers serves."""
 
-    def create_control_app(self, settings: Settings, service: Service) -> Application:
+    def create_control_app(self, settings: Settings, service: Service) -> Wsgi:
         """The control plane's."""
 
     def create_background(self, settings: Settings, service: Service) -> Any:
@@ -206,7 +207,7 @@ def _gateway(settings: Settings, program: Program, listener: socket.socket, serv
 
 def _control(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
     options = worker_options(listener, settings, 1, 2.0, ready)
-    Server(options, lambda: program.create_control_app(settings, service)).run()
+    Server(options, lambda: WsgiApplication(program.create_control_app(settings, service))).run()
 
 
 def _background(settings: Settings, program: Program, service: Service, ready: int) -> None:
