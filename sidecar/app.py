@@ -80,6 +80,8 @@ from sidecar.upstream.scheduler import FromThreads, Upstream, Wires, new_upstrea
 log = logging.getLogger(__name__)
 EXPIRED: Final = 5.0
 """Seconds between two looks for what ends by itself."""
+DOUBTS: Final = 8
+"""Threads of a worker in which it is found out who somebody is."""
 RESULTS: Final = 4
 """Threads in which what became of a stored result is written down."""
 TICK: Final = 0.25
@@ -199,7 +201,8 @@ def create_gateway_app(settings: Settings, service: Service, wires: Wires | None
         reserve=reserve,
     )
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
-    upstream, beside = new_upstream(settings, wires), OffLoop(settings.threads)
+    upstream = new_upstream(settings, wires)
+    beside, doubts = OffLoop(settings.threads), OffLoop(DOUBTS)
     people = People(contract, engine)
     guard = Guard(
         contract,
@@ -211,7 +214,7 @@ def create_gateway_app(settings: Settings, service: Service, wires: Wires | None
         BreakGlass(engine),
     )
     asking = Asking(settings, contract, upstream, standby, switchboard, metrics, name, beside)
-    handler = Handler(settings, contract, asking, standby, switchboard, name, guard, beside)
+    handler = Handler(settings, contract, asking, standby, switchboard, name, guard, beside, doubts)
     results = None
     if settings.store_results == "on":
         calls = FromThreads(upstream, asyncio.get_event_loop(), RESULTS, "results")
@@ -242,6 +245,7 @@ def create_gateway_app(settings: Settings, service: Service, wires: Wires | None
         recorder,
         upstream,
         beside,
+        doubts,
         metrics,
         results,
     )
@@ -284,6 +288,7 @@ class _Worker:
     recorder: Recorder
     upstream: Upstream
     beside: OffLoop
+    doubts: OffLoop
     metrics: Metrics
     results: Results | None
     looks: _Looks = field(default_factory=lambda: _Looks())
@@ -300,6 +305,7 @@ class _Worker:
         if self.results is not None:
             self.results.close()
         self.beside.close()
+        self.doubts.close()
         self.standby.close()
         self.recorder.close()
         self.switchboard.tick()

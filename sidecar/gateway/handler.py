@@ -90,10 +90,12 @@ class Handler:
 
     def __init__(
         self, settings: Settings, contract: Contract, asking: Asking, standby: Standby, switchboard: Switchboard,
-        via: str, guard: Guard, beside: OffLoop,
+        via: str, guard: Guard, beside: OffLoop, doubts: OffLoop,
     ) -> None:  # fmt: skip
+        """`doubts`: threads for those of whom it is not known from memory who they are. To find out may take a while,
+        and whoever guesses passwords holds up nobody else."""
         self._guard = guard
-        self._beside = beside
+        self._beside, self._doubts = beside, doubts
         self._settings = settings
         self._contract = contract
         self._asking = asking
@@ -130,6 +132,10 @@ class Handler:
         """Raises AmbiguousMethod."""
         return method_meant(request) if request.spool is None else await self._beside.run(method_meant, request)
 
+    def _threads_for(self, caller: Credentials | None) -> OffLoop:
+        known = caller is None or self._standby.is_known(caller.user, caller.password)
+        return self._beside if known else self._doubts
+
     async def _has_room(self) -> bool:
         """Whether another large write can be handled, by the deadline."""
         try:
@@ -149,7 +155,7 @@ class Handler:
         match, until = meant.match, time.monotonic() + self._settings.deadline
         context = Context(exchange, match, meant.request, caller, until, unsettled=meant.open)
         exchange.describe(self._contract, match, context.user)
-        refusal = await self._beside.quick(self._guard.refusal, exchange, match, meant.request, caller)
+        refusal = await self._threads_for(caller).quick(self._guard.refusal, exchange, match, meant.request, caller)
         if refusal is not None:
             return refusal
         endpoint = match.endpoint
@@ -282,7 +288,7 @@ class Handler:
         exchange = context.exchange
         if context.caller is None:
             return self._unverified(context)
-        standing = await self._beside.quick(self._standby.check, context.caller.user, context.caller.password)
+        standing = await self._doubts.quick(self._standby.check, context.caller.user, context.caller.password)
         if standing is Standing.KNOWN:
             exchange.identity = Identity.VERIFIED
             return None
@@ -345,7 +351,7 @@ class Handler:
         if now < context.until + TURN_AFTER or context.caller is None:
             return True
         caller = context.caller
-        known = await self._beside.quick(self._standby.check, caller.user, caller.password) is Standing.KNOWN
+        known = await self._doubts.quick(self._standby.check, caller.user, caller.password) is Standing.KNOWN
         take = self._standby.would_take
         return not known or not await self._beside.run(take, context.match, context.request, caller.user)
 
@@ -446,7 +452,7 @@ class Handler:
         """Whether the upstream has accepted these credentials before, so that a write of theirs can be taken."""
         if context.write is None or context.caller is None:
             return False
-        standing = await self._beside.quick(self._standby.check, context.caller.user, context.caller.password)
+        standing = await self._doubts.quick(self._standby.check, context.caller.user, context.caller.password)
         return standing is Standing.KNOWN
 
     async def _pass(self, context: Context) -> Response:
