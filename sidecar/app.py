@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -38,7 +39,6 @@ from sidecar.events.recorder import Recorder
 from sidecar.events.store.factory import open_store, refuse_other_products
 from sidecar.exchange import Purpose
 from sidecar.gateway.asking import Asking
-from sidecar.gateway.framing import BodyWatch
 from sidecar.gateway.gateway import ANSWER, Gateway
 from sidecar.gateway.handler import Handler
 from sidecar.gateway.mirror import Copies
@@ -51,8 +51,6 @@ from sidecar.journal.reserve import Reserve, remove_left
 from sidecar.journal.writer import Journal
 from sidecar.server import agent_check
 from sidecar.server.phase import Service
-from sidecar.server.refusals import Refuse
-from sidecar.server.underway import Underway
 from sidecar.settings import Settings
 from sidecar.standby import high_water
 from sidecar.standby.knowledge import latest_stamp
@@ -70,19 +68,23 @@ from sidecar.storage.encryption import open_vault
 from sidecar.storage.heartbeat import Heartbeat, start_heartbeat
 from sidecar.storage.instance import instance_of, named
 from sidecar.storage.nodes import register
+from sidecar.storage.off_loop import OffLoop
 from sidecar.storage.shared_clock import synchronise
 from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
 from sidecar.takeover.coordinator import Switchboard, counted
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
 from sidecar.telemetry.tracing import Tracing, refuse_without_extra, setup_tracing, time_steps
-from sidecar.upstream.connection import Wire
 from sidecar.upstream.internal_client import Errands
-from sidecar.upstream.scheduler import Upstream, new_upstream
+from sidecar.upstream.scheduler import FromThreads, Upstream, Wires, new_upstream
 
 log = logging.getLogger(__name__)
 EXPIRED: Final = 5.0
 """Seconds between two looks for what ends by itself."""
+DOUBTS: Final = 8
+"""Threads of a worker in which it is found out who somebody is."""
+RESULTS: Final = 4
+"""Threads in which what became of a stored result is written down."""
 TICK: Final = 0.25
 """Seconds between looks at what other processes know."""
 
@@ -172,10 +174,10 @@ def process_key(settings: Settings, role: str) -> str:
     return f"{settings.node_name}/{role}/{os.getpid()}"
 
 
-def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[[], Wire] | None = None) -> Flask:
-    """The gateway of one worker: WSGI middleware before a Flask application that says what the upstream did not.
+def create_gateway_app(settings: Settings, service: Service, wires: Wires | None = None) -> Gateway:
+    """The gateway of one worker, on whose loop this is called: a Flask application says what the upstream did not.
 
-    `new_wire` makes the connections to the upstream, where a test wants others than real ones.
+    `wires` are the connections to the upstream, where a test wants others than real ones.
     """
     setup_sentry(settings)
     traces = setup_tracing(settings)
@@ -194,7 +196,6 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         process_key(settings, "gateway"),
         on_transition=counted(contract, metrics),
     )
-    underway = Underway()
     held = settings.data / f"reserve-{os.getpid()}"
     reserve = Reserve(held) if settings.on_record_failure == "refuse" else None
     journal = Journal(
@@ -203,12 +204,11 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         named(settings.data, str(os.getpid())),
         durable=settings.record == "durable",
         segment_bytes=settings.journal_segment,
-        coming=underway.coming,
         reserve=reserve,
     )
     recorder = Recorder(journal, contract, settings.node_name, settings.body_cap, open_vault(settings))
-    upstream = new_upstream(settings, settings.upstream_concurrency, "upstream", new_wire)
-    watch = BodyWatch(settings.body_timeout, settings.threads // 2)
+    upstream = new_upstream(settings, wires)
+    beside, doubts = OffLoop(settings.threads), OffLoop(DOUBTS)
     people = People(contract, engine)
     guard = Guard(
         contract,
@@ -219,11 +219,12 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         switchboard,
         BreakGlass(engine),
     )
-    asking = Asking(settings, contract, upstream, standby, switchboard, metrics, name, underway)
-    handler = Handler(settings, contract, asking, standby, switchboard, name, guard)
+    asking = Asking(settings, contract, upstream, standby, switchboard, metrics, name, beside)
+    handler = Handler(settings, contract, asking, standby, switchboard, name, guard, beside, doubts)
     results = None
     if settings.store_results == "on":
-        errands = Errands(settings.max_answer, contract, upstream, recorder, Purpose.REPLAY, digest_in)
+        calls = FromThreads(upstream, asyncio.get_event_loop(), RESULTS, "results")
+        errands = Errands(settings.max_answer, contract, calls, recorder, Purpose.REPLAY, digest_in)
         results = Results(contract, people, standby, switchboard, errands, name)
     gateway = Gateway(
         app.wsgi_app,
@@ -231,15 +232,13 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         handler,
         recorder,
         metrics,
-        watch,
         name,
         guard,
         service,
         Copies(contract, standby),
-        underway,
+        beside,
         results,
     )
-    app.wsgi_app, app.refuse = gateway, gateway.refuse  # type: ignore[method-assign]
     worker = _Worker(
         settings,
         engine,
@@ -251,14 +250,16 @@ def create_gateway_app(settings: Settings, service: Service, new_wire: Callable[
         journal,
         recorder,
         upstream,
-        watch,
+        beside,
+        doubts,
         metrics,
         results,
         traces,
     )
     worker.start()
+    beside.serve()
     _running.append(worker)
-    return app
+    return gateway
 
 
 def _rulebook(settings: Settings, contract: Contract, engine: Engine) -> Rulebook:
@@ -268,9 +269,6 @@ def _rulebook(settings: Settings, contract: Contract, engine: Engine) -> Ruleboo
 class _Answers(Flask):
     """Flask that looks for no route: it has none, and the exception that says so would hold the exchange, body and all,
     until the next garbage collection."""
-
-    refuse: Refuse
-    """How the server refuses what is no request."""
 
     def create_url_adapter(self, request: object) -> None:
         return None
@@ -284,7 +282,7 @@ def _answer() -> FlaskResponse:
 
 @dataclass
 class _Worker:
-    """What one gateway worker keeps running besides its request threads."""
+    """What one gateway worker keeps running besides its loop."""
 
     settings: Settings
     engine: Engine
@@ -296,7 +294,8 @@ class _Worker:
     journal: Journal
     recorder: Recorder
     upstream: Upstream
-    watch: BodyWatch
+    beside: OffLoop
+    doubts: OffLoop
     metrics: Metrics
     results: Results | None
     traces: Tracing | None
@@ -313,7 +312,8 @@ class _Worker:
         self._thread.join(5)
         if self.results is not None:
             self.results.close()
-        self.upstream.close()
+        self.beside.close()
+        self.doubts.close()
         self.standby.close()
         self.recorder.close()
         if self.traces is not None:
@@ -335,7 +335,6 @@ class _Worker:
         with self.changes.looking() as look:
             self.switchboard.tick(look)
             self.standby.refresh(look)
-            self.watch.tick()
             self.metrics.journal(self.journal)
             (self.settings.data / "alive").touch()
             if self.heartbeat.why_away() is None:
@@ -375,8 +374,18 @@ STEPS: Final = (
 _running: list[_Worker] = []
 
 
+async def end() -> None:
+    """At the end of a worker, on its loop: calls that are under way come to their ends, if that is soon, and are
+    learned from."""
+    for worker in _running:
+        await worker.upstream.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        await asyncio.wait(left, timeout=1.0)
+
+
 def close() -> None:
-    """At the end of a worker: everything known is written down."""
+    """After that: everything known is written down."""
     while _running:
         _running.pop().close()
 

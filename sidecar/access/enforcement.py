@@ -32,7 +32,7 @@ READING: Final = ("list", "read", "call")
 
 
 class Guard:
-    """One per worker; used by all its request threads."""
+    """One per worker."""
 
     def __init__(
         self, contract: Contract, rulebook: Rulebook, people: People, habits: Habits, standby: Standby,
@@ -54,14 +54,7 @@ class Guard:
             match, request.method, request.query, caller.user if caller else None,
             media_type(request.header("content-type")), request.size, request.body,
         )  # fmt: skip
-        known = _Live(self, caller)
-        found: list[Finding] = []
-        for policy in self._rulebook.active:
-            try:
-                found += findings(self._contract, [policy], asked, known)
-            except Exception:
-                fields = {"event.action": "policy_broke", "understudy.policy": policy.name}
-                log.exception("a policy could not be evaluated, and stops nobody", extra={"fields": fields})
+        found = self._found(asked, _Live(self, caller))
         exchange.break_glass = self._break_glass.under(asked.user)
         verdict = self._rulebook.verdict(asked.user, found, lifted=exchange.break_glass is not None)
         exchange.verdict, exchange.findings = verdict.word, list(verdict.names)
@@ -69,6 +62,20 @@ class Guard:
             return None
         exchange.reason = "revoked" if verdict.decider.fixed else "policy"
         return self._refuse(verdict.decider, match)
+
+    def _found(self, asked: Asked, known: _Live) -> list[Finding]:
+        """What the policies have against the request; where one breaks, what the others have."""
+        try:
+            return findings(self._contract, self._rulebook.active, asked, known)
+        except Exception:
+            found: list[Finding] = []
+        for policy in self._rulebook.active:
+            try:
+                found += findings(self._contract, [policy], asked, known)
+            except Exception:
+                fields = {"event.action": "policy_broke", "understudy.policy": policy.name}
+                log.exception("a policy could not be evaluated, and stops nobody", extra={"fields": fields})
+        return found
 
     def _refuse(self, policy: Policy, match: Match) -> Response:
         if policy.status == 401:

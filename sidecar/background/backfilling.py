@@ -24,7 +24,7 @@ from sidecar.storage.status_files import backfill_asked, tell
 from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream.connection import Call
 from sidecar.upstream.internal_client import Errands, own_fields
-from sidecar.upstream.scheduler import new_upstream
+from sidecar.upstream.scheduler import BackgroundCalls, new_upstream
 
 log = logging.getLogger(__name__)
 IDLE: Final = 0.5
@@ -49,7 +49,7 @@ class Backfilling:
         self._heartbeat = start_heartbeat(settings, self._engine)
         self._changes = start_changes(self._engine)
         self._standby = Standby(contract, self._engine, settings, self._heartbeat.why_away)
-        self._upstream = new_upstream(settings, 1, "backfill")
+        self._upstream = BackgroundCalls(lambda: new_upstream(settings), 1, "backfill")
         errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.BACKFILL)
         self._client = _BackfillClient(settings, contract, errands)
         self._asked: dict[str, float] = {}

@@ -37,7 +37,7 @@ from sidecar.takeover.routing import Mode
 from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream.connection import Call
 from sidecar.upstream.internal_client import Errands, own_fields
-from sidecar.upstream.scheduler import Result, new_upstream
+from sidecar.upstream.scheduler import BackgroundCalls, Result, new_upstream
 
 log = logging.getLogger(__name__)
 TICK: Final = 0.1
@@ -68,7 +68,7 @@ class Replaying:
         self._switchboard = Switchboard(
             self._engine, contract.endpoints, key, on_transition=counted(contract, Metrics())
         )
-        self._upstream = new_upstream(settings, SENDERS + 1, "replay")
+        self._upstream = BackgroundCalls(lambda: new_upstream(settings), SENDERS + 1, "replay")
         self._errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.REPLAY, digest_in)
         self._lease = Lease(self._engine, "replay", key)
         self._replayer = Replayer(

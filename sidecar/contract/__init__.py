@@ -8,7 +8,8 @@ documents the keys that we add to OpenAPI.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from sidecar.contract.annotations import Annotations
 from sidecar.contract.document import parsed, read
@@ -16,6 +17,9 @@ from sidecar.contract.model import NOTHING, OUTSIDE, Action, ContractError, Endp
 from sidecar.contract.router import Router
 
 __all__ = ["NOTHING", "OUTSIDE", "Action", "Contract", "ContractError", "Endpoint", "Match", "Resource", "parsed"]
+
+SHORT: Final = 200
+"""Characters of a path up to which it is remembered what it means."""
 
 
 class Contract:
@@ -32,6 +36,7 @@ class Contract:
         self._router = Router()
         for endpoint in self.endpoints.values():
             self._router.add(endpoint)
+        self._again = lru_cache(maxsize=4096)(self._router.match)
         self._by_action = {
             (endpoint.resource, endpoint.action): endpoint
             for endpoint in reversed(self.endpoints.values())
@@ -45,7 +50,7 @@ class Contract:
 
     def match(self, method: str, raw_path: str) -> Match:
         """The endpoint that a request means. `raw_path` is the path as received, without its query."""
-        return self._router.match(method, raw_path)
+        return self._again(method, raw_path) if len(raw_path) <= SHORT else self._router.match(method, raw_path)
 
     def endpoint_for(self, resource: str, action: Action) -> Endpoint | None:
         """The endpoint that does that to the resource (the first declared, where several do)."""

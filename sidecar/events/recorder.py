@@ -9,7 +9,7 @@ from sidecar.contract import Contract
 from sidecar.events.document import to_event
 from sidecar.events.subject import subject
 from sidecar.exchange import Exchange
-from sidecar.journal.writer import Journal, RecordingFailed
+from sidecar.journal.writer import Journal, RecordingFailed, Ticket
 from sidecar.storage.encryption import Vault
 from sidecar.telemetry import tracing
 
@@ -31,13 +31,22 @@ class Recorder:
 
     def record(self, exchange: Exchange) -> None:
         """Returns when the exchange is where RECORD wants it. Raises RecordingFailed."""
+        ticket, since = self._append(exchange), time.time_ns()
+        ticket.wait(SYNC_TIMEOUT)
+        tracing.recorded(exchange, since)
+
+    async def recorded(self, exchange: Exchange) -> None:
+        """The same on an event loop."""
+        ticket, since = self._append(exchange), time.time_ns()
+        await ticket.on_disk(SYNC_TIMEOUT)
+        tracing.recorded(exchange, since)
+
+    def _append(self, exchange: Exchange) -> Ticket:
         exchange.patient_id = subject(self._contract, exchange)
         event, bodies = to_event(
             exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap, vault=self._vault
         )
-        since = time.time_ns()
-        self._journal.append(event, bodies).wait(SYNC_TIMEOUT)
-        tracing.recorded(exchange, since)
+        return self._journal.append(event, bodies)
 
     def ready(self) -> bool:
         """Whether what is done now can be recorded, as far as that can be known before it is done."""

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-import weakref
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from queue import SimpleQueue
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.contract import Contract, Endpoint
 from sidecar.exchange import Identity, Outcome
-from sidecar.gateway.crowd import Crowd
-from sidecar.gateway.inquiry import Inquiry
-from sidecar.gateway.visit import Visit
+from sidecar.gateway.context import Context
 from sidecar.http.headers import upstream_fields
 from sidecar.http.messages import Response
-from sidecar.server.underway import Underway
 from sidecar.settings import Settings
 from sidecar.standby.standby import Standby
+from sidecar.storage.off_loop import OffLoop
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.telemetry.metrics import Metrics
 from sidecar.timeunits import SECOND
+from sidecar.upstream.call import UpstreamCall
 from sidecar.upstream.connection import Call
-from sidecar.upstream.scheduler import Job, Priority, Result, RetryBudget, Upstream
+from sidecar.upstream.pace import Pace
+from sidecar.upstream.scheduler import Priority, Result, RetryBudget, Upstream
 from sidecar.upstream.validation import response_fault
 from sidecar.upstream.vouching import vouches
 
@@ -35,127 +33,131 @@ REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
 
 
 class Asking:
-    """One per worker; used by all its request threads."""
+    """One per worker; on its loop."""
 
     def __init__(
-        self, settings: Settings, contract: Contract, pool: Upstream, standby: Standby, switchboard: Switchboard,
-        metrics: Metrics, via: str, underway: Underway,
+        self, settings: Settings, contract: Contract, upstream: Upstream, standby: Standby, switchboard: Switchboard,
+        metrics: Metrics, via: str, beside: OffLoop,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._contract = contract
-        self._pool = pool
+        self._upstream = upstream
         self._standby = standby
         self._switchboard = switchboard
         self._metrics = metrics
         self._via = via
-        self._underway = underway
+        self._beside = beside
         self._budget = RetryBudget(settings.retry_budget)
-        self._crowd = Crowd(settings.threads, settings.deadline, settings.upstream_timeout)
+        self._pace = Pace(settings.deadline, settings.upstream_timeout)
         self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
 
     @contextmanager
-    def room(self, visit: Visit, *, probe: bool = False) -> Iterator[bool]:
-        """While its thread waits for the upstream; gives whether that may be asked: its endpoint's line can be served
-        in time, and leaves room to others. A probe may always: there is one at a time, and it must find out."""
-        with self._crowd.waiting(visit.exchange.endpoint_id) as visit.again:
-            yield visit.again is None or probe
-
-    def aside(self) -> AbstractContextManager[None]:
-        """While its thread waits for something other than the upstream, and is not in others' way."""
-        return self._underway.waiting()
+    def room(self, context: Context, *, probe: bool = False) -> Iterator[bool]:
+        """While it waits for the upstream; gives whether that may be asked: its endpoint's line can be served in time.
+        A probe may always: there is one at a time, and it must find out."""
+        with self._pace.waiting(context.exchange.endpoint_id) as context.again:
+            yield context.again is None or probe
 
     def earn(self) -> None:
         """A user's request: it adds to what repeated calls may be spent on."""
         self._budget.earn()
 
-    def ask(self, visit: Visit, priority: Priority, *, repeatable: bool = True) -> Inquiry:
+    def ask(self, context: Context, priority: Priority, *, repeatable: bool = True) -> UpstreamCall:
         """Begins to."""
-        exchange = visit.exchange
-        fields = upstream_fields(visit.request, exchange.request_id, exchange.traceparent, self._via)
-        asked = visit.request
+        exchange, asked = context.exchange, context.request
+        fields = upstream_fields(asked, exchange.request_id, exchange.traceparent, self._via)
         call = Call(asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool)
-        number = self._numbers[exchange.endpoint_id]
-        holder: list[weakref.ref[Inquiry]] = []
+        return UpstreamCall(
+            self._upstream, call, self._numbers[exchange.endpoint_id], priority,
+            lambda result, late: self._judge(context, result, late), self._budget,
+            hedge_after=self._settings.hedge_after,
+        )  # fmt: skip
 
-        def judge(result: Result) -> Result:
-            asking = holder[0]() if holder else None
-            return self._judge(visit, result, bool(holder) and (asking is None or asking.late))
-
-        def job(inbox: SimpleQueue[Result | None], hedge: bool) -> Job:
-            return Job(call, number, priority, judge, inbox, hedge)
-
-        inquiry = Inquiry(self._pool, job, self._budget, repeatable=repeatable, hedge_after=self._settings.hedge_after)
-        holder.append(weakref.ref(inquiry))  # no cycle: a body goes with its last user, not with the next collection
-        return inquiry
-
-    def _judge(self, visit: Visit, result: Result, late: bool) -> Result:
+    def _judge(self, context: Context, result: Result, late: bool) -> Awaitable[None] | None:
         """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
-        attempt, exchange = result.attempt, visit.exchange
+        attempt, exchange = result.attempt, context.exchange
         if result.response is not None:
-            wrong = response_fault(visit.endpoint, visit.request.method, result.response, self._settings.max_answer)
+            wrong = response_fault(
+                context.endpoint, context.request.method, result.response, self._settings.max_answer
+            )  # fmt: skip
             if wrong is not None:
                 attempt.error = wrong
-                repeatable = visit.endpoint is not None and visit.endpoint.repeatable
+                repeatable = context.endpoint is not None and context.endpoint.repeatable
                 attempt.outcome = Outcome.FAILURE if repeatable else Outcome.UNKNOWN
-        elif visit.endpoint is not None and visit.endpoint.repeatable:
+        elif context.endpoint is not None and context.endpoint.repeatable:
             attempt.outcome = Outcome.FAILURE
         ok = attempt.outcome is Outcome.SUCCESS
         if attempt.error != "timeout":
-            self._crowd.answered(exchange.endpoint_id, attempt.duration / SECOND)
+            self._pace.answered(exchange.endpoint_id, attempt.duration / SECOND)
         self._metrics.attempt(exchange.endpoint, attempt.outcome, exchange.client)
-        if visit.endpoint is not None and not late:
-            self._switchboard.observe(visit.endpoint.id, ok, attempt.error in REFUSED)
+        if context.endpoint is not None and not late:
+            self._switchboard.observe(context.endpoint.id, ok, attempt.error in REFUSED)
+        refused = result.response is not None and result.response.status == 401
+        if context.write is not None or refused:
+            return self._beside.run(self._learn_all, context, result)
         try:
-            self._learn(visit, result)
+            self._learn(context, result)
+        except Exception:
+            log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
+            return self._beside.run(self._standby.mark_gap, "learning failed")
+        return None
+
+    def _learn_all(self, context: Context, result: Result) -> None:
+        """In a thread: what is written down of it is written when this returns. Raises nothing."""
+        try:
+            self._learn(context, result)
         except SQLAlchemyError:
             self._standby.database_failed("learning from an answer failed")
             self._standby.mark_gap("learning failed")
         except Exception:
             log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
             self._standby.mark_gap("learning failed")
-        return result
 
-    def _learn(self, visit: Visit, result: Result) -> None:
-        endpoint, response, outcome = visit.endpoint, result.response, result.attempt.outcome
-        if visit.write is not None:
-            self._settle(visit, response, outcome)
+    def _learn(self, context: Context, result: Result) -> None:
+        endpoint, response, outcome = context.endpoint, result.response, result.attempt.outcome
+        if context.write is not None:
+            self._settle(context, response, outcome)
         elif endpoint is not None and response is not None and outcome is Outcome.SUCCESS:
-            self._standby.learn(visit.match, visit.request, response, visit.user, result.began, result.ended)
-        if visit.caller is None or endpoint is None or endpoint.public or response is None:
+            self._standby.learn(context.match, context.request, response, context.user, result.began, result.ended)
+        if context.caller is None or endpoint is None or endpoint.public or response is None:
             return
         if response.status == 401:
-            self._standby.rejected(visit.caller.user, visit.caller.password)
+            self._standby.rejected(context.caller.user, context.caller.password)
         elif outcome is Outcome.SUCCESS and response.status < 400:
-            self._prove(visit, endpoint, response, result.began)
+            self._prove(context, endpoint, response, result.began)
 
-    def _prove(self, visit: Visit, endpoint: Endpoint, response: Response, began: int) -> None:
+    def _prove(self, context: Context, endpoint: Endpoint, response: Response, began: int) -> None:
         """Whether the caller is who they say, by this answer, or by an earlier one that proved it."""
-        assert visit.caller is not None
-        user, password = visit.caller.user, visit.caller.password
+        assert context.caller is not None
+        user, password = context.caller.user, context.caller.password
         if self._standby.needs_proof(user, password) and vouches(
-            self._contract, endpoint, visit.request, response, self._settings.max_answer
+            self._contract, endpoint, context.request, response, self._settings.max_answer
         ):
             self._standby.accepted(user, password, began)
         if self._standby.is_known(user, password):
-            visit.exchange.identity = Identity.VERIFIED
+            context.exchange.identity = Identity.VERIFIED
 
-    def never_sent(self, visit: Visit) -> None:
+    async def never_sent(self, context: Context) -> None:
         """Settles a write of which nothing was sent; what cannot be written down now expires by itself."""
+        if context.write is not None:
+            await self._beside.run(self._settle_unsent, context)
+
+    def _settle_unsent(self, context: Context) -> None:
         try:
-            self._settle(visit, None, Outcome.FAILURE)
+            self._settle(context, None, Outcome.FAILURE)
         except SQLAlchemyError:
             self._standby.database_failed("a write could not be settled")
 
-    def _settle(self, visit: Visit, response: Response | None, outcome: Outcome) -> None:
-        if visit.write is not None:
-            self._standby.end_write(visit.write, response, outcome, visit.user)
+    def _settle(self, context: Context, response: Response | None, outcome: Outcome) -> None:
+        if context.write is not None:
+            self._standby.end_write(context.write, response, outcome, context.user)
 
-    def late(self, visit: Visit, inquiry: Inquiry) -> None:
+    def late(self, context: Context, call: UpstreamCall) -> None:
         """The user is not kept waiting for it any longer: the upstream has failed."""
-        inquiry.late = True
-        if visit.endpoint is not None:
-            self._switchboard.observe(visit.endpoint.id, False, False)
+        call.late = True
+        if context.endpoint is not None:
+            self._switchboard.observe(context.endpoint.id, False, False)
 
-    def is_silent(self, visit: Visit) -> bool:
+    def is_silent(self, context: Context) -> bool:
         """Whether it has had its deadline, and nothing comes back from its endpoint at all."""
-        return time.monotonic() >= visit.until and self._crowd.is_silent(visit.exchange.endpoint_id)
+        return time.monotonic() >= context.until and self._pace.is_silent(context.exchange.endpoint_id)

@@ -5,35 +5,39 @@ Between processes the database decides; the first of each process's line asks it
 
 from __future__ import annotations
 
-import threading
+import asyncio
 import time
 from collections import deque
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
 
 
 class RecordLines:
-    """One per worker. Thread-safe."""
+    """One per worker; on its loop."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lines: dict[Hashable, deque[threading.Event]] = {}
+        self._lines: dict[Hashable, deque[asyncio.Event]] = {}
 
-    @contextmanager
-    def first(self, key: Hashable, until: float) -> Iterator[bool]:
-        """Inside, this thread is the first of the record's line; False: it was not by `until` (of time.monotonic())."""
-        mine = threading.Event()
-        with self._lock:
-            line = self._lines.setdefault(key, deque())
-            line.append(mine)
-            alone = line[0] is mine
+    @asynccontextmanager
+    async def first(self, key: Hashable, until: float) -> AsyncIterator[bool]:
+        """Inside, this request is the record's line's first; False: it was not by `until`, of time.monotonic()."""
+        mine = asyncio.Event()
+        line = self._lines.setdefault(key, deque())
+        line.append(mine)
         try:
-            yield alone or mine.wait(max(0.0, until - time.monotonic()))
+            yield line[0] is mine or await _set_by(mine, until)
         finally:
-            with self._lock:
-                was_first = line[0] is mine
-                line.remove(mine)
-                if was_first and line:
-                    line[0].set()
-                if not line:
-                    del self._lines[key]
+            was_first = line[0] is mine
+            line.remove(mine)
+            if was_first and line:
+                line[0].set()
+            if not line:
+                del self._lines[key]
+
+
+async def _set_by(event: asyncio.Event, until: float) -> bool:
+    try:
+        async with asyncio.timeout(until - time.monotonic()):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -47,7 +47,7 @@ class NotNow(Exception):
 
 
 class Results:
-    """One per worker; used by all its request threads."""
+    """One per worker; used by threads beside its loop."""
 
     def __init__(
         self, contract: Contract, people: People, standby: Standby, switchboard: Switchboard, errands: Errands, via: str
@@ -62,15 +62,18 @@ class Results:
         self._thread = threading.Thread(target=self._run, name="results", daemon=True)
         self._thread.start()
 
-    def keep(self, exchange: Exchange, response: Response) -> None:
-        """Stores the result of a call that succeeded, where the contract says so. Raises nothing."""
+    def are_kept(self, exchange: Exchange, response: Response) -> bool:
+        """Whether the contract says that it is the result of a call which is to be stored; from memory."""
         endpoint = self._contract.endpoints.get(exchange.endpoint_id)
         if endpoint is None or not endpoint.stores or not 200 <= response.status < 300:
-            return
+            return False
+        return exchange.identity is Identity.VERIFIED
+
+    def keep(self, exchange: Exchange, response: Response) -> None:
+        """Stores the result of a call that succeeded, and that `are_kept`. In a thread. Raises nothing."""
+        endpoint = self._contract.endpoints[exchange.endpoint_id]
         caller = parse_authorization(exchange.request.header("authorization"))
-        if caller is None or exchange.identity is not Identity.VERIFIED:
-            return
-        if not self._try(exchange, endpoint, response, caller):
+        if caller is not None and not self._try(exchange, endpoint, response, caller):
             self._late.put((exchange, endpoint, response, caller))
 
     def close(self) -> None:

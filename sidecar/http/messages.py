@@ -46,6 +46,14 @@ class Request:
     _named: tuple[Headers, dict[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
     """The first value of each field by its name in lower case, made of these headers when first asked for."""
 
+    def another(self, method: str, target: str) -> Request:
+        """One with the same fields, of the same client, without a body."""
+        made = Request(
+            method, target, self.headers, b"", self.remote, self.scheme, self.host, self.version
+        )  # fmt: skip
+        made._named = self._named
+        return made
+
     @property
     def size(self) -> int:
         """Bytes of the body."""
@@ -73,10 +81,16 @@ class Response:
     status: int
     headers: Headers = field(default_factory=list)
     body: bytes = b""
+    _named: tuple[Headers, int, dict[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
+    """The first value of each field by its name in lower case, of so many fields of this list."""
 
     def header(self, name: str) -> str | None:
         """The first field of that name (lower case), or None."""
-        return first(self.headers, name)
+        named, headers = self._named, self.headers
+        if named is None or named[0] is not headers or named[1] != len(headers):
+            named = headers, len(headers), {key.lower(): value for key, value in reversed(headers)}
+            self._named = named
+        return named[2].get(name)
 
 
 def first(headers: Headers, name: str) -> str | None:

@@ -1,10 +1,10 @@
 """The journal: the append-only, hash-chained file of exchanges, and the first place a record lands.
 
 One per worker process, opened after the fork: no lock is shared between workers. One writer thread takes all that waits
-as one batch, writes it with one write and, when durable, one fdatasync (group commit), for which it waits a moment
-while more are about to come. Durable: `Ticket.wait` returns when the record is on disk. Async: it returns at once; a
-record is in the kernel within milliseconds (what kill -9 can lose) and on disk within FLUSH seconds (what a power cut
-can lose).
+as one batch, writes it with one write and, when durable, one fdatasync (group commit): while that runs, the next batch
+gathers. Durable: `Ticket.wait` returns when the record is on disk, and `Ticket.on_disk` is the same for an event loop.
+Async: both are at once; a record is in the kernel within milliseconds (what kill -9 can lose) and on disk within FLUSH
+seconds (what a power cut can lose).
 
 When a batch cannot be written its tickets raise RecordingFailed, the segment is cut back to its last whole line and
 left, and the next batch tries a new segment: the journal recovers by itself. `gaps` counts such spells, `failures` the
@@ -17,6 +17,7 @@ be erased later. The first `previous` of a segment is the SHA-256 of its name.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -29,9 +30,6 @@ import orjson
 from sidecar.journal.reserve import Reserve
 from sidecar.journal.segment import Segment, create, node_prefix
 
-GATHER: Final = 0.003
-"""Seconds for which a sync waits, at the most, for events that are about to come: one sync for all of them costs less
-than one for each. PostgreSQL's commit_delay and commit_siblings are the same."""
 FLUSH: Final = 1.0
 """Seconds within which an async journal is synced."""
 WAITING: Final = 20_000
@@ -46,14 +44,52 @@ class RecordingFailed(Exception):
 class _Batch:
     """Those who wait for one sync. A turnstile: whoever passes lets the next one pass."""
 
-    __slots__ = ("entries", "expected", "failure", "gate")
+    __slots__ = ("_lock", "_timer", "_told", "_waiters", "entries", "failure", "gate")
 
     def __init__(self) -> None:
-        self.expected = 0
         self.entries: list[tuple[Ticket, Document, Document | None]] = []
         self.failure: str | None = None
         self.gate = threading.Lock()
         self.gate.acquire()
+        self._waiters: list[tuple[asyncio.Future[None], Ticket]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._told = False
+        self._lock = threading.Lock()
+
+    def wait_on_loop(self, ticket: Ticket, timeout: float) -> asyncio.Future[None]:
+        """What `Ticket.on_disk` gives. Called on the loop, which is the same for all."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        with self._lock:
+            if not self._told:
+                if self._timer is None:
+                    self._timer = loop.call_later(timeout, self._give_up, timeout)
+                self._waiters.append((waiter, ticket))
+                return waiter
+        _settle(waiter, ticket.failure or self.failure)
+        return waiter
+
+    def tell(self) -> None:
+        """It is written, or has failed. Called by the writer."""
+        with self._lock:
+            self._told = True
+            self.gate.release()
+            waiters = self._waiters
+        if waiters:
+            try:
+                waiters[0][0].get_loop().call_soon_threadsafe(self._tell, waiters)
+            except RuntimeError:
+                return  # the loop has ended, and nobody waits
+
+    def _tell(self, waiters: list[tuple[asyncio.Future[None], Ticket]]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for waiter, ticket in waiters:
+            _settle(waiter, ticket.failure or self.failure)
+
+    def _give_up(self, timeout: float) -> None:
+        for waiter, _ in self._waiters:
+            _settle(waiter, f"not on disk after {timeout:g} s")
 
 
 class Ticket:
@@ -76,6 +112,23 @@ class Ticket:
         if failure := self.failure or self._batch.failure:
             raise RecordingFailed(failure)
 
+    def on_disk(self, timeout: float) -> asyncio.Future[None]:
+        """The same on an event loop: done once the record is on disk, or with RecordingFailed."""
+        if self._durable:
+            return self._batch.wait_on_loop(self, timeout)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+def _settle(waiter: asyncio.Future[None], failure: str | None) -> None:
+    if waiter.done():
+        return
+    if failure:
+        waiter.set_exception(RecordingFailed(failure))
+    else:
+        waiter.set_result(None)
+
 
 class Journal:
     """`sync` is the seam for tests of failing disks."""
@@ -89,11 +142,8 @@ class Journal:
         durable: bool = True,
         segment_bytes: int = 64 << 20,
         sync: Callable[[int], None] = os.fdatasync,
-        coming: Callable[[], int] = lambda: 0,
-        gather: float = GATHER,
         reserve: Reserve | None = None,
     ) -> None:
-        """`coming`: how many more events are about to come. For these a sync waits, `gather` seconds at the most."""
         self.syncs = self.events = self.failures = self.gaps = self._unsynced = 0
         self._reserve = reserve
         self._directory = directory
@@ -102,7 +152,6 @@ class Journal:
         self._segment: Segment | None = None
         self._failing = self._dirty = self._closing = False
         self._batch = _Batch()
-        self._coming, self._gather = coming, gather
         self._lock = threading.Lock()
         self._bell = threading.Lock()
         """Rung (released) for the writer: something waits for it. Only the writer takes it."""
@@ -125,8 +174,6 @@ class Journal:
             ticket = Ticket(self._batch, self._durable)
             self._batch.entries.append((ticket, event, bodies))
             if len(self._batch.entries) == 1:
-                self._batch.expected = 1 + self._coming()
-            if len(self._batch.entries) in (1, self._batch.expected):
                 self._ring()
         return ticket
 
@@ -152,22 +199,19 @@ class Journal:
             if self._dirty and (self._durable or self._closing or time.monotonic() - synced >= FLUSH):
                 self._flush(batch)
                 synced = time.monotonic()
-            batch.gate.release()
+            batch.tell()
         if self._segment is not None:
             self._segment.close()
 
     def _next(self, synced: float) -> _Batch | None:
         """The next batch: what waits, or nothing but due to be flushed. None: closed, and all is written."""
-        gathered = None
         while True:
             with self._lock:
                 now, waiting = time.monotonic(), len(self._batch.entries)
-                if waiting and gathered is None:
-                    gathered = now + (self._gather if self._durable else 0.0)
-                due = gathered if gathered is not None else synced + FLUSH if self._dirty else None
+                due = synced + FLUSH if self._dirty else None
                 if self._closing and not waiting and not self._dirty:
                     return None
-                if self._closing or 0 < self._batch.expected <= waiting or (due is not None and due <= now):
+                if self._closing or waiting or (due is not None and due <= now):
                     batch, self._batch = self._batch, _Batch()
                     return batch
             self._bell.acquire(timeout=-1 if due is None else due - now)

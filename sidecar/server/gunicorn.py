@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import resource
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
+from sidecar.server.framing import Limits
+from sidecar.server.http1 import Application, Serving
+from sidecar.server.loop_worker import LoopWorker, settle_memory
 from sidecar.server.processes import die_with_parent, say_ready
-from sidecar.server.worker import Worker
 from sidecar.settings import Settings
 from sidecar.telemetry import metrics
 
@@ -79,15 +81,26 @@ def _descriptors() -> int:
     return hard if hard != resource.RLIM_INFINITY else CONNECTIONS + RESERVED
 
 
+async def _nothing() -> None:
+    return
+
+
+def new_serving(
+    settings: Settings, application: Application, at_end: Callable[[], Awaitable[None]] = _nothing
+) -> Serving:
+    """What a worker's connections have in common, by the settings."""
+    limits = Limits(
+        settings.max_target, settings.max_body, settings.max_head, settings.max_fields, settings.trusted_proxies
+    )
+    return Serving(application, limits, settings.data, settings.body_timeout, settings.write_timeout, at_end)
+
+
 def worker_options(
-    listener: socket.socket, settings: Settings, workers: int, threads: int, grace: float, ready: int
-) -> dict[str, Any]:
-    def post_worker_init(worker: Any) -> None:
-        # Each look at a setting by its name would be a search of gunicorn's; there are some per request.
-        vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
-        gc.collect()
-        gc.set_threshold(10_000, 10, 10)  # a request leaves few cycles
-        gc.freeze()  # what is here now stays, and is not looked through again
+    listener: socket.socket, settings: Settings, workers: int, grace: float, ready: int,
+    at_end: Callable[[], Awaitable[None]] = _nothing,
+) -> dict[str, Any]:  # fmt: skip
+    def post_worker_init(_worker: Any) -> None:
+        settle_memory()
         say_ready(ready)
 
     def child_exit(_arbiter: Any, worker: Any) -> None:
@@ -96,23 +109,9 @@ def worker_options(
     return BASE | {
         "bind": f"fd://{listener.detach()}",
         "workers": workers,
-        "worker_class": type(
-            "Worker",
-            (Worker,),
-            {
-                "body_timeout": settings.body_timeout,
-                "write_timeout": settings.write_timeout,
-                "largest_head": settings.max_head,
-            },
-        ),
-        "limit_request_line": 0,  # the head as a whole is limited, and the gateway looks at the target
-        "limit_request_fields": settings.max_fields,
-        "limit_request_field_size": settings.max_head,
-        "http_parser": "python",  # the one that the framing was tested with, whatever else is installed
-        "threads": threads,
+        "worker_class": type("Worker", (LoopWorker,), {"new_serving": partial(new_serving, settings, at_end=at_end)}),
         "worker_connections": max(64, min(CONNECTIONS, _descriptors() - RESERVED)),
         "graceful_timeout": math.ceil(grace),
-        "pre_request": lambda _worker, _request: None,  # gunicorn's own logs each request, or looks whether it should
         "post_worker_init": post_worker_init,
         "child_exit": child_exit,
         "proc_name": "understudy",

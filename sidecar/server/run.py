@@ -17,11 +17,13 @@ from typing import Any, Final, Protocol
 from sidecar import clock
 from sidecar.server.gunicorn import Server, worker_options
 from sidecar.server.handover import Handover, found
+from sidecar.server.http1 import Application
 from sidecar.server.listeners import Address, from_systemd, open_listeners
 from sidecar.server.phase import Service
 from sidecar.server.processes import notify, say_ready
 from sidecar.server.supervisor import BEHIND, Role, Supervisor
 from sidecar.server.waiting_room import WaitingRoom
+from sidecar.server.wsgi import Wsgi, WsgiApplication
 from sidecar.settings import SettingError, Settings
 from sidecar.storage.migrate import DatabaseAway
 from sidecar.storage.private_folder import make_private
@@ -50,17 +52,20 @@ class Program(Protocol):
     def note_absence(self, settings: Settings) -> None:
         """In the gateway's process, before it serves, where no other does meanwhile."""
 
-    def create_gateway_app(self, settings: Settings, service: Service) -> Any:
-        """The WSGI application of one of the gateway's workers."""
+    def create_gateway_app(self, settings: Settings, service: Service) -> Application:
+        """What one of the gateway's workers serves."""
 
-    def create_control_app(self, settings: Settings, service: Service) -> Any:
+    def create_control_app(self, settings: Settings, service: Service) -> Wsgi:
         """The control plane's."""
 
     def create_background(self, settings: Settings, service: Service) -> Any:
         """The background work; its `run()` works until SIGTERM."""
 
+    async def end(self) -> None:
+        """At the end of a gateway's worker, on its loop."""
+
     def close(self) -> None:
-        """At the end of a gateway's worker."""
+        """After that."""
 
 
 def run(settings: Settings, program: Program) -> int:
@@ -129,7 +134,8 @@ def _prepare(settings: Settings, program: Program, listeners: Iterable[socket.so
             except DatabaseAway as error:
                 if room is None:
                     log.warning("%s: waiting for it", error, extra={"fields": {"event.action": "database_awaited"}})
-                    room = WaitingRoom(listeners, "the database is away, and is waited for: send nobody here")
+                    why = "the database is away, and is waited for: send nobody here"
+                    room = WaitingRoom(listeners, why, settings)
             notify(f"STATUS=waiting for the database\nEXTEND_TIMEOUT_USEC={int(60e6)}")
             time.sleep(ASK_AGAIN)
     finally:
@@ -198,7 +204,7 @@ def _stand_back() -> None:
 def _gateway(
     settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int, relieves: bool
 ) -> None:
-    options = worker_options(listener, settings, settings.workers, settings.threads, settings.grace, ready)
+    options = worker_options(listener, settings, settings.workers, settings.grace, ready, program.end)
     options["worker_exit"] = lambda _arbiter, _worker: program.close()
     if not relieves:
         program.note_absence(settings)
@@ -206,8 +212,8 @@ def _gateway(
 
 
 def _control(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
-    options = worker_options(listener, settings, 1, 8, 2.0, ready)
-    Server(options, lambda: program.create_control_app(settings, service)).run()
+    options = worker_options(listener, settings, 1, 2.0, ready)
+    Server(options, lambda: WsgiApplication(program.create_control_app(settings, service))).run()
 
 
 def _background(settings: Settings, program: Program, service: Service, ready: int) -> None:

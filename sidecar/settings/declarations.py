@@ -91,8 +91,8 @@ class Settings:
     elasticsearch_prefix: str = setting(
         "understudy", index_prefix, "What names of indices begin with: another for each deployment in one cluster."
     )
-    workers: int = setting("2", count, "gunicorn workers.")
-    threads: int = setting("256", count, "Request threads per worker, made as they are needed: so many may wait.")
+    workers: int = setting("1", count, "gunicorn workers, each an event loop; one serves what one core can.")
+    threads: int = setting("32", count, "Threads per worker for what may wait: the database, files, passwords.")
     node: str | None = setting(None, text, "This sidecar's name in journals and events; unset: the host's name.")
     deadline: float = setting("2.5s", duration, "When the standby is asked instead of waiting for the upstream.")
     upstream_timeout: float = setting("30s", duration, "The longest wait for the upstream when only it can answer.")

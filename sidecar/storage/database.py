@@ -22,6 +22,7 @@ from sidecar.settings import PREFIX, Settings
 from sidecar.storage import incarnation
 from sidecar.storage.encryption import VAULT, open_vault
 from sidecar.storage.migrate import MIGRATIONS, DatabaseAway, Schema, refuse_damaged
+from sidecar.storage.off_loop import OffLoopPool
 from sidecar.storage.write_lock import Turns, attempt
 
 LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -92,7 +93,7 @@ def open_file(path: Path, patience: float = PATIENCE) -> Engine:
     """An engine for an SQLite file, whose folder is made if it is missing. `patience`: seconds that a transaction which
     may write waits for others."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}", pool_size=CONNECTIONS, max_overflow=-1)
+    engine = create_engine(f"sqlite:///{path}", poolclass=OffLoopPool, pool_size=CONNECTIONS, max_overflow=-1)
     turns = Turns(path.with_name(path.name + "-turn"))
     event.listen(engine, "connect", _sqlite)
     event.listen(engine, "begin", partial(_begin, turns=turns, patience=patience))

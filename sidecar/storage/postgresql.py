@@ -14,7 +14,9 @@ from typing import Any, Final
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from sidecar.storage.off_loop import OffLoopPool
 
 QUEUED: Final = 5.0
 """Seconds, at the most, that anybody waits in the line of those who write."""
@@ -57,7 +59,7 @@ def open_server(url: str, patience: float) -> Engine:
     return engine
 
 
-class Pool(QueuePool):
+class Pool(OffLoopPool):
     """`why_not`, where it is set, says why nobody is to have a connection now; None: they may."""
 
     why_not: Callable[[], str | None] | None = None

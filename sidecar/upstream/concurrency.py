@@ -6,6 +6,9 @@ works on, so nobody's death frees a place at once: it is free when it is given b
 has had as long as the slowest of its kind took of late (a second file, of all processes, says how long), and none was
 seen to take longer since; or when no call can last that long. The files outlive restarts for the same reason.
 
+A process that is busy keeps a place between two calls (`rest`), which then needs no lock; while it rests it counts as
+taken for others, and it is free at once when its process is dead.
+
 An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and Hahne 1998), and the last
 place goes only to one that has none: however many calls of one or two endpoints hang, others find places.
 """
@@ -33,6 +36,8 @@ LOOK: Final = 100_000_000
 _PLACE: Final = struct.Struct("<IIQ")
 """The taker's pid, the endpoint's number, and when: nanoseconds of the machine's monotonic clock."""
 _ROW: Final = _PLACE.size
+_RESTS: Final = 0xFFFFFFFF
+"""Stands for the endpoint of a place that its process keeps for its next call."""
 _FREE: Final = b"\0" * _ROW
 
 
@@ -61,6 +66,7 @@ class Slots:
         self.limit = limit
         self._longest = int(longest * 1e9)
         self._mine: dict[int, bytes] = {}
+        self._resting: list[int] = []
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         if os.fstat(self._file).st_size < limit * _ROW:  # never shrunk: processes of before a reload may look at more
             os.ftruncate(self._file, limit * _ROW)
@@ -76,6 +82,11 @@ class Slots:
 
         `reserve` places stay free: what is not urgent leaves room for users.
         """
+        if self._resting and not reserve:
+            place = self._resting[-1]
+            index = self.pass_on(place, wanted)
+            if index is not None:
+                return place, index
         asked = (tuple(wanted), reserve)
         vain = self._vain
         if asked in vain.asked and vain.stands(self._table[:]):
@@ -94,10 +105,49 @@ class Slots:
         """Frees a place taken by this process, unless it took so long that another has it now."""
         row = slice(place * _ROW, (place + 1) * _ROW)
         mine = self._mine.pop(place, None)
-        if mine is not None:
+        if place in self._resting:
+            self._resting.remove(place)
+        elif mine is not None:
             self._note_duration(mine)
         if self._table[row] == mine:
             self._table[row] = _FREE
+
+    def rest(self, place: int) -> None:
+        """Ends the call in a place taken by this process, and keeps the place for its next one: for a moment, then
+        `give` it."""
+        mine, start = self._mine.get(place), place * _ROW
+        if mine is None or self._table[start : start + _ROW] != mine:
+            self.give(place)
+            return
+        self._note_duration(mine)
+        row = _PLACE.pack(self._pid, _RESTS, time.monotonic_ns())
+        self._table[start : start + _ROW] = self._mine[place] = row
+        self._resting.append(place)
+
+    def give_resting(self) -> None:
+        """All that rest."""
+        while self._resting:
+            self.give(self._resting[-1])
+
+    def pass_on(self, place: int, wanted: Sequence[int]) -> int | None:
+        """Gives a place of this process to the first of the endpoints in `wanted` that may have one → its index; None:
+        none may. Nobody else can have it in between, so that no lock is needed."""
+        mine, start = self._mine.get(place), place * _ROW
+        if mine is None or self._table[start : start + _ROW] != mine:
+            return None  # it took so long that another has it
+        held = self._held()
+        held[place] = None
+        free = held.count(None)
+        for index, endpoint in enumerate(wanted):
+            if _may_have(held.count(endpoint), free):
+                if place in self._resting:
+                    self._resting.remove(place)
+                else:
+                    self._note_duration(mine)
+                row = _PLACE.pack(self._pid, endpoint, time.monotonic_ns())
+                self._table[start : start + _ROW] = self._mine[place] = row
+                return index
+        return None
 
     def _note_duration(self, row: bytes) -> None:
         """Two processes at once may lose one of their notes, and no more."""
@@ -112,7 +162,7 @@ class Slots:
 
     def in_flight(self) -> int:
         """Places taken now, by any process."""
-        return sum(1 for held in self._held() if held is not None)
+        return sum(1 for held in self._held() if held not in (None, _RESTS))
 
     def close(self) -> None:
         self._table.close()
@@ -125,10 +175,11 @@ class Slots:
         if len(free) <= reserve:
             return None
         for index, endpoint in enumerate(wanted):
-            count = held.count(endpoint)
-            if count == 0 or (count < ALPHA * len(free) and len(free) > 1):
+            if _may_have(held.count(endpoint), len(free)):
                 row = _PLACE.pack(self._pid, endpoint, time.monotonic_ns())
                 self._table[free[0] * _ROW : (free[0] + 1) * _ROW] = self._mine[free[0]] = row
+                if free[0] in self._resting:
+                    self._resting.remove(free[0])
                 return free[0], index
         return None
 
@@ -143,18 +194,21 @@ class Slots:
 
     def _held(self) -> list[int | None]:
         """The endpoint that each place is for, or None where it is free."""
-        table, now = self._table[:], time.monotonic_ns()
+        table, now = self._table[: self.limit * _ROW], time.monotonic_ns()
         held: list[int | None] = []
         lost, late = [], set()
-        for place in range(self.limit):
-            row = table[place * _ROW : (place + 1) * _ROW]
-            pid, endpoint, taken = _PLACE.unpack(row)
+        for place, (pid, endpoint, taken) in enumerate(_PLACE.iter_unpack(table)):
             age = now - taken
             if not endpoint or not 0 <= age < self._longest:  # a time to come is of before the machine's last start
                 held.append(None)
                 continue
+            if endpoint == _RESTS:
+                lives = pid != self._pid and (age < LOOK or Path(f"/proc/{pid}").exists())
+                held.append(_RESTS if lives else None)
+                continue
             held.append(endpoint)
             if age > self._slowest_of(endpoint) > 0:
+                row = table[place * _ROW : (place + 1) * _ROW]
                 if row in self._late or pid == self._pid or Path(f"/proc/{pid}").exists():
                     late.add(row)
                 else:
@@ -165,6 +219,11 @@ class Slots:
             if held[place] not in unusual:
                 held[place] = None
         return held
+
+
+def _may_have(count: int, free: int) -> bool:
+    """Whether an endpoint with so many places may have another of those that are free."""
+    return count == 0 or (count < ALPHA * free and free > 1)
 
 
 def _slowest(path: Path) -> mmap.mmap:

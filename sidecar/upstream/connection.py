@@ -1,31 +1,31 @@
-"""One call on the wire: a connection in one thread's hands at a time, kept alive between calls.
+"""Calls on the wire: connections to one upstream on the event loop, kept between calls that may be repeated.
 
-A call under way can change hands: who waits for it works on it (`go_on`) as long as they care to, and another thread
-goes on where they left it. Promises: the target's bytes, the fields and the body go out as given; nothing is decoded
-or followed. A request that must not be repeated always gets a connection of its own, and is sent once. A repeatable
-one goes out on the kept connection, and once more on a new one where that had died before a byte of the answer.
+Promises: the target's bytes, the fields and the body go out as given; nothing is decoded or followed. A request that
+must not be repeated always gets a connection of its own, and is sent once. A repeatable one goes out on a kept
+connection, and once more on a new one where that had died before a byte of the answer. Every call comes to its end,
+which is told once.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import select
-import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Headers, Response, SpooledBody
-from sidecar.http.spooled_body import PIECE
-from sidecar.upstream.dialer import NAMES, Names, Steps, Unconnected, connected, secured, trusting
+from sidecar.upstream.dialer import NAMES, Names, Unconnected, connected, spoken, trusting
 from sidecar.upstream.response_parser import Malformed, Reading, TooLarge
 
+log = logging.getLogger(__name__)
 REST: Final = 60.0
 """Seconds after which a connection that was not used is not used again."""
-_NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
 
 
@@ -33,7 +33,7 @@ _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
 class Call:
     """What to send: fields include Host; `repeatable` says whether sending it twice changes nothing.
 
-    `fence` is asked when the connection stands and the first byte is next: False, and nothing is sent.
+    `fence` is asked, in a thread, when the connection stands and the first byte is next: False, and nothing is sent.
     """
 
     method: str
@@ -47,18 +47,13 @@ class Call:
 
 
 Sent = tuple[Attempt, Response | None]
+"""The attempt's outcome is success for any whole answer (its worth is judged elsewhere), failure when nothing was
+sent, unknown when something was sent and no whole answer came."""
+Done = Callable[[Sent], None]
 
 
-class _Lost(Exception):
-    """Something was sent, and no whole answer came: reset, closed, truncated, timeout, too_large or broken."""
-
-    def __init__(self, word: str, reading: Reading, *, heard: bool = True) -> None:
-        super().__init__(word)
-        self.word, self.status, self.heard = word, reading.status, heard
-
-
-class Wire:
-    """Calls one upstream, one call at a time."""
+class Connections:
+    """Calls one upstream. All of it runs on one loop."""
 
     def __init__(
         self, base: str, *, connect_timeout: float, timeout: float, max_answer: int,
@@ -75,176 +70,57 @@ class Wire:
         self._timeout = timeout
         self._max_answer = max_answer
         self._names, self._trust = names, trust
-        self._poll = select.poll()
-        self._socket: socket.socket | None = None
-        self._rests_since = 0.0
+        self._kept: list[_Connection] = []
+        """At rest; the one used last, which is the freshest, is taken first."""
+        self._opening: set[asyncio.Task[None]] = set()
+
+    def start(self, call: Call, done: Done) -> None:
+        """Begins the call; `done` hears of its end, also after any exception."""
+        under_way = _UnderWay(call, done, self._timeout)
+        kept = self._take_kept() if call.repeatable else None
+        if kept is not None:
+            kept.begin(under_way)
+        else:
+            self._open(under_way)
+
+    async def send(self, call: Call) -> Sent:
+        """Makes the call, to its end."""
+        ended: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
+        self.start(call, lambda sent: None if ended.done() else ended.set_result(sent))
+        return await ended
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._poll.unregister(self._socket)
-            self._socket.close()
-            self._socket = None
+        """Closes what is at rest; what is under way is cut off."""
+        for opening in self._opening:
+            opening.cancel()
+        while self._kept:
+            self._kept.pop().abort()
 
-    def send(self, call: Call) -> Sent:
-        """Sends the call and waits for its whole answer: `begin`, and `go_on` to the end."""
-        self.begin(call)
-        sent = self.go_on()
-        assert sent is not None
-        return sent
+    # Of the connections -----------------------------------------------------------------------------------------------
 
-    def begin(self, call: Call) -> None:
-        """Starts the call: what can be sent at once is sent."""
-        self._started, self._clock = time.time_ns(), time.monotonic_ns()
-        self._steps = self._exchange(call, time.monotonic() + self._timeout)
-        self._sent: Sent | None = None
-        self._advance(None)
+    def keep(self, connection: _Connection) -> None:
+        """It has nothing to do, and may be used again."""
+        now = time.monotonic()
+        while self._kept and now - self._kept[0].rests_since > REST:
+            self._kept.pop(0).abort()
+        connection.rests_since = now
+        self._kept.append(connection)
 
-    def go_on(self, until: float | None = None) -> Sent | None:
-        """Works on the call to its end; None: it is still under way at `until`, of time.monotonic().
+    def forget(self, connection: _Connection) -> None:
+        """It cannot be used again."""
+        if connection in self._kept:
+            self._kept.remove(connection)
 
-        The attempt's outcome is success for any whole answer (its worth is judged elsewhere), failure when nothing was
-        sent, unknown when something was sent and no whole answer came.
-        """
-        while self._sent is None:
-            now = time.monotonic()
-            if until is not None and now >= until:
-                return None
-            due = self._due if until is None else min(until, self._due)
-            ready = self._poll.poll(max(0.0, due - now) * 1000)
-            if ready or time.monotonic() >= self._due:
-                self._advance([descriptor for descriptor, _ in ready])
-        sent = self._sent
-        del self._steps, self._sent  # a wire at rest holds no bodies
-        return sent
+    def again(self, under_way: _UnderWay) -> None:
+        """The kept connection had died before a byte of the answer."""
+        self._open(under_way)
 
-    def _advance(self, ready: list[int] | None) -> None:
-        try:
-            self._due = self._steps.send(ready)  # type: ignore[arg-type]  # None starts them
-        except StopIteration as end:
-            self._sent = end.value
+    def reading(self, call: Call) -> Reading:
+        """Of the call's answer."""
+        return Reading(head=call.method == "HEAD", limit=self._max_answer)
 
-    def _exchange(self, call: Call, until: float) -> Steps[Sent]:
-        reading, kept = None, False
-        try:
-            if call.repeatable and self._is_open():
-                try:
-                    reading, kept = yield from self._ask(call, until)
-                except _Lost as lost:
-                    if lost.heard:
-                        raise
-            if reading is None:
-                yield from self._connect(until)
-                reading, kept = yield from self._ask(call, until)
-            return self._attempt(Outcome.SUCCESS, reading.status), reading.response()
-        except Unconnected as error:
-            return self._attempt(Outcome.FAILURE, None, error.word), None
-        except _Lost as lost:
-            return self._attempt(Outcome.UNKNOWN, lost.status, lost.word), None
-        finally:
-            self._rests_since = time.monotonic()
-            if not kept:
-                self.close()
-
-    def _attempt(self, outcome: Outcome, status: int | None, word: str | None = None) -> Attempt:
-        return Attempt(self._started, time.monotonic_ns() - self._clock, outcome, status, word)
-
-    # The connection --------------------------------------------------------------------------------------------------
-
-    def _is_open(self) -> bool:
-        """Whether the kept connection can be used: it is not old, the upstream has not ended it, and said nothing."""
-        if self._socket is None or time.monotonic() - self._rests_since > REST:
-            return False
-        if not self._poll.poll(0):
-            return True
-        try:
-            self._socket.recv(1)
-        except _NOT_NOW:
-            return True  # TLS had something to say, to itself
-        except OSError:
-            return False
-        return False
-
-    def _connect(self, until: float) -> Steps[None]:
-        self.close()
-        until = min(until, time.monotonic() + self._connect_timeout)
-        addresses = yield from self._names.addresses(self._host, self._port, self._poll, until)
-        made = yield from connected(addresses, self._poll, until)
-        if self._secure:
-            made = yield from secured(made, self._host, self._trust(), self._poll, until)
-        self._socket = made
-        self._poll.register(made, select.POLLIN)
-
-    # What goes over it -----------------------------------------------------------------------------------------------
-
-    def _ask(self, call: Call, until: float) -> Steps[tuple[Reading, bool]]:
-        """The answer, and whether the connection can be used again. Raises _Lost, Unconnected."""
-        if call.fence is not None and not call.fence():
-            raise Unconnected("fenced")
-        reading = Reading(head=call.method == "HEAD", limit=self._max_answer)
-        whole = True
-        for piece in self._pieces(call):
-            whole = yield from self._put(piece, reading, until)
-            if not whole:
-                break
-        while not reading.complete:
-            if not (yield until):
-                raise _Lost("timeout", reading)
-            self._take(reading)
-        return reading, whole and reading.kept
-
-    def _put(self, piece: bytes, reading: Reading, until: float) -> Steps[bool]:
-        """Sends a piece. False: the upstream has answered before it had all, or takes no more."""
-        assert self._socket is not None
-        rest = memoryview(piece)
-        while True:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except _NOT_NOW:
-                pass
-            except OSError:
-                return False  # what it said before that can be read
-            if not rest:
-                return True
-            self._poll.modify(self._socket, select.POLLIN | select.POLLOUT)
-            try:
-                if not (yield until):
-                    raise _Lost("timeout", reading)
-            finally:
-                self._poll.modify(self._socket, select.POLLIN)
-            self._take(reading)
-            if reading.complete:
-                return False
-
-    def _take(self, reading: Reading) -> None:
-        """Reads what has come."""
-        assert self._socket is not None
-        while not reading.complete:
-            try:
-                data = self._socket.recv(PIECE)
-            except _NOT_NOW:
-                return
-            except OSError:
-                raise _Lost("reset", reading, heard=reading.begun) from None
-            if not data:
-                if reading.end():
-                    return
-                raise _Lost("truncated" if reading.begun else "closed", reading, heard=reading.begun)
-            try:
-                reading.feed(data)
-            except TooLarge:
-                raise _Lost("too_large", reading) from None
-            except Malformed:
-                raise _Lost("broken", reading) from None
-
-    def _pieces(self, call: Call) -> Iterator[bytes]:
-        """The request's bytes."""
-        if call.spool is None:
-            yield self._head(call, len(call.body)) + call.body
-        else:
-            yield self._head(call, call.spool.size)
-            yield from call.spool.pieces()
-
-    def _head(self, call: Call, size: int) -> bytes:
+    def head(self, call: Call, size: int) -> bytes:
+        """The call's head on the wire."""
         lines = [f"{call.method} {self._prefix}{call.target} HTTP/1.1"]
         given = {name.lower() for name, _ in call.headers}
         if self._told is not None or "host" not in given:
@@ -253,3 +129,238 @@ class Wire:
         if "content-length" not in given and (size or call.method in _WITH_BODY):
             lines.append(f"Content-Length: {size}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def _take_kept(self) -> _Connection | None:
+        while self._kept:
+            connection = self._kept.pop()
+            if connection.is_open():
+                return connection
+            connection.abort()
+        return None
+
+    def _open(self, under_way: _UnderWay) -> None:
+        opening = asyncio.get_running_loop().create_task(self._opened(under_way))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def _opened(self, under_way: _UnderWay) -> None:
+        connection = None
+        try:
+            connection = await self._connect(under_way.until)
+            fence = under_way.call.fence
+            if fence is not None and not await asyncio.get_running_loop().run_in_executor(None, fence):
+                raise Unconnected("fenced")
+            connection.begin(under_way)
+            connection = None
+        except Unconnected as error:
+            under_way.end(Outcome.FAILURE, None, error.word)
+        except Exception:
+            log.exception("a call to the upstream broke", extra={"fields": {"event.action": "upstream_broke"}})
+            under_way.end(Outcome.UNKNOWN, None, "broken")
+        except asyncio.CancelledError:
+            under_way.end(Outcome.UNKNOWN, None, "broken")
+            raise
+        finally:
+            if connection is not None:
+                connection.abort()
+
+    async def _connect(self, until: float) -> _Connection:
+        until = min(until, time.monotonic() + self._connect_timeout)
+        addresses = await self._names.addresses(self._host, self._port, until)
+        made = await connected(addresses, until)
+        context = self._trust() if self._secure else None
+        return await spoken(made, lambda: _Connection(self), self._host, context, until)
+
+
+class _UnderWay:
+    """A call that has begun. Times of time.monotonic()."""
+
+    __slots__ = ("_clock", "_done", "_started", "call", "until")
+
+    def __init__(self, call: Call, done: Done, timeout: float) -> None:
+        self.call = call
+        self._done: Done | None = done
+        self._started, self._clock = time.time_ns(), time.monotonic_ns()
+        self.until = time.monotonic() + timeout
+
+    def end(self, outcome: Outcome, status: int | None, word: str | None, response: Response | None = None) -> None:
+        """Tells what came of it, the first time."""
+        done, self._done = self._done, None
+        if done is not None:
+            done((Attempt(self._started, time.monotonic_ns() - self._clock, outcome, status, word), response))
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, with one call at a time."""
+
+    __slots__ = (
+        "_owner",
+        "_poll",
+        "_pump",
+        "_reading",
+        "_room",
+        "_timer",
+        "_transport",
+        "_used",
+        "_way",
+        "rests_since",
+    )
+
+    def __init__(self, owner: Connections) -> None:
+        self._owner = owner
+        self._transport: asyncio.Transport | None = None
+        self._way: _UnderWay | None = None
+        self._reading: Reading | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._pump: asyncio.Task[None] | None = None
+        """Sends a body that is not in memory."""
+        self._room: asyncio.Event | None = None
+        """Set while the upstream takes more of such a body."""
+        self._used = False
+        """It has carried a call before."""
+        self.rests_since = 0.0
+
+    def is_open(self) -> bool:
+        """Whether it can be used: the upstream has not ended it, and said nothing unasked, up to this moment."""
+        return (
+            self._transport is not None
+            and not self._transport.is_closing()
+            and time.monotonic() - self.rests_since <= REST
+            and not self._poll.poll(0)
+        )
+
+    def begin(self, under_way: _UnderWay) -> None:
+        """Sends a call. Raises what its fields cannot be written with."""
+        assert self._transport is not None
+        call = under_way.call
+        head = self._owner.head(call, len(call.body) if call.spool is None else call.spool.size)
+        self._way, self._reading = under_way, self._owner.reading(call)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, under_way.until - time.monotonic()), self._lost, "timeout")
+        self._transport.write(head + call.body)
+        if call.spool is not None:
+            self._room = asyncio.Event()
+            self._room.set()
+            self._pump = loop.create_task(self._send(call.spool))
+
+    def abort(self) -> None:
+        """Closes it, whatever is on its way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _send(self, spool: SpooledBody) -> None:
+        assert self._room is not None
+        assert self._transport is not None
+        pieces, loop = iter(spool.pieces()), asyncio.get_running_loop()
+        try:
+            while piece := await loop.run_in_executor(None, next, pieces, b""):
+                await self._room.wait()
+                self._transport.write(piece)
+        except OSError:
+            self._lost("broken")
+
+    # What the transport calls ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by name
+        self._poll = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def pause_writing(self) -> None:
+        if self._room is not None:
+            self._room.clear()
+
+    def resume_writing(self) -> None:
+        if self._room is not None:
+            self._room.set()
+
+    def data_received(self, data: bytes) -> None:
+        reading = self._reading
+        if reading is None:  # nobody has asked
+            self._owner.forget(self)
+            self.abort()
+            return
+        try:
+            reading.feed(data)
+        except TooLarge:
+            self._lost("too_large")
+        except Malformed:
+            self._lost("broken")
+        else:
+            if reading.complete:
+                self._answered()
+
+    def eof_received(self) -> None:
+        self._owner.forget(self)
+        if self._reading is not None:
+            if self._was_cut():
+                self._gone("reset")
+            elif self._reading.end():
+                self._answered()
+            else:
+                self._gone("truncated" if self._reading.begun else "closed")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._owner.forget(self)
+        if self._way is not None:
+            assert self._transport is not None
+            cut = error is not None or self._transport.get_extra_info("ssl_object") is not None
+            self._gone("reset" if cut else "closed")
+        self._transport = None
+
+    # What becomes of the call ----------------------------------------------------------------------------------------
+
+    def _was_cut(self) -> bool:
+        """Whether a secured connection ended without the end that TLS tells: anybody on the way can do that."""
+        assert self._transport is not None
+        secured = self._transport.get_extra_info("ssl_object")
+        if secured is None:
+            return False
+        try:
+            return bool(secured.read(1))
+        except ssl.SSLZeroReturnError:
+            return False
+        except (ssl.SSLError, OSError):
+            return True
+
+    def _answered(self) -> None:
+        reading, whole = self._reading, self._pump is None or self._pump.done()
+        assert reading is not None
+        assert self._transport is not None
+        whole = whole and self._transport.get_write_buffer_size() == 0
+        way = self._rest()
+        if reading.kept and whole and not self._transport.is_closing():
+            self._used = True
+            self._owner.keep(self)
+        else:
+            self.abort()
+        way.end(Outcome.SUCCESS, reading.status, None, reading.response())
+
+    def _gone(self, word: str) -> None:
+        """The upstream, or the way to it, has ended the connection."""
+        if self._used and self._reading is not None and not self._reading.begun:
+            way = self._rest()
+            self.abort()
+            self._owner.again(way)
+        else:
+            self._lost("truncated" if word == "closed" and self._reading and self._reading.begun else word)
+
+    def _lost(self, word: str) -> None:
+        """Something was sent, and no whole answer came."""
+        status = self._reading.status if self._reading is not None else None
+        way = self._rest()
+        self.abort()
+        way.end(Outcome.UNKNOWN, status, word)
+
+    def _rest(self) -> _UnderWay:
+        """Leaves the call: a connection at rest holds no bodies."""
+        way = self._way
+        assert way is not None
+        self._way = self._reading = self._room = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._pump is not None:
+            self._pump.cancel()
+            self._pump = None
+        return way

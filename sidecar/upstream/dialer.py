@@ -1,31 +1,22 @@
-"""From an upstream's address to a connection, without blocking: names, addresses (RFC 8305), TLS.
-
-`Steps` are work that waits. They yield the time, of time.monotonic(), at which they go on at the latest, and are sent
-the descriptors, of those they have registered with the poll, on which something has happened. Whoever drives them may
-stop at any time, and another thread go on.
-"""
+"""From an upstream's address to a connection: names, addresses (RFC 8305), TLS. Nothing here holds up the loop."""
 
 from __future__ import annotations
 
-import errno
-import os
-import select
+import asyncio
 import socket
 import ssl
 import threading
 import time
-import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cache
 from typing import Any, Final, TypeVar
 
-T = TypeVar("T")
-Steps = Generator[float, list[int], T]
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 Address = tuple[socket.AddressFamily, Any]
 HEAD_START: Final = 0.25
 """Seconds that one address is tried alone before the next is tried beside it (RFC 8305, 5), and that a name server has
 before the addresses known before are tried."""
-_UNDER_WAY: Final = (0, errno.EINPROGRESS)
 
 
 class Unconnected(Exception):
@@ -34,15 +25,6 @@ class Unconnected(Exception):
     def __init__(self, word: str) -> None:
         super().__init__(word)
         self.word = word
-
-
-class _Lookup:
-    """One question that a thread asks. Any number may wait for it: `over` is readable from its end on."""
-
-    def __init__(self) -> None:
-        self.over = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.addresses: list[Address] = []
-        weakref.finalize(self, os.close, self.over)
 
 
 class Names:
@@ -58,10 +40,10 @@ class Names:
         self._kept = kept
         self._lock = threading.Lock()
         self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
-        self._lookups: dict[tuple[str, int], _Lookup] = {}
+        self._lookups: dict[tuple[str, int], Future[list[Address]]] = {}
 
-    def addresses(self, host: str, port: int, poll: select.poll, until: float) -> Steps[list[Address]]:
-        """In the order in which to try them. Raises Unconnected."""
+    async def addresses(self, host: str, port: int, until: float) -> list[Address]:
+        """In the order in which to try them; `until`: of time.monotonic(). Raises Unconnected."""
         try:
             return _taken(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
         except socket.gaierror:
@@ -71,111 +53,94 @@ class Names:
             if known and time.monotonic() - since < self._kept:
                 return known
             lookup = self._lookups.get((host, port)) or self._start(host, port)
-        poll.register(lookup.over, select.POLLIN)
-        try:
-            over = yield min(until, time.monotonic() + HEAD_START) if known else until
-            if not (over or known):
-                raise Unconnected("connect_timeout")
-        finally:
-            poll.unregister(lookup.over)
-        if not (lookup.addresses or known):
+        left = until - time.monotonic()
+        answered = asyncio.wrap_future(lookup)
+        found, _ = await asyncio.wait([answered], timeout=min(left, HEAD_START) if known else left)
+        if not (found or known):
+            raise Unconnected("connect_timeout")
+        addresses = (answered.result() if found else None) or known
+        if not addresses:
             raise Unconnected("unresolved")
-        return lookup.addresses or known
+        return addresses
 
-    def _start(self, host: str, port: int) -> _Lookup:
-        lookup = self._lookups[host, port] = _Lookup()
+    def _start(self, host: str, port: int) -> Future[list[Address]]:
+        lookup: Future[list[Address]] = Future()
+        self._lookups[host, port] = lookup
         threading.Thread(target=self._look_up, args=(host, port, lookup), name="names", daemon=True).start()
         return lookup
 
-    def _look_up(self, host: str, port: int, lookup: _Lookup) -> None:
+    def _look_up(self, host: str, port: int, lookup: Future[list[Address]]) -> None:
+        addresses: list[Address] = []
         try:
-            lookup.addresses = _taken(self._ask(host, port, type=socket.SOCK_STREAM))
+            addresses = _taken(self._ask(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError):
             pass  # it has no addresses, or nobody can say
         with self._lock:
             del self._lookups[host, port]
-            if lookup.addresses:
-                self._known[host, port] = time.monotonic(), lookup.addresses
-        os.eventfd_write(lookup.over, 1)
+            if addresses:
+                self._known[host, port] = time.monotonic(), addresses
+        lookup.set_result(addresses)
 
 
 NAMES: Final = Names()
 """This process's."""
 
 
-def connected(addresses: list[Address], poll: select.poll, until: float) -> Steps[socket.socket]:
-    """The first connection that stands; it does not block. Raises Unconnected."""
-    left, trying = list(addresses), dict[int, socket.socket]()
-    next_try = 0.0
+async def connected(addresses: list[Address], until: float) -> socket.socket:
+    """The first connection that stands, by `until` of time.monotonic(). Raises Unconnected."""
+    left, trying = list(addresses), set[asyncio.Task[socket.socket]]()
     try:
-        while True:
-            if left and (not trying or time.monotonic() >= next_try):
-                _try(left.pop(0), trying, poll)
-                next_try = time.monotonic() + HEAD_START
-            if trying:
-                ready = yield min(until, next_try) if left else until
-                for descriptor in ready:
-                    found = trying.pop(descriptor)
-                    poll.unregister(descriptor)
-                    if found.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
-                        return found
-                    found.close()
-            if not (trying or left):
-                raise Unconnected("refused")
-            if time.monotonic() >= until:
+        while left or trying:
+            if left:
+                trying.add(asyncio.create_task(_connect(left.pop(0))))
+            patience = until - time.monotonic()
+            ended, trying = await asyncio.wait(
+                trying, timeout=min(HEAD_START, patience) if left else patience, return_when=asyncio.FIRST_COMPLETED
+            )
+            for attempt in ended:
+                if attempt.exception() is None:
+                    return attempt.result()
+            if time.monotonic() >= until and not ended:
                 raise Unconnected("connect_timeout")
     finally:
-        for descriptor, given_up in trying.items():
-            poll.unregister(descriptor)
-            given_up.close()
+        for attempt in trying:
+            attempt.cancel()
+    raise Unconnected("refused")
 
 
-def _try(address: Address, trying: dict[int, socket.socket], poll: select.poll) -> None:
+async def _connect(address: Address) -> socket.socket:
+    """Raises OSError."""
+    made = socket.socket(address[0], socket.SOCK_STREAM)
     try:
-        made = socket.socket(address[0], socket.SOCK_STREAM)
-    except OSError:
-        return  # a family that this machine does not have
-    made.setblocking(False)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if made.connect_ex(address[1]) in _UNDER_WAY:
-        trying[made.fileno()] = made
-        poll.register(made, select.POLLOUT)
-    else:
-        made.close()
-
-
-def secured(
-    plain: socket.socket, host: str, context: ssl.SSLContext, poll: select.poll, until: float
-) -> Steps[ssl.SSLSocket]:
-    """TLS with a host whose certificate is good. Raises Unconnected; the connection is closed then."""
-    made = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False, suppress_ragged_eofs=False)
-    try:
-        while (events := _shake_hands(made)) is not None:
-            poll.register(made, events)
-            try:
-                if not (yield until):
-                    raise Unconnected("connect_timeout")
-            finally:
-                poll.unregister(made)
+        made.setblocking(False)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(made, address[1])
     except BaseException:
         made.close()
         raise
     return made
 
 
-def _shake_hands(made: ssl.SSLSocket) -> int | None:
-    """What the handshake waits for; None: it is done."""
+async def spoken(
+    made: socket.socket, protocol: Callable[[], P], host: str, context: ssl.SSLContext | None, until: float
+) -> P:
+    """The protocol on the connection, over TLS with a host whose certificate is good if there is a `context`. Raises
+    Unconnected; the connection is closed then."""
+    loop = asyncio.get_running_loop()
+    if context is None:
+        return (await loop.create_connection(protocol, sock=made))[1]
     try:
-        made.do_handshake()
-    except ssl.SSLWantReadError:
-        return select.POLLIN
-    except ssl.SSLWantWriteError:
-        return select.POLLOUT
+        patience = max(0.001, until - time.monotonic())
+        secured = loop.create_connection(
+            protocol, sock=made, ssl=context, server_hostname=host, ssl_handshake_timeout=patience + 1
+        )
+        return (await asyncio.wait_for(secured, patience))[1]
+    except TimeoutError:
+        raise Unconnected("connect_timeout") from None
     except ssl.SSLCertVerificationError:
         raise Unconnected("certificate") from None
     except OSError:
         raise Unconnected("tls") from None
-    return None
 
 
 @cache

@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
-from queue import SimpleQueue
 
 from sidecar.contract import Action, Contract, Endpoint, Resource
 from sidecar.events.recorder import Recorder
@@ -18,7 +18,7 @@ from sidecar.http.identifiers import traceparent, uuid7
 from sidecar.http.messages import Headers, Request, Response, first
 from sidecar.settings import Settings
 from sidecar.upstream.connection import Call
-from sidecar.upstream.scheduler import Job, Priority, Result, Upstream
+from sidecar.upstream.scheduler import FromThreads, Priority, Result
 from sidecar.upstream.validation import response_fault
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Errands:
     """Sends calls of one purpose, each judged against the contract, and records them."""
 
     def __init__(
-        self, max_answer: int, contract: Contract, upstream: Upstream, recorder: Recorder, purpose: Purpose,
+        self, max_answer: int, contract: Contract, upstream: FromThreads, recorder: Recorder, purpose: Purpose,
         digest: Callable[[Resource, Response], str | None] = lambda resource, response: None,
     ) -> None:  # fmt: skip
         """`digest`: of the record that an answer shows, by which the event tells the change; None: it shows none."""
@@ -43,18 +43,15 @@ class Errands:
 
     def send(self, endpoint: Endpoint | None, call: Call, request_id: str = "") -> Result:
         """Sends the call and waits for what comes of it."""
-        result = self.submit(endpoint, call, request_id).get()
-        assert result is not None  # it is not our turn to make the call: the pool does
-        return result
+        return self.submit(endpoint, call, request_id).result()
 
     def submit(
         self, endpoint: Endpoint | None, call: Call, request_id: str = "",
         settle: Callable[[Result], None] = lambda result: None,
-    ) -> SimpleQueue[Result | None]:  # fmt: skip
+    ) -> Future[Result]:  # fmt: skip
         """Queues the call. What comes of it is recorded, then given to `settle`, which must not raise, then here."""
         started, clock = time.time_ns(), time.monotonic_ns()
         ident = uuid7(started)
-        inbox: SimpleQueue[Result | None] = SimpleQueue()
         number = self._numbers[endpoint.id if endpoint is not None else "other"]
 
         def judge(result: Result) -> Result:
@@ -70,8 +67,7 @@ class Errands:
         named = first(call.headers, "x-request-id") or request_id or ident
         fields = call.headers if first(call.headers, "x-request-id") else [*call.headers, ("X-Request-Id", named)]
         sent = replace(call, headers=fields)
-        self._upstream.submit(Job(sent, number, self._priority, judge, inbox))
-        return inbox
+        return self._upstream.submit(sent, number, self._priority, judge)
 
     def _record(
         self, endpoint: Endpoint | None, call: Call, request_id: str, ident: str, started: int, took: int,

@@ -1,32 +1,37 @@
 """The way to the upstream: at most so many calls at once, the most urgent first. That is the bulkhead.
 
-Every call holds one of the node's places (`slots`), whoever makes it. A request thread makes its call itself (`begin`,
-`go_on`), at once or when its turn comes, for as long as it cares to wait; a few threads of the pool go on with what was
-left, and make the calls that nobody waits for. So every call comes to its end, and its result is always handed to
-`on_result` first: an answer that comes too late for the user is still learned from.
+Every call holds one of the node's slots (`concurrency`), whoever makes it. Those that find none wait in lines, one for
+each endpoint and priority, and cost nothing but memory. Every call that begins comes to its end, and its result is
+always handed to `on_result`: an answer that comes too late for the user is still learned from.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
-from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Final, Protocol
 
 from sidecar.clock import earliest, stamp
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Response
 from sidecar.settings import Settings
 from sidecar.upstream.concurrency import Slots
-from sidecar.upstream.connection import Call, Wire
+from sidecar.upstream.connection import Call, Connections, Done, Sent
 
 log = logging.getLogger(__name__)
 POLL: Final = 0.001
-"""Seconds between looks at the node's places while jobs wait for what other processes hold; one thread looks."""
+"""Seconds between looks at the node's slots while calls wait for what other processes hold."""
+
+
+REST: Final = 0.02
+"""Seconds after which slots that are kept between calls are given back."""
 
 
 class Priority(IntEnum):
@@ -48,29 +53,34 @@ class Result:
     ended: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """A call waiting to be made. `endpoint` is the endpoint's number (from 1) in the contract's order."""
 
     call: Call
     endpoint: int
     priority: Priority
-    on_result: Callable[[Result], Result]
-    """Judges and learns; what it returns is put into the inbox. It must not raise."""
-    inbox: SimpleQueue[Result | None]
-    """Gets the result; None before it: it is the owner's turn to `go_on`."""
+    on_result: Callable[[Result], None] | None
+    """Hears of the result, once, on the loop. It must not raise. None: it has heard."""
     hedge: bool = False
-    owned: bool = False
-    """A thread waits to make the call itself."""
     state: str = "queued"
     sequence: int = 0
-    place: int = -1
-    wire: Wire | None = None
+    slot: int = -1
     began: int = 0
     """Its stamp, once anything was sent."""
 
 
-class _Jobs:
+class Wires(Protocol):
+    """What makes the calls: `Connections`, or a test's."""
+
+    def start(self, call: Call, done: Done) -> None:
+        """Begins the call; `done` hears of its end. May raise before anything was sent."""
+
+    def close(self) -> None:
+        """Nothing more is sent."""
+
+
+class _Lines:
     """Jobs that wait, in a line for each priority and endpoint: only the first of each can be next."""
 
     def __init__(self) -> None:
@@ -97,189 +107,172 @@ class _Jobs:
 
 
 class Upstream:
-    """The calls of one process."""
+    """The calls of one process, on one loop."""
 
-    def __init__(self, slots: Slots, new_wire: Callable[[], Wire], threads: int, name: str = "upstream") -> None:
+    def __init__(self, slots: Slots, wires: Wires) -> None:
         self._slots = slots
-        self._new_wire = new_wire
-        self._wires: list[Wire] = []
-        """At rest; the one used last, whose connection is the freshest, is taken first."""
-        self._jobs = _Jobs()
-        self._left: deque[Job] = deque()
-        """With a place and without a thread: left by theirs, or submitted."""
-        self._lock = threading.Lock()
-        self._bell: SimpleQueue[None] = SimpleQueue()
-        """Rung once for each idle thread that is to look again."""
+        self._wires = wires
+        self._lines = _Lines()
+        self._under_way: set[Job] = set()
         self._sequence = 0
-        self._idle = 0
-        self._looking = False
+        self._looking: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._limit = threads
-        self._name = name
-        self._threads: list[threading.Thread] = []
 
     def submit(self, job: Job) -> None:
-        """Queues a job for the pool; its result arrives in its inbox unless it is cancelled first."""
-        with self._lock:
-            self._queue(job)
-
-    def begin(self, job: Job) -> bool:
-        """Gives a user's job a place, if nobody waits and one is free: the caller must `go_on` with it at once.
-
-        False: it is in the queue; None in its inbox says that its turn has come.
-        """
-        taken = self._slots.take([job.endpoint]) if not self._jobs else None
-        if taken is None:
-            job.owned = True
-            self.submit(job)
-            return False
-        job.state, job.place = "started", taken[0]
-        return True
-
-    def go_on(self, job: Job, until: float) -> Result | None:
-        """Works on a job that has a place. None: it is under way at `until`; its result will arrive in its inbox."""
-        result = self._work_on(job, until)
-        with self._lock:
-            if result is None:
-                self._left.append(job)
-                self._call_thread()
-            self._hand_out()
-        return result
+        """Makes the call as soon as it is its turn: at once, where nobody waits and a slot is free."""
+        self._sequence += 1
+        job.sequence = self._sequence
+        if not self._lines and job.priority <= Priority.USER and not self._stopping:
+            taken = self._slots.take([job.endpoint])
+            if taken is not None:
+                self._start(job, taken[0])
+                return
+        self._lines.add(job)
+        self._hand_out()
 
     def cancel(self, job: Job) -> bool:
         """Takes a job back. True: nothing of it was or will be sent. False: it is under way or done."""
-        with self._lock:
-            if job.state == "queued":
-                self._jobs.remove(job)
-            elif job.state == "started" and job.owned and job.wire is None:  # its turn had come, and was not taken
-                self._slots.give(job.place)
-                self._hand_out()
-            else:
-                return False
-            job.state = "cancelled"
-            return True
+        if job.state != "queued":
+            return job.state == "cancelled"
+        self._lines.remove(job)
+        job.state, job.on_result = "cancelled", None
+        return True
 
     @property
     def waiting(self) -> int:
         """Jobs not yet started."""
-        return len(self._jobs)
+        return len(self._lines)
 
-    def close(self, timeout: float = 1.0) -> None:
-        """Starts nothing more; waits for calls under way for `timeout` seconds each at the most."""
-        with self._lock:
-            self._stopping = True
-            for _ in range(self._idle):
-                self._bell.put(None)
-            self._idle = 0
-        for thread in self._threads:
-            thread.join(timeout)
-        while self._wires:
-            self._wires.pop().close()
+    async def close(self, timeout: float = 1.0) -> None:
+        """Starts nothing more; waits for calls under way for so many seconds."""
+        self._stopping = True
+        until = time.monotonic() + timeout
+        while self._under_way and time.monotonic() < until:
+            await asyncio.sleep(0.005)
+        for timer in (self._looking, self._resting):
+            if timer is not None:
+                timer.cancel()
+        self._slots.give_resting()
+        self._wires.close()
 
-    def _work_on(self, job: Job, until: float | None = None) -> Result | None:
-        """Until the job's end, where its place is given back and its result judged; None: it is not at its end."""
-        job.began = job.began or earliest()
+    def _start(self, job: Job, slot: int) -> None:
+        job.state, job.slot = "started", slot
+        job.began = earliest()
+        self._under_way.add(job)
         try:
-            if job.wire is None:
-                job.wire = self._wire()
-                job.wire.begin(job.call)
-            sent = job.wire.go_on(until)
+            self._wires.start(job.call, lambda sent: self._ended(job, sent))
         except Exception:
             log.exception("a call to the upstream broke", extra={"fields": {"event.action": "upstream_broke"}})
-            sent = Attempt(job.began, stamp() - job.began, Outcome.UNKNOWN, None, "broken"), None
-        else:
-            if sent is None:
-                return None
-            self._wires.append(job.wire)
-        self._slots.give(job.place)
+            self._ended(job, (Attempt(time.time_ns(), 0, Outcome.UNKNOWN, None, "broken"), None))
+
+    def _ended(self, job: Job, sent: Sent) -> None:
+        if job not in self._under_way:
+            return
+        self._under_way.discard(job)
+        job.state = "ended"
+        if not self._pass_on(job.slot):
+            self._slots.rest(job.slot)
+            if self._resting is None:
+                self._resting = asyncio.get_running_loop().call_later(REST, self._give_resting)
         attempt, response = sent
         attempt.hedge = job.hedge
-        return job.on_result(Result(attempt, response, job.began, stamp()))
+        hear, job.on_result = job.on_result, None  # no cycle: a body goes with its last user
+        if hear is not None:
+            hear(Result(attempt, response, job.began, stamp()))
+        if self._lines:
+            self._hand_out()
 
-    def _wire(self) -> Wire:
-        try:
-            return self._wires.pop()
-        except IndexError:
-            return self._new_wire()
-
-    # With the lock held.
-
-    def _queue(self, job: Job) -> None:
-        self._sequence += 1
-        job.sequence = self._sequence
-        self._jobs.add(job)
-        self._hand_out()
-        if self._jobs and not self._looking:
-            self._call_thread()
+    def _pass_on(self, slot: int) -> bool:
+        """Starts the most urgent user's job in a slot that has just become free, if there is one that may have it."""
+        if not self._lines or self._stopping:
+            return False
+        jobs = [job for job in self._lines.heads() if job.priority <= Priority.USER]
+        index = self._slots.pass_on(slot, [job.endpoint for job in jobs]) if jobs else None
+        if index is None:
+            return False
+        self._lines.remove(jobs[index])
+        self._start(jobs[index], slot)
+        return True
 
     def _hand_out(self) -> None:
-        """Gives free places to the most urgent jobs."""
-        while self._jobs and (job := self._take()) is not None:
-            if job.owned:
-                job.inbox.put(None)
-            else:
-                self._left.append(job)
-                self._call_thread()
+        """Gives free slots to the most urgent jobs; looks again soon where some wait on: others hold slots."""
+        while self._lines and not self._stopping and self._give_one():
+            pass
+        if self._lines and self._looking is None and not self._stopping:
+            self._looking = asyncio.get_running_loop().call_later(POLL, self._look)
 
-    def _take(self) -> Job | None:
-        jobs = self._jobs.heads()
+    def _give_resting(self) -> None:
+        self._resting = None
+        self._slots.give_resting()
+
+    def _look(self) -> None:
+        self._looking = None
+        self._hand_out()
+
+    def _give_one(self) -> bool:
+        jobs = self._lines.heads()
         for users in (True, False):
             group = [job for job in jobs if (job.priority <= Priority.USER) is users]
             reserve = 0 if users else self._slots.limit // 2
             taken = self._slots.take([job.endpoint for job in group], reserve) if group else None
             if taken is not None:
                 job = group[taken[1]]
-                job.state, job.place = "started", taken[0]
-                self._jobs.remove(job)
-                return job
-        return None
+                self._lines.remove(job)
+                self._start(job, taken[0])
+                return True
+        return False
 
-    def _call_thread(self) -> None:
-        """Has a thread look for work, if one is idle or may yet be started."""
-        if self._idle:
-            self._idle -= 1
-            self._bell.put(None)
-        elif len(self._threads) < self._limit:
-            thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
 
-    # The pool's threads.
+class FromThreads:
+    """The same for whoever works in threads: results are heard in threads of its own, where they may wait."""
 
-    def _work(self) -> None:
-        while (job := self._next()) is not None:
-            result = self._work_on(job)
-            assert result is not None
-            job.inbox.put(result)
-            del job, result  # an idle thread holds no bodies
+    def __init__(self, upstream: Upstream, loop: asyncio.AbstractEventLoop, threads: int, name: str) -> None:
+        self._upstream = upstream
+        self._loop = loop
+        self._heard = ThreadPoolExecutor(threads, name)
 
-    def _next(self) -> Job | None:
-        """A job that has a place and no thread. None when the pool ends."""
-        while True:
-            with self._lock:
-                if not self._stopping:
-                    self._hand_out()
-                if self._left:
-                    return self._left.popleft()
-                if self._stopping:
-                    return None
-                look = bool(self._jobs) and not self._looking
-                self._looking |= look
-                self._idle += 1
-            self._rest(POLL if look else None)
-            if look:
-                self._looking = False
+    def submit(
+        self, call: Call, endpoint: int, priority: Priority, judge: Callable[[Result], Result]
+    ) -> Future[Result]:
+        """Queues a call. What `judge`, called in a thread, makes of its result is the future's."""
+        judged: Future[Result] = Future()
 
-    def _rest(self, seconds: float | None) -> None:
-        """Until the bell rings, or time is up."""
+        def hear(result: Result) -> None:
+            try:
+                judged.set_result(judge(result))
+            except Exception as error:
+                judged.set_exception(error)
+
+        job = Job(call, endpoint, priority, lambda result: self._hear(hear, result))
+        self._loop.call_soon_threadsafe(self._upstream.submit, job)
+        return judged
+
+    def _hear(self, hear: Callable[[Result], None], result: Result) -> None:
         try:
-            self._bell.get(timeout=seconds)
-        except Empty:
-            with self._lock:
-                try:
-                    self._bell.get_nowait()
-                except Empty:
-                    self._idle -= 1
+            self._heard.submit(hear, result)
+        except RuntimeError:
+            log.warning("a call ended after its process: %s", result.attempt.outcome)
+
+    def close(self) -> None:
+        """Waits for what is being heard."""
+        self._heard.shutdown()
+
+
+class BackgroundCalls(FromThreads):
+    """A process's own way to the upstream, where there is no loop: on one in a thread."""
+
+    def __init__(self, new_upstream: Callable[[], Upstream], threads: int, name: str) -> None:
+        super().__init__(new_upstream(), asyncio.new_event_loop(), threads, name)
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"{name}-calls", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._upstream.close(), self._loop).result(5)
+        super().close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
 
 
 class RetryBudget:
@@ -290,34 +283,26 @@ class RetryBudget:
     def __init__(self, share: float) -> None:
         self._share = share
         self._tokens = self.BURST if share else 0.0
-        self._lock = threading.Lock()
 
     def earn(self) -> None:
-        with self._lock:
-            self._tokens = min(self.BURST, self._tokens + self._share)
+        self._tokens = min(self.BURST, self._tokens + self._share)
 
     def spend(self) -> bool:
         """Takes one token; False when there is none."""
-        with self._lock:
-            if self._tokens < 1:
-                return False
-            self._tokens -= 1
-            return True
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
-def new_upstream(settings: Settings, threads: int, name: str, new_wire: Callable[[], Wire] | None = None) -> Upstream:
-    """A pool that shares the node's places with every other one. `new_wire` is the seam for tests: no socket then."""
-
-    def wire() -> Wire:
-        return Wire(
-            settings.require_upstream(),
-            connect_timeout=settings.connect_timeout,
-            timeout=settings.upstream_timeout,
-            max_answer=settings.max_answer,
-            host=settings.upstream_host_field,
-        )
-
+def new_upstream(settings: Settings, wires: Wires | None = None) -> Upstream:
+    """One that shares the node's slots with every other. `wires` is the seam for tests: no socket then."""
     longest = settings.upstream_timeout + settings.connect_timeout
-    return Upstream(
-        Slots(settings.data / "places", settings.upstream_concurrency, longest), new_wire or wire, threads, name
-    )
+    slots = Slots(settings.data / "places", settings.upstream_concurrency, longest)
+    return Upstream(slots, wires or Connections(
+        settings.require_upstream(),
+        connect_timeout=settings.connect_timeout,
+        timeout=settings.upstream_timeout,
+        max_answer=settings.max_answer,
+        host=settings.upstream_host_field,
+    ))  # fmt: skip

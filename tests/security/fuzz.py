@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-
 from sidecar.gateway.framing import _heed_proxies
+
 from sidecar.http.credentials import TwoAuthorizations, canonical_authorization, parse_authorization
 from sidecar.http.forwarded import address, hops, scheme_and_host
 from sidecar.http.messages import Request

@@ -1,4 +1,5 @@
-"""The whole gateway in this process: no socket, no child. What is faked is the wire to the upstream alone.
+"""The whole gateway in this process: no socket, no child. What is faked are the wires to the upstream, and the
+transport of the client: the bytes of requests are read, and those of answers written, by the server's own protocol.
 
 The composition is the program's own (`sidecar.app`), so that a test of this kind goes through every step of a request:
 framing, policies, who answers, the upstream or the standby, the outbox, the record.
@@ -6,25 +7,29 @@ framing, policies, who answers, the upstream or the standby, the outbox, the rec
 
 from __future__ import annotations
 
-import io
+import asyncio
 import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from email.message import Message
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, cast
 
 from sidecar import app
 from sidecar.exchange import Attempt, Outcome
-from sidecar.http.messages import Headers, Response
+from sidecar.http.messages import Response
+from sidecar.server.clients import Clients
+from sidecar.server.gunicorn import new_serving
+from sidecar.server.http1 import Http1
 from sidecar.server.phase import Service
 from sidecar.settings import Settings
-from sidecar.upstream.connection import Call, Sent, Wire
+from sidecar.upstream.connection import Call, Done, Sent
+from tests.support.on_loop import Loop
 from tests.support.stack import Got, until
 from tests.support.upstream import State, _Handler
 
@@ -59,8 +64,34 @@ class FakeUpstream:
         self.before: Callable[[Call], object] = lambda call: None
         """Called when the first byte of a call is next."""
 
-    def wire(self) -> Wire:
-        return _FakeWire(self)
+    def start(self, call: Call, done: Done) -> None:
+        """A call begins, on the gateway's loop; what the upstream does takes a thread, where it may take its time."""
+        fault, begun = self.fault, time.time_ns()
+        loop = asyncio.get_running_loop()
+
+        def make() -> None:
+            sent = self._sent(call, fault, begun)
+            loop.call_soon_threadsafe(done, sent)
+
+        threading.Thread(target=make, daemon=True).start()
+
+    def close(self) -> None:
+        return
+
+    def _sent(self, call: Call, fault: str | Response | None, begun: int) -> Sent:
+        if fault == NEVER_SENT or (call.fence is not None and not call.fence()):
+            return _end(begun, Outcome.FAILURE, NEVER_SENT)
+        self.before(call)
+        self.sent.append(call)
+        if fault == "hang":
+            self.released.wait()
+            return _end(begun, Outcome.UNKNOWN, "timeout")
+        if isinstance(fault, Response):
+            return _end(begun, Outcome.SUCCESS, None, replace(fault, headers=list(fault.headers)))
+        response = self.route(call) if fault != "reset" else None
+        if fault in ("reset", "applied_reset"):
+            return _end(begun, Outcome.UNKNOWN, "reset")
+        return _end(begun, Outcome.SUCCESS, None, response)
 
     def targets(self, method: str) -> list[str]:
         return [call.target for call in self.sent if call.method == method]
@@ -75,39 +106,45 @@ class FakeUpstream:
         return Response(status, [("Content-Type", "application/json"), *headers], body)
 
 
-class _FakeWire(Wire):
-    """One call at a time, of which the fake says what becomes."""
+def _end(begun: int, outcome: Outcome, error: str | None, response: Response | None = None) -> Sent:
+    took = time.time_ns() - begun
+    return Attempt(begun, took, outcome, response.status if response else None, error), response
 
-    def __init__(self, upstream: FakeUpstream) -> None:
-        self._upstream = upstream
+
+class _Client:
+    """The transport of one client, who sends one request and waits for its answer."""
+
+    def __init__(self, answered: asyncio.Future[bytes]) -> None:
+        self._answered = answered
+        self.closing = False
+
+    def write(self, data: bytes) -> None:
+        if not self._answered.done():
+            self._answered.set_result(data)
+
+    def get_extra_info(self, name: str) -> Any:
+        return ("192.0.2.7", 4711) if name == "peername" else self
+
+    def fileno(self) -> int:
+        return -1
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def close(self) -> None:
+        self.closing = True
+
+    def ignore(self) -> None:
         return
 
-    def begin(self, call: Call) -> None:
-        self._call, self._fault, self._begun = call, self._upstream.fault, time.time_ns()
-        if self._fault != NEVER_SENT and (call.fence is None or call.fence()):
-            self._upstream.before(call)
-            self._upstream.sent.append(call)
+    abort = close
+    write_eof = pause_reading = resume_reading = ignore
 
-    def go_on(self, until: float | None = None) -> Sent | None:
-        fault = self._fault
-        if fault == "hang":
-            left = None if until is None else max(0.0, until - time.monotonic())
-            return self._end(Outcome.UNKNOWN, "timeout") if self._upstream.released.wait(left) else None
-        if fault == NEVER_SENT:
-            return self._end(Outcome.FAILURE, NEVER_SENT)
-        if isinstance(fault, Response):
-            return self._end(Outcome.SUCCESS, None, fault)
-        if fault != "reset":
-            response = self._upstream.route(self._call)
-        if fault in ("reset", "applied_reset"):
-            return self._end(Outcome.UNKNOWN, "reset")
-        return self._end(Outcome.SUCCESS, None, response)
-
-    def _end(self, outcome: Outcome, error: str | None, response: Response | None = None) -> Sent:
-        took = time.time_ns() - self._begun
-        return Attempt(self._begun, took, outcome, response.status if response else None, error), response
+    def set_write_buffer_limits(self, high: int) -> None:
+        return
 
 
 class InProcess:
@@ -124,46 +161,38 @@ class InProcess:
             for path, content in fresh().items():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).write_bytes(content)
-        self._app = app.create_gateway_app(self.settings, Service(), self.upstream.wire)
+        self._loop = Loop()
+        self._loop.run(self._start())
+
+    async def _start(self) -> None:
+        gateway = app.create_gateway_app(self.settings, Service(), self.upstream)
+        self._serving = new_serving(self.settings, gateway)
+        self._clients = Clients(self.settings.body_timeout, self.settings.write_timeout, 10_000)
 
     def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None) -> Got:
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         sent = {"Host": "hosp.test", **({"Content-Type": "application/json"} if data else {}), **(headers or {})}
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
-            "RAW_URI": target,
-            "PATH_INFO": unquote(target.partition("?")[0]),
-            "QUERY_STRING": target.partition("?")[2],
-            "SERVER_NAME": "hosp.test",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "192.0.2.7",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(data),
-            "wsgi.errors": io.StringIO(),
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-        }
-        if data and "Content-Length" not in sent:
-            environ["CONTENT_LENGTH"] = str(len(data))
-        for name, value in sent.items():
-            key = name.upper().replace("-", "_")
-            environ[key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"] = value
-        answered: list[tuple[str, Headers]] = []
+        if data and not {"Content-Length", "Transfer-Encoding"} & sent.keys():
+            sent["Content-Length"] = str(len(data))
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
+        answer = self._loop.run(self._say(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + data), 120)
+        head, _, got = answer.partition(b"\r\n\r\n")
+        status, *fields = head.decode("latin-1").split("\r\n")
+        pairs = [(name, value) for name, _, value in (field.partition(": ") for field in fields)]
+        return Got(int(status.split()[1]), pairs, got)
 
-        def start_response(status: str, fields: Headers, _error: Any = None) -> Callable[[bytes], Any]:
-            answered.append((status, fields))
-            return lambda _: None
-
-        pieces = self._app.wsgi_app(environ, start_response)
-        got = b"".join(pieces)
-        if hasattr(pieces, "close"):
-            pieces.close()
-        status, fields = answered[-1]
-        return Got(int(status.split()[0]), list(fields), got)
+    async def _say(self, data: bytes) -> bytes:
+        """A client says it, and closes its half if no answer is to be had for so little."""
+        answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        connection = Http1(self._serving, self._clients)
+        connection.connection_made(cast("asyncio.Transport", _Client(answered)))
+        connection.data_received(data)
+        if not connection.is_busy:
+            connection.eof_received()
+        try:
+            return await answered
+        finally:
+            connection.connection_lost(None)
 
     def learned(self) -> None:
         """Waits until what was seen is learned, which goes on beside the requests."""
@@ -196,4 +225,6 @@ class InProcess:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.upstream.released.set()
+        self._loop.run(app.end())
         app.close()
+        self._loop.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import threading
@@ -16,7 +17,6 @@ import pytest
 
 from sidecar.journal.verify import verify
 from sidecar.journal.writer import Journal, RecordingFailed, read_segment
-from tests.support.stack import until
 
 
 def event(number: int, **more: Any) -> dict[str, Any]:
@@ -132,29 +132,52 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
     assert (verdict.ok, verdict.events) == (True, 800)
 
 
-def test_a_sync_waits_for_those_that_are_about_to_come_and_no_longer_than_until_they_are_there(tmp_path: Path) -> None:
-    with opened(tmp_path, coming=lambda: 3, gather=60) as journal:
+def test_what_comes_while_a_sync_runs_is_synced_together_after_it(tmp_path: Path) -> None:
+    begun, go_on, syncs = threading.Event(), threading.Event(), list[int]()
+
+    def sync(descriptor: int) -> None:
+        syncs.append(descriptor)
+        begun.set()
+        assert go_on.wait(5)
+
+    with opened(tmp_path, sync=sync) as journal:
         tickets = [journal.append(event(0))]
-        time.sleep(0.05)
+        assert begun.wait(5)
         tickets += [journal.append(event(number)) for number in (1, 2, 3)]
+        go_on.set()
         for ticket in tickets:
             ticket.wait(5)
-        assert (journal.syncs, journal.events) == (1, 4)
+        assert (len(syncs), journal.events) == (2, 4)
 
 
-def test_a_sync_waits_for_nobody_when_none_is_to_come_and_not_for_ever_when_they_do_not(tmp_path: Path) -> None:
-    with opened(tmp_path / "alone", gather=60) as journal:
-        journal.append(event(1)).wait(5)
-        assert journal.syncs == 1
-    with opened(tmp_path / "deserted", coming=lambda: 3, gather=0.05) as journal:
-        journal.append(event(1)).wait(5)
-        assert journal.syncs == 1
-    with opened(tmp_path / "closed", coming=lambda: 3, gather=60) as journal:
-        ticket = journal.append(event(1))
-    ticket.wait(0)
-    with opened(tmp_path / "async", durable=False, coming=lambda: 3, gather=60) as journal:
-        journal.append(event(1))
-        until(lambda: recorded(tmp_path / "async") == ["e1"], what="written without waiting")
+def test_on_an_event_loop_a_record_is_on_disk_has_failed_or_is_given_up(tmp_path: Path) -> None:
+    async def record(journal: Journal, timeout: float) -> str:
+        tickets = [journal.append(event(number)) for number in range(20)]
+        try:
+            await asyncio.gather(*(ticket.on_disk(timeout) for ticket in tickets))
+            await tickets[0].on_disk(timeout)
+        except RecordingFailed as error:
+            return str(error)
+        return "on disk" if len(recorded(tmp_path)) == len(tickets) else "too early"
+
+    with opened(tmp_path) as journal:
+        assert asyncio.run(record(journal, 5)) == "on disk"
+    with opened(tmp_path / "broken", sync=lambda _: broken()) as journal:
+        assert asyncio.run(record(journal, 5)) == "cannot record: Input/output error"
+    over = threading.Event()
+    with opened(tmp_path / "hangs", sync=lambda _: over.wait(5) and None) as journal:
+        assert asyncio.run(record(journal, 0.05)) == "not on disk after 0.05 s"
+        over.set()
+    with opened(tmp_path / "async", durable=False) as journal:
+        assert asyncio.run(at_once(journal))
+
+
+async def at_once(journal: Journal) -> bool:
+    return journal.append(event(1)).on_disk(0).done()
+
+
+def broken() -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_async_does_not_wait_and_syncs_within_its_window(tmp_path: Path) -> None:

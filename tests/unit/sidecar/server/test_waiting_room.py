@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sidecar.server.waiting_room import WaitingRoom
+from sidecar.settings import Settings
 from tests.support.stack import ask, raw
 
 
 @pytest.fixture
-def port() -> Iterator[int]:
+def port(tmp_path: Path) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        room = WaitingRoom([listener], "the database is away")
+        room = WaitingRoom([listener], "the database is away", Settings(data=tmp_path))
         yield int(listener.getsockname()[1])
         room.close()
 

@@ -6,6 +6,7 @@ import struct
 import time
 from pathlib import Path
 
+from sidecar.upstream import concurrency
 from sidecar.upstream.concurrency import Slots
 from tests.support.stack import until
 
@@ -86,3 +87,36 @@ def test_an_endpoint_holds_at_most_twice_what_it_leaves_free(tmp_path: Path) -> 
     assert slots.take([1, 2]) is None  # the last is for one that has none
     assert slots.take([1, 2, 3]) == (7, 2)
     assert slots.take([4]) is None
+
+
+def test_a_place_that_rests_is_kept_from_others_counts_for_nobody_and_ends_with_its_process(tmp_path: Path) -> None:
+    mine, other = Slots(tmp_path / "places", 2, longest=60), Slots(tmp_path / "places", 2, longest=60)
+    other._pid = 1  # another process, which lives
+    taken = [mine.take([1]), mine.take([2])]
+    assert None not in taken
+    for place, _ in filter(None, taken):
+        mine.rest(place)
+    assert mine.in_flight() == other.in_flight() == 0
+    assert other.take([3]) is None
+    again = mine.take([3])
+    assert again is not None
+    assert (mine.in_flight(), other.in_flight()) == (1, 1)
+    mine.give_resting()
+    assert other.take([4]) is not None
+    mine.rest(again[0])
+    row = concurrency._PLACE.pack(GONE, concurrency._RESTS, time.monotonic_ns() - 2 * concurrency.LOOK)
+    mine._table[again[0] * len(row) : (again[0] + 1) * len(row)] = row
+    assert other.take([5]) is not None
+
+
+def test_a_place_is_passed_on_by_the_same_rule_by_which_it_is_taken(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "places", 4, longest=60)
+    held = [slots.take([1]) for _ in range(4)]
+    places = [taken[0] for taken in held if taken is not None]
+    assert len(places) < 4
+    assert slots.pass_on(places[0], [1]) == 0
+    assert slots.pass_on(places[0], [2]) == 0
+    assert slots.in_flight() == len(places)
+    for place in places:
+        slots.give(place)
+    assert slots.pass_on(places[0], [1]) is None, "it is anybody's by now"

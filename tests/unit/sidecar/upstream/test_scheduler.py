@@ -1,153 +1,177 @@
-"""Calls at the upstream: who makes them, who goes on with them, and whose turn it is."""
+"""Calls at the upstream: whose turn it is, and that each comes to its end once."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Response
 from sidecar.upstream.concurrency import Slots
-from sidecar.upstream.connection import Call, Wire
-from sidecar.upstream.scheduler import Job, Priority, Result, Upstream
-from tests.support.stack import until
-from tests.support.upstream import HOLT
-from tests.support.upstream import Upstream as Server
+from sidecar.upstream.connection import Call, Done
+from sidecar.upstream.scheduler import BackgroundCalls, Job, Priority, Result, Upstream
 
 
-class FakeWire(Wire):
+class Wires:
     """Ends a call when it is told to; `sent` lists the targets in order."""
 
-    def __init__(self, sent: list[str], finish: threading.Event) -> None:
-        self._sent, self._finish = sent, finish
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.under_way: list[Done] = []
+        self.at_once = False
 
-    def begin(self, call: Call) -> None:
+    def start(self, call: Call, done: Done) -> None:
         if call.target == "/broken":
             raise ValueError(call.target)
-        self._sent.append(call.target)
+        self.sent.append(call.target)
+        if self.at_once:
+            done((Attempt(0, 1, Outcome.SUCCESS, 200), Response(200)))
+        else:
+            self.under_way.append(done)
 
-    def go_on(self, until: float | None = None) -> tuple[Attempt, Response | None] | None:
-        left = None if until is None else max(0.0, until - time.monotonic())
-        if not self._finish.wait(left):
-            return None
-        return Attempt(0, 1, Outcome.SUCCESS, 200), Response(200)
+    def finish(self) -> None:
+        """Ends the call that has been under way for longest."""
+        self.under_way.pop(0)((Attempt(0, 1, Outcome.SUCCESS, 200), Response(200)))
 
     def close(self) -> None:
         return
 
 
 class Pool:
-    """A pool with one place, and what was sent through it."""
+    """A pool with few slots, and what was sent through it."""
 
-    def __init__(self, path: Path) -> None:
-        self.sent: list[str] = []
-        self.finish = threading.Event()
-        self.slots = Slots(path / "places", 1, longest=60)
-        self.upstream = Upstream(self.slots, lambda: FakeWire(self.sent, self.finish), threads=2)
+    def __init__(self, path: Path, slots: int = 1) -> None:
+        self.wires = Wires()
+        self.slots = Slots(path / "places", slots, longest=60)
+        self.upstream = Upstream(self.slots, self.wires)
+        self.results: list[tuple[str, Result]] = []
 
-    def job(
-        self, target: str, priority: Priority = Priority.USER, judge: Callable[[Result], Result] = lambda result: result
-    ) -> Job:
-        return Job(Call("GET", target, []), 1, priority, judge, SimpleQueue())
+    def job(self, target: str, priority: Priority = Priority.USER, endpoint: int = 1) -> Job:
+        return Job(
+            Call("GET", target, []), endpoint, priority, lambda result: self.results.append((target, result))
+        )  # fmt: skip
 
-
-@pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
-    made = Pool(tmp_path)
-    yield made
-    made.finish.set()
-    made.upstream.close()
+    def submit(self, *given: Any) -> Job:
+        job = self.job(*given)
+        self.upstream.submit(job)
+        return job
 
 
-def test_a_call_whose_thread_has_left_comes_to_its_end_and_is_judged_once(pool: Pool) -> None:
-    judged: list[Result] = []
-    job = pool.job("/slow", judge=lambda result: (judged.append(result), result)[1])
-    assert pool.upstream.begin(job)
-    assert pool.upstream.go_on(job, time.monotonic() + 0.01) is None
-    assert (pool.slots.in_flight(), judged) == (1, [])
-    pool.finish.set()
-    result = job.inbox.get(timeout=5)
-    assert [result] == judged
-    assert pool.slots.in_flight() == 0
-    assert pool.sent == ["/slow"]
+Test = Callable[[Pool], Coroutine[Any, Any, None]]
 
 
-def test_turns_come_by_urgency_and_then_by_age(pool: Pool) -> None:
-    first = pool.job("/first")
-    assert pool.upstream.begin(first)
-    later = pool.job("/later")
-    urgent = pool.job("/urgent", Priority.ONLY_UPSTREAM)
-    errand = pool.job("/errand", Priority.REPLAY)
-    pool.upstream.submit(errand)
-    assert not pool.upstream.begin(later)
-    assert not pool.upstream.begin(urgent)
-    pool.finish.set()
-    for job in (first, urgent, later):
-        assert job is first or job.inbox.get(timeout=5) is None
-        assert pool.upstream.go_on(job, time.monotonic() + 5) is not None
-    assert errand.inbox.get(timeout=5) is not None
-    assert pool.sent == ["/first", "/urgent", "/later", "/errand"]
+def on_loop(test: Test, path: Path, slots: int = 1) -> None:
+    async def run() -> None:
+        pool = Pool(path, slots)
+        await test(pool)
+        await pool.upstream.close(0)
+
+    asyncio.run(run())
 
 
-def test_a_turn_that_came_too_late_is_passed_on_and_nothing_was_sent(pool: Pool) -> None:
-    first, gone, last = (pool.job(f"/{name}") for name in ("first", "gone", "last"))
-    assert pool.upstream.begin(first)
-    assert not pool.upstream.begin(gone)
-    assert not pool.upstream.begin(last)
-    pool.finish.set()
-    assert pool.upstream.go_on(first, time.monotonic() + 5) is not None
-    assert gone.inbox.get(timeout=5) is None
-    assert last.inbox.empty()
-    assert pool.upstream.cancel(gone)
-    assert not pool.upstream.cancel(gone)
-    assert last.inbox.get(timeout=5) is None
-    assert pool.upstream.go_on(last, time.monotonic() + 5) is not None
-    assert pool.sent == ["/first", "/last"]
-    assert pool.slots.in_flight() == 0
+def test_a_call_comes_to_its_end_once_and_its_slot_is_free_then(tmp_path: Path) -> None:
+    async def test(pool: Pool) -> None:
+        pool.submit("/slow")
+        assert (pool.slots.in_flight(), pool.results) == (1, [])
+        done = pool.wires.under_way[0]
+        pool.wires.finish()
+        done((Attempt(0, 1, Outcome.FAILURE, None, "again"), None))
+        assert [(target, result.attempt.outcome) for target, result in pool.results] == [("/slow", Outcome.SUCCESS)]
+        assert pool.slots.in_flight() == 0
+
+    on_loop(test, tmp_path)
 
 
-def test_a_call_that_breaks_is_of_unknown_outcome_and_keeps_no_place(pool: Pool) -> None:
-    job = pool.job("/broken")
-    assert pool.upstream.begin(job)
-    result = pool.upstream.go_on(job, time.monotonic() + 5)
-    assert result is not None
-    assert (result.attempt.outcome, result.attempt.error) == (Outcome.UNKNOWN, "broken")
-    assert pool.slots.in_flight() == 0
+def test_turns_come_by_urgency_and_then_by_age(tmp_path: Path) -> None:
+    async def test(pool: Pool) -> None:
+        pool.submit("/first")
+        for target, priority in (
+            ("/errand", Priority.REPLAY), ("/later", Priority.USER), ("/urgent", Priority.ONLY_UPSTREAM),
+        ):  # fmt: skip
+            pool.submit(target, priority)
+        for _ in range(4):
+            pool.wires.finish()
+        assert pool.wires.sent == ["/first", "/urgent", "/later", "/errand"]
+        assert [target for target, _ in pool.results] == pool.wires.sent
+
+    on_loop(test, tmp_path)
 
 
-def test_what_another_process_gives_back_is_noticed(pool: Pool, tmp_path: Path) -> None:
-    other = Slots(tmp_path / "places", 1, longest=60)
-    taken = other.take([2])
-    assert taken is not None
-    job = pool.job("/waits")
-    assert not pool.upstream.begin(job)
-    assert job.inbox.empty()
-    other.give(taken[0])
-    assert job.inbox.get(timeout=5) is None
+def test_however_many_calls_of_one_endpoint_hang_another_is_served_at_once(tmp_path: Path) -> None:
+    async def test(pool: Pool) -> None:
+        for number in range(100):
+            pool.submit(f"/hangs/{number}", Priority.ONLY_UPSTREAM, 1)
+            pool.submit(f"/hangs-too/{number}", Priority.ONLY_UPSTREAM, 2)
+        held = len(pool.wires.sent)
+        assert held < 8
+        for number in range(20):
+            pool.submit(f"/quick/{number}", Priority.USER, 3)
+            await asyncio.sleep(0.003)
+            assert pool.wires.sent[held:] == [f"/quick/{n}" for n in range(number + 1)]
+            pool.wires.under_way.pop()((Attempt(0, 1, Outcome.SUCCESS, 200), Response(200)))
+
+    on_loop(test, tmp_path, slots=8)
 
 
-def test_a_call_on_a_real_wire_changes_hands() -> None:
-    with Server() as server:
-        server.state.notes[5] = {"id": 5, "title": "Round"}
-        server.fault("slow", "/notes/5", seconds=0.3)
-        wire = Wire(server.url, connect_timeout=1, timeout=5, max_answer=10_000)
-        wire.begin(Call("GET", "/notes/5", [("Host", "hosp"), *HOLT.items()], repeatable=True))
-        assert wire.go_on(time.monotonic() + 0.05) is None
-        found: list[tuple[Attempt, Response | None] | None] = []
-        thread = threading.Thread(target=lambda: found.append(wire.go_on()))
-        thread.start()
-        thread.join(5)
-        sent = found[0]
-        assert sent is not None
-        assert sent[1] is not None
-        assert (sent[0].outcome, sent[1].status) == (Outcome.SUCCESS, 200)
-        assert sent[0].duration >= 300_000_000
-        again = wire.send(Call("GET", "/notes/5", [("Host", "hosp"), *HOLT.items()], repeatable=True))
-        assert again[1] is not None
-        until(lambda: len(server.seen("/notes/5")) == 2)
-        wire.close()
+def test_what_is_taken_back_is_not_sent(tmp_path: Path) -> None:
+    async def test(pool: Pool) -> None:
+        first, gone, last = (pool.submit(f"/{name}") for name in ("first", "gone", "last"))
+        assert [pool.upstream.cancel(job) for job in (gone, gone, first)] == [True, True, False]
+        pool.wires.finish()
+        pool.wires.finish()
+        assert pool.wires.sent == ["/first", "/last"]
+        assert not pool.upstream.cancel(last)
+        assert pool.slots.in_flight() == 0
+
+    on_loop(test, tmp_path)
+
+
+def test_a_call_that_breaks_is_of_unknown_outcome_and_keeps_no_slot(tmp_path: Path) -> None:
+    async def test(pool: Pool) -> None:
+        pool.submit("/broken")
+        ((_, result),) = pool.results
+        assert (result.attempt.outcome, result.attempt.error) == (Outcome.UNKNOWN, "broken")
+        assert pool.slots.in_flight() == 0
+
+    on_loop(test, tmp_path)
+
+
+def test_what_another_process_gives_back_is_noticed(tmp_path: Path) -> None:
+    async def test(pool: Pool) -> None:
+        other = Slots(tmp_path / "places", 1, longest=60)
+        taken = other.take([2])
+        assert taken is not None
+        pool.submit("/waits")
+        await asyncio.sleep(0.02)
+        assert pool.wires.sent == []
+        other.give(taken[0])
+        async with asyncio.timeout(5):
+            while not pool.wires.sent:
+                await asyncio.sleep(0.001)
+        other.close()
+
+    on_loop(test, tmp_path)
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_threads_hear_what_became_of_their_calls_in_threads_of_their_own(tmp_path: Path, breaks: bool) -> None:
+    wires = Wires()
+    wires.at_once = True
+    calls = BackgroundCalls(lambda: Upstream(Slots(tmp_path / "places", 2, longest=60), wires), 1, "test")
+
+    def judge(result: Result) -> Result:
+        if breaks:
+            raise ValueError("no database")
+        return result
+
+    judged = calls.submit(Call("GET", "/errand", []), 1, Priority.REPLAY, judge)
+    if breaks:
+        with pytest.raises(ValueError, match="no database"):
+            judged.result(10)
+    else:
+        assert judged.result(10).attempt.outcome is Outcome.SUCCESS
+    calls.close()

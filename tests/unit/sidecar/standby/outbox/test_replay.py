@@ -25,8 +25,9 @@ from sidecar.standby.standby import Standby
 from sidecar.standby.tables import owners, writes
 from sidecar.storage.database import open_engine
 from sidecar.storage.lease import TTL, Lease, leases
-from sidecar.upstream.connection import Call, Wire
+from sidecar.upstream.connection import Call
 from sidecar.upstream.scheduler import Result
+from tests.support.on_loop import Wire
 from tests.support.stack import until
 from tests.support.tables import lay
 from tests.support.upstream import Upstream

@@ -6,14 +6,17 @@ are sent once.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Final
 
 from sidecar.exchange import Attempt, Outcome
-from sidecar.upstream.scheduler import Job, Result, RetryBudget, Upstream
+from sidecar.upstream.connection import Call
+from sidecar.upstream.scheduler import Job, Priority, Result, RetryBudget, Upstream
 
 MAX_ATTEMPTS: Final = 4
 LOOK: Final = 0.25
@@ -22,26 +25,29 @@ LATE: Final = "late"
 """The error of an attempt that nobody waited for any longer."""
 BACKOFF: Final = 0.05
 """Seconds before the first retry, at the most; doubled each time, with full jitter."""
+Judge = Callable[[Result, bool], Awaitable[None] | None]
+"""Says what a result is worth, in its attempt, and learns from it; whether it came too late. What it does beside the
+loop is waited for before anybody sees the result. It does not raise."""
 
 
-class Inquiry:
-    """Asks, and waits for a good result. Used by one request thread."""
+class UpstreamCall:
+    """Asks, and waits for a good result. Used by one request."""
 
     def __init__(
-        self, pool: Upstream, new_job: Callable[[SimpleQueue[Result | None], bool], Job], budget: RetryBudget,
-        *, repeatable: bool, hedge_after: float,
+        self, upstream: Upstream, call: Call, endpoint: int, priority: Priority, judge: Judge, budget: RetryBudget,
+        *, hedge_after: float,
     ) -> None:  # fmt: skip
-        self._pool = pool
-        self._new_job = new_job
+        self._upstream = upstream
+        self._new_job = partial(Job, call, endpoint, priority)
+        self._judge = judge
         self._budget = budget
-        self._repeatable = repeatable
-        self._inbox: SimpleQueue[Result | None] = SimpleQueue()
+        self._repeatable = call.repeatable
+        self._results: deque[Result] = deque()
+        self._waiter: asyncio.Future[None] | None = None
         self._jobs: list[Job] = []
-        self._mine: Job | None = None
-        """The call that this thread makes itself, when its turn has come."""
-        self._turn = False
+        self._judging = set[asyncio.Task[None]]()
         self._pending = 0
-        self._hedge_at = time.monotonic() + hedge_after if repeatable else None
+        self._hedge_at = time.monotonic() + hedge_after if call.repeatable else None
         self._ended: list[Attempt] = []
         self._sent: list[tuple[int, bool]] = []
         """When each was submitted (ns), and whether it is a hedge."""
@@ -63,10 +69,10 @@ class Inquiry:
             mine = [n for n, (_, hedged) in enumerate(self._sent) if hedged is hedge]
             ended = sum(attempt.hedge is hedge for attempt in self._ended)
             for n in mine[ended:]:
-                if self._jobs[n].state == "started":
+                if self._jobs[n].state in ("started", "ended"):
                     yield Attempt(self._sent[n][0], now - self._sent[n][0], Outcome.UNKNOWN, None, LATE, hedge)
 
-    def wait(
+    async def result(
         self, until: float, silent: Callable[[], bool] | None = None, look: float | None = None
     ) -> Result | None:  # fmt: skip
         """A good result; else, when everything tried has failed, the last; None: still under way at `until`, or `look`.
@@ -75,11 +81,10 @@ class Inquiry:
         """
         pause = until if look is None else min(look, until)
         while True:
-            now = time.monotonic()
-            if not self._pending and not self._retry(until):
+            if not self._pending and not await self._retry(until):
                 return self.last
-            limit = min(pause, self._hedge_at or pause, now + LOOK if silent else pause)
-            result = self._result(limit)
+            limit = min(pause, self._hedge_at or pause, time.monotonic() + LOOK if silent else pause)
+            result = await self._next(limit)
             if result is None:
                 now = time.monotonic()
                 if now >= pause or (silent is not None and silent()):
@@ -92,36 +97,57 @@ class Inquiry:
             if result.attempt.outcome is Outcome.SUCCESS:
                 return result
 
-    def _result(self, until: float) -> Result | None:
-        """The next call's result, or None when there is none by `until`: the pool goes on with what was ours."""
-        if not self._turn:
+    async def _next(self, until: float) -> Result | None:
+        """The next call's result, or None when there is none by `until`."""
+        left = until - time.monotonic()
+        if not self._results and left > 0:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(left, self._wake)
             try:
-                result = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
-            except Empty:
-                return None
-            if result is not None:
-                return result
-        assert self._mine is not None
-        self._turn = False
-        return self._pool.go_on(self._mine, until)
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        return self._results.popleft() if self._results else None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _hear(self, result: Result) -> None:
+        judged = self._judge(result, self.late)
+        if judged is None:
+            self._take(result)
+        else:
+            judging = asyncio.ensure_future(self._when_judged(judged, result))
+            self._judging.add(judging)
+            judging.add_done_callback(self._judging.discard)
+
+    async def _when_judged(self, judged: Awaitable[None], result: Result) -> None:
+        try:
+            await judged
+        finally:
+            self._take(result)
+
+    def _take(self, result: Result) -> None:
+        self._results.append(result)
+        self._wake()
 
     def give_up(self) -> bool:
         """Stops asking: what has not started is taken back. True: no byte of it was or will be sent."""
         self.late = True
-        taken_back = [self._pool.cancel(job) for job in self._jobs]
+        taken_back = [self._upstream.cancel(job) for job in self._jobs]
         return all(taken_back)
 
     def _submit(self, *, hedge: bool) -> None:
-        job = self._new_job(self._inbox, hedge)
+        job = self._new_job(self._hear, hedge)
         self._jobs.append(job)
         self._sent.append((time.time_ns(), hedge))
         self._pending += 1
-        if hedge:
-            self._pool.submit(job)
-        else:
-            self._mine, self._turn = job, self._pool.begin(job)
+        self._upstream.submit(job)
 
-    def _retry(self, until: float) -> bool:
+    async def _retry(self, until: float) -> bool:
         """Sends again after a failure, when that is allowed and there is time; False: it is not."""
         tried = len(self._jobs)
         if not self._repeatable or tried >= MAX_ATTEMPTS:
@@ -129,7 +155,7 @@ class Inquiry:
         pause = random.uniform(0, BACKOFF * 2 ** (tried - 1))
         if time.monotonic() + pause >= until or not self._budget.spend():
             return False
-        time.sleep(pause)
+        await asyncio.sleep(pause)
         self._submit(hedge=False)
         return True
 

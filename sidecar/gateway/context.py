@@ -12,7 +12,7 @@ from sidecar.standby.writes.intents import Write
 
 
 @dataclass
-class Visit:
+class Context:
     """One exchange on its way, with what the steps need to know of it."""
 
     exchange: Exchange

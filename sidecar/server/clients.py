@@ -1,0 +1,173 @@
+"""All clients of a worker: for how long each is waited for, and who makes room when there is no more.
+
+Who waits for the same is kept in the order in which it is due, so that a look costs what is due and no more, also with
+ten thousand idle connections.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from typing import Final, Protocol
+
+HEAD_TIMEOUT: Final = 10.0
+"""Seconds within which the head of a request must be there, from its first byte; a new connection's from its begin."""
+KEEPALIVE: Final = 75.0
+"""Seconds in which a connection's next request may begin."""
+LINGER_CLOSE: Final = 2.0
+"""Seconds in which a client may close its side after we have closed ours."""
+MOST_HELD: Final = 64 * 1024 * 1024
+"""Bytes of all that arrives in a worker; beyond it, who has waited longest makes room."""
+MOST_OWED: Final = 256 * 1024 * 1024
+"""Bytes of answers that wait for their clients in a worker."""
+_MAKES_ROOM: Final = ("closing", "head", "body", "idle")
+"""What whoever makes room first waits for."""
+
+
+class Client(Protocol):
+    """One connection (server/http1.py)."""
+
+    phase: str | None
+    """What is waited for; None: nothing."""
+    due: float
+    """Until when, of time.monotonic()."""
+    owed: int
+    """Bytes that it had yet to take, when that was last looked at."""
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory of what it has sent."""
+
+    @property
+    def to_take(self) -> int:
+        """Bytes of answers that it has yet to take."""
+
+    def is_late(self) -> None:
+        """What is waited for has not come in its time."""
+
+    def abort(self) -> None:
+        """Ends it at once."""
+
+
+class Clients:
+    """Of one worker; all on its loop. `most`: connections."""
+
+    def __init__(self, body_timeout: float, write_timeout: float, most: int) -> None:
+        self._times = {"head": HEAD_TIMEOUT, "body": body_timeout, "idle": KEEPALIVE, "closing": LINGER_CLOSE}
+        self._waiting: dict[str, dict[Client, None]] = {phase: {} for phase in self._times}
+        self._owing: dict[Client, float] = {}
+        """Those who do not take their answers, and when they are given up, unless they take some."""
+        self._write_timeout = write_timeout
+        self._most = most
+        self._all: set[Client] = set()
+        self.ending = False
+        """The worker ends: each connection with its next answer."""
+        self.date = ""
+        self.tell_time()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, client: Client) -> None:
+        """One more; another makes room where there are too many."""
+        self._all.add(client)
+        if len(self._all) >= self._most:
+            self.make_room()
+
+    def remove(self, client: Client) -> None:
+        """It is gone."""
+        self._all.discard(client)
+        self._owing.pop(client, None)
+        self.leave(client)
+
+    def wait(self, phase: str, client: Client) -> None:
+        """From now on it is waited for."""
+        self.leave(client)
+        client.phase = phase
+        client.due = time.monotonic() + self._times[phase]
+        self._waiting[phase][client] = None
+
+    def leave(self, client: Client) -> None:
+        """It is waited for no longer."""
+        if client.phase is not None:
+            self._waiting[client.phase].pop(client, None)
+            client.phase = None
+
+    def owe(self, client: Client) -> None:
+        """It does not take its answer at once."""
+        if client not in self._owing:
+            client.owed = client.to_take
+            self._owing[client] = time.monotonic() + self._write_timeout
+            if len(self._owing) > 1:
+                self._bound_owed()
+
+    def settle(self, client: Client) -> None:
+        """It has taken enough of it to go on with."""
+        self._owing.pop(client, None)
+
+    def look(self) -> None:
+        """Several times a second: ends the wait for those that had their time."""
+        now = time.monotonic()
+        for waiting in self._waiting.values():
+            while waiting and (client := next(iter(waiting))).due <= now:
+                client.is_late()
+                if client.phase is not None and client in waiting:
+                    self.leave(client)
+        for client, until in list(self._owing.items()):
+            if now < until:
+                continue
+            left = client.to_take
+            if left < client.owed:
+                client.owed = left
+                self._owing[client] = now + self._write_timeout
+            else:
+                self._owing.pop(client)
+                client.abort()
+
+    def tell_time(self) -> None:
+        """Once a second: the date of answers."""
+        self.date = formatdate(time.time(), usegmt=True)
+
+    def make_room(self) -> bool:
+        """Drops the connection that has waited longest for its client, kept-alive ones last."""
+        for phase in _MAKES_ROOM:
+            if self._waiting[phase]:
+                client = next(iter(self._waiting[phase]))
+                self.leave(client)
+                client.abort()
+                return True
+        return False
+
+    def bound_memory(self) -> None:
+        """Makes room where clients have sent too much that is not whole yet."""
+        arriving = (*self._waiting["head"], *self._waiting["body"]) if len(self._waiting["body"]) > 8 else ()
+        held = sum(client.held for client in arriving)
+        for client in arriving:
+            if held <= MOST_HELD:
+                return
+            held -= client.held
+            self.leave(client)
+            client.abort()
+
+    def end(self, idle: float) -> None:
+        """The worker ends: who has said nothing yet is given `idle` seconds, and each connection ends with its next
+        answer."""
+        self.ending = True
+        due = time.monotonic() + idle
+        for phase in ("head", "idle"):
+            for client in self._waiting[phase]:
+                client.due = min(client.due, due)
+
+    def cut(self) -> None:
+        """Closes all that is left."""
+        for client in list(self._all):
+            client.abort()
+
+    def _bound_owed(self) -> None:
+        owed = sum(client.to_take for client in self._owing)
+        for client in list(self._owing):
+            if owed <= MOST_OWED:
+                return
+            owed -= client.to_take
+            self._owing.pop(client)
+            client.abort()
