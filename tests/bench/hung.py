@@ -1,6 +1,4 @@
-"""`make bench-hung`: what users of one endpoint get while twice as many calls as there are request threads hang on
-another. The upstream is nginx; the hung calls end at a socket that takes connections and never answers.
-"""
+"""`make bench-hung`: what users of one endpoint get while HUNG calls hang on another. The upstream is nginx; the hung calls end at a socket that takes connections and never answers."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ from tests.bench.wrk import ANSWER, nginx
 from tests.support.stack import Sidecar, ask, until
 from tests.support.upstream import HOLT
 
-WORKERS, THREADS = 2, 32
+HUNG = 128
 PROBES, PAUSE = 4, 0.02
 """Users of the other endpoint, and the seconds that each pauses between requests."""
 AGAIN = 1.0
@@ -110,14 +108,13 @@ def hanging(port: int, count: int, method: str) -> Iterator[None]:
 
 
 def run(seconds: float) -> Iterator[str]:
-    hung = 2 * WORKERS * THREADS
+
     with ExitStack() as stack:
         hole = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1024))
         away = f"location /patients {{ proxy_pass http://127.0.0.1:{hole.getsockname()[1]}; proxy_read_timeout 90s; }}"
         upstream, _ = stack.enter_context(nginx(ANSWER, more=away))
         data = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
-        settings = {"workers": str(WORKERS), "threads": str(THREADS)}
-        sidecar = stack.enter_context(Sidecar(f"http://127.0.0.1:{upstream}", data, **settings))
+        sidecar = stack.enter_context(Sidecar(f"http://127.0.0.1:{upstream}", data))
         until(lambda: sidecar.ask("GET", "/notes/5", HOLT).status == 200)
         measure(sidecar.port, 2)  # warm
         told = f"`make bench-hung` ({seconds:.0f} s each, load average {os.getloadavg()[0]:.1f} as it began)"
@@ -126,9 +123,9 @@ def run(seconds: float) -> Iterator[str]:
         yield "|---|---|---|---|---|---|"
         yield f"| nothing hangs | {measure(sidecar.port, seconds)} |"
         for method in ("GET", "PATCH"):
-            with hanging(sidecar.port, hung, method):
+            with hanging(sidecar.port, HUNG, method):
                 first = measure(sidecar.port, 1)
-                yield f"| {hung} calls hang on `{method} /patients/{{id}}`: their first second | {first} |"
+                yield f"| {HUNG} calls hang on `{method} /patients/{{id}}`: their first second | {first} |"
                 yield f"| … and from then on | {measure(sidecar.port, seconds)} |"
             yield f"| nothing hangs any more | {measure(sidecar.port, seconds)} |"
 

@@ -98,8 +98,7 @@ def measure(sidecar: Sidecar, count: int, size: int) -> tuple[int, int, int]:
 
 
 def running(url: str, folder: Path) -> Sidecar:
-    """As many threads as uploads: an endpoint may hold a quarter of them while nothing comes back."""
-    return Sidecar(url, folder / "data", threads="128", deadline="30s", upstream_timeout="60s", hedge_after="60s")
+    return Sidecar(url, folder / "data", deadline="30s", upstream_timeout="60s", hedge_after="60s")
 
 
 def main() -> None:
