@@ -31,6 +31,8 @@ class Client(Protocol):
     """What is waited for; None: nothing."""
     due: float
     """Until when, of time.monotonic()."""
+    noted: int
+    """What of `held` was noted last."""
     owed: int
     """Bytes that it had yet to take, when that was last looked at."""
 
@@ -60,6 +62,8 @@ class Clients:
         self._write_timeout = write_timeout
         self._most = most
         self._all: set[Client] = set()
+        self._held = 0
+        """Bytes of all that has been noted."""
         self.ending = False
         """The worker ends: each connection with its next answer."""
         self.date = ""
@@ -78,6 +82,8 @@ class Clients:
         """It is gone."""
         self._all.discard(client)
         self._owing.pop(client, None)
+        self._held -= client.noted
+        client.noted = 0
         self.leave(client)
 
     def wait(self, phase: str, client: Client) -> None:
@@ -132,22 +138,18 @@ class Clients:
         """Drops the connection that has waited longest for its client, kept-alive ones last."""
         for phase in _MAKES_ROOM:
             if self._waiting[phase]:
-                client = next(iter(self._waiting[phase]))
-                self.leave(client)
-                client.abort()
+                self._drop(next(iter(self._waiting[phase])))
                 return True
         return False
 
-    def bound_memory(self) -> None:
-        """Makes room where clients have sent too much that is not whole yet."""
-        arriving = (*self._waiting["head"], *self._waiting["body"]) if len(self._waiting["body"]) > 8 else ()
-        held = sum(client.held for client in arriving)
-        for client in arriving:
-            if held <= MOST_HELD:
-                return
-            held -= client.held
-            self.leave(client)
-            client.abort()
+    def note_held(self, client: Client) -> None:
+        """What it has sent and is not whole yet has changed: who has waited longest makes room, where that is too much
+        of all."""
+        self._held += client.held - client.noted
+        client.noted = client.held
+        for phase in ("head", "body"):
+            while self._held > MOST_HELD and self._waiting[phase]:
+                self._drop(next(iter(self._waiting[phase])))
 
     def end(self, idle: float) -> None:
         """The worker ends: who has said nothing yet is given `idle` seconds, and each connection ends with its next
@@ -162,6 +164,12 @@ class Clients:
         """Closes all that is left."""
         for client in list(self._all):
             client.abort()
+
+    def _drop(self, client: Client) -> None:
+        self.leave(client)
+        self._held -= client.noted
+        client.noted = 0
+        client.abort()
 
     def _bound_owed(self) -> None:
         owed = sum(client.to_take for client in self._owing)

@@ -70,8 +70,10 @@ class Http1(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_admitted", "_body", "_ended", "_head", "_paused", "_parser", "_request", "_serving", "_size", "_spool",
-        "_spooling", "_task", "_transport", "_unread", "clients", "closing", "due", "owed", "phase", "remote", "socket",
+        "_admitted", "_body", "_ended", "_head", "_in_memory", "_paused", "_parser", "_request", "_serving", "_size",
+        "_spool",
+        "_spooling", "_task", "_transport", "_unread", "clients", "closing", "due", "noted", "owed", "phase",
+        "remote", "socket",
     )  # fmt: skip
 
     def __init__(self, serving: Serving, clients: Clients) -> None:
@@ -90,6 +92,8 @@ class Http1(asyncio.Protocol):
         self._unread = 0
         """Bytes that were let go after the last answer."""
         self.closing = False
+        self.noted = 0
+        """What of `held` was noted last."""
         self.owed = 0
         """Bytes that the client had yet to take, when that was last looked at."""
         self.due = 0.0
@@ -103,7 +107,8 @@ class Http1(asyncio.Protocol):
         self._request: Request | None = None
         self._body: list[bytes] = []
         self._spool: Spool | None = None
-        self._size = 0
+        self._size = self._in_memory = 0
+        """Bytes of its body so far, and of these in memory."""
 
     # What the transport calls ----------------------------------------------------------------------------------------
 
@@ -176,7 +181,7 @@ class Http1(asyncio.Protocol):
     @property
     def held(self) -> int:
         """Bytes in memory of what it has sent."""
-        return self._parser.held + (self._size if self._spool is None else 0)
+        return self._parser.held + self._in_memory
 
     @property
     def to_take(self) -> int:
@@ -251,7 +256,8 @@ class Http1(asyncio.Protocol):
         if self._paused and not self.is_gone:
             self._paused = False
             cast("asyncio.Transport", self._transport).resume_reading()
-        self.clients.bound_memory()
+        if self.held or self.noted:
+            self.clients.note_held(self)
 
     def _begin(self, head: Head) -> None:
         """A head is there: whether its body is waited for. Raises Refusal."""
@@ -265,18 +271,18 @@ class Http1(asyncio.Protocol):
         """A piece of a body. Raises Refusal."""
         assert self._head is not None
         self._size += len(piece)
+        self._in_memory += len(piece)
         if self._size > self._serving.limits.max_body:
             raise too_large(self._serving.limits)
         self._body.append(piece)
         expected = self._size if self._head.length is None else self._head.length
-        waits = sum(map(len, self._body)) if self._spool else self._size
-        if expected > IN_MEMORY and (waits >= 4 * PIECE if self._spool else True):
+        if expected > IN_MEMORY and (self._spool is None or self._in_memory >= 4 * PIECE):
             self._spool_some()
 
     def _spool_some(self, then_whole: bool = False) -> None:
         """Has a thread write what has come of a large body; the client waits meanwhile."""
         self._pause()
-        pieces, self._body = self._body, []
+        pieces, self._body, self._in_memory = self._body, [], 0
         self._spooling = asyncio.get_running_loop().create_task(self._spooled(pieces, then_whole))
 
     async def _spooled(self, pieces: list[bytes], then_whole: bool) -> None:
@@ -321,6 +327,8 @@ class Http1(asyncio.Protocol):
         assert head is not None
         self._reset()
         self.clients.leave(self)
+        if self.noted:
+            self.clients.note_held(self)
         self._task = asyncio.get_running_loop().create_task(self._answer(head, arrived))
 
     async def _answer(self, head: Head, arrived: Arrived) -> None:

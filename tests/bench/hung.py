@@ -1,4 +1,6 @@
-"""`make bench-hung`: what users of one endpoint get while HUNG calls hang on another. The upstream is nginx; the hung calls end at a socket that takes connections and never answers."""
+"""`make bench-hung`: what users of one endpoint get while HUNG calls hang on another. The upstream is nginx; the hung
+calls end at a socket that takes connections and never answers.
+"""
 
 from __future__ import annotations
 

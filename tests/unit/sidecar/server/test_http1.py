@@ -266,6 +266,26 @@ def test_who_has_waited_longest_for_its_client_makes_room_and_who_is_answered_ne
     on_loop(tmp_path, test, most=5)
 
 
+def test_who_has_sent_much_that_is_not_whole_makes_room_when_all_hold_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "MOST_HELD", 30_000)
+
+    async def test(served: Served) -> None:
+        head, (whole, _) = b"GET / HTTP/1.1\r\nX-A: ", served.client()
+        whole.data_received(GET % 1)
+        await settled()
+        waiting = [served.client() for _ in range(5)]
+        for connection, _ in waiting:
+            connection.data_received(head + b"a" * 8_000)
+        assert [transport.aborted for _, transport in waiting] == [True, True, False, False, False]
+        for connection, _ in waiting:
+            connection.connection_lost(None)
+        assert served.clients._held == 0
+
+    on_loop(tmp_path, test)
+
+
 def test_a_large_body_is_kept_in_a_file_and_its_client_waits_meanwhile(tmp_path: Path) -> None:
     seen: list[Request] = []
 

@@ -101,12 +101,15 @@ def seen_by_h11(data: bytes) -> list[tuple[str, str, bytes]]:
             elif isinstance(event, h11.EndOfMessage):
                 assert head is not None
                 whole.append((head.method.decode(), head.target.decode("latin-1"), bytes(body)))
+                if head.method == b"CONNECT":  # from here on it is a tunnel to h11; we refuse it
+                    return whole
                 for answer in (h11.Response(status_code=200, headers=[("Content-Length", "0")]), h11.EndOfMessage()):
                     connection.send(answer)
-                if connection.our_state is h11.MUST_CLOSE:  # as it is told, which is not up to a parser
+                try:
+                    connection.start_next_cycle()
+                except h11.LocalProtocolError:  # it is told to close, or to switch, which is not up to a parser
                     rest = connection.trailing_data[0]
                     return whole + (seen_by_h11(rest) if rest else [])
-                connection.start_next_cycle()
             else:
                 return whole
     except h11.RemoteProtocolError:
