@@ -33,6 +33,8 @@ STUCK: Final = 400
 """Seconds after which a channel that takes nothing is known as such, and some."""
 OVER: Final = 1800 + 300 + 30
 """Seconds within which an end is told: the longest short window of a page, ALERT_KEEP, and half a minute."""
+TICKET_OVER: Final = 21600 + 1800
+"""The longest short window of a ticket, and some."""
 EVERY: Final = ("webhook", "email", "slack", "pagerduty", "sentry", "alertmanager")
 Stage = Callable[[Path], Shelf]
 
@@ -206,14 +208,15 @@ def row(play: Play, stage: Stage, lengths: Lengths) -> list[Cell]:
 def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20) -> dict[str, Cell]:
     """So many minutes of it, and its end, by channel: one message of this kind, and one of its end. `deaf`: a channel
     that is away all the while, and comes back when all is over."""
-    with _deployment(embedded, names=EVERY) as world:
+    # A ticket ends hours after; that it goes on is not told again meanwhile.
+    with _deployment(embedded, names=EVERY, alert_repeat=86400.0) as world:
         world.run(60)
         if deaf:
             world.listening[deaf].answer(503, again=ALWAYS)
         world.users = users
         world.run(minutes * 60)
         world.users = WELL
-        world.run(OVER + 60, 30)
+        world.run(*((OVER + 60, 30) if kind == "page" else (TICKET_OVER, 300)))
         if deaf:
             world.listening[deaf].answer()
             world.run(60)
