@@ -18,7 +18,7 @@ from alerts.rules.evaluation import levels
 from compose.monitoring import RULES, Service, prometheus_config
 from sidecar.timeunits import SECOND
 from tests.alerts.shelves import Shelf
-from tests.alerts.world import ASKED, BY_NAME, FAILING, WELL, Clock, Sidecar
+from tests.alerts.simulated_sidecar import ASKED, BY_NAME, FAILING, WELL, Clock, Sidecar
 from tests.contracts.event_store import NOON
 from tests.support.alerts.receivers import plane
 from tests.support.stack import free_port, until
