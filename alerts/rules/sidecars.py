@@ -36,8 +36,9 @@ class Sidecars:
         self._others: dict[str, Plane] = {}
         self._last: dict[str, Metrics] = {}
         self._before: dict[str, Metrics] = {}
-        """By node, what its counters stood at when it was first asked, later than the first look."""
-        self._looked = False
+        """By node, what its counters stood at when it was first asked, later than the first look, or when its values
+        got its name or lost it."""
+        self._looked = self._several = False
 
     def look(
         self, wanted: Collection[str], bounds: Collection[float]
@@ -55,7 +56,10 @@ class Sidecars:
             if self._looked and node not in self._last:
                 self._before[node] = metrics
             self._last[node] = metrics
-        self._looked = True
+        several = len(self._last) > 1
+        if self._looked and several is not self._several:
+            self._before = dict(self._last)
+        self._looked, self._several = True, several
         told = {node: _since(metrics, self._before.get(node, {})) for node, metrics in self._last.items()}
         return endpoints, next(iter(told.values())) if len(told) == 1 else _joined(told)
 

@@ -68,10 +68,10 @@ class Listening:
             }  # fmt: skip
         return SERVICES[self.channel](self.receiver.url)
 
-    def answer(self, *answers: int | str, again: int = 1) -> None:
-        """What is answered next; nothing: it is well again."""
+    def answer(self, *answers: int | str, again: int = 1, wait: str = "") -> None:
+        """What is answered next, with `wait` as Retry-After; nothing: it is well again."""
         assert isinstance(self.receiver, Receiver)
-        self.receiver.answers = [*answers] * again
+        self.receiver.answers, self.receiver.retry_after = [*answers] * again, wait
 
     def hang(self, hangs: bool) -> None:
         assert isinstance(self.receiver, Receiver)

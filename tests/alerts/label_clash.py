@@ -3,17 +3,11 @@ gives it: ours must win, or no alert of one endpoint ever fires."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import yaml
 
@@ -21,18 +15,18 @@ from alerts.objectives.openslo import load, locate
 from alerts.prometheus import rules
 from alerts.rules.burn_rules import Rule
 from alerts.rules.evaluation import levels
+from compose.monitoring import RULES, Service, prometheus_config
 from sidecar.timeunits import SECOND
 from tests.alerts.shelves import Shelf
-from tests.alerts.world import ASKED, BY_NAME, FAILING, WELL, Clock, Sidecar
+from tests.alerts.simulated_sidecar import ASKED, BY_NAME, FAILING, WELL, Clock, Sidecar
 from tests.contracts.event_store import NOON
 from tests.support.alerts.receivers import plane
 from tests.support.stack import free_port, until
 
 NAME: Final = "Prometheus' target has a label `endpoint`"
-CONFIG: Final = Path("compose/prometheus/prometheus.yml")
 PERIOD: Final = "2d"
 """So that windows are a fifteenth as long."""
-STARTS, CALM, PATIENCE = 30, 20, 120
+CALM, PATIENCE = 20, 90
 
 
 class Traffic:
@@ -65,56 +59,32 @@ class Traffic:
             self.sidecar.ship()
 
 
-@contextmanager
-def scraped(folder: Path, control: int, honor: bool = True) -> Iterator[Callable[[str], list[Any]]]:
-    """Prometheus as we ship its configuration, but for its pace, and how it is asked."""
-    promises = folder / "slos.yaml"
-    promises.write_text(locate("hosp").read_text().replace("duration: 30d", f"duration: {PERIOD}"))
-    promised = load(str(promises), list(BY_NAME))
-    (folder / "understudy.rules.yaml").write_text(rules.rules(promised, levels(promised), Rule(), keep=5))
-    config = yaml.safe_load(CONFIG.read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    del config["alerting"]
+def scraping(folder: Path, control: int, honor: bool = True) -> Service:
+    """Prometheus as we ship its configuration, but for its pace and the target's label."""
+    slos = folder / "slos.yaml"
+    slos.write_text(locate("hosp").read_text().replace("duration: 30d", f"duration: {PERIOD}"))
+    promised = load(str(slos), list(BY_NAME))
+    (folder / RULES).write_text(rules.rules(promised, levels(promised), Rule(), keep=5))
+    config = yaml.safe_load(prometheus_config([f"127.0.0.1:{control}"], "127.0.0.1:9", "1s"))
     config["scrape_configs"][0]["honor_labels"] &= honor
-    config["scrape_configs"][0]["static_configs"] = [
-        {"targets": [f"127.0.0.1:{control}"], "labels": {"endpoint": "http"}}
-    ]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    port = free_port()
-    words = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
-             f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(["prometheus", *words], stdout=log, stderr=log)
-    try:
-        until(lambda: _ask(port, "up == 1"), STARTS, "Prometheus scrapes")
-        yield lambda query: _ask(port, query)
-    finally:
-        process.terminate()
-        process.wait(20)
+    config["scrape_configs"][0]["static_configs"][0]["labels"] = {"endpoint": "http"}
+    path = folder / "prometheus.yml"
+    path.write_text(yaml.safe_dump(config))
+    return Service("prometheus", folder, free_port(), f"--config.file={path}", f"--storage.tsdb.path={folder / 'tsdb'}")
 
 
-def _ask(port: int, query: str) -> list[Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", f"/api/v1/query?query={quote(query)}")
-        found: list[Any] = json.loads(connection.getresponse().read())["data"]["result"]
-    except (OSError, ValueError, KeyError):
-        return []
-    finally:
-        connection.close()
-    return found
-
-
-def play() -> tuple[str, str, list[str]]:
+def play(honor: bool = True) -> tuple[str, str, list[str]]:
     """What is told while users are well, and when they fail; and what is wrong."""
     firing, wrong = 'ALERTS{alertstate="firing"', list[str]()
     with tempfile.TemporaryDirectory(prefix="breakage-") as name:
         folder = Path(name)
-        with (
-            Traffic(folder) as traffic,
-            plane(lambda: traffic.sidecar.text("/metrics")) as control,
-            scraped(folder, control) as ask,
-        ):
+        with Traffic(folder) as traffic, plane(traffic.told) as control, scraping(folder, control, honor) as service:
+
+            def ask(query: str) -> list[Any]:
+                found: list[Any] = service.get("/api/v1/query", query=query)["data"]["result"]
+                return found
+
+            until(lambda: ask("up == 1"), PATIENCE, "Prometheus scrapes")
             time.sleep(CALM)
             calm = sorted({each["metric"]["alertname"] for each in ask(f"{firing}}}")})
             traffic.users, began = FAILING, time.monotonic()

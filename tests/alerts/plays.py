@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from alerts.rules import conditions
 from sidecar.timeunits import DAY, HOUR
-from tests.alerts.heard import BURN
 from tests.alerts.shelves import TODAY
 from tests.alerts.world import World
 from tests.support.alerts.receivers import CLOSED
@@ -52,20 +51,14 @@ def setting(**values: Any) -> Act:
     return act
 
 
-def answering(channel: str, *answers: int | str, wait: str = "") -> tuple[Act, Act]:
-    """A receiver answers so from now on; and is well again."""
+def _misbehaving(channel: str, *answers: int | str, wait: str = "") -> dict[str, Any]:
+    """What a play needs whose receiver answers so, and asks to be left alone for so long."""
 
     def breaks(world: World) -> None:
-        world.listening[channel].answer(*answers, again=ALWAYS)
-        world.listening[channel].receiver.retry_after = wait  # type: ignore[union-attr]
+        world.listening[channel].answer(*answers, again=ALWAYS, wait=wait)
 
-    return breaks, lambda world: world.listening[channel].answer()
-
-
-def _both(channel: str, *answers: int | str, wait: str = "", **given: Any) -> dict[str, Any]:
-    breaks, mends = answering(channel, *answers, wait=wait)
-    told = {"pages": frozenset({"ChannelStuck"}), "deaf": frozenset({channel})}
-    return {"breaks": breaks, "mends": mends, **told, **given}
+    mends: Act = lambda world: world.listening[channel].answer()  # noqa: E731
+    return {"breaks": breaks, "mends": mends, "pages": frozenset({"ChannelStuck"}), "deaf": frozenset({channel})}
 
 
 def steps(by: int) -> Act:
@@ -124,10 +117,8 @@ def _nonsense(world: World) -> None:
 
 def _wrong_rule(world: World) -> None:
     """As a rule that was checked at load and fails all the same."""
-    broken = [replace(rule, said="{value:%Q}", above=-1.0, below=None) if rule.alert == "OutboxOld" else rule
-              for rule in world.rules]  # fmt: skip
-    told = [replace(rule, metric="understudy_database_up") if rule.alert == "OutboxOld" else rule for rule in broken]
-    world.rules = tuple(told)
+    wrong = {"said": "{value:%Q}", "metric": "understudy_database_up", "above": -1.0}
+    world.rules = tuple(replace(rule, **wrong) if rule.alert == "OutboxOld" else rule for rule in world.rules)
     _restarts(world)
 
 
@@ -171,11 +162,11 @@ PLAYS: Final = (
     Play(name="the disk under the alerts is full", breaks=_disk(True), mends=_disk(False), full=True),
     Play(name="the clock steps an hour ahead", breaks=steps(HOUR)),
     Play(name="the clock steps an hour back", breaks=steps(-HOUR), tells=NO_DATA),
-    Play(name="a channel answers 400", **_both("webhook", 400)),
-    Play(name="a channel answers 410", **_both("slack", 410)),
-    Play(name="a channel answers 401", **_both("pagerduty", 401)),
-    Play(name="a channel answers 429, Retry-After: 120", **_both("slack", 429, wait="120")),
-    Play(name="a channel breaks off", **_both("webhook", CLOSED)),
+    Play(name="a channel answers 400", **_misbehaving("webhook", 400)),
+    Play(name="a channel answers 410", **_misbehaving("slack", 410)),
+    Play(name="a channel answers 401", **_misbehaving("pagerduty", 401)),
+    Play(name="a channel answers 429, Retry-After: 120", **_misbehaving("slack", 429, wait="120")),
+    Play(name="a channel breaks off", **_misbehaving("webhook", CLOSED)),
     Play(name="a channel hangs", breaks=lambda w: w.listening["pagerduty"].hang(True),
          mends=lambda w: w.listening["pagerduty"].hang(False), pages=frozenset({"ChannelStuck"}),
          deaf=frozenset({"pagerduty"})),
@@ -200,5 +191,3 @@ PLAYS: Final = (
     Play(name="a quiet night", hours=8, world={"begins": TODAY + 22 * HOUR, "idle": True}),
     Play(name="nobody asks any more, by day", hours=2, tells=frozenset({"NoTraffic"}), world={"idle": True}),
 )  # fmt: skip
-
-__all__ = ["ALWAYS", "BURN", "PLAYS", "STORE", "Play"]

@@ -9,21 +9,12 @@ import pytest
 from alerts.objectives.openslo import locate
 from sidecar.timeunits import SECOND
 from tests.alerts import label_clash
-from tests.alerts.breakage import (
-    COLUMNS,
-    OUTAGES,
-    OVER,
-    SHORT,
-    SOON,
-    busy,
-    embedded,
-    ended,
-    fails_first,
-    paged,
-    while_well,
-)
+from tests.alerts.columns import COLUMNS, SHORT, fails_first, while_well
+from tests.alerts.judging import OVER, SOON, embedded, ended, paged
+from tests.alerts.outages import OUTAGES, busy
 from tests.alerts.plays import PLAYS, Play
-from tests.alerts.world import WELL, World
+from tests.alerts.simulated_sidecar import WELL
+from tests.alerts.world import World
 
 # Which column: so that each is played by a third of them, and what is told late is not waited for.
 SHOWN = [(play, COLUMNS[n % len(COLUMNS)]) for n, play in enumerate(PLAYS)]

@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from alerts.channels import Alertmanager, routes
 from alerts.channels.alertmanager import PATH
 from alerts.channels.deliverer import Deliverer
 from alerts.delivery.queue import Answer, Told
 from alerts.lifecycle.tables import open_alerts
+from alerts.message import at
+from compose.monitoring import alertmanager
 from sidecar.settings import Settings
 from sidecar.timeunits import SECOND
 from tests.support.alerts.receivers import receiver
@@ -109,3 +112,26 @@ def _silences(told: Telling, channel: Alertmanager, port: int) -> None:
     told.see()
     works.step(channel)
     assert there().keys() == {"theirs"}
+
+
+@pytest.mark.alertmanager
+def test_one_outage_that_prometheus_tells_is_one_message_by_the_shipped_configuration(tmp_path: Path) -> None:
+    """The alerts of our rules, as Prometheus sends them: all that say the same of one outage are inhibited."""
+    port = free_port()
+    with receiver() as mine, alertmanager(tmp_path, port, mine.url) as service:
+        burns = [
+            {"alertname": "ErrorBudgetBurn", "severity": severity, "slo": slo, "view": view, "endpoint": endpoint}
+            for severity in ("page", "ticket") for view in ("users", "hosp")
+            for slo, endpoint in (("answered", "all"), ("in-time", "all"), ("endpoints", "GET /notes"))
+        ]  # fmt: skip
+        posted = [{"labels": labels, "startsAt": at(time.time_ns())} for labels in burns]
+        asked = {"body": json.dumps(posted), "headers": {"Content-Type": "application/json"}}
+        assert urllib3.request("POST", f"{service.url}{PATH}", retries=False, **asked).status == 200
+        until(lambda: mine.got, 20, "a message")
+        [told] = [payload for _, payload in mine.got]
+        assert told["groupLabels"] == {"alertname": "ErrorBudgetBurn", "severity": "page"}
+        named = {tuple(each["labels"][name] for name in ("slo", "view", "endpoint")) for each in told["alerts"]}
+        assert named == {("answered", "users", "all"), ("in-time", "users", "all")}
+        known = service.get(PATH)
+        assert len(known) == len(burns)
+        assert sum(not each["status"]["inhibitedBy"] for each in known) == 2, "no ticket is left to be told"

@@ -99,6 +99,26 @@ def test_what_a_node_counted_before_it_was_asked_has_not_risen(pair: tuple[Plane
     assert sum(memory.increases(TAKEOVERS, 60, 60)[0].values()) == 2
 
 
+def test_a_node_that_comes_or_goes_has_no_counter_of_another_rise(pair: tuple[Plane, Plane, Sidecars]) -> None:
+    """With one node its values are told without its name, with two by their names."""
+    one, two, sidecars = pair
+    one.takeovers, two.takeovers = 700, 900
+    alone, both = one.rows[:1], one.rows
+    memory = Memory(1800)
+    for now, rows in enumerate((alone, alone, both, both, alone, alone, both)):
+        one.rows = rows
+        _, metrics = sidecars.look(WANTED, ())
+        assert metrics is not None
+        memory.add(15 * now, metrics)
+        assert sum(memory.increases(TAKEOVERS, 1800, 15 * now)[0].values()) == 0
+    one.takeovers += 2
+    two.takeovers += 1
+    _, metrics = sidecars.look(WANTED, ())
+    assert metrics is not None
+    memory.add(150, metrics)
+    assert sum(memory.increases(TAKEOVERS, 1800, 150)[0].values()) == 3
+
+
 def test_the_others_are_asked_when_the_first_does_not_answer(pair: tuple[Plane, Plane, Sidecars]) -> None:
     one, two, sidecars = pair
     sidecars.look(WANTED, ())
