@@ -334,6 +334,18 @@ class EventStoreContract:
         codes = [(bucket.group, bucket.count) for bucket in store.count(Filter(), None, ["http.response.status_code"])]
         assert codes == [(("200",), 4), (("500",), 1)]
 
+    @pytest.mark.parametrize("field", ["user.name", "understudy.patient.id"])
+    def test_those_without_a_value_are_a_group_of_their_own(self, store: EventStore, field: str) -> None:
+        self.put(
+            store, event(1, user="Dr Holt", patient="7"), event(2, user=None), event(3, user=None), event(4, NOON - 1)
+        )
+        counted = store.count(Filter(since=NOON), None, [field])
+        assert [(bucket.start, bucket.group, bucket.count) for bucket in counted] == [
+            (NOON, ("",), 2),
+            (NOON, ("Dr Holt" if field == "user.name" else "7",), 1),
+        ]
+        assert list(store.count(Filter(since=NOON + DAY), None, [field])) == []
+
     def test_many_groups_are_all_counted(self, store: EventStore) -> None:
         self.put(store, *(event(number, user=f"user {number % 600:03d}") for number in range(1200)))
         counted = store.count(Filter(), None, ["user.name"])
