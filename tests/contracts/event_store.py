@@ -346,6 +346,23 @@ class EventStoreContract:
         ]
         assert list(store.count(Filter(since=NOON + DAY), None, [field])) == []
 
+    @pytest.mark.parametrize("field", ["understudy.patient.id", "understudy.identity"])
+    def test_having_none_is_a_value_that_can_be_asked_for(self, store: EventStore, field: str) -> None:
+        given, other, none = (event(number, patient=str(number)) for number in (7, 8, 9))
+        other["understudy"]["identity"] = "claimed"
+        none["understudy"] = {
+            key: value for key, value in none["understudy"].items() if key not in ("patient", "identity")
+        }
+        self.put(store, given, other, none)
+        seven = "7" if field == "understudy.patient.id" else "verified"
+        for accepted, found in (([""], {9}), (["", seven], {9, 7}), ([seven], {7})):
+            page = store.search(Filter(terms={field: accepted}))
+            assert {each["event"]["id"] for each in page.events} == {name(number) for number in found}
+            assert sum(each.count for each in store.count(Filter(terms={field: accepted}))) == len(found)
+            assert sum(each.count for each in store.count(Filter(terms={field: accepted}), None, ["user.name"])) == len(
+                found
+            )
+
     def test_many_groups_are_all_counted(self, store: EventStore) -> None:
         self.put(store, *(event(number, user=f"user {number % 600:03d}") for number in range(1200)))
         counted = store.count(Filter(), None, ["user.name"])
