@@ -159,10 +159,6 @@ def test_exports_hold_no_formula(page: Page, dashboard: Dashboard) -> None:
     assert [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == []
 
 
-ZOOMED = {"width": WIDE["width"] // 2, "height": WIDE["height"] // 2}
-"""What a page of WIDE is laid out in at 200%."""
-
-
 @pytest.mark.parametrize(
     ("scheme", "size"), [("light", WIDE), ("dark", WIDE), ("light", PHONE), ("dark", ZOOMED), ("light", ZOOMED)]
 )

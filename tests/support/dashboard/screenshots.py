@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 
 from sidecar.events.store.sqlite import EmbeddedStore
 from tests.support.dashboard import alarms, seed
-from tests.support.dashboard.serving import PHONE, WIDE, Dashboard, chromium, context, enter, go
+from tests.support.dashboard.serving import PHONE, WIDE, ZOOMED, Dashboard, chromium, context, enter, go
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import HOLT, Upstream
 
@@ -44,8 +44,6 @@ BEST = ("overview-light", "audit-dark", "event-light", "alerts-dark", "outcome-l
 README = Path("dashboard/screenshots")
 CUT = ("audit", "person", "patient", "looks")
 """Pages of which one screen is enough."""
-ZOOMED = {"width": WIDE["width"] // 2, "height": WIDE["height"] // 2}
-"""What a page has room for at 200%."""
 PRINTED = ("users", "account", "login")
 """Pages of which nobody needs to see how they are printed."""
 LOOKS = {
