@@ -23,6 +23,7 @@ from tests.support.dashboard.serving import (
     PASSWORD,
     PHONE,
     WIDE,
+    ZOOMED,
     Dashboard,
     alone,
     chromium,
