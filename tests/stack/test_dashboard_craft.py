@@ -52,6 +52,7 @@ PAGES = (
     "/standby",
     "/standby/discarded",
     "/standby/evidence",
+    "/standby/replacement",
     "/alerts",
     "/users",
     "/account",
