@@ -91,7 +91,7 @@ class Packs:
             "notes": notes,
             "made_by": user,
             "made_at": time_format.stamp(now, self._zone),
-            "filters": fixed.words(self._api),
+            "filters": [self._span(fixed, now), *fixed.chips(self._api).values()],
             "view": f"/audit?{fixed.query(after='')}",
             "events": len(rows),
             "journal_verifies": said["ok"],
@@ -100,6 +100,12 @@ class Packs:
         with self._engine.begin() as connection:
             connection.execute(insert(packs).values(asdict(pack)))
         return pack
+
+    def _span(self, fixed: View, now: int) -> str:
+        """`from Mon 24 Nov 2026, 00:00:00 UTC to …`; an end that is open is told as none."""
+        ends = (None if at_ is None else time_format.stamp(at_, self._zone) for at_ in fixed.range(now, self._zone))
+        since, until = (each or "…" for each in ends)
+        return f"from {since} to {until}"
 
     def _events(self, where: Filter) -> tuple[list[Event], dict[str, Event]]:
         events: list[Event] = []

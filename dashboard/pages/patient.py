@@ -59,7 +59,7 @@ def _people(parts: Parts, view: View, where: Filter) -> components.Part:
         return components.empty("Nobody, in this period")
     rows_ = []
     chosen = [name for name, _ in everyone.most_common(SHOWN)]
-    last = {name: parts.queries.last(where, name) for name in chosen}
+    last = parts.queries.lasts(where, chosen)
     for name in sorted(chosen, key=lambda each: (-last[each], each)):
         person = components.link(name, f"/audit/person?{replace(view, person=name, patient='', after='').query()}")
         day = time_format.day_and_time(last[name], parts.zone) if last[name] else "–"
@@ -81,11 +81,12 @@ def _people(parts: Parts, view: View, where: Filter) -> components.Part:
 
 def _lists(parts: Parts, where: Filter) -> components.Part:
     """Whole lists show every patient, and are not tied to one."""
-    wide = Filter(since=where.since, until=where.until, terms={"event.action": ["list"]})
+    terms = {"event.action": ["list"], "understudy.patient.id": [""]}
+    wide = Filter(since=where.since, until=where.until, terms=terms)
     kinds = [
         (kind, count)
-        for (kind, patient), count in parts.queries.by(wide, "understudy.resource.type", "understudy.patient.id")
-        if not patient and kind in _about_patients(parts)
+        for (kind,), count in parts.queries.by(wide, "understudy.resource.type")
+        if kind in _about_patients(parts)
     ]
     if not kinds:
         return None

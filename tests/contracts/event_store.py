@@ -334,6 +334,35 @@ class EventStoreContract:
         codes = [(bucket.group, bucket.count) for bucket in store.count(Filter(), None, ["http.response.status_code"])]
         assert codes == [(("200",), 4), (("500",), 1)]
 
+    @pytest.mark.parametrize("field", ["user.name", "understudy.patient.id"])
+    def test_those_without_a_value_are_a_group_of_their_own(self, store: EventStore, field: str) -> None:
+        self.put(
+            store, event(1, user="Dr Holt", patient="7"), event(2, user=None), event(3, user=None), event(4, NOON - 1)
+        )
+        counted = store.count(Filter(since=NOON), None, [field])
+        assert [(bucket.start, bucket.group, bucket.count) for bucket in counted] == [
+            (NOON, ("",), 2),
+            (NOON, ("Dr Holt" if field == "user.name" else "7",), 1),
+        ]
+        assert list(store.count(Filter(since=NOON + DAY), None, [field])) == []
+
+    @pytest.mark.parametrize("field", ["understudy.patient.id", "understudy.identity"])
+    def test_having_none_is_a_value_that_can_be_asked_for(self, store: EventStore, field: str) -> None:
+        given, other, none = (event(number, patient=str(number)) for number in (7, 8, 9))
+        other["understudy"]["identity"] = "claimed"
+        none["understudy"] = {
+            key: value for key, value in none["understudy"].items() if key not in ("patient", "identity")
+        }
+        self.put(store, given, other, none)
+        seven = "7" if field == "understudy.patient.id" else "verified"
+        for accepted, found in (([""], {9}), (["", seven], {9, 7}), ([seven], {7})):
+            page = store.search(Filter(terms={field: accepted}))
+            assert {each["event"]["id"] for each in page.events} == {name(number) for number in found}
+            assert sum(each.count for each in store.count(Filter(terms={field: accepted}))) == len(found)
+            assert sum(each.count for each in store.count(Filter(terms={field: accepted}), None, ["user.name"])) == len(
+                found
+            )
+
     def test_many_groups_are_all_counted(self, store: EventStore) -> None:
         self.put(store, *(event(number, user=f"user {number % 600:03d}") for number in range(1200)))
         counted = store.count(Filter(), None, ["user.name"])

@@ -25,7 +25,18 @@ from sidecar.events.store import Filter
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
 from tests.support.dashboard import alarms, seed
-from tests.support.dashboard.serving import PASSWORD, PHONE, Dashboard, chromium, context, enter, go, violations
+from tests.support.dashboard.serving import (
+    PASSWORD,
+    PHONE,
+    WIDE,
+    ZOOMED,
+    Dashboard,
+    chromium,
+    context,
+    enter,
+    go,
+    violations,
+)
 from tests.support.stack import Sidecar, free_port, until
 from tests.support.upstream import HOLT, Upstream
 
@@ -405,13 +416,13 @@ def test_a_conflict_is_merged_by_field_and_true_at_the_upstream_after(
     assert sidecar.ask("GET", "/notes/5", HOLT).json()["body"] == "worse"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "size"), [("light", WIDE), ("light", ZOOMED), ("dark", WIDE)])
 def test_pages_that_need_a_sidecar_have_no_violation_of_accessibility(
-    browser: Browser, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream, scheme: str
+    browser: Browser, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream, scheme: str, size: dict[str, int]
 ) -> None:
     if not sidecar.plane("GET", "/outbox").json()["parked"]:
         _conflict(sidecar, upstream, {"title": "Mine", "body": "worse"}, {"title": "Theirs"})
-    profile = context(browser, scheme)
+    profile = context(browser, scheme, size)
     page = profile.new_page()
     enter(page, dashboard, "operator")
     for path in (
@@ -425,10 +436,14 @@ def test_pages_that_need_a_sidecar_have_no_violation_of_accessibility(
     page.get_by_role("button", name="Merge").click()
     page.get_by_role("dialog").wait_for()
     assert violations(page) == []
-    profile.close()
     if scheme == "dark":
-        (parked,) = sidecar.plane("GET", "/outbox").json()["parked"]
-        assert sidecar.plane("POST", f"/outbox/{parked['id']}/discard", {"reason": "test"}).status == 200
+        page.get_by_role("button", name="Cancel").click()
+        page.get_by_role("button", name="Keep theirs").click()
+        page.get_by_role("dialog").get_by_label("Reason").fill("test")
+        page.get_by_role("dialog").get_by_role("button", name="Keep theirs").click()
+        page.get_by_role("button", name="Close", exact=True).wait_for()
+        assert violations(page) == []
+    profile.close()
 
 
 def test_ours_is_put_unless_somebody_changed_it_again(

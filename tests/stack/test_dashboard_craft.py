@@ -23,6 +23,7 @@ from tests.support.dashboard.serving import (
     PASSWORD,
     PHONE,
     WIDE,
+    ZOOMED,
     Dashboard,
     alone,
     chromium,
@@ -51,6 +52,7 @@ PAGES = (
     "/standby",
     "/standby/discarded",
     "/standby/evidence",
+    "/standby/replacement",
     "/alerts",
     "/users",
     "/account",
@@ -157,10 +159,6 @@ def test_exports_hold_no_formula(page: Page, dashboard: Dashboard) -> None:
         rows = list(csv.reader(file))
     assert any(FORMULA in cell for row in rows for cell in row)
     assert [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == []
-
-
-ZOOMED = {"width": WIDE["width"] // 2, "height": WIDE["height"] // 2}
-"""What a page of WIDE is laid out in at 200%."""
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ class Filter:
     since: int | None = None
     until: int | None = None
     terms: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """ECS field path → accepted values, e.g. {"understudy.endpoint": ["GET /notes"], "user.name": ["Dr Holt"]}."""
+    """ECS field path → accepted values, e.g. {"understudy.endpoint": ["GET /notes"], "user.name": ["Dr Holt"]}; as in a
+    Bucket's group, "" is having none."""
     at_most: Mapping[str, int] = field(default_factory=dict)
     """Numeric field → the greatest value accepted, e.g. {"event.duration": 3_000_000_000}."""
     text: str | None = None

@@ -17,11 +17,20 @@ def query(where: Filter) -> Mapping[str, Any]:
     until = {} if where.until is None else {"lt": moment(where.until)}
     if since or until:
         conditions.append({"range": {"@timestamp": {**since, **until, "format": "strict_date_optional_time_nanos"}}})
-    conditions.extend({"terms": {field: list(values)}} for field, values in where.terms.items())
+    conditions.extend(_accepts(field, values) for field, values in where.terms.items())
     conditions.extend({"range": {field: {"lte": most}}} for field, most in where.at_most.items())
     if where.text:
         conditions.append({"match": {"understudy.words": {"query": where.text, "operator": "and"}}})
     return {"bool": {"filter": conditions}}
+
+
+def _accepts(field: str, values: Sequence[str]) -> Mapping[str, Any]:
+    given = {"terms": {field: [value for value in values if value]}}
+    if "" not in values:
+        return given
+    return {
+        "bool": {"should": [given, {"bool": {"must_not": [{"exists": {"field": field}}]}}], "minimum_should_match": 1}
+    }
 
 
 def percentile_aggregation(wanted: Sequence[float]) -> Mapping[str, Any]:

@@ -170,13 +170,9 @@ def condition(where: Filter) -> tuple[str, list[Any]]:
         parts.append("at < ?")
         values.append(where.until)
     for name, accepted in where.terms.items():
-        marks = ", ".join("?" * len(accepted))
-        if name in _COLUMNS:
-            parts.append(f"{_COLUMNS[name]} IN ({marks})")
-        else:  # of a field with several values, any
-            source = f"json_each(document, '{_json_path(name)}')"
-            parts.append(f"EXISTS (SELECT 1 FROM {source} WHERE CAST(value AS TEXT) IN ({marks}))")
-        values += accepted
+        given = [value for value in accepted if value]
+        parts.append(_accepts(name, len(given), "" in accepted))
+        values += given
     for name, most in where.at_most.items():
         column = column_of(name) if name in _COLUMNS else f"json_extract(document, '{_json_path(name)}')"
         parts.append(f"{column} <= ?")
@@ -186,6 +182,20 @@ def condition(where: Filter) -> tuple[str, list[Any]]:
         parts.append("+seq IN (SELECT rowid FROM texts WHERE texts MATCH ?)")
         values.append(" ".join(f'"{word}"' for word in words))
     return " AND ".join(parts), values
+
+
+def _accepts(name: str, given: int, none: bool) -> str:
+    """That a field has one of so many values, or `none`."""
+    marks = ", ".join("?" * given)
+    if name in _COLUMNS:
+        some, missing = f"{_COLUMNS[name]} IN ({marks})", f"{_COLUMNS[name]} IS NULL"
+    else:  # of a field with several values, any
+        source = f"json_each(document, '{_json_path(name)}')"
+        some = f"EXISTS (SELECT 1 FROM {source} WHERE CAST(value AS TEXT) IN ({marks}))"
+        missing = f"json_extract(document, '{_json_path(name)}') IS NULL"
+    if not none:
+        return some
+    return f"({some} OR {missing})" if given else missing
 
 
 def is_held(holds: Sequence[Hold]) -> tuple[str, list[Any]]:

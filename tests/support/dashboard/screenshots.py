@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import base64
 import random
-import shutil
 import sys
 import tempfile
 import time
@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 
 from sidecar.events.store.sqlite import EmbeddedStore
 from tests.support.dashboard import alarms, seed
-from tests.support.dashboard.serving import PHONE, WIDE, Dashboard, chromium, context, enter, go
+from tests.support.dashboard.serving import PHONE, WIDE, ZOOMED, Dashboard, chromium, context, enter, go
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import HOLT, Upstream
 
@@ -39,13 +39,11 @@ PAGES = {
     "users": "/users",
     "account": "/account",
 }
-BEST = ("overview-light", "audit-dark", "alerts-dark")
-"""What README shows."""
+BEST = ("overview-light", "audit-dark", "event-light", "alerts-dark", "outcome-light", "replacement-light")
+"""What README shows, of each its first screen, as WebP."""
 README = Path("dashboard/screenshots")
 CUT = ("audit", "person", "patient", "looks")
 """Pages of which one screen is enough."""
-ZOOMED = {"width": WIDE["width"] // 2, "height": WIDE["height"] // 2}
-"""What a page has room for at 200%."""
 PRINTED = ("users", "account", "login")
 """Pages of which nobody needs to see how they are printed."""
 LOOKS = {
@@ -162,6 +160,28 @@ def _print(page: Page, path: Path, whole: bool) -> None:
     page.emulate_media(media="screen")
 
 
+def published(page: Page, out: Path) -> None:
+    """The best pictures of `out` into README's folder, each a tenth as large as it was: the browser makes them so."""
+    for name in BEST:
+        if (out / f"{name}.png").exists():
+            picture = base64.b64encode((out / f"{name}.png").read_bytes()).decode()
+            made = page.evaluate(AS_WEBP, [f"data:image/png;base64,{picture}", WIDE["height"]])
+            (README / f"{name}.webp").write_bytes(base64.b64decode(made.partition(",")[2]))
+
+
+AS_WEBP = """([picture, height]) => new Promise((done) => {
+    const image = new Image();
+    image.onload = () => {
+        const canvas = document.createElement('canvas');
+        canvas.width = image.width;
+        canvas.height = Math.min(image.height, height);
+        canvas.getContext('2d').drawImage(image, 0, 0);
+        done(canvas.toDataURL('image/webp', 0.8));
+    };
+    image.src = picture;
+})"""
+
+
 def main(out: Path, *looks: str) -> None:
     """`looks`: which of LOOKS; none: all."""
     out.mkdir(parents=True, exist_ok=True)
@@ -190,8 +210,7 @@ def main(out: Path, *looks: str) -> None:
                     page.set_default_timeout(300_000)
                     shoot(page, dashboard, out, look)
                     profile.close()
-    for name in BEST if not looks else ():
-        shutil.copyfile(out / f"{name}.png", README / f"{name}.png")
+                published(browser.new_page(), out)
     print(f"{len(list(out.glob('*.png')))} pictures in {out}; README's in {README}")
 
 

@@ -23,6 +23,8 @@ from tests.support.stack import Got, free_port, until
 PASSWORD = "correct horse battery"
 ROLES = ("auditor", "operator", "admin")
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+ZOOMED = {"width": WIDE["width"] // 2, "height": WIDE["height"] // 2}
+"""What a page of WIDE is laid out in at 200%."""
 
 
 class Dashboard:

@@ -46,3 +46,18 @@ def test_each_ending_has_as_many_as_its_filter_finds(tmp_path: Path, chosen: str
         assert set(found) == {"worked"}
     assert set(found) <= OUTCOMES.keys()
     store.close()
+
+
+@pytest.mark.parametrize("many", [3, 2100])
+def test_when_each_was_there_last_is_found_however_long_ago(tmp_path: Path, many: int) -> None:
+    """Dr Holt was there before `many` events of others; who has no name is nobody."""
+    store, dice = EmbeddedStore(tmp_path / "events.db"), random.Random(4)
+    store.install()
+    made = [seed.event(NOW - n * SECOND, dice, kind="patient", user="Nurse Tan", patient="17") for n in range(1, many)]
+    made += [seed.event(NOW - 4000 * SECOND - n, dice, kind="patient", user="Dr Holt", patient="17") for n in range(2)]
+    made.append(seed.event(NOW - 5000 * SECOND, dice, kind="patient", user="Dr Sato", patient="18"))
+    store.append([event for event, _ in made])
+    where = View(period="24h", patient="17").filter(NOW, ZoneInfo("UTC"))
+    found = Queries(store).lasts(where, ["Dr Holt", "Nurse Tan", "Dr Sato", ""])
+    assert found == {"Dr Holt": NOW - 4000 * SECOND, "Nurse Tan": NOW - SECOND, "Dr Sato": 0, "": 0}
+    store.close()

@@ -84,6 +84,7 @@ def test_the_manifest_of_a_table_names_the_lines_that_were_signed(packs: Packs) 
     pack = packs.make("Ms Pell", View(), "A title", "Notes")
     said = json.loads(packs.handed_out(pack, "csv", "manifest")[1])
     assert said["lines"] == {"file": pack.file(), "sha256": pack.signature["sha256"]}
+    assert said["filters"] == ["from Thu 14 Jan 2027, 08:00:00 UTC to Fri 15 Jan 2027, 08:00:00 UTC"]
     assert (said["title"], said["notes"], said["made_by"], said["rows"]) == ("A title", "Notes", "Ms Pell", 1)
     assert packs.handed_out(pack, "jsonl", "file") == (pack.file(), pack.content.encode())
     assert packs.handed_out(pack, "jsonl", "manifest")[1] == pack.manifest.encode()
