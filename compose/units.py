@@ -48,8 +48,7 @@ def units(program: str = PROGRAM, settings: str = SETTINGS, *, embedded: bool = 
 def command(settings: Settings | None, out: Path, program: str, where: str, embedded: bool | None) -> None:
     """Write the systemd units of sidecar, dashboard and alerts."""
     if embedded is None:
-        there = Path(where) / "understudy.toml"
-        embedded = _are_embedded(load_settings(os.environ, there) if there.exists() else settings or Settings())
+        embedded = _are_embedded(settings or Settings(), Path(where))
     try:
         for name, text in units(program.rstrip("/"), where.rstrip("/"), embedded=embedded).items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +64,12 @@ def command(settings: Settings | None, out: Path, program: str, where: str, embe
         click.echo("three users: understudy, understudy-dashboard, understudy-alerts")
 
 
-def _are_embedded(settings: Settings) -> bool:
-    return not (settings.database and settings.elasticsearch)
+def _are_embedded(settings: Settings, where: Path) -> bool:
+    """By the settings that are there, or else by those of this command; a DATABASE may be in a file of its own."""
+    if (there := where / "understudy.toml").exists():
+        settings = load_settings(os.environ, there)
+    database = settings.database or (where / "database_url").exists()
+    return not (database and settings.elasticsearch)
 
 
 def _withdraw(out: Path) -> None:

@@ -4,7 +4,8 @@ A table in a shared file, one row a place: who took it, for which endpoint, and 
 file lock, which the kernel releases when its holder dies. The upstream does not notice that a caller was killed and
 works on, so nobody's death frees a place at once: it is free when it is given back; when its taker is dead, the call
 has had as long as the slowest of its kind took of late (a second file, of all processes, says how long), and none was
-seen to take longer since; or when no call can last that long. The files outlive restarts for the same reason.
+seen to take longer (a third says which were); or when no call can last that long. The files outlive restarts for the
+same reason.
 
 A process that is busy keeps a place between two calls (`rest`), which then needs no lock; while it rests it counts as
 taken for others, and it is free at once when its process is dead.
@@ -71,11 +72,11 @@ class Slots:
         if os.fstat(self._file).st_size < limit * _ROW:  # never shrunk: processes of before a reload may look at more
             os.ftruncate(self._file, limit * _ROW)
         self._table = mmap.mmap(self._file, limit * _ROW)
-        self._slowest = _slowest(path.with_name(f"{path.name}-slowest"))
+        self._slowest = _numbers(path.with_name(f"{path.name}-slowest"), ENDPOINTS)
+        self._late = _numbers(path.with_name(f"{path.name}-late"), limit)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._vain = _Vain(b"", 0, frozenset())
-        self._late: frozenset[bytes] = frozenset()
 
     def take(self, wanted: Sequence[int], reserve: int = 0) -> tuple[int, int] | None:
         """A place for the first of the endpoints (numbers from 1) in `wanted` that may have one → (place, index).
@@ -153,12 +154,11 @@ class Slots:
         """Two processes at once may lose one of their notes, and no more."""
         _pid, endpoint, taken = _PLACE.unpack(row)
         if endpoint < ENDPOINTS:
-            slowest = max(time.monotonic_ns() - taken, int(FADES * self._slowest_of(endpoint)))
-            self._slowest[endpoint * 8 : endpoint * 8 + 8] = slowest.to_bytes(8, "little")
+            _put(self._slowest, endpoint, max(time.monotonic_ns() - taken, int(FADES * self._slowest_of(endpoint))))
 
     def _slowest_of(self, endpoint: int) -> int:
         """0: nobody knows."""
-        return int.from_bytes(self._slowest[endpoint * 8 : endpoint * 8 + 8], "little") if endpoint < ENDPOINTS else 0
+        return _get(self._slowest, endpoint) if endpoint < ENDPOINTS else 0
 
     def in_flight(self) -> int:
         """Places taken now, by any process."""
@@ -167,6 +167,7 @@ class Slots:
     def close(self) -> None:
         self._table.close()
         self._slowest.close()
+        self._late.close()
         os.close(self._file)
 
     def _take(self, wanted: Sequence[int], reserve: int) -> tuple[int, int] | None:
@@ -196,7 +197,7 @@ class Slots:
         """The endpoint that each place is for, or None where it is free."""
         table, now = self._table[: self.limit * _ROW], time.monotonic_ns()
         held: list[int | None] = []
-        lost, late = [], set()
+        lost, unusual = [], set()
         for place, (pid, endpoint, taken) in enumerate(_PLACE.iter_unpack(table)):
             age = now - taken
             if not endpoint or not 0 <= age < self._longest:  # a time to come is of before the machine's last start
@@ -208,13 +209,13 @@ class Slots:
                 continue
             held.append(endpoint)
             if age > self._slowest_of(endpoint) > 0:
-                row = table[place * _ROW : (place + 1) * _ROW]
-                if row in self._late or pid == self._pid or Path(f"/proc/{pid}").exists():
-                    late.add(row)
+                if pid == self._pid or Path(f"/proc/{pid}").exists():
+                    unusual.add(endpoint)
+                    _put(self._late, place, taken)
+                elif _get(self._late, place) == taken:
+                    unusual.add(endpoint)
                 else:
                     lost.append(place)
-        self._late = frozenset(late)
-        unusual = {_PLACE.unpack(row)[1] for row in late}
         for place in lost:  # nobody is left who would give it back, and it has had as long as such calls take
             if held[place] not in unusual:
                 held[place] = None
@@ -226,10 +227,20 @@ def _may_have(count: int, free: int) -> bool:
     return count == 0 or (count < ALPHA * free and free > 1)
 
 
-def _slowest(path: Path) -> mmap.mmap:
+def _numbers(path: Path, count: int) -> mmap.mmap:
+    """A file of so many numbers of 8 bytes, shared by all who open it."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        os.ftruncate(file, ENDPOINTS * 8)
-        return mmap.mmap(file, ENDPOINTS * 8)
+        if os.fstat(file).st_size < count * 8:
+            os.ftruncate(file, count * 8)
+        return mmap.mmap(file, count * 8)
     finally:
         os.close(file)
+
+
+def _get(numbers: mmap.mmap, index: int) -> int:
+    return int.from_bytes(numbers[index * 8 : index * 8 + 8], "little")
+
+
+def _put(numbers: mmap.mmap, index: int, number: int) -> None:
+    numbers[index * 8 : index * 8 + 8] = number.to_bytes(8, "little")

@@ -36,6 +36,9 @@ def test_what_hung_before_its_process_was_killed_hangs_on(tmp_path: Path) -> Non
         assert slots.in_flight() == 1
         taker.kill()
     assert slots.in_flight() == 1, "it was seen to take longer than calls did"
+    successor = Slots(tmp_path / "places", 4, longest=0.6)
+    assert successor.in_flight() == 1, "also by who was not there then"
+    successor.close()
     until(lambda: slots.in_flight() == 0, 5, "no call can last that long")
     assert time.monotonic() - taken > 0.5
     slots.close()

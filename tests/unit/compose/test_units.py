@@ -55,6 +55,14 @@ def test_three_users_unless_a_store_is_a_file_of_the_sidecars(tmp_path: Path, la
     assert {user_of(found[name]) for name in drop_ins} <= {"understudy"}
 
 
+def test_a_database_that_is_named_in_a_file_of_its_own_is_one(tmp_path: Path) -> None:
+    etc, out = tmp_path / "etc", tmp_path / "out"
+    etc.mkdir()
+    (etc / "understudy.toml").write_text('elasticsearch = "http://search:9200"\n')
+    (etc / "database_url").write_text("postgresql+psycopg://u:secret@db/u\n")
+    assert sorted(written(out, "--settings", str(etc))) == UNITS
+
+
 def test_drop_ins_go_when_the_stores_are_no_longer_files(tmp_path: Path) -> None:
     assert len(written(tmp_path, "--one-user")) == 6
     assert sorted(written(tmp_path, "--own-users")) == UNITS
