@@ -22,7 +22,10 @@ CLIENT = cast("Http1", None)
 
 @pytest.mark.parametrize(
     ("host", "name", "port"),
-    [("h", "h", "80"), ("h:8081", "h", "8081"), ("[::1]", "[::1]", "80"), ("[::1]:8081", "[::1]", "8081"), ("", "localhost", "80")],
+    [
+        ("h", "h", "80"), ("h:8081", "h", "8081"),
+        ("[::1]", "[::1]", "80"), ("[::1]:8081", "[::1]", "8081"), ("", "localhost", "80"),
+    ],
 )  # fmt: skip
 def test_where_it_was_asked(host: str, name: str, port: str) -> None:
     made = environ(Request("GET", "/", [("Host", host)], host=host))
