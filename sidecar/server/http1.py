@@ -149,6 +149,8 @@ class Http1(asyncio.Protocol):
         self.clients.remove(self)
         if self._spooling is not None:
             self._spooling.cancel()
+        if self._head is not None:  # in the middle of a body, which is recorded
+            self._arrived(Refusal(*CUT_SHORT))
 
     def pause_writing(self) -> None:
         """More of an answer waits for the client than the kernel takes."""

@@ -76,6 +76,7 @@ class Served:
     def __init__(self, folder: Path, descriptor: int, body_timeout: float = 60.0, most: int = 100) -> None:
         self._descriptor = descriptor
         self.asked: list[str] = []
+        self.refused: list[str] = []
         self.may = asyncio.Event()
         self.may.set()
         limits = Limits(1000, 1_000_000, 10_000, 50, ())
@@ -87,6 +88,7 @@ class Served:
 
     async def answer(self, head: Head, arrived: Arrived, client: Http1) -> Reply:
         if isinstance(arrived, Refusal):
+            self.refused.append(arrived.reason)
             return Reply(Response(arrived.status, [("Content-Length", "0")]))
         self.asked.append(arrived.target)
         await self.may.wait()
@@ -183,6 +185,23 @@ def test_what_does_not_come_in_its_time_is_not_waited_for(tmp_path: Path, sent: 
         await settled()
         assert transport.statuses() == statuses
         assert transport.aborted or transport.shut
+
+    on_loop(tmp_path, test)
+
+
+def test_a_connection_that_breaks_in_the_middle_of_a_body_is_told_of_and_one_between_requests_is_not(
+    tmp_path: Path,
+) -> None:
+    async def test(served: Served) -> None:
+        for sent in (GET % 1, POST + b"ab", b"GET / HT"):
+            connection, transport = served.client()
+            connection.data_received(sent)
+            await settled()
+            transport.closing = True
+            connection.connection_lost(OSError())
+            await settled()
+        assert (served.asked, served.refused) == (["/1"], ["client_aborted"])
+        assert len(served.clients) == 0
 
     on_loop(tmp_path, test)
 
