@@ -147,8 +147,6 @@ class Http1(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
         self.clients.remove(self)
-        if self._spooling is not None:
-            self._spooling.cancel()
         if self._head is not None:  # in the middle of a body, which is recorded
             self._arrived(Refusal(*CUT_SHORT))
 
@@ -264,6 +262,7 @@ class Http1(asyncio.Protocol):
     def _begin(self, head: Head) -> None:
         """A head is there: whether its body is waited for. Raises Refusal."""
         self._head = head
+        self.clients.leave(self)
         self._admitted = admitted(head, self.remote, self._serving.limits, self._admitted)
         self._request = self._admitted.request
         if head.expects and head.length != 0 and not self._parser.held and self._transport is not None:
@@ -328,6 +327,9 @@ class Http1(asyncio.Protocol):
         head = self._head
         assert head is not None
         self._reset()
+        if self._spooling is not None:  # it is given up
+            self._spooling.cancel()
+            self._spooling = None
         self.clients.leave(self)
         if self.noted:
             self.clients.note_held(self)
