@@ -23,6 +23,7 @@ from sidecar.server.client_socket import ClientSocket
 from sidecar.server.clients import Clients
 from sidecar.server.framing import Admitted, Limits, Refusal, admitted, too_large
 from sidecar.server.request_parser import CUT_SHORT, END, Head, Malformed, RequestParser, Why
+from sidecar.storage.off_loop import NeedsDatabase
 
 log = logging.getLogger(__name__)
 AHEAD: Final = 64 * 1024
@@ -338,7 +339,7 @@ class Http1(asyncio.Protocol):
     async def _answer(self, head: Head, arrived: Arrived) -> None:
         try:
             reply = await self._serving.application.answer(head, arrived, self)
-        except Exception:
+        except (Exception, NeedsDatabase):
             log.exception("Error handling request")
             reply = Reply(_plainly(500, "Understudy failed to handle this request."), close=True)
         close = reply.close or isinstance(arrived, Refusal) or self.clients.ending or wants_close_of(head, arrived)
@@ -359,7 +360,7 @@ class Http1(asyncio.Protocol):
     async def _refused(self, why: Why, head: bytes) -> None:
         try:
             response = await self._serving.application.refuse(why, head, self.remote)
-        except Exception:
+        except (Exception, NeedsDatabase):
             log.exception("Error handling request")
             response = _plainly(500, "Understudy failed to handle this request.")
         self._say(None, response, close=True)

@@ -17,6 +17,7 @@ from sidecar.server.clients import Clients
 from sidecar.server.framing import Limits, Refusal
 from sidecar.server.http1 import Arrived, Http1, Reply, Serving
 from sidecar.server.request_parser import Head, Why
+from sidecar.storage.off_loop import NeedsDatabase
 
 GET = b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
@@ -346,10 +347,11 @@ def test_a_large_body_is_kept_in_a_file_and_its_client_waits_meanwhile(tmp_path:
     on_loop(tmp_path, test)
 
 
-def test_what_breaks_is_said_and_ends_the_connection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [ValueError, NeedsDatabase])
+def test_what_breaks_is_said_and_ends_the_connection(tmp_path: Path, error: type[BaseException]) -> None:
     async def test(served: Served) -> None:
         async def breaks(*_: Any) -> Reply:
-            raise ValueError
+            raise error
 
         served.answer = cast("Callable[..., Awaitable[Reply]]", breaks)  # type: ignore[method-assign, assignment]
         connection, transport = served.client()
