@@ -23,6 +23,7 @@ from sidecar.server.client_socket import ClientSocket
 from sidecar.server.clients import Clients
 from sidecar.server.framing import Admitted, Limits, Refusal, admitted, too_large
 from sidecar.server.request_parser import CUT_SHORT, END, Head, Malformed, RequestParser, Why
+from sidecar.storage.off_loop import NeedsDatabase
 
 log = logging.getLogger(__name__)
 AHEAD: Final = 64 * 1024
@@ -147,8 +148,8 @@ class Http1(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
         self.clients.remove(self)
-        if self._spooling is not None:
-            self._spooling.cancel()
+        if self._head is not None:  # in the middle of a body, which is recorded
+            self._arrived(Refusal(*CUT_SHORT))
 
     def pause_writing(self) -> None:
         """More of an answer waits for the client than the kernel takes."""
@@ -262,6 +263,7 @@ class Http1(asyncio.Protocol):
     def _begin(self, head: Head) -> None:
         """A head is there: whether its body is waited for. Raises Refusal."""
         self._head = head
+        self.clients.leave(self)
         self._admitted = admitted(head, self.remote, self._serving.limits, self._admitted)
         self._request = self._admitted.request
         if head.expects and head.length != 0 and not self._parser.held and self._transport is not None:
@@ -326,6 +328,9 @@ class Http1(asyncio.Protocol):
         head = self._head
         assert head is not None
         self._reset()
+        if self._spooling is not None:  # it is given up
+            self._spooling.cancel()
+            self._spooling = None
         self.clients.leave(self)
         if self.noted:
             self.clients.note_held(self)
@@ -334,7 +339,7 @@ class Http1(asyncio.Protocol):
     async def _answer(self, head: Head, arrived: Arrived) -> None:
         try:
             reply = await self._serving.application.answer(head, arrived, self)
-        except Exception:
+        except (Exception, NeedsDatabase):
             log.exception("Error handling request")
             reply = Reply(_plainly(500, "Understudy failed to handle this request."), close=True)
         close = reply.close or isinstance(arrived, Refusal) or self.clients.ending or wants_close_of(head, arrived)
@@ -355,7 +360,7 @@ class Http1(asyncio.Protocol):
     async def _refused(self, why: Why, head: bytes) -> None:
         try:
             response = await self._serving.application.refuse(why, head, self.remote)
-        except Exception:
+        except (Exception, NeedsDatabase):
             log.exception("Error handling request")
             response = _plainly(500, "Understudy failed to handle this request.")
         self._say(None, response, close=True)

@@ -26,6 +26,8 @@ from sidecar.settings import Settings
 
 LOOK: Final = 0.25
 """Seconds between looks at those that had their time."""
+CLOSING: Final = 0.01
+"""Seconds that the loop goes on after the last answer."""
 AT_ONCE: Final = 1000
 """Connections, at most."""
 
@@ -85,5 +87,4 @@ class WaitingRoom:
         for server in servers:
             server.close()
         self._clients.cut()
-        while len(self._clients):
-            await asyncio.sleep(0.001)
+        await asyncio.sleep(CLOSING)  # what is closed is closed once the loop has come to it

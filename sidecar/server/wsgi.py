@@ -59,7 +59,8 @@ def asked(wsgi: Wsgi, request: Request, extra: dict[str, Any] | None = None) -> 
 def environ(request: Request) -> dict[str, Any]:
     """The request as PEP 3333 has it."""
     body = request.body if request.spool is None else request.spool.whole()
-    host, _, port = request.host.rpartition(":") if ":" in request.host else (request.host, "", "80")
+    name, colon, port = request.host.rpartition(":")
+    host, port = (name, port) if colon and not request.host.endswith("]") else (request.host, "")
     made: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
@@ -67,7 +68,7 @@ def environ(request: Request) -> dict[str, Any]:
         "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
         "QUERY_STRING": request.query,
         "SERVER_NAME": host or "localhost",
-        "SERVER_PORT": port,
+        "SERVER_PORT": port or ("443" if request.scheme == "https" else "80"),
         "SERVER_PROTOCOL": request.version,
         "REMOTE_ADDR": request.remote,
         "wsgi.version": (1, 0),

@@ -13,6 +13,8 @@ import httptools
 from sidecar.http.messages import Headers, Response
 
 LARGEST_HEAD: Final = 256 * 1024
+_FRAMING: Final = {len(name): name for name in ("content-length", "transfer-encoding")}
+"""By their lengths, which most other names do not have."""
 
 
 class Malformed(Exception):
@@ -100,7 +102,7 @@ class Reading:
             return  # a trailer
         text = name.decode("latin-1")
         self._headers.append((text, value.strip(b" \t").decode("latin-1")))
-        if (lower := text.lower()) in ("content-length", "transfer-encoding"):
+        if len(text) in _FRAMING and (lower := text.lower()) in _FRAMING.values():
             self._framing.add(lower)
             self._coded |= lower == "transfer-encoding" and value.strip().lower() != b"chunked"
 

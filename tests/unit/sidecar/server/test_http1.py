@@ -17,6 +17,7 @@ from sidecar.server.clients import Clients
 from sidecar.server.framing import Limits, Refusal
 from sidecar.server.http1 import Arrived, Http1, Reply, Serving
 from sidecar.server.request_parser import Head, Why
+from sidecar.storage.off_loop import NeedsDatabase
 
 GET = b"GET /%d HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n"
@@ -76,6 +77,7 @@ class Served:
     def __init__(self, folder: Path, descriptor: int, body_timeout: float = 60.0, most: int = 100) -> None:
         self._descriptor = descriptor
         self.asked: list[str] = []
+        self.refused: list[str] = []
         self.may = asyncio.Event()
         self.may.set()
         limits = Limits(1000, 1_000_000, 10_000, 50, ())
@@ -87,6 +89,7 @@ class Served:
 
     async def answer(self, head: Head, arrived: Arrived, client: Http1) -> Reply:
         if isinstance(arrived, Refusal):
+            self.refused.append(arrived.reason)
             return Reply(Response(arrived.status, [("Content-Length", "0")]))
         self.asked.append(arrived.target)
         await self.may.wait()
@@ -183,6 +186,23 @@ def test_what_does_not_come_in_its_time_is_not_waited_for(tmp_path: Path, sent: 
         await settled()
         assert transport.statuses() == statuses
         assert transport.aborted or transport.shut
+
+    on_loop(tmp_path, test)
+
+
+def test_a_connection_that_breaks_in_the_middle_of_a_body_is_told_of_and_one_between_requests_is_not(
+    tmp_path: Path,
+) -> None:
+    async def test(served: Served) -> None:
+        for sent in (GET % 1, POST + b"ab", b"GET / HT"):
+            connection, transport = served.client()
+            connection.data_received(sent)
+            await settled()
+            transport.closing = True
+            connection.connection_lost(OSError())
+            await settled()
+        assert (served.asked, served.refused) == (["/1"], ["client_aborted"])
+        assert len(served.clients) == 0
 
     on_loop(tmp_path, test)
 
@@ -293,8 +313,8 @@ def test_a_large_body_is_kept_in_a_file_and_its_client_waits_meanwhile(tmp_path:
         answer = served.answer
 
         async def noted(head: Head, arrived: Arrived, client: Http1) -> Reply:
-            assert isinstance(arrived, Request)
-            seen.append(arrived)
+            if isinstance(arrived, Request):
+                seen.append(arrived)
             return await answer(head, arrived, client)
 
         served.answer = noted  # type: ignore[method-assign]
@@ -309,6 +329,16 @@ def test_a_large_body_is_kept_in_a_file_and_its_client_waits_meanwhile(tmp_path:
         async with asyncio.timeout(10):
             while not transport.said:
                 await asyncio.sleep(0.001)
+        late, late_transport = served.client()
+        late.data_received(POST.replace(b"4", str(size).encode()))
+        late.data_received(b"x" * (2 << 20))
+        late.due = time.monotonic() - 1  # while some of it is being written
+        served.clients.look()
+        async with asyncio.timeout(10):
+            while not late_transport.said:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        assert late_transport.statuses() == [400]
         (request,) = seen
         assert request.spool is not None
         assert (request.body, request.size) == (b"", size)
@@ -317,10 +347,11 @@ def test_a_large_body_is_kept_in_a_file_and_its_client_waits_meanwhile(tmp_path:
     on_loop(tmp_path, test)
 
 
-def test_what_breaks_is_said_and_ends_the_connection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [ValueError, NeedsDatabase])
+def test_what_breaks_is_said_and_ends_the_connection(tmp_path: Path, error: type[BaseException]) -> None:
     async def test(served: Served) -> None:
         async def breaks(*_: Any) -> Reply:
-            raise ValueError
+            raise error
 
         served.answer = cast("Callable[..., Awaitable[Reply]]", breaks)  # type: ignore[method-assign, assignment]
         connection, transport = served.client()
