@@ -39,6 +39,7 @@ class Sidecars:
         """By node, what its counters stood at when it was first asked, later than the first look, or when its values
         got its name or lost it."""
         self._looked = self._several = False
+        self._name = ""
 
     def look(
         self, wanted: Collection[str], bounds: Collection[float]
@@ -72,10 +73,10 @@ class Sidecars:
             return None, None, ""
         metrics = _metrics(self._first, wanted, bounds)
         try:
-            name = self._learn(self._first.get("/nodes"))
+            self._name = self._learn(self._first.get("/nodes"))
         except ControlError:
-            name = ""
-        return endpoints, metrics, name
+            pass  # it is who it was
+        return endpoints, metrics, self._name
 
     def _endpoints(self, plane: Plane) -> tuple[Sequence[Row] | None, bool]:
         """One that gives no answer at all is asked once: waiting again would delay what burns."""

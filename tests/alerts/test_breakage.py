@@ -28,6 +28,7 @@ def test_nothing_ends_falsely_nothing_is_silent_and_no_page_is_for_nothing(numbe
     assert column(play, embedded, SHORT).wrong == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OUTAGES)
 def test_one_outage_is_one_message_on_each_channel(name: str) -> None:
     assert {channel: cell.wrong for channel, cell in OUTAGES[name](10).items() if cell.wrong} == {}

@@ -26,6 +26,7 @@ class Plane:
     takeovers: int = 0
     free: float = 0.5
     down: bool = False
+    nameless: bool = False
     others: dict[str, Any] = field(default_factory=dict)
 
     def at(self, address: str) -> Any:
@@ -33,6 +34,8 @@ class Plane:
 
     def get(self, path: str) -> Any:
         self._ask()
+        if path == "/nodes" and self.nameless:
+            raise ControlError("the database is away")
         return {"/endpoints": [{"id": "notes.list"}], "/nodes": self.rows}[path]
 
     def text(self, path: str) -> str:
@@ -117,6 +120,16 @@ def test_a_node_that_comes_or_goes_has_no_counter_of_another_rise(pair: tuple[Pl
     assert metrics is not None
     memory.add(150, metrics)
     assert sum(memory.increases(TAKEOVERS, 1800, 150)[0].values()) == 3
+
+
+def test_one_that_does_not_say_who_there_is_is_who_it_was(pair: tuple[Plane, Plane, Sidecars]) -> None:
+    one, _, sidecars = pair
+    one.rows = one.rows[:1]
+    for nameless in (False, True, True, False):
+        one.nameless = nameless
+        _, metrics = sidecars.look(WANTED, ())
+        assert metrics is not None
+        assert metrics[FREE] == {(): 0.5}, "it is one, by whatever name"
 
 
 def test_the_others_are_asked_when_the_first_does_not_answer(pair: tuple[Plane, Plane, Sidecars]) -> None:
