@@ -137,7 +137,7 @@ def _proofs(contract: Contract, name: str, evidence: Mapping[str, Any]) -> tuple
         if refuted:
             said += f"; refuted: {', '.join(refuted)}"
         elif not row["ready"]:
-            said += f", and yet {row['reason']}"
+            said += f"; {row['reason']}"
         ok = bool(row["ready"]) and not open_
         checks.append(Check(ok, said if derivations else f"{endpoint.id}: nothing was compared yet"))
         if open_ or not derivations:

@@ -58,9 +58,10 @@ def _row(view: View, name: str, chosen: list[str], key: str, words: str, count: 
     more = {"aria-current": "true"} if on else {}
     return html.Li(
         [
-            components.link(words, address, className="here" if on else "", **more),
+            components.link(words, address, className="here" if on else ""),
             html.Span(components.number(count), className="number"),
-        ]
+        ],
+        **more,
     )
 
 

@@ -133,10 +133,10 @@ def _whole(page: Page) -> None:
     expect(page.locator("#page .loading")).to_have_count(0, timeout=60_000)
 
 
-def pages(page: Page, dashboard: Dashboard, rounds: int, event: str) -> dict[str, Times]:
-    found: dict[str, Times] = {}
+def pages(page: Page, dashboard: Dashboard, rounds: int, event: str) -> None:
+    _head("first paint", "content", "whole")
     for name, (path, content) in PAGES.items():
-        times = found.setdefault(name, {"first paint": [], "content": [], "whole": []})
+        times: Times = {"first paint": [], "content": [], "whole": []}
         for n in range(rounds):
             began = time.perf_counter()
             page.goto(dashboard.url + path.format(n=n + 1, event=event))
@@ -146,23 +146,26 @@ def pages(page: Page, dashboard: Dashboard, rounds: int, event: str) -> dict[str
             times["whole"].append(time.perf_counter() - began)
             paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
             times["first paint"].append(paint / 1000)
-    return found
+        _row(name, times)
 
 
-def narrowed(page: Page, dashboard: Dashboard, rounds: int) -> dict[str, Times]:
+def narrowed(page: Page, dashboard: Dashboard, rounds: int) -> None:
     """Filters and facets of the audit over all that is there."""
-    found: dict[str, Times] = {}
+    _head("rows", "counted", "whole")
     for name, fill in FILTERS.items():
+        times: Times = {}
         for n in range(rounds):
             _opened(page, dashboard)
             fill(page, n)
-            _pressed(page, found.setdefault(f"filter: {name}", {}), page.locator("#f-apply").click)
+            _pressed(page, times, page.locator("#f-apply").click)
+        _row(f"filter: {name}", times)
     for facet in FACETS:
+        times = {}
         for n in range(rounds):
             _opened(page, dashboard)
             links = page.locator(f"#facet-{facet} > ul a")
-            _pressed(page, found.setdefault(f"facet: {facet}", {}), links.nth(n % links.count()).click)
-    return found
+            _pressed(page, times, links.nth(n % links.count()).click)
+        _row(f"facet: {facet}", times)
 
 
 def _opened(page: Page, dashboard: Dashboard) -> None:
@@ -186,13 +189,15 @@ def _pressed(page: Page, times: Times, press: Callable[[], None]) -> None:
     assert page.url != before
 
 
-def table(found: Mapping[str, Times], *columns: str) -> str:
-    """Markdown: of each its median, and its worst in brackets."""
-    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    for name, times in found.items():
-        cells = [f"{statistics.median(times[each]):.2f} ({max(times[each]):.2f})" for each in columns]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def _head(*columns: str) -> None:
+    """Of a table in Markdown: its rows are told as they are measured."""
+    print(f"| | {' | '.join(columns)} |\n" + "|---" * (len(columns) + 1) + "|", flush=True)
+
+
+def _row(name: str, times: Times) -> None:
+    """The median of each, and its worst in brackets."""
+    cells = [f"{statistics.median(each):.2f} ({max(each):.2f})" for each in times.values()]
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -223,13 +228,10 @@ def main() -> None:
                 page = profile.new_page()
                 enter(page, dashboard, "admin")
                 page.locator(".objective").first.wait_for(timeout=120_000)  # the first look counts what nobody has yet
-                shown: dict[str, Any] = {}
                 if given.only != "audit":
-                    shown["pages"] = pages(page, dashboard, given.rounds, event)
-                    print(table(shown["pages"], "first paint", "content", "whole"), flush=True)
+                    pages(page, dashboard, given.rounds, event)
                 if given.only != "pages":
-                    shown["audit"] = narrowed(page, dashboard, given.rounds)
-                    print(table(shown["audit"], "rows", "counted", "whole"), flush=True)
+                    narrowed(page, dashboard, given.rounds)
                 profile.close()
     print(json.dumps({"store": given.store, "events": given.events}))
 

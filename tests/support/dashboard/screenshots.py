@@ -39,7 +39,7 @@ PAGES = {
     "users": "/users",
     "account": "/account",
 }
-BEST = ("overview-light", "audit-dark", "event-light", "alerts-dark", "outcome-light", "replacement-light")
+BEST = ("overview-light", "audit-dark", "event-light", "alerts-dark")
 """What README shows, of each its first screen, as WebP."""
 README = Path("dashboard/screenshots")
 CUT = ("audit", "person", "patient", "looks")
