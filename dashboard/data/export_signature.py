@@ -44,17 +44,22 @@ class Signer:
 
 def check(file: Path, manifest: Path, public_key: str | None) -> str | None:
     """Why file and manifest do not belong together, or None: they do. `public_key`: who must have signed."""
+    return fault(file.read_bytes(), manifest.read_bytes(), public_key, str(file), str(manifest))
+
+
+def fault(content: bytes, manifest: bytes, public_key: str | None, file: str, name: str) -> str | None:
+    """As `check`, of what `file` and its manifest, `name`, hold."""
     try:
-        said = orjson.loads(manifest.read_bytes())
+        said = orjson.loads(manifest)
         signature, signer = bytes.fromhex(said.pop("signature")), said["public_key"]
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(signer)).verify(signature, _canonical(said))
     except (orjson.JSONDecodeError, KeyError, ValueError, AttributeError, TypeError):
-        return f"{manifest}: not a manifest of ours"
+        return f"{name}: not a manifest of ours"
     except InvalidSignature:
-        return f"{manifest}: altered: its signature does not fit"
+        return f"{name}: altered: its signature does not fit"
     if public_key is not None and signer != public_key:
-        return f"{manifest}: signed by another key, {signer}"
-    if sha256(file.read_bytes()).hexdigest() != said["sha256"]:
+        return f"{name}: signed by another key, {signer}"
+    if sha256(content).hexdigest() != said.get("sha256"):
         return f"{file}: altered: it does not have the manifest's SHA-256"
     return None
 
