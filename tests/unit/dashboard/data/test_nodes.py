@@ -136,11 +136,33 @@ def test_who_is_silent_or_unwell_is_named(pair: Pair) -> None:
         ("a", False, None),
         ("b", False, "b is unwell"),
         ("gone", True, "it is silent: no heartbeat comes"),
-        ("mute", False, "it does not tell where it can be asked (CONTROL_ADVERTISE)"),
+        ("mute", False, UNTOLD),
     ]
     pair.now += KNOWN
     pair.b.stop()
     assert pair.nodes.health()[1].trouble == "its control plane does not answer"
+
+
+UNTOLD = "it does not tell where it can be asked (CONTROL_ADVERTISE)"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::]", "[::1]", "localhost", "127.0.0.2"])
+def test_another_node_that_tells_our_own_address_is_not_asked_for_we_would_ask_ourselves(pair: Pair, host: str) -> None:
+    pair.rows = [pair.a.node(), pair.b.node(control=f"{host}:{pair.a.place[1]}")]
+    assert [each.trouble for each in pair.nodes.health()] == [None, UNTOLD]
+    assert (pair.nodes.places(), pair.nodes.each("/endpoints")) == ([pair.a.place], {"a": {"of": "a"}})
+
+
+def test_of_two_others_that_tell_one_address_of_this_machine_neither_is_asked(pair: Pair) -> None:
+    pair.rows = [pair.a.node(), pair.b.node(), pair.b.node(name="c", control=f"0.0.0.0:{pair.b.place[1]}")]
+    assert [each.trouble for each in pair.nodes.health()] == [None, UNTOLD, UNTOLD]
+
+
+def test_a_dashboard_that_is_on_no_nodes_machine_asks_none_at_its_own(pair: Pair) -> None:
+    settings = Settings(control_listen=("sidecar.invalid", pair.a.place[1]), node="a")
+    nodes = Nodes(settings, lambda: [pair.a.node(), pair.b.node()], lambda: 0.0)
+    assert nodes.places() == [settings.control_listen]
+    assert nodes.health()[1].trouble == UNTOLD
 
 
 def test_while_the_registry_cannot_be_read_who_was_there_counts(pair: Pair) -> None:
