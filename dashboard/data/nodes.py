@@ -76,11 +76,12 @@ class Nodes:
         return Plane(self, by)
 
     def places(self) -> list[tuple[str, int]]:
-        """Where to ask, the node that the settings name first, and last what lately did not answer."""
+        """Where to ask, the node that the settings name first, and last what lately did not answer or is silent."""
         others = [place for node in self.known() if node.silent < SILENT and (place := self._place(node))]
         every = list(dict.fromkeys([self._settings.control_listen, *others]))
+        silent = {self._place(node) for node in self.known() if node.silent >= SILENT}
         now = self._clock()
-        return sorted(every, key=lambda place: now < self._avoid.get(place, 0.0))
+        return sorted(every, key=lambda place: place in silent or now < self._avoid.get(place, 0.0))
 
     def at(self, place: tuple[str, int]) -> Settings:
         return replace(self._settings, control_listen=place)
@@ -128,7 +129,10 @@ class Nodes:
         try:
             return client.get(self.at(place), path, timeout=GLANCE)
         except ControlError as error:
-            return error if error.status else None
+            if error.status:
+                return error
+            self.avoid(place)
+            return None
 
 
 class Plane:
@@ -139,22 +143,30 @@ class Plane:
         self._by = by
 
     def get(self, path: str) -> Any:
-        """The JSON at `path`. Raises ControlError: what the first one said."""
-        return self._asked(lambda settings: client.get(settings, path), lambda error: error.status in AWAY)
+        """The JSON at `path`. Raises ControlError: what the first one said. Only the last to be asked is waited for."""
+
+        def ask(settings: Settings, last: bool) -> Any:
+            return client.get(settings, path, client.TIMEOUT if last else GLANCE)
+
+        return self._asked(ask, lambda error: error.status in AWAY)
 
     def post(self, path: str, body: Any = None) -> Any:
         """Raises ControlError; `unknown` where it may have been done."""
 
+        def ask(settings: Settings, _last: bool) -> Any:
+            return client.post(settings, path, body, self._by)
+
         def unsent(error: ControlError) -> bool:
             return error.status == 0 and not error.unknown
 
-        return self._asked(lambda settings: client.post(settings, path, body, self._by), unsent)
+        return self._asked(ask, unsent)
 
-    def _asked(self, ask: Callable[[Settings], Any], elsewhere: Callable[[ControlError], bool]) -> Any:
+    def _asked(self, ask: Callable[[Settings, bool], Any], elsewhere: Callable[[ControlError], bool]) -> Any:
         first: ControlError | None = None
-        for place in self._nodes.places():
+        places = self._nodes.places()
+        for place in places:
             try:
-                return ask(self._nodes.at(place))
+                return ask(self._nodes.at(place), place == places[-1])
             except ControlError as error:
                 if not error.status:
                     self._nodes.avoid(place)

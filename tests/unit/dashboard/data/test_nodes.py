@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from dashboard.data.nodes import AVOIDED, KNOWN, Nodes, differing
-from sidecar.control.client import ControlError
+from sidecar.control.client import TIMEOUT, ControlError
 from sidecar.settings import Settings
 from sidecar.storage.nodes import SILENT, Node
 
@@ -23,6 +24,7 @@ class Plane:
 
     def __init__(self, name: str) -> None:
         self.name, self.status, self.breaks, self.done = name, 200, False, list[str]()
+        self.hang: threading.Event | None = None
         plane = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -36,6 +38,8 @@ class Plane:
                     self.answer()
 
             def answer(self) -> None:
+                if plane.hang:
+                    plane.hang.wait()
                 content = {"of": plane.name} if plane.status == 200 else {"detail": f"{plane.name} is unwell"}
                 raw = json.dumps(content).encode()
                 self.send_response(plane.status)
@@ -60,6 +64,8 @@ class Plane:
     def stop(self) -> None:
         if not self._thread.is_alive():
             return
+        if self.hang:
+            self.hang.set()
         self.server.shutdown()
         self._thread.join()
         self.server.server_close()
@@ -104,6 +110,25 @@ def test_where_its_database_is_away_another_tells(pair: Pair) -> None:
     pair.b.status = 503
     with pytest.raises(ControlError, match="a is unwell"):
         pair.nodes.plane().get("/outbox")
+
+
+def test_a_node_that_hangs_is_waited_for_only_where_no_other_can_tell(pair: Pair) -> None:
+    pair.a.hang = threading.Event()
+    began = time.monotonic()
+    assert pair.nodes.plane().get("/endpoints") == {"of": "b"}
+    assert time.monotonic() - began < TIMEOUT / 2
+    assert pair.nodes.places() == [pair.b.place, pair.a.place]
+
+
+def test_one_that_does_not_answer_when_it_is_asked_how_it_is_is_asked_last(pair: Pair) -> None:
+    pair.a.stop()
+    assert pair.nodes.health()[0].trouble == "its control plane does not answer"
+    assert pair.nodes.places() == [pair.b.place, pair.a.place]
+
+
+def test_our_own_node_is_asked_last_while_it_is_silent(pair: Pair) -> None:
+    pair.rows = [pair.a.node(silent=SILENT), pair.b.node()]
+    assert pair.nodes.places() == [pair.b.place, pair.a.place]
 
 
 def test_what_surely_was_not_sent_is_done_by_another_and_once(pair: Pair) -> None:
