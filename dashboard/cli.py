@@ -45,17 +45,31 @@ def user() -> None:
 
 @contextmanager
 def _users(settings: Settings, action: str, subject: str) -> Iterator[Users]:
-    """Users to be changed; what was done is written to the trail."""
+    """Users to be changed; what was done is written to the trail, and nothing is done where it could not be."""
     engine = open_engine(settings)
     try:
         tables.create_all(engine)
+        trail = trail_of(settings, engine, makes_key=False)
+        if action:
+            trail.ready()
         yield Users(engine)
         if action:
-            trail_of(settings, engine).note("(command line)", "", action, subject)
+            trail.note("(command line)", "", action, subject)
     except AccessError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise _no_key(settings, error) from None
     finally:
         engine.dispose()
+
+
+def _no_key(settings: Settings, error: OSError) -> click.ClickException:
+    if isinstance(error, FileNotFoundError):
+        return click.ClickException(
+            f"DATA ({settings.data.absolute()}) has no export.key: start the dashboard first, or run this as its user, "
+            "with its DATA"
+        )
+    return click.ClickException(f"{error.filename}: {error.strerror}: run this as the dashboard's user, with its DATA")
 
 
 def _password(from_stdin: bool) -> str:
@@ -145,7 +159,12 @@ def verify_trail(settings: Settings, keys: tuple[str, ...]) -> None:
     engine = open_engine(settings)
     try:
         tables.create_all(engine)
-        verdict = trail_of(settings, engine).verify(keys)
+        trail = trail_of(settings, engine, makes_key=False)
+        if not keys and not (settings.data / "export.key").exists():
+            raise FileNotFoundError
+        verdict = trail.verify(keys)
+    except OSError as error:
+        raise _no_key(settings, error) from None
     finally:
         engine.dispose()
     if not verdict.ok:

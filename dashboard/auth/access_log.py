@@ -1,13 +1,14 @@
 """What was done in the dashboard itself: each look at the audit, each export, sign-in and action, with who and why.
 
 A look is written before what it shows is shown; when it cannot be written, nothing is shown. Each entry is signed, and
-holds the one before it (trail_chain.py).
+holds the one before it (trail_chain.py); not so the command line's from before the first start, when there is no key.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from sidecar.settings import Settings
 from sidecar.storage.atomic_file import write_atomically
 from sidecar.timeunits import MINUTE
 
+log = logging.getLogger(__name__)
 PAGE: Final = 100
 AGAIN: Final = MINUTE
 """The same look by the same person within a minute is one look: a page that was only reloaded."""
@@ -60,7 +62,7 @@ class Trail:
     def note(
         self, who: Session | str, address: str, action: str, subject: str = "", reason: str = "", outcome: str = "done"
     ) -> None:
-        """Raises SQLAlchemyError when it cannot be written: then what was to follow must not."""
+        """Raises SQLAlchemyError or OSError when it cannot be written: then what was to follow must not."""
         name, role = (who, "") if isinstance(who, str) else (who.user, str(who.role))
         row = {
             "at": self._clock(),
@@ -74,10 +76,30 @@ class Trail:
         }
         last = select(trail.c.hash).where(trail.c.hash.is_not(None)).order_by(trail.c.id.desc()).limit(1)
         with self._engine.begin() as connection:  # what may write goes one after another: nobody comes in between
-            linked = sealed(row, connection.scalar(last), self._signer)
+            linked = self._linked(row, connection.scalar(last))
             connection.execute(insert(trail).values(linked))
+        if "hash" not in linked:
+            return
         with suppress(OSError):  # the next entry's head is as good
             write_atomically(self._head, str(linked["hash"]).encode())
+
+    def ready(self) -> None:
+        """Raises OSError where nothing could be noted now."""
+        with self._reader.connect() as connection:
+            if self._signer.able() or connection.scalar(select(trail.c.hash).where(trail.c.hash.is_not(None)).limit(1)):
+                self._signer.key()
+
+    def _linked(self, row: Mapping[str, Any], previous: str | None) -> Mapping[str, Any]:
+        if previous is None and not self._signer.able():
+            return row
+        try:
+            return sealed(row, previous, self._signer)
+        except OSError:
+            log.exception(
+                "the key that signs what is done here cannot be read: nobody can sign in or act",
+                extra={"fields": {"event.action": "trail_key_unreadable"}},
+            )
+            raise
 
     def verify(self, trusted: Collection[str]) -> Verdict:
         """Whether nothing was altered, removed or put in between; `trusted` as in trail_chain, beside our own key."""
@@ -89,7 +111,7 @@ class Trail:
             rows = connection.execution_options(yield_per=1000).execute(select(trail).order_by(trail.c.id)).mappings()
             return verify(
                 ({str(name): value for name, value in row.items()} for row in rows),
-                {self._signer.public(), *trusted},
+                {*([self._signer.public()] if self._signer.able() else ()), *trusted},
                 head,
             )
 
@@ -115,9 +137,12 @@ class Trail:
             return [_entry(row) for row in connection.execute(query)]
 
 
-def trail_of(settings: Settings, engine: Engine, clock: Callable[[], int] = time.time_ns) -> Trail:
-    """This node's, signed with the key of its exports."""
-    return Trail(engine, Signer(settings.data / "export.key"), settings.data / "trail.head", clock)
+def trail_of(
+    settings: Settings, engine: Engine, clock: Callable[[], int] = time.time_ns, *, makes_key: bool = True
+) -> Trail:
+    """This node's, signed with the key of its exports; only the server may make that."""
+    signer = Signer(settings.data / "export.key", makes=makes_key)
+    return Trail(engine, signer, settings.data / "trail.head", clock)
 
 
 def _entry(row: Any) -> Entry:

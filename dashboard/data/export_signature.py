@@ -19,13 +19,20 @@ from sidecar.storage.key_file import read_or_make
 
 
 class Signer:
-    """The key is a file of mode 0600, made when it is first needed."""
+    """The key is a file of mode 0600. It is the server's: `makes`, it is made when it is first needed; else whoever
+    needs it raises FileNotFoundError. Raises OSError where it cannot be read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, makes: bool = True) -> None:
         self._path = path
+        self._makes = makes
+
+    def able(self) -> bool:
+        """Whether there is a key, or will be."""
+        return self._makes or self._path.exists()
 
     def key(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(read_or_make(self._path, _fresh))
+        raw = read_or_make(self._path, _fresh) if self._makes else self._path.read_bytes()
+        return Ed25519PrivateKey.from_private_bytes(raw)
 
     def public(self) -> str:
         return self.key().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
