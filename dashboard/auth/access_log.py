@@ -18,10 +18,10 @@ from sqlalchemy import Engine, insert, select
 
 from dashboard.auth.sessions import Session
 from dashboard.auth.trail_chain import Verdict, sealed, verify
+from dashboard.auth.trail_head import End, Head
 from dashboard.data.export_signature import Signer
 from dashboard.data.tables import trail
 from sidecar.settings import Settings
-from sidecar.storage.atomic_file import write_atomically
 from sidecar.timeunits import MINUTE
 
 log = logging.getLogger(__name__)
@@ -52,10 +52,10 @@ class Trail:
     """Appends, and reads back newest first; nothing is ever changed."""
 
     def __init__(self, engine: Engine, signer: Signer, head: Path, clock: Callable[[], int] = time.time_ns) -> None:
-        """`head`: the file that keeps the hash of the last entry that this node wrote."""
+        """`head`: the file that keeps the last entry that this node wrote."""
         self._engine = engine
         self._signer = signer
-        self._head = head
+        self._head = Head(head)
         self._reader = engine.execution_options(writes=False)
         self._clock = clock
 
@@ -77,11 +77,11 @@ class Trail:
         last = select(trail.c.hash).where(trail.c.hash.is_not(None)).order_by(trail.c.id.desc()).limit(1)
         with self._engine.begin() as connection:  # what may write goes one after another: nobody comes in between
             linked = self._linked(row, connection.scalar(last))
-            connection.execute(insert(trail).values(linked))
-        if "hash" not in linked:
+            written = connection.execute(insert(trail).values(linked)).inserted_primary_key
+        if "hash" not in linked or written is None:
             return
         with suppress(OSError):  # the next entry's head is as good
-            write_atomically(self._head, str(linked["hash"]).encode())
+            self._head.keep(End(written[0], linked["hash"]))
 
     def ready(self) -> None:
         """Raises OSError where nothing could be noted now."""
@@ -103,16 +103,13 @@ class Trail:
 
     def verify(self, trusted: Collection[str]) -> Verdict:
         """Whether nothing was altered, removed or put in between; `trusted` as in trail_chain, beside our own key."""
-        try:
-            head = self._head.read_text()
-        except FileNotFoundError:
-            head = None
+        head = self._head.read()
         with self._reader.connect() as connection:
             rows = connection.execution_options(yield_per=1000).execute(select(trail).order_by(trail.c.id)).mappings()
             return verify(
                 ({str(name): value for name, value in row.items()} for row in rows),
                 {*([self._signer.public()] if self._signer.able() else ()), *trusted},
-                head,
+                None if head is None else head.hash,
             )
 
     def look(self, who: Session, address: str, action: str, subject: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 
 from dashboard.auth.access_log import Trail, trail_of
+from dashboard.auth.trail_head import End, Head
 from dashboard.data import tables
 from dashboard.data.export_signature import Signer
 from sidecar.settings import Settings
@@ -89,3 +91,26 @@ def test_entries_from_before_there_were_signatures_are_counted_and_prove_nothing
     trail.note("Ms Pell", "", "look")
     verdict = trail.verify(())
     assert (verdict.ok, verdict.entries, verdict.older) == (True, 2, 1)
+
+
+def test_the_head_never_goes_back(tmp_path: Path) -> None:
+    path = tmp_path / "trail.head"
+    head = Head(path)
+    assert head.read() is None
+    head.keep(End(5, "e"))
+    head.keep(End(4, "d"))
+    assert head.read() == End(5, "e"), "whoever comes late has an older one"
+    path.write_text("f" * 64)
+    assert head.read() == End(0, "f" * 64), "as releases before kept it"
+    head.keep(End(1, "a"))
+    assert Head(path).read() == End(1, "a")
+
+
+def test_whoever_writes_at_once_the_head_is_the_last_entry(trail: Trail, engine: Engine, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(trail.note, "Ms Pell", "", "look", str(number)) for number in range(80)]:
+            done.result()
+    with engine.connect() as connection:
+        last = connection.execute(text("SELECT id, hash FROM dashboard_trail ORDER BY id DESC LIMIT 1")).one()
+    assert (tmp_path / "trail.head").read_text() == f"{last.id} {last.hash}"
+    assert [path.name for path in tmp_path.glob("trail.head*")] == ["trail.head"]
