@@ -101,15 +101,18 @@ class Trail:
             )
             raise
 
-    def verify(self, trusted: Collection[str]) -> Verdict:
-        """Whether nothing was altered, removed or put in between; `trusted` as in trail_chain, beside our own key."""
+    def verify(self, trusted: Collection[str], since: int = 1) -> Verdict:
+        """Whether nothing was altered, removed or put in between; `trusted` as in trail_chain, beside our own key.
+        `since`: the id of the first entry that is looked at."""
         head = self._head.read()
         with self._reader.connect() as connection:
-            rows = connection.execution_options(yield_per=1000).execute(select(trail).order_by(trail.c.id)).mappings()
+            query = select(trail).where(trail.c.id >= since).order_by(trail.c.id)
+            rows = connection.execution_options(yield_per=1000).execute(query).mappings()
             return verify(
                 ({str(name): value for name, value in row.items()} for row in rows),
                 {*([self._signer.public()] if self._signer.able() else ()), *trusted},
-                None if head is None else head.hash,
+                None if head is None or 0 < head.id < since else head.hash,
+                whole=since <= 1,
             )
 
     def look(self, who: Session, address: str, action: str, subject: str) -> None:
