@@ -1,10 +1,12 @@
 """What operators may do, as data: what it is called, what it leads to, and how the control plane is asked.
 
-Every action needs a reason. It is written to the trail before it is tried, and again with what came of it.
+Every action needs a reason. It is written to the trail before it is tried, and again with what came of it: without the
+first nothing is done; without the second who pressed the button is told all the same.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from sidecar.control.client import ControlError, segment
 from sidecar.settings import duration
 from sidecar.timeunits import DAY, SECOND
 
+log = logging.getLogger(__name__)
 SHORTEST: Final = 3
 LONGEST: Final = 500
 SILENT: Final = 30 * DAY
@@ -336,20 +339,27 @@ def perform(parts: Parts, who: Visit, kind: str, what: str, reason: str, extra: 
     named = action.called(parts, what)
     subject = f"{what}{f' ({named})' if named != what else ''} {extra}".strip()
     parts.trail.note(who.who, who.address, kind, subject, reason, "begun")
+
+    def ended(outcome: str) -> None:
+        try:
+            parts.trail.note(who.who, who.address, kind, subject, reason, outcome[:300])
+        except (OSError, SQLAlchemyError):
+            fields = {"event.action": "trail_lacks_outcome", "understudy.what": f"{kind} {subject}: {outcome}"}
+            log.exception("what came of an action could not be written to the trail", extra={"fields": fields})
+
     try:
         said = action.do(parts, who, what, reason, extra)
     except ControlError as error:
-        outcome = f"not known: {error}" if error.unknown else f"not done: {error}"
-        parts.trail.note(who.who, who.address, kind, subject, reason, outcome[:300])
+        ended(f"not known: {error}" if error.unknown else f"not done: {error}")
         raise (NotKnown if error.unknown else NotDone)(str(error)) from None
     except (NotDone, LookupError, ValueError) as error:
-        parts.trail.note(who.who, who.address, kind, subject, reason, f"not done: {error}"[:300])
+        ended(f"not done: {error}")
         raise NotDone(str(error)) from None
     except SQLAlchemyError as error:
         said = f"the alerts' database does not answer ({type(error).__name__}): whether it was done is not known"
-        parts.trail.note(who.who, who.address, kind, subject, reason, said)
+        ended(said)
         raise NotKnown(said) from None
-    parts.trail.note(who.who, who.address, kind, subject, reason)
+    ended("done")
     return said
 
 

@@ -45,17 +45,31 @@ def user() -> None:
 
 @contextmanager
 def _users(settings: Settings, action: str, subject: str) -> Iterator[Users]:
-    """Users to be changed; what was done is written to the trail."""
+    """Users to be changed; what was done is written to the trail, and nothing is done where it could not be."""
     engine = open_engine(settings)
     try:
         tables.create_all(engine)
+        trail = trail_of(settings, engine, makes_key=False)
+        if action:
+            trail.ready()
         yield Users(engine)
         if action:
-            trail_of(settings, engine).note("(command line)", "", action, subject)
+            trail.note("(command line)", "", action, subject)
     except AccessError as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        raise _no_key(settings, error) from None
     finally:
         engine.dispose()
+
+
+def _no_key(settings: Settings, error: OSError) -> click.ClickException:
+    if isinstance(error, FileNotFoundError):
+        return click.ClickException(
+            f"DATA ({settings.data.absolute()}) has no export.key: start the dashboard first, or run this as its user, "
+            "with its DATA"
+        )
+    return click.ClickException(f"{error.filename}: {error.strerror}: run this as the dashboard's user, with its DATA")
 
 
 def _password(from_stdin: bool) -> str:
@@ -136,20 +150,31 @@ def verify(settings: Settings, file: Path, manifest: Path, public_key: str | Non
 
 @dashboard.command("verify-trail")
 @click.option("--public-key", "keys", multiple=True, help="Another node's key, in hexadecimal, that may have signed.")
+@click.option("--from", "since", type=click.IntRange(1), default=1, help="The id of the first entry to look at.")
 @click.pass_obj
-def verify_trail(settings: Settings, keys: tuple[str, ...]) -> None:
+def verify_trail(settings: Settings, keys: tuple[str, ...], since: int) -> None:
     """Prove that what staff did in the dashboard is as it was written: nothing altered, removed or put in between.
 
     Each entry is signed by the key of the node that wrote it: this node's (DATA/export.key), or one that is given.
+    --from passes over what came before an entry, such as an upgrade whose unsigned entries are known.
     """
     engine = open_engine(settings)
     try:
         tables.create_all(engine)
-        verdict = trail_of(settings, engine).verify(keys)
+        trail = trail_of(settings, engine, makes_key=False)
+        if not keys and not (settings.data / "export.key").exists():
+            raise FileNotFoundError
+        verdict = trail.verify(keys, since)
+    except OSError as error:
+        raise _no_key(settings, error) from None
     finally:
         engine.dispose()
     if not verdict.ok:
-        raise click.ClickException(str(verdict.first_bad))
+        raise click.ClickException(_listed(verdict.faults))
     older = f"; {verdict.older} older ones were not signed" if verdict.older else ""
     signers = ", ".join(f"{count} by {key[:16]}" for key, count in verdict.signers.items()) or "none signed yet"
     click.echo(f"ok: {verdict.entries} entries, nothing altered, removed or put in between ({signers}){older}")
+
+
+def _listed(faults: list[str], most: int = 10) -> str:
+    return "; ".join(faults[:most]) + (f"; and {len(faults) - most} more" if len(faults) > most else "")

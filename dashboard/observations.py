@@ -32,8 +32,10 @@ class Seen:
     said: str
 
 
+UNTOLD: Final = (ControlError, LookupError, SQLAlchemyError)
+"""What whoever looks may be told in place of an answer: the sidecar or the alerts' database is away, or it is gone."""
 Look = Callable[[Parts, str, str], Seen]
-"""Of what it was done to, and what was given beside the reason. Raises ControlError, LookupError, SQLAlchemyError."""
+"""Of what it was done to, and what was given beside the reason. Raises UNTOLD."""
 
 
 def waited_for(look: Callable[[], Seen], looks: int = LOOKS, pause: float = PAUSE) -> Seen:
@@ -44,7 +46,7 @@ def waited_for(look: Callable[[], Seen], looks: int = LOOKS, pause: float = PAUS
             time.sleep(pause)
         try:
             seen = look()
-        except (ControlError, LookupError, SQLAlchemyError) as error:
+        except UNTOLD as error:
             return Seen(None, f"Not known: {error}.")
         if seen.as_expected is not None:
             break
@@ -127,7 +129,7 @@ def called_write(parts: Parts, what: str) -> str:
     """`note 5, by Dr Holt`."""
     try:
         entry = _entry(parts, what)
-    except ControlError:
+    except UNTOLD:
         return f"write {what.partition('@')[0]}"
     return f"{singular(entry['resource'])} {entry['record_id'] or ''}, by {entry['user'] or 'nobody known'}"
 
@@ -150,7 +152,7 @@ def write_discarded(parts: Parts, what: str, _extra: str) -> Seen:
 def called_alert(parts: Parts, key: str) -> str:
     try:
         found = parts.alerts.find(key)
-    except LookupError:
+    except UNTOLD:
         return key
     return f"{found.severity}: {alert_titles.title(parts.promised, found.name, found.labels)}"
 
@@ -195,7 +197,7 @@ def called_grant(parts: Parts, what: str) -> str:
     """Whose it is."""
     try:
         return next((str(each["user"]) for each in _grants(parts) if each["id"] == what), what)
-    except ControlError:
+    except UNTOLD:
         return what
 
 

@@ -1,13 +1,14 @@
 """What was done in the dashboard itself: each look at the audit, each export, sign-in and action, with who and why.
 
 A look is written before what it shows is shown; when it cannot be written, nothing is shown. Each entry is signed, and
-holds the one before it (trail_chain.py).
+holds the one before it (trail_chain.py); not so the command line's from before the first start, when there is no key.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ from sqlalchemy import Engine, insert, select
 
 from dashboard.auth.sessions import Session
 from dashboard.auth.trail_chain import Verdict, sealed, verify
+from dashboard.auth.trail_head import End, Head
 from dashboard.data.export_signature import Signer
 from dashboard.data.tables import trail
 from sidecar.settings import Settings
-from sidecar.storage.atomic_file import write_atomically
 from sidecar.timeunits import MINUTE
 
+log = logging.getLogger(__name__)
 PAGE: Final = 100
 AGAIN: Final = MINUTE
 """The same look by the same person within a minute is one look: a page that was only reloaded."""
@@ -50,17 +52,17 @@ class Trail:
     """Appends, and reads back newest first; nothing is ever changed."""
 
     def __init__(self, engine: Engine, signer: Signer, head: Path, clock: Callable[[], int] = time.time_ns) -> None:
-        """`head`: the file that keeps the hash of the last entry that this node wrote."""
+        """`head`: the file that keeps the last entry that this node wrote."""
         self._engine = engine
         self._signer = signer
-        self._head = head
+        self._head = Head(head)
         self._reader = engine.execution_options(writes=False)
         self._clock = clock
 
     def note(
         self, who: Session | str, address: str, action: str, subject: str = "", reason: str = "", outcome: str = "done"
     ) -> None:
-        """Raises SQLAlchemyError when it cannot be written: then what was to follow must not."""
+        """Raises SQLAlchemyError or OSError when it cannot be written: then what was to follow must not."""
         name, role = (who, "") if isinstance(who, str) else (who.user, str(who.role))
         row = {
             "at": self._clock(),
@@ -74,23 +76,43 @@ class Trail:
         }
         last = select(trail.c.hash).where(trail.c.hash.is_not(None)).order_by(trail.c.id.desc()).limit(1)
         with self._engine.begin() as connection:  # what may write goes one after another: nobody comes in between
-            linked = sealed(row, connection.scalar(last), self._signer)
-            connection.execute(insert(trail).values(linked))
+            linked = self._linked(row, connection.scalar(last))
+            written = connection.execute(insert(trail).values(linked)).inserted_primary_key
+        if "hash" not in linked or written is None:
+            return
         with suppress(OSError):  # the next entry's head is as good
-            write_atomically(self._head, str(linked["hash"]).encode())
+            self._head.keep(End(written[0], linked["hash"]))
 
-    def verify(self, trusted: Collection[str]) -> Verdict:
-        """Whether nothing was altered, removed or put in between; `trusted` as in trail_chain, beside our own key."""
-        try:
-            head = self._head.read_text()
-        except FileNotFoundError:
-            head = None
+    def ready(self) -> None:
+        """Raises OSError where nothing could be noted now."""
         with self._reader.connect() as connection:
-            rows = connection.execution_options(yield_per=1000).execute(select(trail).order_by(trail.c.id)).mappings()
+            if self._signer.able() or connection.scalar(select(trail.c.hash).where(trail.c.hash.is_not(None)).limit(1)):
+                self._signer.key()
+
+    def _linked(self, row: Mapping[str, Any], previous: str | None) -> Mapping[str, Any]:
+        if previous is None and not self._signer.able():
+            return row
+        try:
+            return sealed(row, previous, self._signer)
+        except OSError:
+            log.exception(
+                "the key that signs what is done here cannot be read: nobody can sign in or act",
+                extra={"fields": {"event.action": "trail_key_unreadable"}},
+            )
+            raise
+
+    def verify(self, trusted: Collection[str], since: int = 1) -> Verdict:
+        """Whether nothing was altered, removed or put in between; `trusted` as in trail_chain, beside our own key.
+        `since`: the id of the first entry that is looked at."""
+        head = self._head.read()
+        with self._reader.connect() as connection:
+            query = select(trail).where(trail.c.id >= since).order_by(trail.c.id)
+            rows = connection.execution_options(yield_per=1000).execute(query).mappings()
             return verify(
                 ({str(name): value for name, value in row.items()} for row in rows),
-                {self._signer.public(), *trusted},
-                head,
+                {*([self._signer.public()] if self._signer.able() else ()), *trusted},
+                None if head is None or 0 < head.id < since else head.hash,
+                whole=since <= 1,
             )
 
     def look(self, who: Session, address: str, action: str, subject: str) -> None:
@@ -115,9 +137,12 @@ class Trail:
             return [_entry(row) for row in connection.execute(query)]
 
 
-def trail_of(settings: Settings, engine: Engine, clock: Callable[[], int] = time.time_ns) -> Trail:
-    """This node's, signed with the key of its exports."""
-    return Trail(engine, Signer(settings.data / "export.key"), settings.data / "trail.head", clock)
+def trail_of(
+    settings: Settings, engine: Engine, clock: Callable[[], int] = time.time_ns, *, makes_key: bool = True
+) -> Trail:
+    """This node's, signed with the key of its exports; only the server may make that."""
+    signer = Signer(settings.data / "export.key", makes=makes_key)
+    return Trail(engine, signer, settings.data / "trail.head", clock)
 
 
 def _entry(row: Any) -> Entry:

@@ -25,20 +25,17 @@ SIGNED: Final = ("at", "user", "role", "address", "action", "subject", "reason",
 
 @dataclass
 class Verdict:
-    """`first_bad`: the id of an entry and what is wrong with it, or with the end. `older`: entries from before there
-    were signatures, which prove nothing. `signers`: public key → how many entries it has signed."""
+    """`faults`: the id of an entry and what is wrong with it, or with the end. `older`: entries from before there were
+    signatures, which prove nothing. `signers`: public key → how many entries it has signed."""
 
     entries: int = 0
     older: int = 0
-    first_bad: str | None = None
+    faults: list[str] = field(default_factory=list)
     signers: dict[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        return self.first_bad is None
-
-    def bad(self, why: str) -> None:
-        self.first_bad = self.first_bad or why
+        return not self.faults
 
 
 def sealed(row: Mapping[str, Any], previous: str | None, signer: Signer) -> dict[str, Any]:
@@ -48,30 +45,36 @@ def sealed(row: Mapping[str, Any], previous: str | None, signer: Signer) -> dict
     return {**linked, "hash": digest.hex(), "signature": signer.key().sign(digest).hex()}
 
 
-def verify(rows: Iterable[Mapping[str, Any]], trusted: Collection[str], head: str | None) -> Verdict:
-    """`rows`: every entry, the oldest first. `trusted`: public keys, in hex, that may have signed. `head`: the hash of
-    an entry that must be there; None: not known."""
-    verdict, previous = Verdict(), FIRST
+def verify(
+    rows: Iterable[Mapping[str, Any]], trusted: Collection[str], head: str | None, *, whole: bool = True
+) -> Verdict:
+    """`rows`: every entry, the oldest first; not `whole`: those from one on, whatever came before. `trusted`: public
+    keys, in hex, that may have signed. `head`: the hash of an entry that must be there; None: not known.
+
+    One that is not signed breaks no chain, so all such are named; what comes after any other fault is not looked at.
+    """
+    verdict, previous = Verdict(), FIRST if whole else None
     for row in rows:
         verdict.entries += 1
-        if row["hash"] is None and previous == FIRST:
-            verdict.older += 1
+        if row["hash"] is None:
+            if previous in (FIRST, None):
+                verdict.older += 1
+            else:
+                verdict.faults.append(f"entry {row['id']}: not signed")
             continue
-        why = _wrong(row, previous, trusted)
+        why = _wrong(row, row["previous"] if previous is None else previous, trusted)
         if why is not None:
-            verdict.bad(f"entry {row['id']}: {why}")
+            verdict.faults.append(f"entry {row['id']}: {why}")
             return verdict
         verdict.signers[row["signer"]] = verdict.signers.get(row["signer"], 0) + 1
         previous = row["hash"]
         head = None if head == previous else head
     if head is not None:
-        verdict.bad("the end is missing: the last entry that this node wrote is not there")
+        verdict.faults.append("the end is missing: the last entry that this node wrote is not there")
     return verdict
 
 
 def _wrong(row: Mapping[str, Any], previous: str, trusted: Collection[str]) -> str | None:
-    if row["hash"] is None:
-        return "not signed"
     if row["signer"] not in trusted:
         return f"signed by another key, {row['signer']}"
     if _digest(row).hex() != row["hash"]:

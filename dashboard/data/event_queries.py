@@ -163,7 +163,7 @@ class Queries:
             found.setdefault(name, Traffic(name)).kinds[answerer, status, reason] += bucket.count
         of, wanted = ("understudy.endpoint",), (50.0, 95.0, 99.0)
         for bucket in self.kept(
-            ("times", seconds), _long(seconds), lambda: self._store.count(people, None, of, wanted)
+            ("times", seconds, _which(where)), _long(seconds), lambda: self._store.count(people, None, of, wanted)
         ):
             found.setdefault(bucket.group[0], Traffic(bucket.group[0])).percentiles = bucket.percentiles
         return found
@@ -196,9 +196,7 @@ class Queries:
     ) -> Sequence[Bucket]:  # fmt: skip
         step = int(max(KEEP, keep)) * SECOND
         rounded = where.since if where.since is None else where.since - where.since % step
-        terms = tuple((name, tuple(values)) for name, values in where.terms.items())
-        most = tuple(where.at_most.items())
-        key = (rounded, where.until, terms, most, where.text, interval, tuple(by), tuple(percentiles))
+        key = (rounded, _which(where), interval, tuple(by), tuple(percentiles))
         counted: Sequence[Bucket] = self.kept(
             key, max(KEEP, keep), lambda: self._store.count(where, interval, by, percentiles)
         )
@@ -230,6 +228,12 @@ class Queries:
             if len(self._same) > SAME:
                 self._same.popitem(last=False)
         return value
+
+
+def _which(where: Filter) -> tuple[Any, ...]:
+    """All of a filter but since when, as a part of a key."""
+    terms = tuple((name, tuple(values)) for name, values in where.terms.items())
+    return where.until, terms, tuple(where.at_most.items()), where.text
 
 
 def _long(seconds: float) -> float:

@@ -19,13 +19,20 @@ from sidecar.storage.key_file import read_or_make
 
 
 class Signer:
-    """The key is a file of mode 0600, made when it is first needed."""
+    """The key is a file of mode 0600. It is the server's: `makes`, it is made when it is first needed; else whoever
+    needs it raises FileNotFoundError. Raises OSError where it cannot be read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, makes: bool = True) -> None:
         self._path = path
+        self._makes = makes
+
+    def able(self) -> bool:
+        """Whether there is a key, or will be."""
+        return self._makes or self._path.exists()
 
     def key(self) -> Ed25519PrivateKey:
-        return Ed25519PrivateKey.from_private_bytes(read_or_make(self._path, _fresh))
+        raw = read_or_make(self._path, _fresh) if self._makes else self._path.read_bytes()
+        return Ed25519PrivateKey.from_private_bytes(raw)
 
     def public(self) -> str:
         return self.key().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
@@ -44,17 +51,22 @@ class Signer:
 
 def check(file: Path, manifest: Path, public_key: str | None) -> str | None:
     """Why file and manifest do not belong together, or None: they do. `public_key`: who must have signed."""
+    return fault(file.read_bytes(), manifest.read_bytes(), public_key, str(file), str(manifest))
+
+
+def fault(content: bytes, manifest: bytes, public_key: str | None, file: str, name: str) -> str | None:
+    """As `check`, of what `file` and its manifest, `name`, hold."""
     try:
-        said = orjson.loads(manifest.read_bytes())
+        said = orjson.loads(manifest)
         signature, signer = bytes.fromhex(said.pop("signature")), said["public_key"]
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(signer)).verify(signature, _canonical(said))
     except (orjson.JSONDecodeError, KeyError, ValueError, AttributeError, TypeError):
-        return f"{manifest}: not a manifest of ours"
+        return f"{name}: not a manifest of ours"
     except InvalidSignature:
-        return f"{manifest}: altered: its signature does not fit"
+        return f"{name}: altered: its signature does not fit"
     if public_key is not None and signer != public_key:
-        return f"{manifest}: signed by another key, {signer}"
-    if sha256(file.read_bytes()).hexdigest() != said["sha256"]:
+        return f"{name}: signed by another key, {signer}"
+    if sha256(content).hexdigest() != said.get("sha256"):
         return f"{file}: altered: it does not have the manifest's SHA-256"
     return None
 

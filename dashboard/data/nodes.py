@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,7 +31,6 @@ AVOIDED: Final = 15.0
 """Seconds for which one that did not answer is asked last."""
 AWAY: Final = (0, 503)
 """Statuses on which another node is asked: it did not answer, or its database is away."""
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::")  # nosec B104 # compared, not listened at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +76,12 @@ class Nodes:
         return Plane(self, by)
 
     def places(self) -> list[tuple[str, int]]:
-        """Where to ask, the node that the settings name first, and last what lately did not answer."""
+        """Where to ask, the node that the settings name first, and last what lately did not answer or is silent."""
         others = [place for node in self.known() if node.silent < SILENT and (place := self._place(node))]
         every = list(dict.fromkeys([self._settings.control_listen, *others]))
+        silent = {self._place(node) for node in self.known() if node.silent >= SILENT}
         now = self._clock()
-        return sorted(every, key=lambda place: now < self._avoid.get(place, 0.0))
+        return sorted(every, key=lambda place: place in silent or now < self._avoid.get(place, 0.0))
 
     def at(self, place: tuple[str, int]) -> Settings:
         return replace(self._settings, control_listen=place)
@@ -102,25 +103,36 @@ class Nodes:
         looked, found = self._health
         if self._clock() - looked >= GLANCE:
             said = self.each("/readyz?full")
-            found = [Health(node=node, trouble=_trouble(node, said.get(node.name))) for node in self.known()]
+            found = [
+                Health(node=node, trouble=_trouble(node, self._place(node), said.get(node.name)))
+                for node in self.known()
+            ]
             self._health = self._clock(), found
         return found
 
     def _place(self, node: Node) -> tuple[str, int] | None:
-        """Where its control plane is; of our own node as the settings say; None: it does not tell."""
-        own = self._settings.control_listen
-        if node.name == self._settings.node_name and own[0] in _LOOPBACK:
-            return own
-        try:
-            return address(node.control)
-        except ValueError:
-            return None
+        """Where its control plane is; of our own node as the settings say; None: it does not tell.
+
+        What another calls its own machine is ours only if we are beside a node, too, and the port is its alone.
+        """
+        own, place = self._settings.control_listen, _told(node)
+        if node.name == self._settings.node_name:
+            return own if _here(own) or (place and _here(place)) else place
+        if place is None or not _here(place):
+            return place
+        rest = (each for each in self.known() if each.name != node.name and each.silent < SILENT)
+        others = (other for each in rest if (other := _told(each)))
+        taken = {own[1], *(port for host, port in others if _here((host, port)))}
+        return place if _here(own) and place[1] not in taken else None
 
     def _glance(self, place: tuple[str, int], path: str) -> Any:
         try:
             return client.get(self.at(place), path, timeout=GLANCE)
         except ControlError as error:
-            return error if error.status else None
+            if error.status:
+                return error
+            self.avoid(place)
+            return None
 
 
 class Plane:
@@ -131,22 +143,30 @@ class Plane:
         self._by = by
 
     def get(self, path: str) -> Any:
-        """The JSON at `path`. Raises ControlError: what the first one said."""
-        return self._asked(lambda settings: client.get(settings, path), lambda error: error.status in AWAY)
+        """The JSON at `path`. Raises ControlError: what the first one said. Only the last to be asked is waited for."""
+
+        def ask(settings: Settings, last: bool) -> Any:
+            return client.get(settings, path, client.TIMEOUT if last else GLANCE)
+
+        return self._asked(ask, lambda error: error.status in AWAY)
 
     def post(self, path: str, body: Any = None) -> Any:
         """Raises ControlError; `unknown` where it may have been done."""
 
+        def ask(settings: Settings, _last: bool) -> Any:
+            return client.post(settings, path, body, self._by)
+
         def unsent(error: ControlError) -> bool:
             return error.status == 0 and not error.unknown
 
-        return self._asked(lambda settings: client.post(settings, path, body, self._by), unsent)
+        return self._asked(ask, unsent)
 
-    def _asked(self, ask: Callable[[Settings], Any], elsewhere: Callable[[ControlError], bool]) -> Any:
+    def _asked(self, ask: Callable[[Settings, bool], Any], elsewhere: Callable[[ControlError], bool]) -> Any:
         first: ControlError | None = None
-        for place in self._nodes.places():
+        places = self._nodes.places()
+        for place in places:
             try:
-                return ask(self._nodes.at(place))
+                return ask(self._nodes.at(place), place == places[-1])
             except ControlError as error:
                 if not error.status:
                     self._nodes.avoid(place)
@@ -157,10 +177,27 @@ class Plane:
         raise first
 
 
-def _trouble(node: Node, said: Any) -> str | None:
+def _told(node: Node) -> tuple[str, int] | None:
+    """Where it says that it can be asked."""
+    try:
+        return address(node.control)
+    except ValueError:
+        return None
+
+
+def _here(place: tuple[str, int]) -> bool:
+    """Whether whoever asks there asks their own machine."""
+    try:
+        host = ip_address(place[0])
+    except ValueError:
+        return place[0].rstrip(".").lower() == "localhost"
+    return host.is_loopback or host.is_unspecified
+
+
+def _trouble(node: Node, place: tuple[str, int] | None, said: Any) -> str | None:
     if node.silent >= SILENT:
         return "it is silent: no heartbeat comes"
-    if not node.control:
+    if place is None:
         return "it does not tell where it can be asked (CONTROL_ADVERTISE)"
     if said is None:
         return "its control plane does not answer"

@@ -1,7 +1,7 @@
 """What is handed out signed: JSON Lines, the head first and then a line for each row; and the manifest of them.
 
 The same rows as CSV are made when they are asked for, always alike, with a manifest of their own: it says all that the
-head does, and of which lines they are.
+head does, and of which lines they are. Of lines that are not as they were signed nothing is made.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from dashboard.data.export_signature import Signer
+from dashboard.data.export_signature import Signer, fault
 from dashboard.values.sentences import at
 from dashboard.values.spreadsheet import MARK, rows_of
 
@@ -79,13 +79,19 @@ def sign_lines(
 
 
 def handed_out(signer: Signer, made: SignedLines, form: str, part: str) -> tuple[str, bytes]:
-    """Name and content of one of its files: in a form of FORMS, `part` the file or its manifest. Raises KeyError."""
-    content = made.content.encode() if form == "jsonl" else _table(made, ";" if form == "csv-semicolon" else ",")
-    if part == "file":
-        return made.file(form), content
+    """Name and content of one of its files: in a form of FORMS, `part` the file or its manifest. Raises KeyError;
+    Unfit: these are not the lines that we signed. The lines and their manifest are handed out as they stand."""
     name = f"{made.file(form)}.manifest.json"
     if form == "jsonl":
-        return name, made.manifest.encode()
+        return (made.file(), made.content.encode()) if part == "file" else (name, made.manifest.encode())
+    why = fault(
+        made.content.encode(), made.manifest.encode(), signer.public(), made.file(), f"{made.file()}'s manifest"
+    )
+    if why is not None:
+        raise Unfit(f"{why}. Only the lines and their own manifest are handed out, to be examined")
+    content = _table(made, ";" if form == "csv-semicolon" else ",")
+    if part == "file":
+        return made.file(form), content
     lines = {"file": made.file(), "sha256": made.signature["sha256"]}
     about = {"file": made.file(form), "sha256": sha256(content).hexdigest(), "bytes": len(content), "lines": lines}
     return name, signer.sign({**made.head, **about, "rows": len(made.rows)})

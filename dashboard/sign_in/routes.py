@@ -12,7 +12,7 @@ from dashboard.auth.authorization import BROWSER, CSRF, WATCH, clear_cookies, se
 from dashboard.auth.sessions import Locked
 from dashboard.auth.users import Role
 from dashboard.context import Parts
-from dashboard.data.signed_lines import FORMS
+from dashboard.data.signed_lines import FORMS, Unfit
 
 PATHS = {
     "/logout": Role.DISCLOSURE,
@@ -110,7 +110,11 @@ class Entrance:
         form, part = request.args.get("form", "jsonl"), request.args.get("part", "file")
         if made is None or form not in FORMS or part not in ("file", "manifest"):
             return Response(render_template("refused.html", status=404, why=none), 404, mimetype="text/html")
-        name, content = handed_out(made, form, part)
+        try:
+            name, content = handed_out(made, form, part)
+        except Unfit as error:
+            self._parts.trail.note(g.session, g.address, "download", made.file(form), outcome=f"refused: {error}")
+            return Response(render_template("refused.html", status=409, why=error), 409, mimetype="text/html")
         self._parts.trail.note(g.session, g.address, "download", name)
         headers = {"Content-Disposition": f"attachment; filename={name}"}
         return Response(content, headers=headers, mimetype="application/octet-stream")

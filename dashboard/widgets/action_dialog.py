@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from dash import Input, Output, State, dcc, html, no_update
-from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.actions import ACTIONS, NotDone, NotKnown, perform, seen
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, visit
-from dashboard.observations import fields_of
+from dashboard.observations import UNTOLD, fields_of
 from dashboard.ui import components
 from dashboard.values import time_format, tones
 from sidecar.control.client import ControlError
@@ -68,7 +67,7 @@ def _now(parts: Parts, kind: str, what: str) -> str:
     """How it is before anything is done; that it is not known is said too."""
     try:
         return ACTIONS[kind].before(parts, what)
-    except (ControlError, LookupError, SQLAlchemyError) as error:
+    except UNTOLD as error:
         return f"Not known: {error or 'it is not there any more'}."
 
 

@@ -83,24 +83,38 @@ def _ask(
     if content is not None:
         headers["Content-Type"] = "application/json"
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    _connect(connection)
     try:
         connection.request(method, path, content, headers)
         answer = connection.getresponse()
         status, reason, text = answer.status, answer.reason, answer.read()
-    except ConnectionRefusedError:
-        raise ControlError(f"the sidecar's control plane does not answer at {where} (is it running?)") from None
     except TimeoutError:
         raise ControlError(
             f"the sidecar's control plane at {where} took longer than {timeout:.0f} s", unknown=True
         ) from None
-    except socket.gaierror:
-        raise ControlError(f"the sidecar's control plane: no address for {host}") from None
     except (OSError, http.client.HTTPException) as error:
         why = f"the sidecar's control plane at {where} broke off ({type(error).__name__})"
         raise ControlError(why, unknown=True) from None
     finally:
         connection.close()
     return (read or _read)(where, status, reason, text)
+
+
+def _connect(connection: http.client.HTTPConnection) -> None:
+    """Raises ControlError: nothing was sent, so surely nothing was done."""
+    where = f"{connection.host}:{connection.port}"
+    try:
+        connection.connect()
+    except ConnectionRefusedError:
+        raise ControlError(f"the sidecar's control plane does not answer at {where} (is it running?)") from None
+    except TimeoutError:
+        raise ControlError(
+            f"the sidecar's control plane at {where} could not be reached within {connection.timeout:.0f} s"
+        ) from None
+    except socket.gaierror:
+        raise ControlError(f"the sidecar's control plane: no address for {connection.host}") from None
+    except OSError as error:
+        raise ControlError(f"the sidecar's control plane at {where} cannot be reached ({error.strerror})") from None
 
 
 def _plain(where: str, status: int, reason: str, text: bytes) -> str:

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from alerts.lifecycle import tables as alert_tables
 from alerts.lifecycle.lifecycle import State
-from dashboard.actions import NotDone, perform
+from dashboard.actions import NotDone, NotKnown, perform
 from dashboard.app import wire
 from dashboard.auth.sessions import Session
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.data import tables
+from dashboard.widgets.action_dialog import dialog, outcome
 from sidecar.settings import Settings
 from tests.support.dashboard.alarms import burning
 
@@ -103,3 +106,32 @@ def test_where_the_trail_cannot_be_written_nothing_is_tried(parts: Parts) -> Non
     with pytest.raises(Exception, match="dashboard_trail"):
         perform(parts, OPERATOR, "acknowledge", PAGE.key, "on it", "")
     assert parts.alerts.find(PAGE.key).state is State.FIRING
+
+
+@pytest.mark.parametrize("kind", ["acknowledge", "acknowledge-incident", "silence", "unsilence"])
+def test_while_the_alerts_database_is_away_that_it_is_not_known_is_shown_and_in_the_trail(
+    parts: Parts, kind: str
+) -> None:
+    alert_tables.metadata.drop_all(parts.alerts_engine)
+    assert PAGE.key in str(dialog(parts, kind, PAGE.key))
+    with pytest.raises(NotKnown, match="whether it was done is not known") as told:
+        perform(parts, OPERATOR, kind, PAGE.key, "on it", "2h")
+    shown = str(outcome(parts, kind, PAGE.key, "", "2h", str(told.value)))
+    assert "It is not known whether it was done" in shown
+    assert PAGE.key in shown
+    assert [line[3][:35] for line in trail(parts)] == ["begun", "the alerts' database does not answer"[:35]]
+
+
+def test_what_came_of_it_is_told_where_the_trail_takes_no_more(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    with parts.engine.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE TRIGGER full BEFORE INSERT ON dashboard_trail WHEN NEW.outcome <> 'begun'"
+                " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+            )
+        )
+    assert "no repeats" in perform(parts, OPERATOR, "acknowledge", PAGE.key, "on it", "")
+    with pytest.raises(NotDone, match="no alert has the key"):
+        perform(parts, OPERATOR, "acknowledge", "f" * 16, "on it", "")
+    assert [line[3] for line in trail(parts)] == ["begun", "begun"]
+    assert "could not be written to the trail" in caplog.text

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 
 from dashboard.auth.access_log import Trail, trail_of
+from dashboard.auth.trail_head import End, Head
 from dashboard.data import tables
 from dashboard.data.export_signature import Signer
 from sidecar.settings import Settings
@@ -59,7 +61,7 @@ def test_what_was_written_is_proven_and_read_as_before(trail: Trail) -> None:
 def test_damage_is_found(trail: Trail, engine: Engine, damage: str, why: str) -> None:
     with engine.begin() as connection:
         connection.execute(text(damage))
-    assert str(trail.verify(()).first_bad).startswith(why)
+    assert trail.verify(()).faults[0].startswith(why)
 
 
 def test_two_nodes_write_one_chain_and_each_key_must_be_trusted(trail: Trail, engine: Engine, tmp_path: Path) -> None:
@@ -67,17 +69,16 @@ def test_two_nodes_write_one_chain_and_each_key_must_be_trusted(trail: Trail, en
     other.note("Sam", "10.0.0.2", "takeover", "notes.list", "HOSP is slow")
     trail.note("Ms Pell", "10.0.0.1", "look", "the audit, 9")
     key = Signer(tmp_path / "other.key").public()
-    assert trail.verify(()).first_bad == f"entry 5: signed by another key, {key}"
+    assert trail.verify(()).faults == [f"entry 5: signed by another key, {key}"]
     assert trail.verify([key]).signers == {Signer(tmp_path / "export.key").public(): 5, key: 1}
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM dashboard_trail WHERE id = 6"))
     assert other.verify([Signer(tmp_path / "export.key").public()]).ok, "its own last entry is there"
-    assert trail.verify([key]).first_bad == "the end is missing: the last entry that this node wrote is not there"
+    assert trail.verify([key]).faults == ["the end is missing: the last entry that this node wrote is not there"]
 
 
-def test_entries_from_before_there_were_signatures_are_counted_and_prove_nothing(
-    engine: Engine, tmp_path: Path
-) -> None:
+def unsigned(engine: Engine) -> None:
+    """As releases wrote that knew of no signatures."""
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -85,7 +86,69 @@ def test_entries_from_before_there_were_signatures_are_counted_and_prove_nothing
                 " VALUES (1, 'Sam', '', '', 'look', '', '', 'done')"
             )
         )
+
+
+def test_entries_of_a_release_before_that_still_ran_are_named_and_all_others_proven(
+    trail: Trail, engine: Engine
+) -> None:
+    for _ in range(2):
+        unsigned(engine)
+    trail.note("Ms Pell", "", "look")
+    assert trail.verify(()).faults == ["entry 5: not signed", "entry 6: not signed"]
+    assert list(trail.verify(()).signers.values()) == [5]
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE dashboard_trail SET subject = 'nothing' WHERE id = 7"))
+    assert trail.verify(()).faults[-1] == "entry 7: altered: its hash is another one"
+
+
+@pytest.mark.parametrize(("since", "entries"), [(5, 3), (6, 2), (7, 1)])
+def test_after_a_known_upgrade_the_proof_begins_where_it_is_told(
+    trail: Trail, engine: Engine, since: int, entries: int
+) -> None:
+    for _ in range(2):
+        unsigned(engine)
+    trail.note("Ms Pell", "", "look")
+    verdict = trail.verify((), since)
+    assert (verdict.ok, verdict.entries, verdict.older) == (True, entries, entries - 1)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE dashboard_trail SET subject = 'nothing' WHERE id = 7"))
+    assert trail.verify((), since).faults == ["entry 7: altered: its hash is another one"]
+
+
+def test_what_this_node_wrote_before_is_not_missed_after(trail: Trail, tmp_path: Path, engine: Engine) -> None:
+    other = Trail(engine, Signer(tmp_path / "other.key"), tmp_path / "other.head")
+    other.note("Sam", "10.0.0.2", "look", "the audit")
+    assert trail.verify([Signer(tmp_path / "other.key").public()], 5).ok
+
+
+def test_entries_from_before_there_were_signatures_are_counted_and_prove_nothing(
+    engine: Engine, tmp_path: Path
+) -> None:
+    unsigned(engine)
     trail = trail_of(Settings(data=tmp_path), engine)
     trail.note("Ms Pell", "", "look")
     verdict = trail.verify(())
     assert (verdict.ok, verdict.entries, verdict.older) == (True, 2, 1)
+
+
+def test_the_head_never_goes_back(tmp_path: Path) -> None:
+    path = tmp_path / "trail.head"
+    head = Head(path)
+    assert head.read() is None
+    head.keep(End(5, "e"))
+    head.keep(End(4, "d"))
+    assert head.read() == End(5, "e"), "whoever comes late has an older one"
+    path.write_text("f" * 64)
+    assert head.read() == End(0, "f" * 64), "as releases before kept it"
+    head.keep(End(1, "a"))
+    assert Head(path).read() == End(1, "a")
+
+
+def test_whoever_writes_at_once_the_head_is_the_last_entry(trail: Trail, engine: Engine, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(trail.note, "Ms Pell", "", "look", str(number)) for number in range(80)]:
+            done.result()
+    with engine.connect() as connection:
+        last = connection.execute(text("SELECT id, hash FROM dashboard_trail ORDER BY id DESC LIMIT 1")).one()
+    assert (tmp_path / "trail.head").read_text() == f"{last.id} {last.hash}"
+    assert [path.name for path in tmp_path.glob("trail.head*")] == ["trail.head"]

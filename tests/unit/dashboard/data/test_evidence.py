@@ -7,6 +7,7 @@ import io
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from dashboard.data import tables
 from dashboard.data.event_queries import Queries
 from dashboard.data.evidence import Packs, status
 from dashboard.data.export_signature import Signer, check
+from dashboard.data.signed_lines import Unfit, sign_lines
 from dashboard.values.filters import View
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
@@ -88,3 +90,24 @@ def test_the_manifest_of_a_table_names_the_lines_that_were_signed(packs: Packs) 
     assert (said["title"], said["notes"], said["made_by"], said["rows"]) == ("A title", "Notes", "Ms Pell", 1)
     assert packs.handed_out(pack, "jsonl", "file") == (pack.file(), pack.content.encode())
     assert packs.handed_out(pack, "jsonl", "manifest")[1] == pack.manifest.encode()
+
+
+@pytest.mark.parametrize("part", ["file", "manifest"])
+@pytest.mark.parametrize("form", ["csv", "csv-semicolon"])
+def test_nothing_is_signed_of_lines_that_are_not_as_we_signed_them(
+    packs: Packs, tmp_path: Path, form: str, part: str
+) -> None:
+    pack = packs.make("Ms Pell", View(), "A title", "Notes")
+    altered = replace(pack, content=pack.content.replace('"17"', '"18"'))
+    foreign = sign_lines(Signer(tmp_path / "other.key"), "evidence", pack.head, pack.rows)
+    for damaged, why in (
+        (altered, "altered: it does not have the manifest's SHA-256"),
+        (replace(altered, manifest=pack.manifest.replace('"rows": 1', '"rows": 2')), "its signature does not fit"),
+        (replace(pack, manifest="{}"), "not a manifest of ours"),
+        (replace(pack, content=foreign["content"], manifest=foreign["manifest"]), "signed by another key"),
+    ):
+        assert damaged != pack
+        with pytest.raises(Unfit, match=why):
+            packs.handed_out(damaged, form, part)
+        raw = (damaged.content if part == "file" else damaged.manifest).encode()
+        assert packs.handed_out(damaged, "jsonl", part)[1] == raw, "as it stands, to be examined"

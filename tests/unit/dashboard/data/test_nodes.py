@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from dashboard.data.nodes import AVOIDED, KNOWN, Nodes, differing
-from sidecar.control.client import ControlError
+from sidecar.control.client import TIMEOUT, ControlError
 from sidecar.settings import Settings
 from sidecar.storage.nodes import SILENT, Node
 
@@ -23,6 +24,7 @@ class Plane:
 
     def __init__(self, name: str) -> None:
         self.name, self.status, self.breaks, self.done = name, 200, False, list[str]()
+        self.hang: threading.Event | None = None
         plane = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -36,6 +38,8 @@ class Plane:
                     self.answer()
 
             def answer(self) -> None:
+                if plane.hang:
+                    plane.hang.wait()
                 content = {"of": plane.name} if plane.status == 200 else {"detail": f"{plane.name} is unwell"}
                 raw = json.dumps(content).encode()
                 self.send_response(plane.status)
@@ -60,6 +64,8 @@ class Plane:
     def stop(self) -> None:
         if not self._thread.is_alive():
             return
+        if self.hang:
+            self.hang.set()
         self.server.shutdown()
         self._thread.join()
         self.server.server_close()
@@ -106,6 +112,25 @@ def test_where_its_database_is_away_another_tells(pair: Pair) -> None:
         pair.nodes.plane().get("/outbox")
 
 
+def test_a_node_that_hangs_is_waited_for_only_where_no_other_can_tell(pair: Pair) -> None:
+    pair.a.hang = threading.Event()
+    began = time.monotonic()
+    assert pair.nodes.plane().get("/endpoints") == {"of": "b"}
+    assert time.monotonic() - began < TIMEOUT / 2
+    assert pair.nodes.places() == [pair.b.place, pair.a.place]
+
+
+def test_one_that_does_not_answer_when_it_is_asked_how_it_is_is_asked_last(pair: Pair) -> None:
+    pair.a.stop()
+    assert pair.nodes.health()[0].trouble == "its control plane does not answer"
+    assert pair.nodes.places() == [pair.b.place, pair.a.place]
+
+
+def test_our_own_node_is_asked_last_while_it_is_silent(pair: Pair) -> None:
+    pair.rows = [pair.a.node(silent=SILENT), pair.b.node()]
+    assert pair.nodes.places() == [pair.b.place, pair.a.place]
+
+
 def test_what_surely_was_not_sent_is_done_by_another_and_once(pair: Pair) -> None:
     pair.a.stop()
     assert pair.nodes.plane("Sam").post("/endpoints/notes.list/takeover", {}) == {"of": "b"}
@@ -136,11 +161,33 @@ def test_who_is_silent_or_unwell_is_named(pair: Pair) -> None:
         ("a", False, None),
         ("b", False, "b is unwell"),
         ("gone", True, "it is silent: no heartbeat comes"),
-        ("mute", False, "it does not tell where it can be asked (CONTROL_ADVERTISE)"),
+        ("mute", False, UNTOLD),
     ]
     pair.now += KNOWN
     pair.b.stop()
     assert pair.nodes.health()[1].trouble == "its control plane does not answer"
+
+
+UNTOLD = "it does not tell where it can be asked (CONTROL_ADVERTISE)"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::]", "[::1]", "localhost", "127.0.0.2"])
+def test_another_node_that_tells_our_own_address_is_not_asked_for_we_would_ask_ourselves(pair: Pair, host: str) -> None:
+    pair.rows = [pair.a.node(), pair.b.node(control=f"{host}:{pair.a.place[1]}")]
+    assert [each.trouble for each in pair.nodes.health()] == [None, UNTOLD]
+    assert (pair.nodes.places(), pair.nodes.each("/endpoints")) == ([pair.a.place], {"a": {"of": "a"}})
+
+
+def test_of_two_others_that_tell_one_address_of_this_machine_neither_is_asked(pair: Pair) -> None:
+    pair.rows = [pair.a.node(), pair.b.node(), pair.b.node(name="c", control=f"0.0.0.0:{pair.b.place[1]}")]
+    assert [each.trouble for each in pair.nodes.health()] == [None, UNTOLD, UNTOLD]
+
+
+def test_a_dashboard_that_is_on_no_nodes_machine_asks_none_at_its_own(pair: Pair) -> None:
+    settings = Settings(control_listen=("sidecar.invalid", pair.a.place[1]), node="a")
+    nodes = Nodes(settings, lambda: [pair.a.node(), pair.b.node()], lambda: 0.0)
+    assert nodes.places() == [settings.control_listen]
+    assert nodes.health()[1].trouble == UNTOLD
 
 
 def test_while_the_registry_cannot_be_read_who_was_there_counts(pair: Pair) -> None:
