@@ -81,6 +81,7 @@ def test_settings_are_settings() -> None:
         loaded = load_settings(values)
         grace = template["spec"].get("terminationGracePeriodSeconds", 0)
         assert name != "understudy-sidecar" or grace > loaded.drain + loaded.grace
+        assert loaded.bypass_after == 0, "users reach HOSP past sidecars that do not answer, at once"
 
 
 def test_secrets_are_those_that_are_made(tmp_path: Path) -> None:
