@@ -51,13 +51,33 @@ def test_periods_begin_on_dates(many: int, unit: str, start: str, now: str, sinc
     assert (calendar.since(at(now)), calendar.until(at(now))) == (at(since), at(until))
 
 
-@given(st.integers(0, 4 * 10**9), st.sampled_from("dwMQY"), st.integers(1, 5), st.datetimes(datetime(2000, 1, 1)))
-def test_every_moment_is_in_one_period_that_is_not_too_long(now: int, unit: str, many: int, start: datetime) -> None:
-    calendar = Calendar(many, unit, start.replace(year=2000 + start.year % 50, microsecond=0), "UTC")
+@given(
+    st.integers(0, 4 * 10**9), st.sampled_from("dwMQY"), st.integers(1, 5), st.datetimes(datetime(2000, 1, 1)),
+    st.sampled_from(["UTC", BERLIN, "America/Sao_Paulo", "Pacific/Apia", "Australia/Lord_Howe"]),
+)  # fmt: skip
+def test_every_moment_is_in_one_period_that_is_not_too_long(
+    now: int, unit: str, many: int, start: datetime, zone: str
+) -> None:
+    calendar = Calendar(many, unit, start.replace(year=2000 + start.year % 50, microsecond=0), zone)
     since, until = calendar.since(now), calendar.until(now)
     assert since <= now < until
     assert calendar.since(until) == until
     assert until - since <= calendar.longest
+
+
+@pytest.mark.parametrize("unit", ["d", "w", "M"])
+@pytest.mark.parametrize("hour", ["02:00", "02:30", "03:00"])
+@pytest.mark.parametrize("changes", ["2026-03-29", "2026-10-25"])
+def test_a_period_that_begins_while_clocks_are_set_begins_once(unit: str, hour: str, changes: str) -> None:
+    """In spring 02:30 is left out, in autumn it comes twice."""
+    calendar = Calendar(1, unit, datetime.fromisoformat(f"{changes} {hour}"), BERLIN)
+    begins = set()
+    for now in range(at(f"{changes} 00:00"), at(f"{changes} 06:00"), 300):
+        since, until = calendar.since(now), calendar.until(now)
+        assert since <= now < until
+        assert until - since <= calendar.longest
+        begins |= {since, until}
+    assert len(begins) == 3
 
 
 def test_a_month_that_is_half_over_has_the_half_of_its_budget_and_none_is_gone_after_its_end() -> None:
