@@ -141,7 +141,7 @@ def spans(facts: Facts, server: Mapping[str, Value]) -> Iterator[Span]:
     trace, own = bytes.fromhex(facts.traceparent[3:35]), bytes.fromhex(facts.traceparent[36:52])
     whole = Span(
         trace_id=trace, span_id=own, parent_span_id=_parent(facts), name=named, kind=Span.SPAN_KIND_SERVER,
-        flags=_SAMPLED | (SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK if _parent(facts) else 0),
+        flags=_FLAGS | (SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK if _parent(facts) else 0),
         start_time_unix_nano=facts.started, end_time_unix_nano=max(facts.ended, facts.recorded[1]),
         attributes=list(_pairs(_about(facts, method, route))),
     )  # fmt: skip
@@ -189,11 +189,12 @@ def _inside(
 ) -> Span:
     return Span(
         trace_id=whole.trace_id, span_id=random.randbytes(8), parent_span_id=whole.span_id, name=name, kind=kind,
-        flags=_SAMPLED, start_time_unix_nano=began, end_time_unix_nano=ended, attributes=list(_pairs(about)),
+        flags=_FLAGS, start_time_unix_nano=began, end_time_unix_nano=ended, attributes=list(_pairs(about)),
     )  # fmt: skip
 
 
-_SAMPLED: Final = 1
+_FLAGS: Final = 1 | SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+"""Sampled; and whether the parent is remote is known."""
 
 
 def _parent(facts: Facts) -> bytes:

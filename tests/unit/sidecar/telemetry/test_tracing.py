@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextvars import copy_context
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -16,6 +17,7 @@ from sidecar.settings import PREFIX, load_settings
 from sidecar.telemetry import tracing
 from sidecar.telemetry.logging import JsonFormatter
 from sidecar.telemetry.spans import Exported
+from sidecar.telemetry.spans import spans as spans_of
 from sidecar.telemetry.trace_facts import Facts
 from tests.support.collector import Collector, Received
 from tests.support.gateway import NEVER_SENT, FakeUpstream, InProcess
@@ -212,3 +214,11 @@ def test_how_many_spans_are_lost_is_said(collector: Collector, caplog: pytest.Lo
     caplog.clear()
     exported.close()
     assert [each.fields["count"] for each in caplog.records] == [2 * EACH]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("parent", "flags"), [(None, 0x101), (GIVEN["traceparent"], 0x301)])
+def test_flags_say_that_it_is_known_whether_a_parent_is_remote(parent: str | None, flags: int) -> None:
+    """opentelemetry/proto/trace/v1/trace.proto, SpanFlags: bit 8 says that bit 9 means something, bit 0 sampled."""
+    whole, *inside = spans_of(replace(FACTS, parent=parent), {})
+    assert whole.flags == flags
+    assert {each.flags for each in inside} == {0x101}
