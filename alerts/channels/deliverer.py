@@ -67,7 +67,7 @@ class Deliverer:
         if isinstance(channel, Reflecting) and self._mine():
             self._reflect(channel)
         if isinstance(channel, Alertmanager) and self._mine():
-            channel.refresh(self._state.all())
+            channel.refresh(alert for alert in self._state.all() if self._queue.takes(channel.name, alert))
         return tried
 
     def _attempt(self, channel: Channel, delivery: Delivery) -> Answer:

@@ -98,14 +98,12 @@ class Queue:
         self._clock = clock
 
     def enqueue(self, connection: Connection, notices: Sequence[Notice], now: int) -> None:
-        """Within the transaction that changes the alerts; a notice that is known is not queued again. No channel is
-        told of its own trouble: it cannot hear of it, and once it can that is over."""
+        """Within the transaction that changes the alerts; a notice that is known is not queued again."""
         for notice in notices:
             content = json.dumps({**asdict(notice.alert), "kind": notice.kind})
             for channel, route in self._routes.items():
                 key = f"{channel}:{notice.key}"
-                itself = notice.alert.name == STUCK and notice.alert.labels.get("channel") == channel
-                if itself or not route.takes(notice.alert):
+                if not self.takes(channel, notice.alert):
                     continue
                 if connection.scalar(select(deliveries.c.id).where(deliveries.c.key == key)) is None:
                     connection.execute(
@@ -114,6 +112,12 @@ class Queue:
                             state=Told.RETRY, tries=0, made_at=now, due_at=now, done_at=0, said="", message="",
                         )
                     )  # fmt: skip
+
+    def takes(self, channel: str, alert: Alert) -> bool:
+        """Whether a channel is told of it. None is of its own trouble: it cannot hear of it, and once it can that is
+        over."""
+        itself = alert.name == STUCK and alert.labels.get("channel") == channel
+        return not itself and self._routes[channel].takes(alert)
 
     def due(self, channel: str | None = None) -> list[Delivery]:
         """The first message of each line of a channel (None: of all) whose time has come, pages first."""
@@ -159,7 +163,7 @@ class Queue:
             known = [as_alert(row) for row in connection.execute(select(alerts)).mappings()]
         found: dict[str, list[Alert]] = {}
         for alert in known:
-            if alert.state in BURNING and alert.told and not alert.part_of and route.takes(alert):
+            if alert.state in BURNING and alert.told and not alert.part_of and self.takes(channel, alert):
                 found.setdefault(route.line(channel, alert), []).append(alert)
         return {line: each for line, each in found.items() if line not in waiting}
 
@@ -242,27 +246,31 @@ class Queue:
 
     def _is_over(self, waiting: Sequence[RowMapping], known: Sequence[Alert]) -> bool:
         """Whether these notices end all of their group."""
-        route, kinds = self._routes[waiting[0]["channel"]], dict[str, str]()
+        channel, kinds = waiting[0]["channel"], dict[str, str]()
         for notice in (json.loads(row["content"]) for row in waiting):
             kinds[notice["key"]] = notice["kind"]
-        mine = _alert_of(waiting[0])
-        group = [each for each in known if route.takes(each) and route.group(each) == route.group(mine)]
+        group = self._group(channel, _alert_of(waiting[0]), known)
         lasting = [each for each in group if each.state in BURNING and not each.part_of]
         return not lasting and all(kind == Kind.RESOLVED for kind in kinds.values())
 
+    def _group(self, channel: str, mine: Alert, known: Sequence[Alert]) -> list[Alert]:
+        """What the channel is told of together with this one."""
+        group = self._routes[channel].group
+        return [each for each in known if self.takes(channel, each) and group(each) == group(mine)]
+
     def _close(self, connection: Connection, waiting: Sequence[RowMapping]) -> None:
         """Makes one message of them, kept word for word."""
-        route = self._routes[waiting[0]["channel"]]
+        channel = waiting[0]["channel"]
         notices = [json.loads(row["content"]) for row in waiting]
         mine = _alert_of(waiting[0])
         known = [as_alert(row) for row in connection.execute(select(alerts)).mappings()]
-        group = [each for each in known if route.takes(each) and route.group(each) == route.group(mine)]
+        group = self._group(channel, mine, known)
         # What is over tells of nothing any more: tickets that were told inside a page do not hold back its end.
         others = [each for each in group if each.state in BURNING and (each.told or not each.part_of)]
         last = {each["key"]: each["kind"] for each in notices}
         told = {key for key, kind in last.items() if kind != Kind.RESOLVED} | {each.key for each in others}
-        others += [each for each in inside(known, told) if route.takes(each)]
-        content = compose(route.grouping.labels(mine), notices, others)
+        others += [each for each in inside(known, told) if self.takes(channel, each)]
+        content = compose(self._routes[channel].grouping.labels(mine), notices, others)
         if content["status"] == RESOLVED and not self._is_open(connection, waiting[0]["line"]):
             content["past"] = True
         # A message that others are put to is another one.

@@ -2,8 +2,9 @@
 
 A page over a ticket, what users get over what the upstream gives, all endpoints over one: an alert that is at least as
 grave in each of these, and graver in one, is told for the other. Of alerts that are alike in all of these that of the
-tighter promise tells of the looser: in an outage the looser one only comes later. What burns is also told by itself
-when that one ends (a page at once, a ticket where it still burns a repeat interval after it began).
+tighter promise tells of the looser: in an outage the looser one only comes later. A page that begins long after
+another, or once somebody has taken that one, is news: it may be another trouble, and is told. What burns is also told
+by itself when that one ends (a page at once, a ticket where it still burns a repeat interval after it began).
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from alerts.lifecycle.lifecycle import BURNING, Alert, State
+from sidecar.timeunits import HOUR
 
 BURN: Final = "ErrorBudgetBurn"
 BLINDED: Final = frozenset({"NoData", "Unmeasured"})
 """What follows from a sidecar that does not answer."""
+ONSET: Final = HOUR
+"""ns within which the pages of one outage begin: the long window of the first level, by which all of them page."""
 
 
 def inhibits(source: Alert, target: Alert) -> bool:
@@ -30,7 +34,15 @@ def inhibits(source: Alert, target: Alert) -> bool:
     same = source.labels.get("endpoint") == target.labels.get("endpoint")
     endpoint = "same" if same else "more" if whole else ""
     found = (severity, view, endpoint)
+    if target.severity == "page" and not _began_with(source, target):
+        return False
     return all(found) and ("more" in found or _target(source) > _target(target))
+
+
+def _began_with(source: Alert, target: Alert) -> bool:
+    """Whether it began as part of the same outage. What was told inside a page stays there when that is taken."""
+    known = source.state is State.FIRING or bool(target.part_of)
+    return known and target.fired_at - source.fired_at <= ONSET
 
 
 def _target(alert: Alert) -> float:
@@ -42,8 +54,8 @@ def _at_least(source: bool, target: bool) -> str:
 
 
 def parts(alerts: Mapping[str, Alert]) -> dict[str, str]:
-    """By key: the key of the alert that tells of it. Silenced and acknowledged ones tell of others too: the outage is
-    known."""
+    """By key: the key of the alert that tells of it. A silenced one tells of nothing, an acknowledged one of no new
+    page."""
     burning = [alert for alert in alerts.values() if alert.state in BURNING]
     told = [alert for alert in burning if alert.state is not State.SILENCED]
     found = {}

@@ -57,10 +57,16 @@ class Calendar:
         """Which period it is, from that of `start` on."""
         at = datetime.fromtimestamp(now, ZoneInfo(self.zone)).replace(tzinfo=None)
         if self.unit in DAYS:
-            return (at - self.start) // timedelta(days=DAYS[self.unit] * self.many)
-        months = (at.year - self.start.year) * 12 + at.month - self.start.month
-        number = months // (MONTHS[self.unit] * self.many)
-        return number if self._begins(number) <= now else number - 1
+            number = (at - self.start) // timedelta(days=DAYS[self.unit] * self.many)
+        else:
+            months = (at.year - self.start.year) * 12 + at.month - self.start.month
+            number = months // (MONTHS[self.unit] * self.many)
+        # A month begins on its day; what begins at a time that clocks leave out, or show twice, begins once.
+        while self._begins(number) > now:
+            number -= 1
+        while self._begins(number + 1) <= now:
+            number += 1
+        return number
 
     def _begins(self, number: int) -> int:
         if self.unit in DAYS:

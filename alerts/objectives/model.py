@@ -53,6 +53,10 @@ class Objective:
         """How many seconds before `now` (Unix seconds) its budget is counted from."""
         return self.period if self.calendar is None else now - self.calendar.since(now)
 
+    def length(self, now: int) -> int:
+        """Seconds of the period that holds `now` (Unix seconds): a month is as long as it is."""
+        return self.period if self.calendar is None else self.calendar.until(now) - self.calendar.since(now)
+
     @property
     def longest(self) -> int:
         """Seconds that it never reaches farther back."""

@@ -91,9 +91,9 @@ def _finding(
     recent: Fraction | None,
 ) -> Finding:
     of = measure.objective
-    reach = of.reach(now)
-    left = burn_rate.budget_left(measure.spans.get(reach), of.target, Fraction(reach, of.period))
-    ends = burn_rate.exhausted_in(left, fast, of.period)
+    reach, length = of.reach(now), of.length(now)
+    left = burn_rate.budget_left(measure.spans.get(reach), of.target, Fraction(reach, length))
+    ends = burn_rate.exhausted_in(left, fast, length)
     if ends is not None and of.calendar is not None and now + ends >= of.calendar.until(now):
         ends = None  # then there is a new budget
     key = "|".join((of.slo, of.name, of.view, of.endpoint or "all", window))

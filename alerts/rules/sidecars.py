@@ -36,8 +36,8 @@ class Sidecars:
         self._others: dict[str, Plane] = {}
         self._last: dict[str, Metrics] = {}
         self._before: dict[str, Metrics] = {}
-        """By node, what its counters stood at when it was first asked, later than the first look, or when its values
-        got its name or lost it."""
+        """By node, what its counters stood at when it was first asked, later than the first look, or at the look before
+        its values got its name or lost it."""
         self._looked = self._several = False
         self._name = ""
 
@@ -45,6 +45,7 @@ class Sidecars:
         self, wanted: Collection[str], bounds: Collection[float]
     ) -> tuple[Sequence[Row] | None, Metrics | None]:  # fmt: skip
         """Endpoints, and metrics; None: nobody could tell."""
+        earlier = dict(self._last)
         endpoints, own, name = self._ask_first(wanted, bounds)
         for other in self._others.values() if own is None else ():
             endpoints, answered = self._endpoints(other)
@@ -59,7 +60,7 @@ class Sidecars:
             self._last[node] = metrics
         several = len(self._last) > 1
         if self._looked and several is not self._several:
-            self._before = dict(self._last)
+            self._before = self._last | earlier
         self._looked, self._several = True, several
         told = {node: _since(metrics, self._before.get(node, {})) for node, metrics in self._last.items()}
         return endpoints, next(iter(told.values())) if len(told) == 1 else _joined(told)

@@ -245,7 +245,7 @@ def _standing(
         )
         for each in windows
     ]
-    so_far = Fraction(reach, of.period)
+    so_far = Fraction(reach, of.length(now))
     left = burn_rate.budget_left(counts[reach], of.target, so_far)
     return Standing(promise, tallies[reach], left, _burn_down(counts, of.target, reach, so_far, now, ends), rates)
 

@@ -314,6 +314,8 @@ class Switchboard:
 
 def counted(contract: Contract, metrics: Metrics) -> Callable[[Transition], None]:
     """Counts takeovers, whichever process makes them: who is not counted here is counted nowhere."""
+    for endpoint in contract.endpoints.values():
+        metrics.takeover(endpoint.name, times=0)
 
     def count(made: Transition) -> None:
         if made.takeover:

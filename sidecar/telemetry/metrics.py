@@ -183,8 +183,9 @@ class Metrics:
         """An attempt for a user ended. `endpoint` is the endpoint's name."""
         self._count("upstream_attempts", endpoint, outcome.value, client.value)
 
-    def takeover(self, endpoint: str) -> None:
-        self._count("takeovers", endpoint)
+    def takeover(self, endpoint: str, times: int = 1) -> None:
+        """`times` is 0 to be told of before there is one: a series that begins at 1 has not risen."""
+        self._count("takeovers", endpoint, by=times)
 
     def journal(self, journal: Journalled) -> None:
         """What this process's journal has done since the last call, from its running totals. One thread calls this."""

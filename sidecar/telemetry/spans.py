@@ -11,7 +11,7 @@ import gzip
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from sidecar import __version__
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http import identifiers
 from sidecar.settings import Settings
+from sidecar.telemetry.logging import event
 from sidecar.telemetry.metrics import METHODS
 from sidecar.telemetry.trace_facts import Facts
 
@@ -39,13 +40,16 @@ PAUSE: Final = 1.0
 """Seconds before a batch is sent again; each time twice as long."""
 MAY_PASS: Final = frozenset({429, 502, 503, 504})
 """What OTLP says to send again."""
+AGAIN: Final = 60.0
+"""Seconds after which it is said again how many spans are lost."""
 Value = str | int | bool
 
 
 class Exported:
-    """Spans for OTLP. Used by one thread."""
+    """Spans for OTLP. Used by one thread. `clock`: seconds, of one that never steps."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         upstream = urlsplit(settings.upstream or "")
         self._server: dict[str, Value] = {
             "server.address": upstream.hostname or "",
@@ -62,6 +66,9 @@ class Exported:
             self._headers["Authorization"] = settings.otlp_authorization
         self._http = urllib3.PoolManager(num_pools=1, timeout=TIMEOUT, retries=False)
         self._spans: list[Span] = []
+        self._lost = 0
+        """How many spans the collector has not taken since it last took some."""
+        self._told = 0.0
         self._failing = False
         self._closing = False
 
@@ -71,18 +78,36 @@ class Exported:
             self.flush()
 
     def flush(self) -> None:
-        """Sends what there is. What the collector does not take is lost, and that is said once."""
+        """Sends what there is. What the collector does not take is lost; how much is said at once, then each minute,
+        and once it takes some again."""
         if not self._spans:
             return
         inside = ScopeSpans(scope=self._scope, spans=self._spans)
         request = ExportTraceServiceRequest(
             resource_spans=[ResourceSpans(resource=self._resource, scope_spans=[inside])]
         )
-        self._spans = []
+        count, self._spans = len(self._spans), []
         why = self._sent(gzip.compress(request.SerializeToString(), 1))
-        if why is not None and not self._failing:
-            log.error("traces are lost: the collector: %s", why, extra={"fields": {"event.action": "traces_lost"}})
+        if why is not None:
+            self._lose(count, why)
+        elif self._failing:
+            said = f"the collector takes spans again: {self._lost} are lost"
+            event(log, logging.INFO, "traces_taken", said, count=self._lost)
+            self._lost = 0
         self._failing = why is not None
+
+    def _lose(self, count: int, why: str) -> None:
+        self._lost += count
+        now = self._clock()
+        if not self._failing or self._closing or now - self._told >= AGAIN:
+            self._told = now
+            event(
+                log,
+                logging.ERROR,
+                "traces_lost",
+                f"{self._lost} spans are lost: the collector: {why}",
+                count=self._lost,
+            )
 
     def _sent(self, body: bytes) -> str | None:
         """Why it was not taken; None: it was."""
@@ -116,7 +141,7 @@ def spans(facts: Facts, server: Mapping[str, Value]) -> Iterator[Span]:
     trace, own = bytes.fromhex(facts.traceparent[3:35]), bytes.fromhex(facts.traceparent[36:52])
     whole = Span(
         trace_id=trace, span_id=own, parent_span_id=_parent(facts), name=named, kind=Span.SPAN_KIND_SERVER,
-        flags=_SAMPLED | (SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK if _parent(facts) else 0),
+        flags=_FLAGS | (SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK if _parent(facts) else 0),
         start_time_unix_nano=facts.started, end_time_unix_nano=max(facts.ended, facts.recorded[1]),
         attributes=list(_pairs(_about(facts, method, route))),
     )  # fmt: skip
@@ -164,11 +189,12 @@ def _inside(
 ) -> Span:
     return Span(
         trace_id=whole.trace_id, span_id=random.randbytes(8), parent_span_id=whole.span_id, name=name, kind=kind,
-        flags=_SAMPLED, start_time_unix_nano=began, end_time_unix_nano=ended, attributes=list(_pairs(about)),
+        flags=_FLAGS, start_time_unix_nano=began, end_time_unix_nano=ended, attributes=list(_pairs(about)),
     )  # fmt: skip
 
 
-_SAMPLED: Final = 1
+_FLAGS: Final = 1 | SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+"""Sampled; and whether the parent is remote is known."""
 
 
 def _parent(facts: Facts) -> bytes:

@@ -34,10 +34,14 @@ def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20) -> dict[s
     cells = {}
     for channel in EVERY:
         told = [said.kind for said in heard if said.channel == channel and said.alert != "ChannelStuck"]
+        stuck = [said.kind for said in heard if said.channel == channel and said.alert == "ChannelStuck"]
         cells[channel] = cell = Cell([", ".join(f"one {said}" for said in told) or "nothing"])
         # Alertmanager is told of what is over too, and tells nobody of it.
-        wanted = ["past"] if channel == deaf else [kind, "end"]
-        cell.demand(told == wanted, f"expected {', '.join(wanted)}")
+        past = [] if channel == "alertmanager" else ["past"]
+        wanted = past if channel == deaf else [kind, "end"]
+        cell.demand(told == wanted, f"expected {', '.join(wanted) or 'nothing'}")
+        others = ["page"] if deaf and channel != deaf else []
+        cell.demand(stuck == others, f"of ChannelStuck: {', '.join(stuck) or 'nothing'}")
     return cells
 
 
@@ -45,6 +49,8 @@ OUTAGES: Final = {
     "HOSP is down, the standby covers": lambda minutes: outage(COVERED, "ticket", minutes=minutes),
     "HOSP is down, users get errors": lambda minutes: outage(FAILING, "page", minutes=minutes),
     "the same, and Slack is away all the while": lambda minutes: outage(FAILING, "page", "slack", minutes),
+    "the same, and Alertmanager is away all the while":
+        lambda minutes: outage(FAILING, "page", "alertmanager", minutes),
 }  # fmt: skip
 
 

@@ -137,6 +137,16 @@ def test_every_panel_of_every_dashboard_has_series(asked: monitoring.Service) ->
 
 @pytest.mark.prometheus
 @pytest.mark.slow
+def test_a_takeover_by_hand_is_one_that_is_shown(asked: monitoring.Service) -> None:
+    """The only one of that endpoint."""
+    shown = [query.text for query in QUERIES if "understudy_takeovers_total" in query.text]
+    assert len(shown) == 2
+    mine = found(asked, 'sum(increase(understudy_takeovers_total{endpoint="GET /staffs"}[5m])) > 0')
+    assert mine, "it rose from 0"
+
+
+@pytest.mark.prometheus
+@pytest.mark.slow
 def test_every_variable_has_values(asked: monitoring.Service) -> None:
     for name, board in BOARDS.items():
         for variable in board["templating"]["list"]:

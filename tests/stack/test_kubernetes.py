@@ -11,6 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -81,6 +82,7 @@ def test_settings_are_settings() -> None:
         loaded = load_settings(values)
         grace = template["spec"].get("terminationGracePeriodSeconds", 0)
         assert name != "understudy-sidecar" or grace > loaded.drain + loaded.grace
+        assert loaded.bypass_after == 0, "users reach HOSP past sidecars that do not answer, at once"
 
 
 def test_secrets_are_those_that_are_made(tmp_path: Path) -> None:
@@ -147,6 +149,16 @@ def test_services_policies_and_budget_name_what_is_there() -> None:
             each.get("persistentVolumeClaim", {}).get("claimName")
             for template in workloads().values() for each in template["spec"]["volumes"]
         }  # fmt: skip
+
+
+def test_what_settings_name_may_be_reached_and_alerts_channels_too() -> None:
+    (everything,) = [each for each in of("NetworkPolicy").values() if "Egress" in each["spec"]["policyTypes"]]
+    allowed = {port["port"] for rule in everything["spec"]["egress"] for port in rule["ports"]}
+    assert {25, 465, 587, 4318, 5432, 9093} <= allowed, "mail, a collector, PostgreSQL, Alertmanager"
+    (settings,) = of("ConfigMap").values()
+    named = [urlsplit(value) for value in settings["data"].values() if "://" in value]
+    assert len(named) == 2, "the upstream and Elasticsearch"
+    assert {each.port or {"http": 80, "https": 443}[each.scheme] for each in named} <= allowed
 
 
 def test_the_operator_scrapes_under_the_job_of_the_rules_and_lets_our_labels_win() -> None:

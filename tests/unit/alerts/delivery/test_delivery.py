@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, event
 
-from alerts.channels import Slack, Webhook
+from alerts.channels import Alertmanager, Slack, Webhook
 from alerts.channels.deliverer import Deliverer
 from alerts.delivery.grouping import ALONE, Grouping
 from alerts.delivery.queue import Queue, Route, Told
@@ -190,6 +190,22 @@ def test_a_channel_is_not_told_that_it_is_stuck(engine: Engine) -> None:
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook", "slack"], clock)
     see(state, queue, *stuck({}, {"slack": "410"}, clock.now))
     assert [delivery.channel for delivery in queue.due()] == ["webhook"]
+
+
+def test_what_a_channel_is_not_told_it_is_not_told_again_either(engine: Engine) -> None:
+    """Alertmanager is told of all that fires, again and again; of what no message tells it nothing would end there."""
+    clock = Clock()
+    state = Alerts(engine, clock)
+    pages = Route(severities=frozenset({"page"}))
+    queue = Queue(engine, {"webhook": Route(), "alertmanager": pages}, clock)
+    own, others = stuck({}, {"alertmanager": "503", "webhook": "503"}, 0)
+    see(state, queue, own, others, TICKET)
+    with receiver("alertmanager") as there:
+        channel = Alertmanager(there.url, "", 3600, clock)
+        Deliverer(queue, state, [channel], lambda: True).look(channel)
+        posted = [alert["labels"] for _, body in there.got for alert in body]
+    assert posted
+    assert {each.get("channel") for each in posted} == {"webhook"}
 
 
 def test_a_channel_that_does_not_know_us_is_told_of_at_once(engine: Engine) -> None:

@@ -113,6 +113,39 @@ def test_what_was_slow_and_now_fails_is_told_anew(desk: Desk) -> None:
     assert [status for status, _ in desk.messages] == ["firing", "firing"], "a tighter promise is a graver trouble"
 
 
+@pytest.mark.parametrize("acknowledged", [True, False])
+@pytest.mark.parametrize(
+    "down",
+    [replace(OTHER, notes={"reason": "r", "target": "0.99"}), ENDPOINT, UPSTREAM],
+    ids=["a looser promise", "one endpoint", "the upstream"],
+)
+def test_a_page_that_begins_long_after_another_is_news(desk: Desk, down: Condition, acknowledged: bool) -> None:
+    """HOSP is slow for hours; then it answers every request with 500."""
+    slow = replace(PAGE, notes={"reason": "r", "target": "0.9999"})
+    desk.see(slow)
+    desk.see(slow, after=MINUTE)
+    if acknowledged:
+        desk.state.acknowledge(PAGE.key, "Pell", "it is slow")
+    desk.see(slow, after=3 * HOUR)
+    desk.see(slow, down)
+    desk.see(slow, down, after=5 * MINUTE)
+    assert [status for status, _ in desk.messages] == ["firing", "firing"]
+
+
+def test_a_page_that_begins_once_the_first_was_taken_is_told_and_what_was_told_with_it_is_not(desk: Desk) -> None:
+    slow = replace(PAGE, notes={"reason": "r", "target": "0.9999"})
+    loose = replace(OTHER, notes={"reason": "r", "target": "0.99"})
+    desk.see(slow, ENDPOINT)
+    desk.see(slow, ENDPOINT)
+    desk.state.acknowledge(PAGE.key, "Pell", "on it")
+    desk.see(slow, ENDPOINT, after=5 * MINUTE)
+    desk.see(slow, ENDPOINT, after=5 * MINUTE)
+    assert len(desk.messages) == 1, "it was inside what was taken"
+    desk.see(slow, ENDPOINT, loose)
+    desk.see(slow, ENDPOINT, loose, after=5 * MINUTE)
+    assert len(desk.messages) == 2, "new alerts still notify"
+
+
 def test_a_part_that_outlives_its_whole_is_told_by_itself(desk: Desk) -> None:
     desk.see(PAGE, ENDPOINT, TICKET)
     desk.see(PAGE, ENDPOINT, TICKET)

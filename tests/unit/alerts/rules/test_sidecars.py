@@ -7,15 +7,22 @@ from typing import Any
 
 import pytest
 
+from alerts.objectives import openslo
 from alerts.rules.conditions import load, over_nodes
 from alerts.rules.conditions.memory import Memory
+from alerts.rules.counters import REQUESTS, Counters
+from alerts.rules.doubt import BEHIND, LOST, Doubt
 from alerts.rules.sidecars import Sidecars
+from sidecar.contract import Contract
 from sidecar.control.client import ControlError
 
 TAKEOVERS = "understudy_takeovers_total"
 OLDEST = "understudy_outbox_oldest_seconds"
 FREE = "understudy_data_free_ratio"
 WANTED = (TAKEOVERS, OLDEST, FREE)
+FAILED = (LOST, REQUESTS, BEHIND)
+ENDPOINTS = [endpoint.name for endpoint in Contract.load("hosp").endpoints.values()]
+FAILURE = 'client="user",endpoint="GET /notes",outcome="failure",answered_by="upstream",code="500"'
 
 
 @dataclass
@@ -25,6 +32,7 @@ class Plane:
     rows: list[dict[str, Any]] = field(default_factory=list)
     takeovers: int = 0
     free: float = 0.5
+    failures: int = 0
     down: bool = False
     nameless: bool = False
     others: dict[str, Any] = field(default_factory=dict)
@@ -41,6 +49,7 @@ class Plane:
     def text(self, path: str) -> str:
         self._ask()
         lines = [f'{TAKEOVERS}{{endpoint="GET /notes"}} {self.takeovers}', f"{OLDEST} 2000", f"{FREE} {self.free}"]
+        lines += [f'{LOST}{{stage="write"}} {self.failures}', f"{REQUESTS}{{{FAILURE}}} {self.failures}", f"{BEHIND} 0"]
         return "\n".join(lines) + "\n"
 
     def _ask(self) -> None:
@@ -130,6 +139,32 @@ def test_one_that_does_not_say_who_there_is_is_who_it_was(pair: tuple[Plane, Pla
         _, metrics = sidecars.look(WANTED, ())
         assert metrics is not None
         assert metrics[FREE] == {(): 0.5}, "it is one, by whatever name"
+
+
+@pytest.mark.parametrize("joins", [True, False], ids=["a second joins", "the second goes"])
+@pytest.mark.parametrize("fails", [0, 4])
+def test_what_rose_while_a_node_came_or_went_has_risen_and_nothing_else(
+    pair: tuple[Plane, Plane, Sidecars], joins: bool, fails: int
+) -> None:
+    """By all that look at counters: rules, what burns without the event store, and what is doubted of it."""
+    one, two, sidecars = pair
+    one.failures, two.failures = 700, 900
+    alone, both = one.rows[:1], one.rows
+    answered = next(each for each in openslo.load("hosp", ENDPOINTS) if each.objective.slo == "answered")
+    memory, counters, doubt = Memory(1800), Counters(3600), Doubt(60, 3600)
+    reason = None
+    for number, several in enumerate((not joins, not joins, joins, joins)):
+        one.rows = both if several else alone
+        one.failures += fails if number == 2 else 0
+        _, metrics = sidecars.look((*WANTED, *FAILED), ())
+        assert metrics is not None
+        now = 15 * number
+        memory.add(now, metrics)
+        counters.add(now, metrics)
+        reason = doubt.seen(metrics, now, now)
+    assert sum(memory.increases(LOST, 1800, 45)[0].values()) == fails
+    assert counters.counts(answered, 3600, 45) == (fails, fails)
+    assert (reason is not None and "could not be recorded" in reason) == bool(fails)
 
 
 def test_the_others_are_asked_when_the_first_does_not_answer(pair: tuple[Plane, Plane, Sidecars]) -> None:

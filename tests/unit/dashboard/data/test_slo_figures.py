@@ -62,8 +62,8 @@ def test_both_views_equal_an_independent_count(store: EmbeddedStore, promised: P
 
 
 def test_a_budget_by_the_calendar_begins_with_the_month(store: EmbeddedStore, promised: Promised) -> None:
-    monthly = Calendar(1, "M", datetime(2026, 1, 1), "UTC")
-    begins = monthly.since(NOON)
+    monthly = Calendar(1, "M", datetime(2026, 1, 25), "UTC")
+    begins = monthly.since(NOON)  # that of October, which has 31 days
     after = mixture(begins * SECOND, 800)
     before = mixture((begins - 7200) * SECOND, 800)
     store.append([each | {"event": each["event"] | {"id": f"{each['event']['id']}-before"}} for each in before] + after)
@@ -78,7 +78,7 @@ def test_a_budget_by_the_calendar_begins_with_the_month(store: EmbeddedStore, pr
         assert (standing.tally.good, standing.tally.total) == (said["good"], said["total"])
         assert standing.left is not None
         bad, allowed = said["total"] - said["good"], (1 - standing.promise.objective.target) * said["total"]
-        so_far = Fraction(NOON - begins, 30 * 86400)
+        so_far = Fraction(NOON - begins, 31 * 86400)
         assert standing.left == 1 - bad * so_far / allowed
         assert standing.burn_down[0] == (begins * SECOND, 1.0)
         assert standing.burn_down[-1][1] == pytest.approx(float(standing.left))

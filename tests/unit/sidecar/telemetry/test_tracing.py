@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextvars import copy_context
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -15,6 +16,8 @@ import pytest
 from sidecar.settings import PREFIX, load_settings
 from sidecar.telemetry import tracing
 from sidecar.telemetry.logging import JsonFormatter
+from sidecar.telemetry.spans import Exported
+from sidecar.telemetry.spans import spans as spans_of
 from sidecar.telemetry.trace_facts import Facts
 from tests.support.collector import Collector, Received
 from tests.support.gateway import NEVER_SENT, FakeUpstream, InProcess
@@ -22,6 +25,12 @@ from tests.support.stack import until
 from tests.support.upstream import HOLT, USERS
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+FACTS = Facts(
+    f"00-{TRACE}-{CALLER}-01", None, "1-1", 1, 2, (2, 3), "GET", "GET /notes", "notes.list", "http", 200, "success",
+    "upstream", None, "closed", "", "known", (), (),
+)  # fmt: skip
+EACH = 2
+"""Spans of it: its own, and its record's."""
 GIVEN = {**HOLT, "traceparent": f"00-{TRACE}-{CALLER}-01", "tracestate": "vendor=1"}
 
 
@@ -176,3 +185,40 @@ def test_a_log_line_says_its_trace(gateway: InProcess) -> None:
 
 def test_the_authorization_is_a_secret() -> None:
     assert "t0ken" not in repr(load_settings({f"{PREFIX}OTLP_AUTHORIZATION": "Bearer t0ken"}))
+
+
+def test_how_many_spans_are_lost_is_said(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    """At once, each minute, once the collector takes some again, and at the end."""
+    caplog.set_level(logging.INFO, "sidecar.telemetry.spans")
+    now = [0.0]
+    exported = Exported(load_settings({f"{PREFIX}OTLP": collector.url}), lambda: now[0])
+
+    def send(status: int, exchanges: int) -> list[tuple[str, int]]:
+        """What is said of it."""
+        caplog.clear()
+        collector.status = status
+        for _ in range(exchanges):
+            exported.make(FACTS)
+        exported.flush()
+        return [(each.fields["event.action"], each.fields["count"]) for each in caplog.records]  # type: ignore[attr-defined]
+
+    assert send(200, 1) == []
+    assert send(400, 1) == [("traces_lost", EACH)]
+    assert send(400, 2) == []
+    now[0] += 60
+    assert send(400, 1) == [("traces_lost", 4 * EACH)]
+    assert send(200, 1) == [("traces_taken", 4 * EACH)]
+    assert send(200, 1) == []
+    assert send(400, 1) == [("traces_lost", EACH)], "counted anew"
+    exported.make(FACTS)
+    caplog.clear()
+    exported.close()
+    assert [each.fields["count"] for each in caplog.records] == [2 * EACH]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("parent", "flags"), [(None, 0x101), (GIVEN["traceparent"], 0x301)])
+def test_flags_say_that_it_is_known_whether_a_parent_is_remote(parent: str | None, flags: int) -> None:
+    """opentelemetry/proto/trace/v1/trace.proto, SpanFlags: bit 8 says that bit 9 means something, bit 0 sampled."""
+    whole, *inside = spans_of(replace(FACTS, parent=parent), {})
+    assert whole.flags == flags
+    assert {each.flags for each in inside} == {0x101}
