@@ -59,26 +59,25 @@ class Traffic:
             self.sidecar.ship()
 
 
-def scraping(folder: Path, control: int, honor: bool = True) -> Service:
+def scraping(folder: Path, control: int) -> Service:
     """Prometheus as we ship its configuration, but for its pace and the target's label."""
     slos = folder / "slos.yaml"
     slos.write_text(locate("hosp").read_text().replace("duration: 30d", f"duration: {PERIOD}"))
     promised = load(str(slos), list(BY_NAME))
     (folder / RULES).write_text(rules.rules(promised, levels(promised), Rule(), keep=5))
     config = yaml.safe_load(prometheus_config([f"127.0.0.1:{control}"], "127.0.0.1:9", "1s"))
-    config["scrape_configs"][0]["honor_labels"] &= honor
     config["scrape_configs"][0]["static_configs"][0]["labels"] = {"endpoint": "http"}
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(config))
     return Service("prometheus", folder, free_port(), f"--config.file={path}", f"--storage.tsdb.path={folder / 'tsdb'}")
 
 
-def play(honor: bool = True) -> tuple[str, str, list[str]]:
+def play() -> tuple[str, str, list[str]]:
     """What is told while users are well, and when they fail; and what is wrong."""
     firing, wrong = 'ALERTS{alertstate="firing"', list[str]()
     with tempfile.TemporaryDirectory(prefix="breakage-") as name:
         folder = Path(name)
-        with Traffic(folder) as traffic, plane(traffic.told) as control, scraping(folder, control, honor) as service:
+        with Traffic(folder) as traffic, plane(traffic.told) as control, scraping(folder, control) as service:
 
             def ask(query: str) -> list[Any]:
                 found: list[Any] = service.get("/api/v1/query", query=query)["data"]["result"]
