@@ -19,6 +19,7 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.observations import Seen, waited_for
 from sidecar.settings import Settings
+from tests.support.dashboard.alarms import burning
 
 OPERATOR = Visit(Session("id", "Sam", Role.OPERATOR, "csrf", True), "10.0.0.1", "/endpoints")
 ENDPOINT = {
@@ -141,3 +142,38 @@ def test_an_answer_that_did_not_come_leaves_it_open_whether_it_was_done(parts: P
     with pytest.raises(NotKnown, match="broke off"):
         perform(parts, OPERATOR, "takeover", "notes.list", "HOSP is slow", "")
     assert parts.trail.latest()[0].outcome.startswith("not known: ")
+
+
+def test_break_glass_is_seen_open_and_over(parts: Parts, plane: Plane) -> None:
+    grant = {"id": "g1", "user": "Dr Holt", "open": True, "until": 1_800_000_000 * 10**9}
+    plane.told["/break-glass"] = [{"grants": [grant]}]
+    found = seen(parts, "break-glass", "Dr Holt", "2")
+    assert (found.as_expected, found.said) == (True, "Open until Fri 15 Jan 2027, 08:00:00 UTC.")
+    assert seen(parts, "break-glass", "Dr Sato", "2").as_expected is None
+    assert seen(parts, "break-glass-end", "g1") == Seen(None, "It is open.")
+    plane.told["/break-glass"] = [{"grants": [{**grant, "open": False}]}]
+    assert seen(parts, "break-glass-end", "g1").as_expected is True
+
+
+def test_a_resource_is_seen_with_who_owns_it(parts: Parts, plane: Plane) -> None:
+    row = {"owner": "upstream", "pending": 1, "doubts": ["not all notes are known"]}
+    plane.told["/resources"] = [{"notes": row}]
+    assert seen(parts, "demote", "notes") == Seen(
+        True, "HOSP owns it; 1 write waits. Against it: not all notes are known."
+    )
+    plane.told["/resources"] = [{"notes": {**row, "owner": "standby"}}]
+    assert seen(parts, "promote", "notes") == Seen(True, "The standby owns it; 1 write waits.")
+
+
+def test_an_alert_is_seen_as_the_database_has_it(parts: Parts) -> None:
+    alert = burning("users", "page")
+    parts.alerts.apply([alert], unknown=frozenset(), repeat=10**12, enqueue=lambda *_: None)
+    assert seen(parts, "acknowledge", alert.key) == Seen(False, "Firing, unacknowledged.")
+    perform(parts, OPERATOR, "acknowledge", alert.key, "on it", "")
+    assert seen(parts, "acknowledge", alert.key) == Seen(True, "Acknowledged by Sam (dashboard).")
+    assert seen(parts, "acknowledge-incident", alert.key).as_expected is True
+    assert seen(parts, "acknowledge-all", "").as_expected is True
+    perform(parts, OPERATOR, "silence", alert.key, "known", "2h")
+    assert seen(parts, "silence", alert.key, "2h").said.startswith("Silent until ")
+    perform(parts, OPERATOR, "unsilence", alert.key, "over", "")
+    assert seen(parts, "unsilence", alert.key).as_expected is True
