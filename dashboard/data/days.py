@@ -51,12 +51,10 @@ def _day(queries: Queries, start: int, end: int, total: int) -> Day:
 
     def count() -> Day:
         hours: defaultdict[str, dict[int, int]] = defaultdict(dict)
-        for bucket in queries.over_time(where, HOUR, "user.name"):
+        for bucket in queries.over_time(where, HOUR, "user.name", anew=True):
             hours[bucket.group[0]][bucket.start] = bucket.count
-        seen = Counter(
-            user for (user, patient), _ in queries.by(where, "user.name", "understudy.patient.id") if patient
-        )
-        return Day(start, dict(hours), seen)
+        each = queries.by(where, "user.name", "understudy.patient.id", anew=True)
+        return Day(start, dict(hours), Counter(user for (user, patient), _ in each if patient))
 
     counted: Day = queries.while_same(("day", start, end), total, count)
     return counted

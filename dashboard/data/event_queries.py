@@ -86,9 +86,9 @@ class Queries:
     def total(self, where: Filter) -> int:
         return sum(bucket.count for bucket in self._count(where))
 
-    def by(self, where: Filter, *fields: str) -> list[tuple[tuple[str, ...], int]]:
-        """Counts per combination of the fields' values, the most frequent first."""
-        found = [(bucket.group, bucket.count) for bucket in self._count(where, None, fields)]
+    def by(self, where: Filter, *fields: str, anew: bool = False) -> list[tuple[tuple[str, ...], int]]:
+        """Counts per combination of the fields' values, the most frequent first. `anew`: none that was kept."""
+        found = [(bucket.group, bucket.count) for bucket in self._count(where, None, fields, anew=anew)]
         return sorted(found, key=lambda each: (-each[1], each[0]))
 
     def endings(self, where: Filter) -> Counter[str]:
@@ -141,8 +141,8 @@ class Queries:
         found: list[str] = self.kept(key, 60.0, ask)
         return found
 
-    def over_time(self, where: Filter, interval: int, *fields: str) -> Sequence[Bucket]:
-        return self._count(where, interval, fields)
+    def over_time(self, where: Filter, interval: int, *fields: str, anew: bool = False) -> Sequence[Bucket]:
+        return self._count(where, interval, fields, anew=anew)
 
     def traffic(self, where: Filter, seconds: int) -> dict[str, Traffic]:
         """People's requests per endpoint's name, of so many seconds: the more, the longer the same is shown again."""
@@ -192,13 +192,13 @@ class Queries:
 
     def _count(
         self, where: Filter, interval: int | None = None, by: Sequence[str] = (), percentiles: Sequence[float] = (),
-        keep: float = 0.0,
+        keep: float = 0.0, anew: bool = False,
     ) -> Sequence[Bucket]:  # fmt: skip
         step = int(max(KEEP, keep)) * SECOND
         rounded = where.since if where.since is None else where.since - where.since % step
         key = (rounded, _which(where), interval, tuple(by), tuple(percentiles))
         counted: Sequence[Bucket] = self.kept(
-            key, max(KEEP, keep), lambda: self._store.count(where, interval, by, percentiles)
+            key, 0.0 if anew else max(KEEP, keep), lambda: self._store.count(where, interval, by, percentiles)
         )
         return counted
 
@@ -216,7 +216,8 @@ class Queries:
         return value
 
     def while_same(self, key: Any, sign: Any, make: Callable[[], Any]) -> Any:
-        """What was made for `key` when its `sign` was the same, however long ago, or made now."""
+        """What was made for `key` when its `sign` was the same, however long ago, or made now. `make` goes by nothing
+        older than the sign, or that would stay."""
         with self._lock:
             made, value = self._same.get(key, (None, None))
             if made == sign:

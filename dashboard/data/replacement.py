@@ -112,8 +112,13 @@ def _candidate(
     prove = f"Prove what {' and '.join(unproven)} answers. " + (
         f"What settles it: {settling}." if settling else "Ordinary traffic does."
     )
+    if not row["doubts"] and pending:
+        return at(Step.WAIT, f"Wait: {_many(pending, 'write', 'writes', f'waiting to reach {api}')}.")
     if not row["doubts"]:
-        return at(Step.PROMOTE, f"Nothing speaks against promoting it. First: {prove}" if unproven else READY)
+        missing = [check.said for check in checks if not (check.ok or (unproven and check in proofs))]
+        but = f", but: {'; '.join(missing)}" if missing else ""
+        first = f" First: {prove}" if unproven else ""
+        return at(Step.PROMOTE, f"Nothing speaks against promoting it{but}.{first}" if but or first else READY)
     return at(Step.PROVE, prove) if unproven else at(Step.WAIT, f"Wait, and look again: {'; '.join(row['doubts'])}.")
 
 

@@ -55,9 +55,8 @@ def _answer(parts: Parts, found: list[Candidate], stays: list[str]) -> component
     if ahead is None:
         left = f" {components.many(len(stays), 'endpoint')} can be answered by {parts.api} alone." if stays else ""
         return components.notice(tones.WARN if stays else tones.GOOD, words, f"Nothing is left to be promoted.{left}")
-    return components.notice(
-        tones.GOOD if ahead.step is Step.PROMOTE else tones.WARN, words, f"Next, {ahead.name}: {ahead.advice}"
-    )
+    fit = ahead.step is Step.PROMOTE and all(check.ok for check in ahead.checks)
+    return components.notice(tones.GOOD if fit else tones.WARN, words, f"Next, {ahead.name}: {ahead.advice}")
 
 
 def _card(each: Candidate) -> components.Part:

@@ -39,16 +39,21 @@ ACTIONS: Final[Mapping[str, str]] = {
     "call": "screened",
     "other": "outside the contract",
 }
-REFUSED: Final = [str(code) for code in range(400, 500)]
-"""Statuses, as counts have them."""
+REFUSED: Final = [str(code) for code in range(400, 499)]
+"""Statuses, as counts have them. 499 is no refusal: who asked was gone."""
+_NOT_REFUSED: Final = ["", *(code for code in map(str, range(100, 600)) if code not in REFUSED)]
+"""An event without a status had no answer."""
 _WORKED: Final = [str(code) for code in range(200, 400)]
 OUTCOMES: Final[Mapping[str, tuple[str, Mapping[str, list[str]]]]] = {
     "": ("any outcome", {}),
     "worked": ("worked", {"event.outcome": ["success"], "http.response.status_code": _WORKED}),
     "refused": ("was refused or not found", {"http.response.status_code": REFUSED}),
     "signin": ("sign-in failed", {"http.response.status_code": ["401"]}),
-    "failed": ("failed", {"event.outcome": ["failure"]}),
-    "uncertain": ("ended without certainty", {"event.outcome": ["unknown"]}),
+    "failed": ("failed", {"event.outcome": ["failure"], "http.response.status_code": _NOT_REFUSED}),
+    "uncertain": (
+        "ended without certainty",
+        {"event.outcome": ["unknown"], "http.response.status_code": _NOT_REFUSED},
+    ),
     "denied": ("denied, or would be denied", {"understudy.verdict": ["deny", "report"]}),
 }
 ANSWERERS: Final[Mapping[str, str]] = {

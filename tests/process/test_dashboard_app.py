@@ -1,4 +1,4 @@
-"""The dashboard's application, its clock set by hand: what a page that renews itself may not do."""
+"""The dashboard's application, its clock set by hand: what a page that renews itself, or a download, may not do."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from dashboard.app import create_app
 from dashboard.auth.users import Role
 from dashboard.pages.overview import PARTS
+from dashboard.values.filters import View
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import load_settings
 from sidecar.timeunits import MINUTE, SECOND
@@ -100,3 +102,18 @@ def test_the_open_overview_calls_nothing_fine_once_the_sidecar_died(signed: Sign
     assert "Unknown: the sidecar does not answer" in said
     assert "notice bad" in said
     assert "notice good" not in said
+
+
+def test_no_table_of_altered_evidence_is_handed_out_and_the_trail_says_so(signed: Signed) -> None:
+    parts = signed.server.extensions["understudy"][0]
+    pack = parts.packs.make("auditor", View(), "A title", "")
+    address = f"/audit/evidence/file?id={pack.id}&form="
+    assert signed.client.get(f"{address}csv").status_code == 200
+    with parts.engine.begin() as connection:
+        connection.execute(text("UPDATE dashboard_packs SET content = replace(content, 'A title', 'Another')"))
+    refused = signed.client.get(f"{address}csv&part=manifest")
+    assert refused.status_code == 409
+    assert "altered: it does not have the manifest" in refused.get_data(as_text=True)
+    last = parts.trail.latest()[0]
+    assert (last.action, last.outcome[:17]) == ("download", "refused: evidence")
+    assert signed.client.get(f"{address}jsonl").status_code == 200, "as it stands, to be examined"

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dashboard.data.days import days
-from dashboard.data.event_queries import Queries
+from dashboard.data.event_queries import KEEP, Queries
 from dashboard.values import time_format
 from sidecar.events.store import Bucket, Filter
 from sidecar.events.store.sqlite import EmbeddedStore
@@ -88,6 +88,20 @@ def test_a_day_is_counted_again_only_when_something_was_added_to_it(store: Watch
     put(store, zone, ("2026-11-02 11:00", "Dr Holt", "7"))
     assert again() == [{"Dr Holt": 2}, {"Dr Holt": 1}]
     assert set(store.asked) == {since}
+
+
+def test_a_count_from_before_an_event_does_not_stay_with_the_day(store: Watched) -> None:
+    """Its events are counted anew, while the count of its hours from before the event is still kept for other pages."""
+    zone, now = ZoneInfo("UTC"), [0.0]
+    queries = Queries(store, lambda: now[0])
+    since = time_format.parse("2026-11-02", zone)
+    put(store, zone, ("2026-11-02 10:00", "Dr Holt", "1"))
+    days(queries, since, since + DAY, zone)
+    put(store, zone, ("2026-11-02 11:00", "Dr Holt", "7"))
+    for later, span in ((KEEP / 2, 2 * DAY), (3600.0, DAY)):
+        now[0] += later
+        (day,) = days(queries, since, since + span, zone)
+        assert (day.patients, sum(day.hours["Dr Holt"].values())) == ({"Dr Holt": 2}, 2)
 
 
 def test_of_a_time_without_events_there_are_no_days(store: Watched) -> None:

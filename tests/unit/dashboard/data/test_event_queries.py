@@ -20,12 +20,12 @@ from tests.support.dashboard import seed
 NOW = 1_800_000_000 * SECOND
 
 
-@pytest.mark.parametrize("chosen", ["", "refused", "worked", "failed", "signin"])
+@pytest.mark.parametrize("chosen", ["", "refused", "worked", "failed", "uncertain", "signin"])
 def test_each_ending_has_as_many_as_its_filter_finds(tmp_path: Path, chosen: str) -> None:
     store, dice = EmbeddedStore(tmp_path / "events.db"), random.Random(4)
     store.install()
     endings = [(200, "success"), (201, "success"), (401, "success"), (404, "success"), (503, "failure"),
-               (422, "failure"), (502, "unknown")]  # fmt: skip
+               (422, "failure"), (502, "unknown"), (499, "unknown"), (409, "unknown")]  # fmt: skip
     made = []
     for number in range(300):
         status, outcome = dice.choice(endings)
@@ -35,18 +35,22 @@ def test_each_ending_has_as_many_as_its_filter_finds(tmp_path: Path, chosen: str
     where = view.filter(NOW, ZoneInfo("UTC"))
     found = queries.endings(where)
     assert sum(found.values()) == queries.total(where)
-    statuses = [str(code) for code in range(400, 500)]
+    statuses = [str(code) for code in range(400, 499)]
     refused = [each for each in made if str(each["http"]["response"]["status_code"]) in statuses]
     if not chosen:
         assert found["refused"] == len(refused) > 0
         assert found["worked"] == sum(
             each["event"]["outcome"] == "success" and each["http"]["response"]["status_code"] < 400 for each in made
         )
-        assert found["uncertain"] == sum(each["event"]["outcome"] == "unknown" for each in made)
+        assert found["uncertain"] == sum(
+            each["event"]["outcome"] == "unknown" and each["http"]["response"]["status_code"] != 409 for each in made
+        )
+        for name in found:
+            assert found[name] == queries.total(View(period="1h", outcome=name).filter(NOW, ZoneInfo("UTC")))
     elif chosen == "refused":
         assert found == {"refused": len(refused)}
-    elif chosen == "worked":
-        assert set(found) == {"worked"}
+    elif chosen in ("worked", "failed", "uncertain"):
+        assert set(found) == {chosen}
     assert set(found) <= OUTCOMES.keys()
     store.close()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.data.replacement import Step, candidates, only_upstream
+from dashboard.data.replacement import READY, Step, candidates, only_upstream
 from sidecar.contract import Contract
 
 HOSP = Contract.load("hosp")
@@ -74,6 +74,36 @@ def test_what_may_be_served_unproven_may_be_promoted_and_is_told() -> None:
     made = found({"doubts": []}, evidence(filter=OPEN))
     assert made.step is Step.PROMOTE
     assert made.advice.startswith("Nothing speaks against promoting it. First: Prove what ")
+
+
+@pytest.mark.parametrize(
+    ("row", "step", "advice"),
+    [
+        ({}, Step.PROMOTE, READY),
+        ({"pending": 2}, Step.WAIT, "Wait: 2 writes are waiting to reach HOSP."),
+        ({"pending": 1, "private": True}, Step.WAIT, "Wait: 1 write is waiting to reach HOSP."),
+        (
+            {"private": True},
+            Step.PROMOTE,
+            "Nothing speaks against promoting it, but: Each caller sees other records.",
+        ),
+    ],
+)
+def test_that_every_check_passes_is_said_only_where_every_one_does(
+    row: dict[str, Any], step: Step, advice: str
+) -> None:
+    """`doubts` are not all that the page checks."""
+    made = found(row)
+    assert (made.step, made.advice) == (step, advice)
+    assert (made.advice == READY) is all(check.ok for check in made.checks)
+
+
+def test_an_endpoint_that_is_proven_and_not_ready_is_named_before_a_promotion() -> None:
+    unready = {"ready": False, "reason": "its list is not whole", "derivations": {"filter": PROVEN}}
+    made = found({}, evidence() | {"notes.list": unready})
+    assert made.step is Step.PROMOTE
+    assert made.advice.startswith("Nothing speaks against promoting it, but: notes.list: 1 of 1 derivations are proven")
+    assert made.advice.endswith("and yet its list is not whole.")
 
 
 def test_what_others_refer_to_comes_first() -> None:
