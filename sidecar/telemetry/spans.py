@@ -26,7 +26,6 @@ from sidecar import __version__
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http import identifiers
 from sidecar.settings import Settings
-from sidecar.telemetry.logging import event
 from sidecar.telemetry.metrics import METHODS
 from sidecar.telemetry.trace_facts import Facts
 
@@ -91,8 +90,8 @@ class Exported:
         if why is not None:
             self._lose(count, why)
         elif self._failing:
-            said = f"the collector takes spans again: {self._lost} are lost"
-            event(log, logging.INFO, "traces_taken", said, count=self._lost)
+            fields = {"event.action": "traces_taken", "count": self._lost}
+            log.info("the collector takes spans again: %d are lost", self._lost, extra={"fields": fields})
             self._lost = 0
         self._failing = why is not None
 
@@ -101,13 +100,8 @@ class Exported:
         now = self._clock()
         if not self._failing or self._closing or now - self._told >= AGAIN:
             self._told = now
-            event(
-                log,
-                logging.ERROR,
-                "traces_lost",
-                f"{self._lost} spans are lost: the collector: {why}",
-                count=self._lost,
-            )
+            fields = {"event.action": "traces_lost", "count": self._lost}
+            log.error("%d spans are lost: the collector: %s", self._lost, why, extra={"fields": fields})
 
     def _sent(self, body: bytes) -> str | None:
         """Why it was not taken; None: it was."""

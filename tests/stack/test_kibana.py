@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +173,37 @@ def test_the_full_profile_with_kibana_puts_them_in() -> None:
     where, place, _ = mount.split(":")
     assert (FILE.parents[1] / where).resolve() == FILE.parent
     assert f"@{place}/{FILE.name}" in " ".join(service["command"])
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "done"),
+    [
+        (200, {"successCount": 7, "success": True, "warnings": []}, True),
+        (200, {"successCount": 6, "success": False, "errors": [{"error": {"type": "missing_references"}}]}, False),
+        (500, {"message": "Internal Server Error"}, False),
+    ],
+)
+def test_an_import_that_failed_is_not_told_as_done(status: int, answer: dict[str, Any], done: bool) -> None:
+    """Kibana answers 200 also where it put nothing in."""
+    got: list[bytes] = []
+
+    class Kibana(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(answer, separators=(",", ":")).encode())
+
+    service = yaml.safe_load((FILE.parents[1] / "docker-compose.yml").read_text())["services"]["kibana-objects"]
+    with HTTPServer(("127.0.0.1", 0), Kibana) as kibana:
+        kibana.timeout = 20
+        (script,) = service["command"]
+        script = script.replace("http://kibana:5601", f"http://127.0.0.1:{kibana.server_port}").replace("$$", "$")
+        thread = threading.Thread(target=kibana.handle_request)
+        thread.start()
+        command = [*service["entrypoint"], script.replace("/objects/", f"{FILE.parent}/")]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        thread.join()
+    assert FILE.read_bytes() in got[0]
+    assert (ran.returncode == 0) is done
+    assert status != 200 or json.loads(ran.stdout) == answer, "what it said is in the container's log"

@@ -23,3 +23,13 @@ def test_every_alert_is_there_with_its_severities() -> None:
     for rule in conditions.load():
         ruled.setdefault(rule.alert, set()).add(rule.severity)
     assert {name: told[name] for name in ruled} == ruled
+
+
+def test_what_was_tried_is_told() -> None:
+    """By `make breakage`, which fills what is between the marks."""
+    text = DOCS.read_text()
+    marks = re.findall(r"<!-- (\w+) -->\n(.*?)<!-- /\1 -->", text, re.DOTALL)
+    assert [name for name, _ in marks] == ["breakage", "outages"]
+    for name, table in marks:
+        assert len(re.findall(r"^\| ", table, re.MULTILINE)) > 3, name
+        assert "**" not in table, "no promise was broken"
