@@ -91,6 +91,11 @@ class Settings:
     elasticsearch_prefix: str = setting(
         "understudy", index_prefix, "What names of indices begin with: another for each deployment in one cluster."
     )
+    elasticsearch_data_streams: str = setting(
+        "off",
+        one_of("off", "on"),
+        "`on`: events are in data streams, not in daily indices. To be changed with ELASTICSEARCH_PREFIX alone.",
+    )
     workers: int = setting("1", count, "gunicorn workers, each an event loop; one serves what one core can.")
     threads: int = setting("32", count, "Threads per worker for what may wait: the database, files, passwords.")
     node: str | None = setting(None, text, "This sidecar's name in journals and events; unset: the host's name.")

@@ -1,8 +1,9 @@
 """The event store in Elasticsearch, versions 8 and 9: daily indices, one alias, document ids that are event ids.
+In data streams: `elasticsearch_streams`.
 
 Appending is `create` with the event's id into the event's own day, and "already there" is success: shipping twice
-changes nothing. It uses what the basic distribution's core has: no scripts, no delete_by_query, no data streams, and
-ILM only where the cluster offers it. Trouble that may pass (connection, timeout, 401, 403, 429, 5xx, a full cluster)
+changes nothing. It uses what the basic distribution's core has: no scripts, no delete_by_query, and ILM only where
+the cluster offers it. Trouble that may pass (connection, timeout, 401, 403, 429, 5xx, a full cluster)
 is StoreUnavailable or Appended.retry; only what a document itself does wrong makes it Rejected.
 """
 
@@ -12,7 +13,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from elasticsearch import ApiError, Elasticsearch
 
@@ -53,7 +54,7 @@ _PRESENT: Final = 409
 
 
 @dataclass(frozen=True)
-class _Operation:
+class Operation:
     """One document on its way into one index."""
 
     index: str
@@ -67,7 +68,11 @@ class _Operation:
 
 
 class ElasticStore:
-    """EventStore on an Elasticsearch cluster."""
+    """EventStore on an Elasticsearch cluster, a day's events in an index of its own."""
+
+    _Setup: ClassVar[type[Setup]] = Setup
+    _Days: ClassVar[type[Days]] = Days
+    _bulk_words: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
@@ -89,10 +94,10 @@ class ElasticStore:
             max_retries=len(urls) - 1, retry_on_timeout=True, retry_on_status=(),
         )  # fmt: skip
         self._names = Names(prefix)
-        self._setup = Setup(
+        self._setup = self._Setup(
             self._client, self._names, {self._names.exchanges: retention, self._names.bodies: body_retention}
         )
-        self._days = Days(self._client, self._names)
+        self._days = self._Days(self._client, self._names)
         self._refresh = refresh
         self._vault = vault
 
@@ -105,15 +110,15 @@ class ElasticStore:
         self._setup.require_elasticsearch()
 
     def append(self, events: Sequence[Event], bodies: Sequence[Event] = ()) -> Appended:
-        operations: list[_Operation] = []
+        operations: list[Operation] = []
         rejected: list[Rejected] = []
         for name, documents in ((self._names.exchanges, events), (self._names.bodies, bodies)):
             for document in documents:
                 try:
-                    index, identity = daily(name, document["@timestamp"]), document["event"]["id"]
+                    index, identity = self._place(name, document["@timestamp"]), document["event"]["id"]
                     if not isinstance(identity, str):
                         raise ValueError(f"event.id: expected text; found {identity!r}")
-                    operations.append(_Operation(index, identity, document, name == self._names.bodies))
+                    operations.append(Operation(index, identity, document, name == self._names.bodies))
                 except (KeyError, TypeError, ValueError) as error:
                     rejected.append(Rejected(document, f"no index for it: {error!r}"))
         refused = {index: self._setup.ensure(index) for index in {each.index for each in operations}}
@@ -121,18 +126,33 @@ class ElasticStore:
             log.warning("%s", why)
             if all(refused.values()):
                 raise StoreUnavailable(why)
-        done = self._bulk([each for each in operations if refused[each.index] is None])
+        taken = [each for each in operations if refused[each.index] is None]
+        unseen = self._unseen(taken)
+        done = self._bulk(unseen)
+        stored = done.stored + sum(not each.body for each in taken) - sum(not each.body for each in unseen)
         later = [each.document for each in operations if refused[each.index] is not None]
-        return Appended(done.stored, [*done.retry, *later], [*rejected, *done.rejected])
+        return Appended(stored, [*done.retry, *later], [*rejected, *done.rejected])
 
-    def _bulk(self, operations: Sequence[_Operation]) -> Appended:
+    def _place(self, name: str, timestamp: str) -> str:
+        """The index of a document. Raises ValueError where its time is none in UTC."""
+        return daily(name, timestamp)
+
+    def _everywhere(self, name: str) -> str:
+        """All of what is kept under that name."""
+        return f"{name}-*"
+
+    def _unseen(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """Those that may have to be sent: a day's index itself refuses what it has."""
+        return operations
+
+    def _bulk(self, operations: Sequence[Operation]) -> Appended:
         """One bulk request; one that is refused as a whole is halved until the culprit stands alone."""
         if not operations:
             return Appended(0)
         try:
             with asking():
                 lines = [line for operation in operations for line in operation.lines]
-                answer = self._client.bulk(operations=lines, refresh=self._refresh)
+                answer = self._client.bulk(operations=lines, refresh=self._refresh, **self._bulk_words)
         except Refused as error:
             if len(operations) == 1:
                 return Appended(0, rejected=[Rejected(operations[0].document, str(error))])
@@ -266,7 +286,7 @@ class ElasticStore:
     def body(self, event_id: str) -> Event | None:
         with asking():
             wanted = {"ids": {"values": [event_id]}}
-            answer = self._search(index=f"{self._names.bodies}-*", query=wanted, size=1)
+            answer = self._search(index=self._everywhere(self._names.bodies), query=wanted, size=1)
         hits = answer["hits"]["hits"]
         return self._vault.opened(hits[0]["_source"]) if hits else None
 
@@ -275,7 +295,7 @@ class ElasticStore:
             return {}
         with asking():
             wanted = {"ids": {"values": list(event_ids)}}
-            answer = self._search(index=f"{self._names.bodies}-*", query=wanted, size=len(event_ids))
+            answer = self._search(index=self._everywhere(self._names.bodies), query=wanted, size=len(event_ids))
         return {hit["_id"]: self._vault.opened(hit["_source"]) for hit in answer["hits"]["hits"]}
 
     def drop_before(self, events_before: int, bodies_before: int) -> Iterable[str]:
@@ -299,8 +319,11 @@ class ElasticStore:
             return
         day = Filter(since=end - DAY, until=end)
         self._days.require(day, {"event.id", *(field for hold in holds for field in _used(hold.where))})
-        chosen = {"bool": {"filter": [query(day), _any_of(holds)]}}
-        for hits in self._pages(self._names.exchanges, chosen):
+        self._copy(name, index, self._names.exchanges, {"bool": {"filter": [query(day), any_of(holds)]}})
+
+    def _copy(self, name: str, index: str, events: str, chosen: Mapping[str, Any]) -> None:
+        """Copies these events, or their bodies, out of the index of this name. `events`: where they are."""
+        for hits in self._pages(events, chosen):
             ids = [hit["_id"] for hit in hits]
             if name == self._names.bodies:
                 hits = self._hits(index, {"ids": {"values": ids}}, len(ids), ignore_unavailable=False)
@@ -321,7 +344,7 @@ class ElasticStore:
 
     def _let_go(self, holds: Sequence[Hold]) -> None:
         """Removes copies that no hold matches any more. A body goes with its event."""
-        gone = {"bool": {"must_not": [_any_of(holds)]}} if holds else {"match_all": {}}
+        gone = {"bool": {"must_not": [any_of(holds)]}} if holds else {"match_all": {}}
         for hits in list(self._pages(f"{self._names.exchanges}{HELD}", gone)):
             ids = [hit["_id"] for hit in hits]
             self._delete(
@@ -360,7 +383,7 @@ class ElasticStore:
         with asking():
             for start in range(0, len(event_ids), PAGE):
                 wanted = {"ids": {"values": list(event_ids[start : start + PAGE])}}
-                hits = self._hits(f"{self._names.bodies}-*", wanted, 2 * PAGE)
+                hits = self._hits(self._everywhere(self._names.bodies), wanted, 2 * PAGE)
                 erased += self._delete([(hit["_index"], hit["_id"]) for hit in hits])
         return erased
 
@@ -426,7 +449,7 @@ def _used(where: Filter) -> Collection[str]:
     return {*where.terms, *where.at_most, *(("understudy.words",) if where.text else ())}
 
 
-def _any_of(holds: Sequence[Hold]) -> Mapping[str, Any]:
+def any_of(holds: Sequence[Hold]) -> Mapping[str, Any]:
     return {"bool": {"should": [query(hold.where) for hold in holds], "minimum_should_match": 1}}
 
 
@@ -439,7 +462,7 @@ _EVERY_SHARD: Final[dict[str, Any]] = {
 never a smaller count."""
 
 
-def _sort_out(operations: Sequence[_Operation], items: Sequence[Mapping[str, Any]]) -> Appended:
+def _sort_out(operations: Sequence[Operation], items: Sequence[Mapping[str, Any]]) -> Appended:
     """Stored, to be tried again, or refused for ever: item by item."""
     stored, retry, rejected = 0, [], []
     for operation, item in zip(operations, items, strict=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from elasticsearch import ApiError, Elasticsearch
@@ -17,7 +17,7 @@ from sidecar.events.fields import FIELDS
 from sidecar.events.store import Filter, SpansUnknown, StoreUnavailable
 from sidecar.events.store.elasticsearch_errors import asking, part
 from sidecar.events.store.elasticsearch_fit import LATE, META, Day, days
-from sidecar.events.store.elasticsearch_schema import Names
+from sidecar.events.store.elasticsearch_schema import OPEN, Names
 
 log = logging.getLogger(__name__)
 FRESH: Final = 5.0
@@ -66,7 +66,7 @@ class Days:
     def require_open(self, name: str) -> None:
         """Raises StoreUnavailable where an index of this name is closed."""
         with asking():
-            found = self._resolved(f"{name}-*")
+            found = self._resolved(self._pattern(name))
         closed = [each["name"] for each in found["indices"] if "closed" in each.get("attributes", ())]
         if closed:
             raise StoreUnavailable(f"{closed[0]} is closed: open it first")
@@ -79,23 +79,31 @@ class Days:
         return self._seen
 
     def _asked(self) -> list[Day]:
-        pattern = f"{self._names.exchanges}-*"
+        pattern = self._pattern(self._names.exchanges)
         try:
             resolved = self._resolved(pattern)
             if not resolved["indices"]:
                 return []
             able = self._client.field_caps(
-                index=pattern, fields=list(KINDS), include_unmapped=True, ignore_unavailable=True, allow_no_indices=True
-            )
+                index=pattern, fields=list(KINDS), include_unmapped=True, ignore_unavailable=True,
+                allow_no_indices=True, expand_wildcards=OPEN,
+            )  # fmt: skip
             noted = self._client.options(ignore_status=404).indices.get_mapping(
-                index=pattern, expand_wildcards="open", filter_path=f"*.mappings._meta.{META}.{LATE}"
+                index=pattern, expand_wildcards=OPEN, filter_path=f"*.mappings._meta.{META}.{LATE}"
             )
         except ApiError as error:
             if error.status_code != 403:
                 raise
             log.warning("which days are closed cannot be seen: the key lacks view_index_metadata")
             return []
-        return days(self._names.exchanges, resolved, part(able), part(noted), KINDS)
+        return self._made_of(resolved, part(able), part(noted))
+
+    def _pattern(self, name: str) -> str:
+        """All indices of this name."""
+        return f"{name}-*"
+
+    def _made_of(self, resolved: Mapping[str, Any], able: Mapping[str, Any], noted: Mapping[str, Any]) -> list[Day]:
+        return days(self._names.exchanges, resolved, able, noted, KINDS)
 
     def _resolved(self, pattern: str) -> Any:
         answer = self._client.indices.resolve_index(name=pattern, expand_wildcards="all")

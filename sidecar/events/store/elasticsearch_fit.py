@@ -59,10 +59,11 @@ class Day:
     """Whether the alias, by which all days are asked, holds it."""
     wrong: Mapping[str, str | None] = field(default_factory=dict)
     late: Collection[str] = ()
+    length: int = DAY
 
     @property
     def until(self) -> int:
-        return self.since + DAY
+        return self.since + self.length
 
     def trouble(self, fields: Collection[str]) -> str | None:
         """Why nothing can be told of it by these fields; None: it can."""
@@ -94,12 +95,12 @@ def days(
         if end is not None:
             closed = "closed" in entry.get("attributes", ())
             late = noted.get(index, {}).get("mappings", {}).get("_meta", {}).get(META, {}).get(LATE, ())
-            wrong = {} if closed else _wrong(index, capabilities, kinds)
+            wrong = {} if closed else wrong_fields(index, capabilities, kinds)
             found.append(Day(index, end - DAY, closed, alias in entry.get("aliases", ()), wrong, late))
     return found
 
 
-def _wrong(index: str, capabilities: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, str | None]:
+def wrong_fields(index: str, capabilities: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, str | None]:
     if index not in capabilities.get("indices", ()):
         return {}  # it came between the two questions
     wrong: dict[str, str | None] = {}
@@ -116,7 +117,8 @@ def digest(template: Mapping[str, Any]) -> str:
     body = template.get("template", {})
     said = {
         "patterns": sorted(template.get("index_patterns", ())), "priority": template.get("priority"),
-        "composed_of": template.get("composed_of") or [], "data_stream": template.get("data_stream"),
+        "composed_of": template.get("composed_of") or [],
+        "data_stream": None if template.get("data_stream") is None else {},
         "settings": dict(_flat(body.get("settings", {}))), "mappings": _plain(body.get("mappings", {})),
         "aliases": _plain(body.get("aliases", {})),
     }  # fmt: skip

@@ -46,10 +46,15 @@ class Names:
         return self.exchanges, self.bodies, self.checkpoints, self.holds
 
     def of(self, index: str) -> str:
-        """Whose index it is: of days the name before the day."""
-        return next(name for name in self.all if index == name or index.startswith(f"{name}-"))
+        """Whose index it is: of days the name before the day, of a data stream's indices the stream's."""
+        plain = index.removeprefix(BACKING)
+        return next(name for name in self.all if plain == name or plain.startswith(f"{name}-"))
 
 
+BACKING: Final = ".ds-"
+"""What the names of a data stream's indices begin with."""
+OPEN: Final = ("open", "hidden")
+"""Which of them a question is about; a data stream's are hidden."""
 LATEST: Final = 2**63 - 1
 """The last moment that date_nanos holds (2262)."""
 
@@ -106,6 +111,15 @@ def template(names: Names, name: str, lifecycle: bool) -> dict[str, Any]:
     if also := aliases(names, name):
         body["aliases"] = also
     return {"index_patterns": [f"{name}-*" if days else name], "priority": 500, "template": body}
+
+
+def stream_template(names: Names, name: str) -> dict[str, Any]:
+    """The same for a data stream of this name; of what is none, the ordinary one."""
+    made = template(names, name, False)
+    if name in (names.exchanges, names.bodies):
+        made |= {"index_patterns": [name], "data_stream": {}}
+    made["template"].pop("aliases", None)
+    return made
 
 
 def daily(name: str, timestamp: str) -> str:

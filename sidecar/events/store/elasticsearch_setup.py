@@ -24,7 +24,7 @@ from sidecar.events.store.elasticsearch_fit import (
     next_policy,
     value,
 )
-from sidecar.events.store.elasticsearch_schema import Names, aliases, mappings, nested, template
+from sidecar.events.store.elasticsearch_schema import OPEN, Names, aliases, mappings, nested, template
 
 log = logging.getLogger(__name__)
 _NO_ILM: Final = (400, 403, 404, 405)
@@ -51,17 +51,25 @@ class Setup:
             with asking():
                 offered = self.lifecycles(held)
                 for name in self._names.all:
-                    self._put_template(name, template(self._names, name, offered))
-                pattern = ",".join((f"{self._names.exchanges}-*", self._names.checkpoints, self._names.holds))
-                found = self._client.indices.get_mapping(
-                    index=pattern, ignore_unavailable=True, expand_wildcards="open"
-                )
-                named = self._client.indices.get_alias(index=f"{self._names.exchanges}-*", expand_wildcards="open")
+                    self._put_template(name, self._template(name, offered))
+                pattern = ",".join((self._pattern(), self._names.checkpoints, self._names.holds))
+                found = self._client.indices.get_mapping(index=pattern, ignore_unavailable=True, expand_wildcards=OPEN)
+                named = self._client.indices.get_alias(index=self._pattern(), expand_wildcards=OPEN)
                 for index, about in part(found).items():
                     if "mappings" in about:
                         self._mend(index, about["mappings"], part(named).get(index, {}).get("aliases", {}))
         except Refused as error:
             raise StoreUnavailable(f"cannot install the templates: {error}") from error
+
+    def _template(self, name: str, lifecycle: bool) -> dict[str, Any]:
+        return template(self._names, name, lifecycle)
+
+    def _pattern(self) -> str:
+        """All indices of exchanges."""
+        return f"{self._names.exchanges}-*"
+
+    def _aliases(self, name: str) -> dict[str, Any]:
+        return aliases(self._names, name)
 
     def require_elasticsearch(self) -> None:
         """Raises OtherProduct where something else says its name, StoreUnavailable where nobody answers. A refusal says
@@ -108,7 +116,7 @@ class Setup:
             with asking():
                 try:
                     self._client.indices.create(
-                        index=index, mappings=mappings(self._names, name), aliases=aliases(self._names, name)
+                        index=index, mappings=mappings(self._names, name), aliases=self._aliases(name)
                     )
                 except ApiError as error:
                     if error.message == "resource_already_exists_exception":
@@ -143,7 +151,7 @@ class Setup:
                     meta = {**meta, META: {LATE: sorted({*known, *late})}}
                 fields = nested({path: dict(kind) for path, kind in free.items()})
                 self._client.indices.put_mapping(index=index, dynamic="false", properties=fields, meta=meta)
-            if lack := aliases(self._names, name).keys() - named.keys():
+            if lack := self._aliases(name).keys() - named.keys():
                 self._client.indices.put_alias(index=index, name=lack.pop())
         except ApiError as error:
             if error.status_code >= 500 or error.status_code == 429:

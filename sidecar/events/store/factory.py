@@ -29,12 +29,14 @@ def open_store(settings: Settings) -> EventStore:
 
 def _elastic(settings: Settings, timeout: float = 10.0) -> ElasticStore:
     from sidecar.events.store.elasticsearch import ElasticStore
+    from sidecar.events.store.elasticsearch_streams import StreamStore
 
     if settings.elasticsearch_api_key and settings.elasticsearch_credentials:
         raise SettingError(
             f"{PREFIX}ELASTICSEARCH_CREDENTIALS: expected one of it and {PREFIX}ELASTICSEARCH_API_KEY; found both"
         )
-    return ElasticStore(
+    kind = StreamStore if settings.elasticsearch_data_streams == "on" else ElasticStore
+    return kind(
         *(settings.elasticsearch or ()),
         api_key=settings.elasticsearch_api_key,
         basic_auth=settings.elasticsearch_credentials,
