@@ -10,7 +10,7 @@ SEED ?= 1
 
 .NOTPARALLEL:
 .PHONY: venv demo unit processes test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
-	partitions rolling secrets door outage truth clean
+	partitions rolling secrets door outage breakage truth clean
 
 venv: $(VENV)/.done
 
@@ -100,6 +100,10 @@ door: venv
 # Alerts seen from outside while HOSP goes down and comes back: within two minutes, over within five.
 outage: venv
 	$(BIN)/python -m tests.stack.outage
+
+# docs/ALERTS.md's tables: what on-call is told while the parts of alerting break, one after another.
+breakage: venv
+	$(BIN)/python -m tests.alerts.breakage --docs docs/ALERTS.md
 
 # The matrix of tests/truth: an API with each twist, through learning, an outage, writes and its return. Whole once, or for HOURS.
 truth: venv

@@ -23,7 +23,7 @@ from alerts.channels import Channel
 from alerts.channels.deliverer import Deliverer
 from alerts.channels.http import beat
 from alerts.delivery.grouping import Grouping
-from alerts.delivery.queue import Queue, Route
+from alerts.delivery.queue import STUCK, Queue, Route
 from alerts.lifecycle.lifecycle import BURNING, Alert, Condition, Notice
 from alerts.lifecycle.steps import Steps
 from alerts.lifecycle.store import Alerts, Superseded
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 LEASE: Final = "alerts"
 RENEW: Final = 1.5
 """Seconds between renewals; the lease holds for 5."""
-STUCK: Final = 300 * SECOND
+TAKEN: Final = 300 * SECOND
 """ns for which a channel may not take what it is told before that is an alert of its own, by the others."""
 KEPT: Final = 90 * 86400 * SECOND
 """ns for which it is kept what was told to whom."""
@@ -67,17 +67,19 @@ class Pace:
 
 
 class Evaluator:
-    """`heartbeat`: a URL, asked after each evaluation in which every source answered, while somebody can be told."""
+    """`heartbeat`: a URL, asked after each evaluation in which every source answered, while somebody can be told.
+    `wall` and `steady`, in ns: the time of day, and a clock that never steps."""
 
     def __init__(
         self, engine: Engine, look: Look, channels: Sequence[Channel], routes: dict[str, Route], pace: Pace,
-        heartbeat: str | None,
+        heartbeat: str | None, wall: Callable[[], int] = time.time_ns, steady: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         self._look = look
         self._pace = pace
         self._heartbeat = heartbeat
-        self._state = Alerts(engine)
-        self._queue = Queue(engine, routes)
+        self._wall, self._steady = wall, steady
+        self._state = Alerts(engine, wall)
+        self._queue = Queue(engine, routes, wall)
         self._channels = len(routes)
         self.lease = Lease(engine, LEASE, f"{socket.gethostname()}-{os.getpid()}")
         self._tidied = 0
@@ -139,12 +141,12 @@ class Evaluator:
         """Once, where this process has the lease."""
         began = time.monotonic()
         try:
-            if by := self._steps.seen(time.time_ns(), time.monotonic_ns()):
+            if by := self._steps.seen(self._wall(), self._steady()):
                 event(log, logging.WARNING, "clock_stepped", f"the clock stepped by {by / SECOND:.0f} s")
                 self._state.shift(by)
                 self._queue.shift(by)
-            seen = self._look(int(time.time()))
-            silent = stuck(self._queue.waiting(), self._queue.refused(), time.time_ns())
+            seen = self._look(self._wall() // SECOND)
+            silent = stuck(self._queue.waiting(), self._queue.refused(), self._wall())
             notices = self._state.apply(
                 self._linked(seen.holding + silent + self._heart()), unknown=seen.unknown,
                 repeat=self._pace.repeat, enqueue=self._queue.enqueue,
@@ -181,7 +183,7 @@ class Evaluator:
 
     def _tidy(self) -> None:
         """Once a day."""
-        now = time.time_ns()
+        now = self._wall()
         if now - self._tidied < 86400 * SECOND:
             return
         self._tidied = now
@@ -219,15 +221,13 @@ def stuck(waiting: Mapping[str, int], refused: Mapping[str, str], now: int) -> l
     `waiting`: since when its oldest message was tried in vain (ns); `refused`: what it said."""
     said = {
         channel: f"{channel} has not taken an alert for {(now - since) // SECOND} s"
-        for channel, since in waiting.items() if now - since > STUCK
+        for channel, since in waiting.items() if now - since > TAKEN
     } | {
         channel: f"{channel} refuses what it is told ({answer}): was its key, its URL or its room changed?"
         for channel, answer in refused.items()
     }  # fmt: skip
     return [
-        Condition(
-            name="ChannelStuck", severity="page", source="queue", labels={"channel": channel}, notes={"reason": reason}
-        )
+        Condition(name=STUCK, severity="page", source="queue", labels={"channel": channel}, notes={"reason": reason})
         for channel, reason in sorted(said.items())
     ]
 

@@ -103,7 +103,7 @@ def _evaluating(settings: Settings) -> tuple[Evaluator, Callable[[], None]]:
     )  # fmt: skip
     watch = Watch(objectives, rules, store, Control(settings), Contract.load(settings.contract), settings.alert_keep)
     evaluator = Evaluator(
-        engine, watch, told, channels.routes(settings, told), _pace(settings, rules), settings.alert_heartbeat
+        engine, watch, told, channels.routes(settings, told), pace(settings, rules), settings.alert_heartbeat
     )
 
     def close() -> None:
@@ -113,7 +113,8 @@ def _evaluating(settings: Settings) -> tuple[Evaluator, Callable[[], None]]:
     return evaluator, close
 
 
-def _pace(settings: Settings, rules: tuple[conditions.Rule, ...]) -> Pace:
+def pace(settings: Settings, rules: tuple[conditions.Rule, ...]) -> Pace:
+    """How the settings want it evaluated and told."""
     from alerts.evaluator import Pace
 
     keeps = {(rule.alert, rule.severity): rule.keep * SECOND for rule in rules}
@@ -202,7 +203,7 @@ def _by() -> str:
 @click.option("--group", "whole", is_flag=True, help="And all that is told with it.")
 @click.pass_obj
 def ack(settings: Settings, key: str, reason: str, whole: bool) -> None:
-    """Take on the alert KEY (or the beginning of it): it is not told again until it is resolved."""
+    """Take the alert KEY (or the beginning of it): no repeats until it resolves; new alerts still notify."""
     with _kept(settings) as kept:
         first, *others = kept.together(key, channels.grouping(settings).key) if whole else [kept.find(key)]
         click.echo(f"{kept.acknowledge(first.key, _by(), reason).key}: acknowledged")
@@ -294,7 +295,7 @@ def history(settings: Settings, form: str) -> None:
 @FORMAT
 @click.pass_obj
 def deliveries(settings: Settings, form: str) -> None:
-    """What was told to whom, the latest first, and what the receiver said."""
+    """Notifications, the latest first: to whom, delivered or not, and the receiver's answer."""
     with _kept(settings) as kept:
         if form == "json":
             _json(kept.deliveries())

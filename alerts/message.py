@@ -1,7 +1,8 @@
 """What a person is told: a headline, and for each alert what burns, how fast, what is left, who fails and how, what
 changed, whether users are covered, where to look, and the runbook's first step. Pure, but for reading runbooks.
 
-A message is what `alerts.grouping.compose` made: `group`, `status`, `alerts`.
+A message is what `alerts.grouping.compose` made: `group`, `status`, `alerts`; and `past`, where all of it was over
+before it could be told.
 """
 
 from __future__ import annotations
@@ -60,6 +61,11 @@ def over(alert: Content) -> bool:
     return bool(alert["kind"] == Kind.RESOLVED)
 
 
+def past(content: Content) -> bool:
+    """Whether it tells only of what was over before it could be told."""
+    return bool(content.get("past"))
+
+
 def severity(content: Content) -> str:
     """The gravest of its alerts."""
     return "page" if any(alert["severity"] == "page" for alert in content["alerts"]) else "ticket"
@@ -68,7 +74,8 @@ def severity(content: Content) -> str:
 def headline(content: Content) -> str:
     """One line: how grave, how many, and the first alert's summary."""
     alerts = content["alerts"]
-    what = f"{severity(content).upper()}" if content["status"] != "resolved" else f"resolved {severity(content)}"
+    ending = "past" if past(content) else "resolved"
+    what = f"{severity(content).upper()}" if content["status"] != "resolved" else f"{ending} {severity(content)}"
     ended = sum(map(over, alerts)) if content["status"] != "resolved" else 0
     many = f" ({len(alerts)} alerts{f', {ended} of them over' if ended else ''})" if len(alerts) > 1 else ""
     return f"{what}{many}: {summary(alerts[0])}"
@@ -77,8 +84,10 @@ def headline(content: Content) -> str:
 def paragraphs(content: Content, dashboard: str) -> Iterable[str]:
     """The message in plain text: a paragraph for each alert, then what is common to them."""
     alerts = content["alerts"]
+    late = "from {} to {}: over before this channel could be told" if past(content) else ""
     for alert in alerts[:SHOWN]:
         state = f"resolved {at(alert['resolved_at'])}" if over(alert) else f"firing since {at(alert['fired_at'])}"
+        state = late.format(at(alert["fired_at"]), at(alert["resolved_at"])) or state
         yield f"{summary(alert)}\n  {state}, key {alert['key']}"
     if len(alerts) > SHOWN:
         yield f"… and {len(alerts) - SHOWN} more."

@@ -9,6 +9,13 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+SIDECARS: Final = ("one", "two")
+"""Of docker-compose.yml's full profile."""
 
 
 def make(folder: Path) -> list[str]:
@@ -27,9 +34,16 @@ def make(folder: Path) -> list[str]:
 
     once("control_token", secrets.token_urlsafe(32).encode())
     once("seal_key", secrets.token_bytes(32))
+    for sidecar in SIDECARS:  # each signs its own journal
+        once(f"sign_key_{sidecar}", _ed25519())
+    once("grafana_password", secrets.token_urlsafe(18).encode())
     password = once("database_password", secrets.token_urlsafe(32).encode()).decode()
     once("database_url", f"postgresql+psycopg://understudy:{password}@postgresql:5432/understudy".encode())
     return made
+
+
+def _ed25519() -> bytes:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 if __name__ == "__main__":

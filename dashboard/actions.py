@@ -5,34 +5,35 @@ Every action needs a reason. It is written to the trail before it is tried, and 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from alerts.lifecycle.lifecycle import BURNING, NotPossible, State
+from dashboard import observations as observed
 from dashboard.context import Parts, Visit
-from dashboard.data import alert_titles, incidents
-from dashboard.values import reasons, time_format
-from dashboard.values.sentences import singular
+from dashboard.data import incidents
+from dashboard.observations import Look, Seen
+from dashboard.values import time_format
 from sidecar.control.client import ControlError, segment
 from sidecar.settings import duration
 from sidecar.timeunits import DAY, SECOND
 
 SHORTEST: Final = 3
 LONGEST: Final = 500
-LOOKS: Final = 20
-PAUSE: Final = 0.25
-"""How often, and after how many seconds each, it is looked at what has become of a write that was just decided."""
 SILENT: Final = 30 * DAY
 """The longest silence: one that nobody remembers hides what it should not."""
 
 
 class NotDone(Exception):
     """Why an action was not done, in one line for the person who asked."""
+
+
+class NotKnown(NotDone):
+    """It may have been done, or not: nobody can say from what came back."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ class Action:
     called: Callable[[Parts, str], str] = lambda _parts, what: what
     """What it is done to, for people."""
     before: Callable[[Parts, str], str] = lambda _parts, _what: ""
-    """How it is now, in a sentence; empty: there is nothing to tell. May raise ControlError, LookupError."""
+    """How it is now, in a sentence; empty: there is nothing to tell. May raise what a Look does."""
+    then: Look = field(kw_only=True)
+    """What has become of it."""
 
 
 def _endpoint(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
@@ -64,42 +67,6 @@ def _endpoint(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
         )
 
     return do
-
-
-def _endpoint_now(parts: Parts, what: str) -> str:
-    """Who answers for it, its circuit, and whether the standby could."""
-    state = next(each for each in parts.plane().get("/endpoints") if each["id"] == what)
-    who = {"upstream": f"{parts.api} answers", "standby": "The standby answers"}.get(
-        state["answered_by"], "Both answer"
-    )
-    circuit = reasons.circuit(state["circuit"], state["circuit_reason"] or "", parts.api)
-    ready = "the standby is ready" if state["ready"] else f"the standby is not ready ({state['ready_reason']})"
-    return f"{who}; its circuit is {circuit}; {ready}."
-
-
-def _resource_now(parts: Parts, what: str) -> str:
-    row = parts.plane().get("/resources")[what]
-    doubts = f" Against it: {'; '.join(row['doubts'])}." if row["doubts"] else ""
-    return f"{'The standby' if row['owner'] == 'standby' else parts.api} owns it; {row['pending']} writes wait.{doubts}"
-
-
-def _write_now(parts: Parts, what: str) -> str:
-    entry = parts.plane().get(f"/outbox/{segment(what)}")
-    return f"It is {entry['state']}: {reasons.write(entry['reason'] or 'no reason is kept', parts.api)}."
-
-
-def _conflict_now(parts: Parts, what: str) -> str:
-    entry = parts.plane().get(f"/outbox/{segment(what.partition('@')[0])}")
-    theirs = entry["theirs"] or {}
-    shown = "; ".join(f"{name}: {theirs.get(name)}" for name in entry["payload"])
-    return f"At {parts.api} now: {shown}."
-
-
-def fields_of(parts: Parts, what: str) -> tuple[list[str], list[str]]:
-    """The fields that a write changes, and those of them that nobody else changed meanwhile. Raises ControlError."""
-    entry = parts.plane().get(f"/outbox/{segment(what.partition('@')[0])}")
-    names, before, theirs = list(entry["payload"]), entry["before"] or {}, entry["theirs"] or {}
-    return names, [name for name in names if name in before and before[name] == theirs.get(name)]
 
 
 def _resource(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
@@ -136,32 +103,8 @@ def _merge(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
         raise NotDone("the page is out of date: load it again")
     fields = [name for name in extra.split("\n") if name]
     body = {"fields": fields, "revision": int(revision), "reason": reason}
-    path = f"/outbox/{segment(ident)}"
-    parts.plane(who.who.user).post(f"{path}/merge", body)
-    return f"write {ident}: {_observed(parts, path)}"
-
-
-def _observed(parts: Parts, path: str) -> str:
-    """What has become of a write within a few seconds."""
-    entry: Mapping[str, Any] = {}
-    for _ in range(LOOKS):
-        entry = parts.plane().get(path)
-        if entry["state"] == "settled":
-            return f"{parts.api} has it"
-        if entry["state"] == "parked":
-            return f"{reasons.write(entry['reason'] or '', parts.api)}, again"
-        time.sleep(PAUSE)
-    return f"not sent yet ({reasons.write(entry['reason'] or '', parts.api)})"
-
-
-def _write(parts: Parts, what: str) -> str:
-    """`note 5, by Dr Holt`."""
-    ident = what.partition("@")[0]
-    try:
-        entry = parts.plane().get(f"/outbox/{segment(ident)}")
-    except ControlError:
-        return f"write {ident}"
-    return f"{singular(entry['resource'])} {entry['record_id'] or ''}, by {entry['user'] or 'nobody known'}"
+    answer = parts.plane(who.who.user).post(f"/outbox/{segment(ident)}/merge", body)
+    return f"write {ident}: {answer['state']}"
 
 
 def _backfill(parts: Parts, who: Visit, _what: str, _reason: str, _extra: str) -> str:
@@ -178,23 +121,6 @@ def _break_glass(parts: Parts, who: Visit, what: str, reason: str, extra: str) -
 def _break_glass_end(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
     made = parts.plane(who.who.user).post(f"/break-glass/{segment(what)}/end", {"reason": reason})
     return f"break-glass of {made['user']} has ended"
-
-
-def _grant(parts: Parts, what: str) -> str:
-    """Whose it is."""
-    try:
-        grants = parts.plane("").get("/break-glass")["grants"]
-    except ControlError:
-        return what
-    return next((str(each["user"]) for each in grants if each["id"] == what), what)
-
-
-def _alert(parts: Parts, key: str) -> str:
-    try:
-        found = parts.alerts.find(key)
-    except LookupError:
-        return key
-    return f"{found.severity}: {alert_titles.title(parts.promised, found.name, found.labels)}"
 
 
 def _acknowledge(parts: Parts, who: Visit, what: str, reason: str, _extra: str) -> str:
@@ -257,20 +183,23 @@ ACTIONS: Final[Mapping[str, Action]] = {
         "Take over",
         "The standby answers for it until it is handed back, from what it knows.",
         _endpoint("takeover"),
-        before=_endpoint_now,
+        before=observed.endpoint,
+        then=observed.endpoint_is(lambda state, _: state["mode"] == state["answered_by"] == "standby"),
     ),
     "handback": Action(
         "Hand back",
         "{api} is asked again from the next request on; from then its circuit decides who answers.",
         _endpoint("handback"),
-        before=_endpoint_now,
+        before=observed.endpoint,
+        then=observed.endpoint_is(lambda state, _: state["mode"] == "auto"),
     ),
     "route": Action(
         "Route a share",
         "The standby answers that share of callers, always the same ones.",
         _endpoint("route"),
         "percent",
-        before=_endpoint_now,
+        before=observed.endpoint,
+        then=observed.endpoint_is(lambda state, percent: state["percent"] == float(percent)),
     ),
     "promote": Action(
         "Promote",
@@ -278,34 +207,40 @@ ACTIONS: Final[Mapping[str, Action]] = {
         _resource("promote"),
         "force",
         grave=True,
-        before=_resource_now,
+        before=observed.resource,
+        then=observed.resource_of("standby"),
     ),
     "demote": Action(
         "Demote",
         "{api} becomes its owner again; what it has missed is sent to it.",
         _resource("demote"),
         grave=True,
-        before=_resource_now,
+        before=observed.resource,
+        then=observed.resource_of("upstream"),
     ),
     "retry": Action(
         "Try again",
         "It is looked for at {api} first, and sent only if it is not there.",
         _outbox("retry"),
-        before=_write_now,
+        before=observed.write,
+        then=observed.write_sent,
     ),
     "theirs": Action(
         "Keep theirs",
         "{api} stays as it is now, and the write is discarded: the person who made it must be told.",
         _discard,
         grave=True,
-        called=_write,
+        called=observed.called_write,
+        before=observed.conflict,
+        then=observed.write_discarded,
     ),
     "ours": Action(
         "Put ours",
         "All of the write is sent over what {api} has now; if somebody changed that since, it is parked again.",
         _ours,
-        called=_write,
-        before=_conflict_now,
+        called=observed.called_write,
+        before=observed.conflict,
+        then=observed.write_sent,
     ),
     "merge": Action(
         "Merge",
@@ -313,51 +248,80 @@ ACTIONS: Final[Mapping[str, Action]] = {
         "parked again.",
         _merge,
         "fields",
-        called=_write,
-        before=_conflict_now,
+        called=observed.called_write,
+        before=observed.conflict,
+        then=observed.write_sent,
     ),
     "discard": Action(
         "Discard",
         "The write will never be made. What it said is kept here; the person who made it must be told.",
         _outbox("discard"),
         grave=True,
-        before=_write_now,
+        before=observed.write,
+        then=observed.write_discarded,
     ),
     "acknowledge": Action(
         "Acknowledge",
         "You take this alert. No repeats until it resolves; new alerts still notify.",
         _acknowledge,
         reasonless=True,
-        called=_alert,
+        called=observed.called_alert,
+        before=observed.alert,
+        then=observed.alert_is(lambda alert, _: alert.state is not State.FIRING),
     ),
     "acknowledge-incident": Action(
         "Acknowledge",
         "You take this incident. No repeats until it resolves; new alerts still notify.",
         _acknowledge_incident,
         reasonless=True,
-        called=_alert,
+        called=observed.called_alert,
+        then=observed.incident_taken,
     ),
     "acknowledge-all": Action(
         "Acknowledge all",
         "You take every alert that is firing now. New alerts still notify.",
         _acknowledge_all,
         reasonless=True,
+        then=observed.all_taken,
     ),
     "silence": Action(
-        "Silence", "Nobody is notified of it until then, even if it fires again.", _silence, "until", called=_alert
+        "Silence",
+        "Nobody is notified of it until then, even if it fires again.",
+        _silence,
+        "until",
+        called=observed.called_alert,
+        before=observed.alert,
+        then=observed.alert_is(lambda alert, now: alert.silenced_until > now),
     ),
-    "unsilence": Action("End the silence", "It notifies again as soon as it fires.", _unsilence, called=_alert),
+    "unsilence": Action(
+        "End the silence",
+        "It notifies again as soon as it fires.",
+        _unsilence,
+        called=observed.called_alert,
+        before=observed.alert,
+        then=observed.alert_is(lambda alert, now: alert.silenced_until <= now),
+    ),
     "break-glass": Action(
         "Break-glass",
         "For those hours no access policy denies them anything; each access of theirs is flagged.",
         _break_glass,
         "hours",
         grave=True,
+        then=observed.glass_open,
     ),
     "break-glass-end": Action(
-        "End break-glass", "Access policies hold for them again, from now on.", _break_glass_end, called=_grant
+        "End break-glass",
+        "Access policies hold for them again, from now on.",
+        _break_glass_end,
+        called=observed.called_grant,
+        then=observed.glass_over,
     ),
-    "backfill": Action("Fill the copy now", "{api} is asked, gently, for what the standby has not seen.", _backfill),
+    "backfill": Action(
+        "Fill the copy now",
+        "{api} is asked, gently, for what the standby has not seen.",
+        _backfill,
+        then=observed.backfill,
+    ),
 }
 
 
@@ -374,15 +338,25 @@ def perform(parts: Parts, who: Visit, kind: str, what: str, reason: str, extra: 
     parts.trail.note(who.who, who.address, kind, subject, reason, "begun")
     try:
         said = action.do(parts, who, what, reason, extra)
-    except (ControlError, NotDone, LookupError, ValueError) as error:
+    except ControlError as error:
+        outcome = f"not known: {error}" if error.unknown else f"not done: {error}"
+        parts.trail.note(who.who, who.address, kind, subject, reason, outcome[:300])
+        raise (NotKnown if error.unknown else NotDone)(str(error)) from None
+    except (NotDone, LookupError, ValueError) as error:
         parts.trail.note(who.who, who.address, kind, subject, reason, f"not done: {error}"[:300])
         raise NotDone(str(error)) from None
     except SQLAlchemyError as error:
         said = f"the alerts' database does not answer ({type(error).__name__}): whether it was done is not known"
         parts.trail.note(who.who, who.address, kind, subject, reason, said)
-        raise NotDone(said) from None
+        raise NotKnown(said) from None
     parts.trail.note(who.who, who.address, kind, subject, reason)
     return said
+
+
+def seen(parts: Parts, kind: str, what: str, extra: str) -> Seen:
+    """What has become of it within a few seconds."""
+    look = ACTIONS[kind].then
+    return observed.waited_for(lambda: look(parts, what, extra))
 
 
 def _number(text: str, least: float, most: float, name: str) -> float:

@@ -7,6 +7,7 @@ its hash (the line with which Dash starts).
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,18 +18,21 @@ from flask import Flask, g, has_request_context
 
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import open_alerts
-from dashboard.auth.access_log import Trail
+from dashboard.auth.access_log import trail_of
 from dashboard.auth.authorization import HOME, Callbacks, Guard
 from dashboard.auth.sessions import Sessions
 from dashboard.auth.users import Role, Users
 from dashboard.context import Parts, Visit, visit
 from dashboard.data import tables
+from dashboard.data.days import days
 from dashboard.data.disclosure import Disclosures
 from dashboard.data.event_queries import Queries
 from dashboard.data.evidence import Packs
 from dashboard.data.export_signature import Signer
 from dashboard.data.export_verification import held
 from dashboard.data.exports import Exports
+from dashboard.data.findings import BASELINE
+from dashboard.data.nodes import Nodes
 from dashboard.data.objectives import Promised
 from dashboard.data.reviews import Reviews
 from dashboard.data.slo_figures import Counted
@@ -44,7 +48,8 @@ from sidecar.control.client import ControlError
 from sidecar.events.store import EventStore, StoreUnavailable
 from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
-from sidecar.timeunits import SECOND
+from sidecar.storage.nodes import everyone
+from sidecar.timeunits import DAY, SECOND
 
 log = logging.getLogger(__name__)
 AGAIN: Final = 10_000
@@ -127,6 +132,7 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
         SignIn(parts).install(server)
     server.extensions["understudy"] = (parts, callbacks)
     parts.counted.warm()
+    threading.Thread(target=_know_the_days, args=(parts,), name="days", daemon=True).start()
     server.test_client().get("/healthz")  # Dash finishes itself with the first request; two at once would race
     return server
 
@@ -151,12 +157,13 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
         store=store,
         users=users,
         sessions=Sessions(engine, users, settings.dashboard_idle, clock),
-        trail=Trail(engine, clock),
+        trail=trail_of(settings, engine, clock),
         queries=queries,
         exports=Exports(engine, store, settings.data, journal, zone, clock, api=promised.api),
         packs=Packs(engine, queries, signer, journal, zone, clock, promised.api),
         disclosures=Disclosures(engine, queries, signer, settings, zone, clock, promised.api),
         reviews=Reviews(engine, clock),
+        nodes=Nodes(settings, lambda: everyone(engine)),
         alerts=Alerts(alerts_engine, clock),
         alerts_engine=alerts_engine,
         promised=promised,
@@ -164,6 +171,15 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
         zone=zone,
         clock=clock,
     )
+
+
+def _know_the_days(parts: Parts) -> None:
+    """What findings over the longest period compare with, before anybody waits for it."""
+    now = parts.clock()
+    try:
+        days(parts.queries, now - 30 * DAY - BASELINE, now, parts.zone)
+    except StoreUnavailable as error:
+        log.warning("the event store does not answer yet", extra={"fields": {"error.type": type(error).__name__}})
 
 
 def policy(app: Dash) -> str:
@@ -253,6 +269,6 @@ def _menu(asked: Visit) -> list[Any]:
     items = []
     for page in PAGES:
         if asked.may(page.role) and (page.in_menu or (page.path == HOME and not asked.may(Role.AUDITOR))):
-            here = asked.path == page.path or (page.path == "/audit" and asked.path.startswith("/audit"))
+            here = asked.path == page.path or (page.path != "/" and asked.path.startswith(f"{page.path}/"))
             items.append(html.Li(dcc.Link(page.title, href=page.path), className="here" if here else ""))
     return items

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from dashboard.auth.access_log import Trail
+from dashboard.auth.access_log import trail_of
 from dashboard.auth.users import AccessError, Role, Users
 from dashboard.data import tables
 from sidecar.settings import Settings, load_settings
@@ -51,7 +51,7 @@ def _users(settings: Settings, action: str, subject: str) -> Iterator[Users]:
         tables.create_all(engine)
         yield Users(engine)
         if action:
-            Trail(engine).note("(command line)", "", action, subject)
+            trail_of(settings, engine).note("(command line)", "", action, subject)
     except AccessError as error:
         raise click.ClickException(str(error)) from None
     finally:
@@ -132,3 +132,24 @@ def verify(settings: Settings, file: Path, manifest: Path, public_key: str | Non
     if why:
         raise click.ClickException(why)
     click.echo(f"ok: {file} is as it was exported")
+
+
+@dashboard.command("verify-trail")
+@click.option("--public-key", "keys", multiple=True, help="Another node's key, in hexadecimal, that may have signed.")
+@click.pass_obj
+def verify_trail(settings: Settings, keys: tuple[str, ...]) -> None:
+    """Prove that what staff did in the dashboard is as it was written: nothing altered, removed or put in between.
+
+    Each entry is signed by the key of the node that wrote it: this node's (DATA/export.key), or one that is given.
+    """
+    engine = open_engine(settings)
+    try:
+        tables.create_all(engine)
+        verdict = trail_of(settings, engine).verify(keys)
+    finally:
+        engine.dispose()
+    if not verdict.ok:
+        raise click.ClickException(str(verdict.first_bad))
+    older = f"; {verdict.older} older ones were not signed" if verdict.older else ""
+    signers = ", ".join(f"{count} by {key[:16]}" for key, count in verdict.signers.items()) or "none signed yet"
+    click.echo(f"ok: {verdict.entries} entries, nothing altered, removed or put in between ({signers}){older}")

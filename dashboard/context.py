@@ -18,11 +18,11 @@ from dashboard.data.disclosure import Disclosures
 from dashboard.data.event_queries import Queries
 from dashboard.data.evidence import Packs
 from dashboard.data.exports import Exports
+from dashboard.data.nodes import Nodes, Plane
 from dashboard.data.objectives import Promised
 from dashboard.data.reviews import Reviews
 from dashboard.data.slo_figures import Counted
 from sidecar.contract import Contract
-from sidecar.control.client import Control
 from sidecar.events.store import EventStore
 from sidecar.settings import Settings
 
@@ -43,6 +43,7 @@ class Parts:
     packs: Packs
     disclosures: Disclosures
     reviews: Reviews
+    nodes: Nodes
     alerts: Alerts
     alerts_engine: Engine
     promised: Promised
@@ -55,9 +56,9 @@ class Parts:
         """What people call the API that we stand beside: its Service's displayName in the objectives."""
         return self.promised.api
 
-    def plane(self, by: str | None = None) -> Control:
-        """The sidecar's control plane; actions are written down there as `by`'s."""
-        return Control(self.settings, None if by is None else f"{by} (dashboard)")
+    def plane(self, by: str | None = None) -> Plane:
+        """The control plane, of whichever node answers; actions are written down there as `by`'s."""
+        return self.nodes.plane(None if by is None else f"{by} (dashboard)")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from sidecar.control.app import create_control
 from sidecar.control.break_glass import recorded
 from sidecar.control.services import ControlServices
 from sidecar.events.recorder import Recorder
-from sidecar.events.store.factory import open_store
+from sidecar.events.store.factory import open_store, refuse_other_products
 from sidecar.exchange import Purpose
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.gateway import ANSWER, Gateway
@@ -74,6 +74,7 @@ from sidecar.storage.status_files import ask_for_backfill, background_trouble, t
 from sidecar.takeover.coordinator import Switchboard, counted
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
+from sidecar.telemetry.tracing import Tracing, refuse_without_extra, setup_tracing, time_steps
 from sidecar.upstream.internal_client import Errands
 from sidecar.upstream.scheduler import FromThreads, Upstream, Wires, new_upstream
 
@@ -104,6 +105,8 @@ def _usable(settings: Settings) -> Contract:
     """The contract, where the settings can be used at all. Raises."""
     contract = Contract.load(settings.contract)
     load_policies(contract, settings.contract)
+    refuse_other_products(settings)
+    refuse_without_extra(settings)
     refuse_lost(settings.sign_key_file, settings.data / STATEMENTS)
     if settings.database or (settings.data / "understudy.db").exists():
         engine = open_engine(settings)
@@ -177,6 +180,7 @@ def create_gateway_app(settings: Settings, service: Service, wires: Wires | None
     `wires` are the connections to the upstream, where a test wants others than real ones.
     """
     setup_sentry(settings)
+    traces = setup_tracing(settings)
     app, name = _Answers("sidecar", static_folder=None), via(settings.node_name)
     app.before_request(_answer)
     contract = Contract.load(settings.contract)
@@ -184,6 +188,8 @@ def create_gateway_app(settings: Settings, service: Service, wires: Wires | None
     heartbeat = start_heartbeat(settings, engine)
     metrics = Metrics()
     standby = Standby(contract, engine, settings, heartbeat.why_away)
+    if traces is not None:
+        time_steps(standby, STEPS)
     switchboard = Switchboard(
         engine,
         contract.endpoints,
@@ -248,6 +254,7 @@ def create_gateway_app(settings: Settings, service: Service, wires: Wires | None
         doubts,
         metrics,
         results,
+        traces,
     )
     worker.start()
     beside.serve()
@@ -291,6 +298,7 @@ class _Worker:
     doubts: OffLoop
     metrics: Metrics
     results: Results | None
+    traces: Tracing | None
     looks: _Looks = field(default_factory=lambda: _Looks())
 
     def start(self) -> None:
@@ -308,6 +316,8 @@ class _Worker:
         self.doubts.close()
         self.standby.close()
         self.recorder.close()
+        if self.traces is not None:
+            self.traces.close()
         self.switchboard.tick()
         self.changes.close()
         self.heartbeat.close()
@@ -351,6 +361,16 @@ class _Looks:
             log.exception("a look at the shared state failed", extra={"fields": fields})
 
 
+STEPS: Final = (
+    ("check", "identify"),
+    ("answer", "standby"),
+    ("overlay", "standby"),
+    ("refusal", "standby"),
+    ("begin_write", "outbox"),
+    ("accept", "outbox"),
+    ("end_write", "outbox"),
+)
+"""What of the standby's work is a step of an exchange's trace."""
 _running: list[_Worker] = []
 
 

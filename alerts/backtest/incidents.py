@@ -126,7 +126,8 @@ def _track(
         last = (until - origin) // rollups.bucket
         recorder = Recorder(promises, origin, rollups.bucket, last)
         recorder.add(rollups.buckets(origin, until))
-        oldest = (since - period) // rollups.block * rollups.block
+        longest = max(promise.objective.longest for promise in promises)
+        oldest = (since - longest) // rollups.block * rollups.block
         recorder.add_before(rollups.wholes(oldest, origin).items())
     finally:
         rollups.close()
@@ -197,10 +198,10 @@ def _candidates(series: Series, level: Window, track: _Track, promise: Promise) 
 
 
 def _measure(promise: Promise, series: Series, level: Window, track: _Track, n: int) -> Measure:
-    period = promise.objective.period
+    reach = promise.objective.reach(track.at(n))
     spans: dict[int, Counts | None] = {s: series.counts(track.back(n, s), n) for s in (level.long, level.short)}
-    start = track.at(n) - period
-    spans[period] = series.since(start, n) if start < track.origin else series.counts(track.back(n, period), n)
+    start = track.at(n) - reach
+    spans[reach] = series.since(start, n) if start < track.origin else series.counts(track.back(n, reach), n)
     return Measure(promise.objective, spans)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Protocol
 
@@ -27,7 +29,7 @@ class Channel(Protocol):
         """What became of it. It does not raise."""
 
 
-def configured(settings: Settings, dashboard: str) -> list[Channel]:
+def configured(settings: Settings, dashboard: str, clock: Callable[[], int] = time.time_ns) -> list[Channel]:
     """The channels that settings name. Raises SettingError where one is named by half."""
     found: list[Channel] = []
     if settings.alert_webhook:
@@ -43,7 +45,7 @@ def configured(settings: Settings, dashboard: str) -> list[Channel]:
     if settings.alert_alertmanager:
         found.append(
             Alertmanager(
-                settings.alert_alertmanager, dashboard, settings.alert_repeat,
+                settings.alert_alertmanager, dashboard, settings.alert_repeat, clock,
                 authorization=settings.alert_alertmanager_authorization,
             )
         )  # fmt: skip

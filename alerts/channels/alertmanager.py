@@ -1,7 +1,8 @@
 """Alertmanager's own API v2 (github.com/prometheus/alertmanager, api/v2/openapi.yaml: alerts, silences).
 
-Alertmanager groups, repeats and silences by itself, and forgets what it is not told again: see `refresh`. What is
-silenced or acknowledged here is silenced there: see `reflect`. Silences of others are left alone; ours end with a mark.
+Alertmanager groups, repeats and silences by itself, and forgets what it is not told again: see `refresh`. What another
+alert tells of is not told: nothing would end it there. What is silenced or acknowledged here is silenced there: see
+`reflect`. Silences of others are left alone; ours end with a mark.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import orjson
 
 from alerts.channels.http import ask, post
 from alerts.channels.standing import Standing
+from alerts.delivery.grouping import PART
 from alerts.delivery.queue import Answer, Delivery
 from alerts.lifecycle.lifecycle import BURNING, UNTIL_RESOLVED, Alert, State
 from alerts.message import annotated, at, labels, over
@@ -48,7 +50,7 @@ class Alertmanager:
         self._looked = 0
 
     def send(self, delivery: Delivery) -> Answer:
-        return self._post(delivery.content["alerts"])
+        return self._post(alert for alert in delivery.content["alerts"] if alert["kind"] != PART)
 
     def refresh(self, alerts: Iterable[Alert]) -> Answer | None:
         """Tells again of what fires, once a minute; None: there was nothing to be told. What is silenced is among it

@@ -2,7 +2,8 @@
 
 Notices wait for others of their group, then become one message, kept word for word; every attempt sends the same, with
 the same key. A page is sent at least once. It is sent twice only when the sender dies between the receiver's answer and
-the mark of it; the receiver can tell by the key.
+the mark of it; the receiver can tell by the key. What is over before a channel took it is no page any more: it becomes
+one message of something past.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ BACK_OFF: Final = (1, 2, 5, 10)
 
 REFUSED_AGAIN: Final = 300 * SECOND
 """ns until what a channel refused for good is tried once more, if it has taken nothing since."""
+STUCK: Final = "ChannelStuck"
+"""The alert that a channel takes nothing any more."""
 STRANGER: Final = ("401", "403", "404")
 """Answers that say: not you, or not here. They may pass, but seldom by themselves."""
 
@@ -54,7 +57,8 @@ class Answer(NamedTuple):
 @dataclass(frozen=True)
 class Delivery:
     """One message for one channel. `content`: `group` (its labels), `status` (firing, resolved), and `alerts`, each as
-    it was, with `kind`. `line` is of the channel's group, and the same for all its messages."""
+    it was, with `kind`; `past` where all was over before the channel took anything of it. `line` is of the channel's
+    group, and the same for all its messages."""
 
     key: str
     channel: str
@@ -94,12 +98,14 @@ class Queue:
         self._clock = clock
 
     def enqueue(self, connection: Connection, notices: Sequence[Notice], now: int) -> None:
-        """Within the transaction that changes the alerts; a notice that is known is not queued again."""
+        """Within the transaction that changes the alerts; a notice that is known is not queued again. No channel is
+        told of its own trouble: it cannot hear of it, and once it can that is over."""
         for notice in notices:
             content = json.dumps({**asdict(notice.alert), "kind": notice.kind})
             for channel, route in self._routes.items():
                 key = f"{channel}:{notice.key}"
-                if not route.takes(notice.alert):
+                itself = notice.alert.name == STUCK and notice.alert.labels.get("channel") == channel
+                if itself or not route.takes(notice.alert):
                     continue
                 if connection.scalar(select(deliveries.c.id).where(deliveries.c.key == key)) is None:
                     connection.execute(
@@ -209,19 +215,22 @@ class Queue:
             return self._ready(connection.execute(query).mappings().all())
 
     def _ripe(self, connection: Connection, rows: Sequence[RowMapping]) -> list[list[RowMapping]]:
-        """Notices, by line, that waited long enough to become a message."""
+        """Notices, by line, that waited long enough to become a message; and all of a line whose alerts have ended
+        while its message was not taken."""
         lines: dict[str, list[RowMapping]] = {}
         for row in rows:
             lines.setdefault(row["line"], []).append(row)
         # What comes after a message that is not told yet waits for it, and then is one message.
         fresh = {line: waiting for line, waiting in lines.items() if not any(row["message"] for row in waiting)}
+        behind = [each for line, each in lines.items() if line not in fresh and not each[-1]["message"]]
         last = messages.alias()
         latest = select(func.max(last.c.id)).where(last.c.line.in_(fresh)).group_by(last.c.line)
         query = select(messages.c.line, messages.c.made_at, messages.c.status).where(messages.c.id.in_(latest))
         told = {row.line: row.made_at for row in connection.execute(query) if row.status != RESOLVED} if fresh else {}
         now = self._clock()
-        known = [as_alert(row) for row in connection.execute(select(alerts)).mappings()] if fresh else []
-        return [
+        some = fresh or behind
+        known = [as_alert(row) for row in connection.execute(select(alerts)).mappings()] if some else []
+        return [each for each in behind if self._is_over(each, known)] + [
             waiting
             for line, waiting in fresh.items()
             if waiting[0]["made_at"] > now  # as a clock that was set back leaves it
@@ -250,10 +259,14 @@ class Queue:
         group = [each for each in known if route.takes(each) and route.group(each) == route.group(mine)]
         # What is over tells of nothing any more: tickets that were told inside a page do not hold back its end.
         others = [each for each in group if each.state in BURNING and (each.told or not each.part_of)]
-        told = {each["key"] for each in notices if each["kind"] != Kind.RESOLVED} | {each.key for each in others}
+        last = {each["key"]: each["kind"] for each in notices}
+        told = {key for key, kind in last.items() if kind != Kind.RESOLVED} | {each.key for each in others}
         others += [each for each in inside(known, told) if route.takes(each)]
         content = compose(route.grouping.labels(mine), notices, others)
-        key = waiting[0]["key"]
+        if content["status"] == RESOLVED and not self._is_open(connection, waiting[0]["line"]):
+            content["past"] = True
+        # A message that others are put to is another one.
+        key = waiting[-1 if waiting[0]["message"] else 0]["key"]
         connection.execute(
             insert(messages).values(
                 key=key,
@@ -263,8 +276,14 @@ class Queue:
                 content=json.dumps(content),
             )
         )
-        ids = [row["id"] for row in waiting]
-        connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(message=key))
+        ids, due = [row["id"] for row in waiting], max(row["due_at"] for row in waiting)
+        connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(message=key, due_at=due))
+
+    def _is_open(self, connection: Connection, line: str) -> bool:
+        """Whether the last that was taken of this line says that something burns."""
+        taken = (deliveries.c.message == messages.c.key) & (deliveries.c.state == Told.DONE)
+        query = select(messages.c.status).join(deliveries, taken).where(messages.c.line == line)
+        return connection.scalar(query.order_by(messages.c.id.desc()).limit(1)) not in (None, RESOLVED)
 
     def _ready(self, rows: Sequence[RowMapping]) -> list[Delivery]:
         now = self._clock()

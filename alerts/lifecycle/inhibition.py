@@ -1,8 +1,9 @@
 """One outage is one message: what is only another view of a graver alert is told inside it. Pure.
 
 A page over a ticket, what users get over what the upstream gives, all endpoints over one: an alert that is at least as
-grave in each of these, and graver in one, is told for the other. What burns is also told by itself when that one ends
-(a page at once, a ticket where it still burns a repeat interval after it began).
+grave in each of these, and graver in one, is told for the other. Of alerts that are alike in all of these that of the
+tighter promise tells of the looser: in an outage the looser one only comes later. What burns is also told by itself
+when that one ends (a page at once, a ticket where it still burns a repeat interval after it began).
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ def inhibits(source: Alert, target: Alert) -> bool:
     same = source.labels.get("endpoint") == target.labels.get("endpoint")
     endpoint = "same" if same else "more" if whole else ""
     found = (severity, view, endpoint)
-    return all(found) and "more" in found
+    return all(found) and ("more" in found or _target(source) > _target(target))
+
+
+def _target(alert: Alert) -> float:
+    return float(alert.notes.get("target", 0))
 
 
 def _at_least(source: bool, target: bool) -> str:

@@ -216,7 +216,7 @@ class NotPossible(ValueError):
 
 
 def acknowledge(alert: Alert, by: str, reason: str) -> Alert:
-    """Someone works on it: it is not told again until it is resolved. Raises NotPossible."""
+    """Somebody takes it: no repeats until it resolves. Raises NotPossible."""
     if alert.state is not State.FIRING:
         raise NotPossible(f"{alert.name} is {alert.state}: only what fires can be acknowledged")
     return replace(alert, state=State.ACKNOWLEDGED, acknowledged_by=by, reason=reason)

@@ -159,7 +159,7 @@ class Alerts:
         return self._rows(select(history).order_by(history.c.id.desc()).limit(limit))
 
     def deliveries(self, limit: int = 200) -> list[dict[str, Any]]:
-        """What was told to whom, the latest first."""
+        """Notifications, the latest first."""
         rows = self._rows(select(deliveries).order_by(deliveries.c.id.desc()).limit(limit))
         return [{**row, "content": json.loads(row["content"])} for row in rows]
 

@@ -28,10 +28,11 @@ def written(rate: Fraction) -> str:
     return f"{float(rate):,.0f}" if rate >= 100 else f"{float(rate):.3g}"
 
 
-def budget_left(counts: Counts | None, target: Fraction) -> Fraction | None:
-    """The share of the period's budget that is left, below 0 once it is overspent. ``counts`` is of one period."""
+def budget_left(counts: Counts | None, target: Fraction, so_far: Fraction = Fraction(1)) -> Fraction | None:
+    """The share of the period's budget that is left, below 0 once it is overspent. ``counts`` is of one period, or of
+    that share of it that is ``so_far`` over; then the rest is taken for as busy."""
     burn = burn_rate(counts, target)
-    return None if burn is None else 1 - burn
+    return None if burn is None else 1 - burn * so_far
 
 
 def exhausted_in(left: Fraction | None, burn: Fraction | None, period: int) -> Fraction | None:

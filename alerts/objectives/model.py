@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
+from alerts.objectives.calendar import Calendar
+
 Severity = Literal["page", "ticket"]
 View = Literal["users", "hosp"]
 
@@ -28,7 +30,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Objective:
-    """One promise: the share of requests, above 0 and below 1, that must be good over ``period`` seconds."""
+    """One promise: the share of requests, above 0 and below 1, that must be good over ``period`` seconds; where it goes
+    by a ``calendar``, over each of its periods, of which ``period`` is the usual length."""
 
     slo: str
     name: str
@@ -38,12 +41,22 @@ class Objective:
     endpoint: str | None = None
     broken: str = field(default="", compare=False)
     """What is wrong when it is missed: `Front door unavailable`."""
+    calendar: Calendar | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.target < 1:
             raise ValueError(f"{self.slo}/{self.name}: target must be above 0 and below 1, not {self.target}")
         if self.period <= 0:
             raise ValueError(f"{self.slo}/{self.name}: period must be above 0 seconds, not {self.period}")
+
+    def reach(self, now: int) -> int:
+        """How many seconds before `now` (Unix seconds) its budget is counted from."""
+        return self.period if self.calendar is None else now - self.calendar.since(now)
+
+    @property
+    def longest(self) -> int:
+        """Seconds that it never reaches farther back."""
+        return self.period if self.calendar is None else self.calendar.longest
 
     @property
     def budget(self) -> Fraction:
@@ -89,3 +102,4 @@ class Finding:
     reason: str
     period: int = 30 * 86400
     title: str = ""
+    target: Fraction = Fraction(0)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast, get_args
+from zoneinfo import available_timezones
 
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from alerts.objectives.calendar import Calendar
 from alerts.objectives.model import Objective, View
 from sidecar.timeunits import MILLISECOND, SECOND
 
@@ -121,7 +124,12 @@ def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> _Number:
     return value
 
 
+def _plain(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    return str(loader.construct_scalar(node))
+
+
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _plain)
 
 
 @cache
@@ -141,8 +149,9 @@ def _promises(document: Mapping[str, Any], where: str, endpoints: Sequence[str])
     name, spec = str(document["metadata"]["name"]), document["spec"]
     ratio = spec["indicator"]["spec"]["ratioMetric"]
     good, total = (ratio[part]["metricSource"]["spec"] for part in ("good", "total"))
+    calendar = _calendar(spec["timeWindow"][0], f"{where}: spec.timeWindow.0.calendar")
     window = spec["timeWindow"][0]["duration"]
-    period = int(window[:-1]) * _SECONDS[window[-1]]
+    period = calendar.period if calendar else int(window[:-1]) * _SECONDS[window[-1]]
     within = _nanoseconds(good["within"]) if "within" in good else None
     names = set[str]()
     for number, objective in enumerate(spec["objectives"]):
@@ -156,10 +165,25 @@ def _promises(document: Mapping[str, Any], where: str, endpoints: Sequence[str])
                 if (key := _key(view, good)) is not None:
                     title = document["metadata"].get("displayName", name)
                     broken = document["metadata"].get("annotations", {}).get(BROKEN, "")
-                    promised = Objective(name, called, target, period, cast(View, view), endpoint, broken)
+                    promised = Objective(name, called, target, period, cast(View, view), endpoint, broken, calendar)
                     yield Promise(
                         promised, tuple(map(_condition, good[key])), within, title, bool(total.get("per_endpoint"))
                     )
+
+
+def _calendar(window: Mapping[str, Any], where: str) -> Calendar | None:
+    """None: it is rolling."""
+    if window["isRolling"]:
+        return None
+    said, duration = window["calendar"], window["duration"]
+    try:
+        start = datetime.fromisoformat(said["startTime"])
+    except ValueError:
+        found = said["startTime"]
+        raise ValueError(f"{where}.startTime: expected one such as 2026-01-01 00:00:00; found {found!r}") from None
+    if said["timeZone"] not in available_timezones():
+        raise ValueError(f"{where}.timeZone: expected a zone such as Europe/Berlin; found {said['timeZone']!r}")
+    return Calendar(int(duration[:-1]), duration[-1], start, said["timeZone"])
 
 
 def _target(objective: Mapping[str, Any], where: str) -> Fraction:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from alerts.objectives.openslo import Promise
-from alerts.prometheus.rules import JOB
+from alerts.prometheus.rules import JOB, can_fire
 from alerts.rules.burn_rules import Rule
 from alerts.rules.counters import expressible
 from alerts.rules.evaluation import Levels
@@ -24,7 +24,8 @@ _LOOK = 300
 def cases(
     promises: Sequence[Promise], by_period: Levels, rule: Rule, rules_file: str, quiet: Quiet | None = ALWAYS
 ) -> str:
-    """An outage pages by each objective over all endpoints, a few failures and none say nothing; silence; no data."""
+    """An outage pages by each objective over all endpoints that can page at all, a few failures and none say nothing;
+    silence; no data."""
     of = [p.objective for p in promises if expressible(p) and p.objective.endpoint is None]
     users = [each for each in of if each.view == "users"]
     longest = max((min(level.long for level in by_period[each.period]) for each in users), default=0)
@@ -32,7 +33,12 @@ def cases(
     any_burn, silent, blind = (
         f"{_FIRING},alertname={name}}}" for name in ('"ErrorBudgetBurn"', '"NoTraffic"', '"NoData"')
     )
-    pages = {f'{_FIRING},severity="page",slo="{each.slo}",view="users",endpoint="all"}}': 1 for each in users}
+    pages = {
+        f'{_FIRING},severity="page",slo="{each.slo}",view="users",endpoint="all"}}': int(
+            any(level.severity == "page" and can_fire(level, each) for level in by_period[each.period])
+        )
+        for each in users
+    }
     few = _requests("success", "200", 1, lasts) | _requests("failure", "500", 0, lasts, rule.least_bad - 1)
     tests = [
         _case("all requests fail", _requests("failure", "500", 60, lasts), lasts, pages),

@@ -23,7 +23,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Measure:
-    """An objective's counts by span: windows, the rule's ``silence`` and the period. An absent span is unknown."""
+    """An objective's counts by span: windows, the rule's ``silence`` and its reach. An absent span is unknown."""
 
     objective: Objective
     spans: Mapping[int, Counts | None]
@@ -91,9 +91,12 @@ def _finding(
     recent: Fraction | None,
 ) -> Finding:
     of = measure.objective
-    left = burn_rate.budget_left(measure.spans.get(of.period), of.target)
+    reach = of.reach(now)
+    left = burn_rate.budget_left(measure.spans.get(reach), of.target, Fraction(reach, of.period))
     ends = burn_rate.exhausted_in(left, fast, of.period)
+    if ends is not None and of.calendar is not None and now + ends >= of.calendar.until(now):
+        ends = None  # then there is a new budget
     key = "|".join((of.slo, of.name, of.view, of.endpoint or "all", window))
     at = None if ends is None else now + ends
-    burns = (severity, window, fast, recent, left, at, reason, of.period, of.broken)
+    burns = (severity, window, fast, recent, left, at, reason, of.period, of.broken, of.target)
     return Finding(key, of.slo, of.name, of.view, of.endpoint, *burns)

@@ -1,10 +1,11 @@
 """What is asked for alerts beyond the counts of requests: the control planes, and failed sign-ins in the event store.
 
-None is unknown: it could not be asked.
+None is unknown: it could not be asked, or answered nonsense, which ends nothing else.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from alerts.rules.sidecars import Sidecars
 from sidecar.events.store import EventStore, Filter, StoreUnavailable
 from sidecar.timeunits import SECOND
 
+log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 
 
@@ -31,7 +33,12 @@ def look(
 ) -> Readings:  # fmt: skip
     """`now` in Unix seconds; `metrics` by name, with these `bounds` (s) of histograms; `spans`: over how many seconds
     failed sign-ins are counted."""
-    endpoints, measured = sidecars.look(metrics, bounds)
+    try:
+        endpoints, measured = sidecars.look(metrics, bounds)
+        endpoints = [row for row in endpoints if {"name", "ready"} <= row.keys()] if endpoints is not None else None
+    except Exception:
+        log.exception("the sidecars cannot be asked", extra={"fields": {"event.action": "evaluation_failed"}})
+        endpoints = measured = None
     return Readings(endpoints, Seen(measured, failed_sign_ins(store, now, spans)))
 
 
@@ -44,5 +51,8 @@ def failed_sign_ins(store: EventStore, now: int, spans: Collection[int]) -> dict
         try:
             found[span] = {bucket.group[0]: bucket.count for bucket in store.count(where, None, ("user.name",))}
         except StoreUnavailable:
+            found[span] = None
+        except Exception:
+            log.exception("failed sign-ins cannot be counted", extra={"fields": {"event.action": "evaluation_failed"}})
             found[span] = None
     return found

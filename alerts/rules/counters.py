@@ -46,11 +46,14 @@ class Counters:
         self._reach = reach
         self._last: Mapping[str, Mapping[Labels, float]] | None = None
         self._risen: deque[tuple[int, Risen]] = deque()
+        self._sums: dict[tuple[int, int], Risen] = {}
+        """What rose within a span before a moment, as long as nothing is added."""
         self.since: int | None = None
         """When the first look was; None: there was none."""
 
     def add(self, now: int, metrics: Metrics) -> None:
         """A counter that fell began again at 0, and so did one that appears; the first look counts nothing."""
+        self._sums.clear()
         seen = {name: metrics.get(name, {}) for name in NAMES}
         if self._last is None:
             self._last, self.since = seen, now
@@ -71,14 +74,25 @@ class Counters:
     def counts(self, promise: Promise, span: int, now: int) -> tuple[int, int]:
         """(bad, all) of the requests of the last `span` seconds, as far as it was watched."""
         bad: defaultdict[bool, float] = defaultdict(float)
-        for at, risen in self._risen:
-            if at <= now - span:
-                continue
-            for (name, labels), rise in risen.items():
-                for is_bad, count in _part(name, dict(labels), rise, promise):
-                    bad[is_bad] += count
+        for (name, labels), rise in self._within(span, now).items():
+            for is_bad, count in _part(name, dict(labels), rise, promise):
+                bad[is_bad] += count
         wrong = round(max(0.0, bad[True]))
         return wrong, max(wrong, round(bad[True] + bad[False]))
+
+    def _within(self, span: int, now: int) -> Risen:
+        """Summed up once for all promises."""
+        if (span, now) not in self._sums:
+            self._sums[span, now] = _sum(risen for at, risen in self._risen if at > now - span)
+        return self._sums[span, now]
+
+
+def _sum(steps: Iterable[Risen]) -> Risen:
+    found: Risen = defaultdict(float)
+    for risen in steps:
+        for series, rise in risen.items():
+            found[series] += rise
+    return found
 
 
 def _part(name: str, labels: Mapping[str, str], rise: float, promise: Promise) -> Iterable[tuple[bool, float]]:

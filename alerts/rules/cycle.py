@@ -9,21 +9,21 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from alerts.lifecycle.lifecycle import Condition
 from alerts.objectives.model import Finding, Window
 from alerts.objectives.openslo import Promise
-from alerts.rules import blind
+from alerts.rules import blind, counters, doubt
 from alerts.rules.burn_rules import Rule as BurnRule
 from alerts.rules.conditions import Rule, broken, holding, names
 from alerts.rules.conditions.memory import Memory
 from alerts.rules.conditions.metrics import Metrics
 from alerts.rules.context import Context
 from alerts.rules.control_plane import Readings, look
-from alerts.rules.counters import NAMES, Counters, bounds
+from alerts.rules.counters import Counters, bounds
 from alerts.rules.coverage import Cover
-from alerts.rules.evaluation import SOURCE, Covered, Evaluation, Levels, no_data, told
+from alerts.rules.doubt import Doubt
+from alerts.rules.evaluation import SOURCE, Covered, Evaluation, Levels, no_data, told, unsettled
 from alerts.rules.outlook import Outlook
 from alerts.rules.sidecars import Sidecars
 from alerts.rules.silence import expected
@@ -33,8 +33,6 @@ from sidecar.events.store import EventStore
 from sidecar.settings.parsers import Quiet
 
 log = logging.getLogger(__name__)
-BEHIND: Final = "understudy_journal_behind_seconds"
-"""How far the event store may be behind the journal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +64,10 @@ class Watch:
         self._spans = {rule.failed_sign_ins for rule in rules if rule.failed_sign_ins}
         self._memory = Memory(max(max(rule.increase, rule.growth) for rule in rules))
         self._context = Context(store, control)
-        self._metrics = names(rules) | NAMES | {BEHIND}
+        self._metrics = names(rules) | counters.NAMES | doubt.NAMES
         self._bounds = bounds(objectives.promises)
         levels = [level for each in objectives.levels.values() for level in each]
-        self._late_after = blind.late_after(levels)
+        self._doubt = Doubt(blind.late_after(levels), blind.ends(levels))
         self._counters = Counters(blind.reach(levels))
         self._steady = steady
         self._epoch = int(time.time() - steady())
@@ -87,11 +85,14 @@ class Watch:
         return Outlook(self._explained(burning.holding, readings, now), burning.unknown, burning.unasked).joined(beyond)
 
     def _burning(self, metrics: Metrics | None, moment: int, now: int, covered: Covered) -> Outlook:
-        """Where windows reach beyond what is shipped nothing ends, and the sidecars' own counters page."""
+        """Where the store's figures are in doubt nothing ends, and the sidecars' own counters page."""
         of = self._objectives
         found = self._guarded("the event store's counts", SOURCE, lambda: of.evaluation.step(now, covered))
-        late = self._late(metrics)
-        watched = self._counters.since is not None and moment - self._counters.since >= (of.quiet or Quiet(0)).seconds
+        late = self._doubt.seen(metrics, now, moment)
+        if self._doubt.stepped(moment):
+            found = found._replace(holding=[each for each in found.holding if each.name != "ErrorBudgetBurn"])
+        since = max(self._counters.since or 0, self._doubt.since_step or 0)
+        watched = self._counters.since is not None and moment - since >= (of.quiet or Quiet(0)).seconds
         if late or not watched or not expected(of.quiet, of.zone, now):
             found = found._replace(holding=[each for each in found.holding if each.name != "NoTraffic"])
         if late is None and SOURCE not in found.unasked:
@@ -105,24 +106,27 @@ class Watch:
         ]
         if late and all(condition.name != "NoData" for condition in found.holding):
             paging.append(no_data(late))
-        return Outlook(found.holding + paging, found.unknown | {SOURCE}, found.unasked)
+        return Outlook(found.holding + paging, found.unknown | self._open(metrics, moment), found.unasked)
+
+    def _open(self, metrics: Metrics | None, moment: int) -> frozenset[str]:
+        """What does not end: all, but for pages where the store has all events and only their times are in doubt. Then
+        the counters know as much."""
+        if not self._doubt.stepped(moment) or self._doubt.late(metrics) is not None:
+            return frozenset({SOURCE})
+        over = {
+            objective
+            for period, levels in self._objectives.levels.items()
+            for objective in blind.over(self._of(period), levels, self._counters, moment)
+        }
+        return unsettled(self._objectives.promises, over)
+
+    def _of(self, period: int) -> list[Promise]:
+        return [each for each in self._objectives.promises if each.objective.period == period]
 
     def _pages(
         self, period: int, levels: Sequence[Window], moment: int, now: int, covered: Covered
     ) -> list[Finding]:  # fmt: skip
-        promised = [each for each in self._objectives.promises if each.objective.period == period]
-        return blind.pages(promised, levels, BurnRule(), self._counters, moment, now, covered)
-
-    def _late(self, metrics: Metrics | None) -> str | None:
-        """Why the store's newest windows are unknown; None: they are known."""
-        if metrics is None:
-            return "the sidecar does not answer: nobody knows what of its journal is shipped"
-        behind = max(metrics.get(BEHIND, {}).values(), default=None)
-        if behind is None:
-            return "nobody knows how far the event store is behind the journal"
-        if behind > self._late_after:
-            return f"the event store may be {behind:.0f} s behind the journal: nothing is told as over until it has it"
-        return None
+        return blind.pages(self._of(period), levels, BurnRule(), self._counters, moment, now, covered)
 
     def _explained(self, found: list[Condition], readings: Readings, now: int) -> list[Condition]:
         try:

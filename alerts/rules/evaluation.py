@@ -43,7 +43,7 @@ class Evaluation:
         self._troubles: list[str] = []
         self._promises = {p: [each for each in promises if each.objective.period == p] for p in by_period}
         self._rollups = {
-            period: Rollups(store, limits_of(mine), max(period, rule.silence), kept)
+            period: Rollups(store, limits_of(mine), max(rule.silence, *(each.objective.longest for each in mine)), kept)
             for period, mine in self._promises.items()
         }
 
@@ -54,7 +54,7 @@ class Evaluation:
         for period, rollups in self._rollups.items():
             rollups.refresh(now, BUILD)
             self._troubles += [rollups.trouble] if rollups.trouble else []
-            cubes = rollups.spans(now, self._spans(period))
+            cubes = rollups.spans(now, self._spans(period, now))
             measured[period] = [
                 Measure(promise.objective, {span: _counts(cube, promise) for span, cube in cubes.items()})
                 for promise in self._promises[period]
@@ -95,12 +95,12 @@ class Evaluation:
 
     def _ever(self, measured: Mapping[int, Sequence[Measure]]) -> bool:
         """Whether anybody was seen to ask anything within a whole period."""
-        counted = (each.spans.get(period) for period, measures in measured.items() for each in measures)
+        counted = (counts for measures in measured.values() for each in measures for counts in each.spans.values())
         return any(counts is not None and counts.total for counts in counted)
 
-    def _spans(self, period: int) -> set[int]:
+    def _spans(self, period: int, now: int) -> set[int]:
         used = {span for level in self._levels[period] for span in (level.long, level.short)}
-        return used | {period, self._rule.silence}
+        return used | {each.objective.reach(now) for each in self._promises[period]} | {self._rule.silence}
 
 
 def _counts(cube: Cube | None, promise: Promise) -> Counts | None:
@@ -130,6 +130,17 @@ def _silence(reason: str) -> Condition:
     return Condition(name="NoTraffic", severity="ticket", source=SOURCE, notes={"reason": reason})
 
 
+def unsettled(promises: Iterable[Promise], over: Set[Objective]) -> frozenset[str]:
+    """The keys of all that the store's counts may tell, but for the pages of these objectives."""
+    severities: tuple[Severity, ...] = ("page", "ticket")
+    burns = (
+        _condition(each.objective, severity).key
+        for each in promises for severity in severities
+        if severity == "ticket" or each.objective not in over
+    )  # fmt: skip
+    return frozenset({*burns, _silence("").key})
+
+
 def _severities(view: str, of: Set[Severity]) -> Set[Severity]:
     """As which an alert may be told: the upstream's burning is a ticket while users are covered."""
     return of | {"ticket"} if view == "hosp" and of else of
@@ -148,5 +159,6 @@ def _burning(finding: Finding) -> Condition:
     }  # fmt: skip
     notes = {name: f"{float(value):.10g}" for name, value in known.items() if value is not None}
     notes |= {"reason": finding.reason, "window": finding.window, "period": str(finding.period)}
+    notes["target"] = f"{float(finding.target):.10g}"
     notes |= {"title": finding.title} if finding.title else {}
     return _condition(finding, finding.severity, notes)

@@ -79,6 +79,7 @@
       window.dash_clientside.set_props("dialog", { children: "" });
     } else if (ends) {
       number += 1;
+      ends.disabled = true;  // until its answer is there: what is pressed twice is done once
       window.dash_clientside.set_props("confirmed", { data: number });
     }
     var button = buttonOf(event.target);
@@ -101,8 +102,14 @@
     press(now.id);
   });
 
+  function answered(options) {
+    var button = document.getElementById("d-confirm");
+    if (button && options && String(options.body).indexOf('"confirmed.data"') >= 0) { button.disabled = false; }
+  }
+
   window.fetch = function (resource, options) {
     return plain(resource, options).then(function (answer) {
+      answered(options);
       if (answer.status === 401) {
         window.location.assign("/login?next=" + encodeURIComponent(window.location.pathname + window.location.search));
       } else if (answer.status >= 500) {
@@ -116,6 +123,7 @@
       }
       return answer;
     }, function (error) {
+      answered(options);
       if (!lost) { say("▲ No connection to the dashboard since " + clock(new Date()) + ". What is shown is old."); }
       lost = true;
       throw error;
@@ -135,12 +143,16 @@
     if (!event.shiftKey && document.activeElement === last) { first.focus(); event.preventDefault(); }
   });
 
+  /* A dialog that becomes another one, such as what came of it, is still open: the focus goes on in it. */
+  var open = "";
   function dialogs() {
-    var reason = document.getElementById("d-reason");
-    if (reason && !before) {
-      before = document.activeElement || document.body;
-      reason.focus();
-    } else if (!reason && before) {
+    var now = document.getElementById("d-confirm") ? "asks" : document.querySelector(".dialog") ? "tells" : "";
+    if (now === open) { return; }
+    open = now;
+    if (now) {
+      before = before || document.activeElement || document.body;
+      (document.getElementById("d-reason") || document.getElementById("d-cancel")).focus();
+    } else if (before) {
       if (before.isConnected) { before.focus(); }
       before = null;
     }
@@ -179,7 +191,7 @@
     var inside = !selection.isCollapsed && document.getElementById("page").contains(selection.anchorNode);
     if (inside === paused) { return; }
     paused = inside;
-    ["overview", "endpoints", "standby", "alerts"].forEach(function (name) {
+    ["overview", "endpoints", "standby", "replacement", "alerts"].forEach(function (name) {
       try { window.dash_clientside.set_props({ tick: name }, { disabled: paused }); } catch (absent) { /* not this page */ }
     });
     say(paused ? "Not renewed while text is selected." : "");

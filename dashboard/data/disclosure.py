@@ -15,7 +15,7 @@ from sqlalchemy import Engine, insert, select
 
 from dashboard.data.event_queries import Queries
 from dashboard.data.export_signature import Signer
-from dashboard.data.signed_lines import SignedLines, Unfit, sign_lines
+from dashboard.data.signed_lines import SignedLines, Unfit, handed_out, sign_lines
 from dashboard.data.tables import disclosures
 from dashboard.values import time_format
 from dashboard.values.sentences import at, sentence
@@ -38,6 +38,7 @@ class AccessLog(SignedLines):
     """A line for each access."""
 
     named = "access-log"
+    columns = {name: name for name in ("time", "who", "did", "outcome", "from", "break_glass", "event")}
     subject: str
 
 
@@ -135,6 +136,10 @@ class Disclosures:
             "break_glass": at(event, "understudy.break_glass"),
             "event": at(event, "event.id"),
         }
+
+    def handed_out(self, log: AccessLog, form: str, part: str) -> tuple[str, bytes]:
+        """See signed_lines."""
+        return handed_out(self._signer, log, form, part)
 
     def find(self, ident: str, by: str | None) -> AccessLog | None:
         """`by`: only if it is theirs; None: whoever made it."""

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from dashboard.values.filters import View, ViewError
+from dashboard.values.filters import REFUSED, View, ViewError
 from sidecar.events.store import Bucket, Event, EventStore, Filter, Page
 from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND, parse_rfc3339
 
 KEEP: Final = 10.0
 """Seconds for which a count may be shown again."""
+SAME: Final = 400
+"""Values that are kept as long as their sign is the same: a year of days and some."""
 PEOPLE: Final[Mapping[str, Sequence[str]]] = {"understudy.client": ["user"], "understudy.purpose": ["user"]}
 """Requests of real people, for themselves: what objectives and traffic are about."""
+_STATUS: Final = "http.response.status_code"
+_ENDED: Final = {"success": "worked", "failure": "failed", "unknown": "uncertain"}
 _BUCKETS: Final = (MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY)
 
 
@@ -58,6 +62,7 @@ class Queries:
         self._store = store
         self._clock = clock
         self._kept: dict[Any, tuple[float, Any]] = {}
+        self._same: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()
         self._lock = threading.Lock()
 
     def rows(self, where: Filter, size: int = 50, cursor: str | None = None) -> Rows:
@@ -82,6 +87,20 @@ class Queries:
         """Counts per combination of the fields' values, the most frequent first."""
         found = [(bucket.group, bucket.count) for bucket in self._count(where, None, fields)]
         return sorted(found, key=lambda each: (-each[1], each[0]))
+
+    def endings(self, where: Filter) -> Counter[str]:
+        """How events ended, by the outcomes that a view knows. Refused is what has such a status, however it ended:
+        counted by itself, for both together take long."""
+        found: Counter[str] = Counter()
+        for (outcome,), count in self.by(where, "event.outcome"):
+            found[_ENDED.get(outcome, "uncertain")] += count
+        chosen = where.terms.get(_STATUS, REFUSED)
+        statuses = [code for code in REFUSED if code in chosen]
+        refused = replace(where, terms={**where.terms, _STATUS: statuses})
+        for (outcome,), count in self.by(refused, "event.outcome") if statuses else ():
+            found[_ENDED.get(outcome, "uncertain")] -= count
+            found["refused"] += count
+        return +found
 
     def last(self, where: Filter, name: str) -> int:
         """When that person's latest event was, in ns; 0: never."""
@@ -109,13 +128,12 @@ class Queries:
     def over_time(self, where: Filter, interval: int, *fields: str) -> Sequence[Bucket]:
         return self._count(where, interval, fields)
 
-    def traffic(self, where: Filter) -> dict[str, Traffic]:
-        """People's requests per endpoint's name."""
+    def traffic(self, where: Filter, seconds: int) -> dict[str, Traffic]:
+        """People's requests per endpoint's name, of so many seconds: the more, the longer the same is shown again."""
         people = replace(where, terms={**where.terms, **PEOPLE})
         found: dict[str, Traffic] = {}
-        for bucket in self._count(
-            people, None, ("understudy.endpoint", "event.outcome", "understudy.upstream_outcome")
-        ):
+        ended = ("understudy.endpoint", "event.outcome", "understudy.upstream_outcome")
+        for bucket in self._count(people, None, ended, keep=seconds / 100_000):
             name, outcome, upstream = bucket.group
             part = found.setdefault(name, Traffic(name))
             part.total += bucket.count
@@ -124,11 +142,14 @@ class Queries:
             part.uncertain += bucket.count * (outcome == "unknown")
         failures = replace(people, terms={**people.terms, "event.outcome": ["failure"]})
         kind = ("understudy.answered_by", "http.response.status_code", "understudy.reason")
-        for bucket in self._count(failures, None, ("understudy.endpoint", *kind)):
+        for bucket in self._count(failures, None, ("understudy.endpoint", *kind), keep=seconds / 100_000):
             name, answerer, status, reason = bucket.group
             found.setdefault(name, Traffic(name)).kinds[answerer, status, reason] += bucket.count
-        for bucket in self._count(people, None, ("understudy.endpoint",), (50.0, 95.0, 99.0)):
-            found[bucket.group[0]].percentiles = bucket.percentiles
+        of, wanted = ("understudy.endpoint",), (50.0, 95.0, 99.0)
+        for bucket in self.kept(
+            ("times", seconds), _long(seconds), lambda: self._store.count(people, None, of, wanted)
+        ):
+            found.setdefault(bucket.group[0], Traffic(bucket.group[0])).percentiles = bucket.percentiles
         return found
 
     def durations(self, seconds: int, now: int) -> Mapping[float, float]:
@@ -142,7 +163,7 @@ class Queries:
             found = self._store.count(where, None, (), (50.0, 99.0))
             return found[0].percentiles if found else {}
 
-        made: Mapping[float, float] = self.kept(("durations", seconds), min(max(KEEP, seconds / 1000), 600.0), ask)
+        made: Mapping[float, float] = self.kept(("durations", seconds), _long(seconds), ask)
         return made
 
     def percentiles(self, where: Filter, interval: int) -> list[tuple[int, dict[float, float]]]:
@@ -154,13 +175,17 @@ class Queries:
         return self._store.bodies([event["event"]["id"] for event in events])
 
     def _count(
-        self, where: Filter, interval: int | None = None, by: Sequence[str] = (), percentiles: Sequence[float] = ()
-    ) -> Sequence[Bucket]:
-        rounded = where.since if where.since is None else where.since - where.since % (10 * SECOND)
+        self, where: Filter, interval: int | None = None, by: Sequence[str] = (), percentiles: Sequence[float] = (),
+        keep: float = 0.0,
+    ) -> Sequence[Bucket]:  # fmt: skip
+        step = int(max(KEEP, keep)) * SECOND
+        rounded = where.since if where.since is None else where.since - where.since % step
         terms = tuple((name, tuple(values)) for name, values in where.terms.items())
         most = tuple(where.at_most.items())
         key = (rounded, where.until, terms, most, where.text, interval, tuple(by), tuple(percentiles))
-        counted: Sequence[Bucket] = self.kept(key, KEEP, lambda: self._store.count(where, interval, by, percentiles))
+        counted: Sequence[Bucket] = self.kept(
+            key, max(KEEP, keep), lambda: self._store.count(where, interval, by, percentiles)
+        )
         return counted
 
     def kept(self, key: Any, seconds: float, make: Callable[[], Any]) -> Any:
@@ -175,6 +200,25 @@ class Queries:
             self._kept = {k: v for k, v in self._kept.items() if now - v[0] < 700 and len(self._kept) < 500}
             self._kept[key] = (now, value)
         return value
+
+    def while_same(self, key: Any, sign: Any, make: Callable[[], Any]) -> Any:
+        """What was made for `key` when its `sign` was the same, however long ago, or made now."""
+        with self._lock:
+            made, value = self._same.get(key, (None, None))
+            if made == sign:
+                self._same.move_to_end(key)
+                return value
+        value = make()
+        with self._lock:
+            self._same[key] = (sign, value)
+            if len(self._same) > SAME:
+                self._same.popitem(last=False)
+        return value
+
+
+def _long(seconds: float) -> float:
+    """For how many seconds percentiles of so many may be shown again: a thousandth of it, ten minutes at the most."""
+    return min(max(KEEP, seconds / 1000), 600.0)
 
 
 def bucket_for(span: int, most: int = 120) -> int:

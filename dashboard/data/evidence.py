@@ -15,7 +15,7 @@ from sqlalchemy import Engine, insert, select
 from dashboard.data.event_queries import Queries
 from dashboard.data.export_signature import Signer
 from dashboard.data.exports import Row, row_of
-from dashboard.data.signed_lines import SignedLines, Unfit, sign_lines
+from dashboard.data.signed_lines import SignedLines, Unfit, handed_out, sign_lines
 from dashboard.data.tables import packs
 from dashboard.values import time_format
 from dashboard.values.filters import View
@@ -33,6 +33,17 @@ class Pack(SignedLines):
     """A line for each event."""
 
     named = "evidence"
+    columns = {
+        "time": "time",
+        "sentence": "sentence",
+        "outcome": "outcome",
+        "address": "address",
+        "written": "written",
+        "journal": "journal",
+        "event_id": "event.event.id",
+        "request_id": "event.http.request.id",
+        "hash": "event.event.hash",
+    }
     title: str
 
 
@@ -115,6 +126,10 @@ class Packs:
             "journal": status(event["event"]["id"], said),
             "event": event,
         }
+
+    def handed_out(self, pack: Pack, form: str, part: str) -> tuple[str, bytes]:
+        """See signed_lines."""
+        return handed_out(self._signer, pack, form, part)
 
     def find(self, ident: str) -> Pack | None:
         with self._reader.connect() as connection:

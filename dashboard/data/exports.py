@@ -7,8 +7,6 @@ they are. A cell that a spreadsheet would take for a formula is made plain text.
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import secrets
 import threading
@@ -28,6 +26,7 @@ from dashboard.data.tables import exports
 from dashboard.values import time_format
 from dashboard.values.filters import View
 from dashboard.values.sentences import at, sentence
+from dashboard.values.spreadsheet import MARK, SEPARATORS, rows_of
 from sidecar.events.store import Event, EventStore, Filter, pages
 from sidecar.timeunits import DAY, SECOND, parse_rfc3339
 
@@ -35,8 +34,8 @@ log = logging.getLogger(__name__)
 PAGE: Final = 500
 SILENT: Final = 60 * SECOND
 KEPT: Final = 2 * DAY
-FORMS: Final[Mapping[str, str]] = {"csv": ",", "csv;": ";", "csv-tab": "\t", "jsonl": ""}
-"""What an export may be, and what separates its cells: the Excels of many countries read `;` alone."""
+FORMS: Final[Mapping[str, str]] = {**SEPARATORS, "jsonl": ""}
+"""What an export may be, and what separates its cells."""
 COLUMNS: Final[Mapping[str, str]] = {
     "method": "http.request.method",
     "path": "url.path",
@@ -55,7 +54,6 @@ COLUMNS: Final[Mapping[str, str]] = {
     "sequence": "event.sequence",
     "hash": "event.hash",
 }
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True)
@@ -213,11 +211,6 @@ class Exports:
             connection.execute(update(exports).where(exports.c.id == export.id).values(**values, beat=self._clock()))
 
 
-def plain(value: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
 def row_of(event: Event) -> Row:
     """An event as the journal holds it, whatever the order of its keys."""
     return Row(
@@ -230,26 +223,17 @@ def row_of(event: Event) -> Row:
 def _csv(
     events: Iterable[Event], bodies: Mapping[str, Event], zone: ZoneInfo, head: bool, api: str, separator: str = ","
 ) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, delimiter=separator, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
+    rows: list[list[Any]] = []
     if head:
-        names = ["time_utc", f"time_{zone.key}", "person", "sentence", "outcome", "duration_ms", *COLUMNS]
-        writer.writerow(names)
+        rows.append(["time_utc", f"time_{zone.key}", "person", "sentence", "outcome", "duration_ms", *COLUMNS])
     for event in events:
         said = sentence(event, bodies.get(event["event"]["id"]), api)
         moment = parse_rfc3339(event["@timestamp"])
         took = (at(event, "event.duration") or 0) / 1e6
-        cells = [
-            event["@timestamp"],
-            time_format.field_value(moment, zone).replace("T", " "),
-            at(event, "user.name"),
-            str(said),
-            said.ending,
-        ]
-        cells += [f"{took:.1f}", *(at(event, field) for field in COLUMNS.values())]
-        writer.writerow([plain("" if cell is None else cell) for cell in cells])
-    text = out.getvalue().encode("utf-8", "replace")
-    return b"\xef\xbb\xbf" + text if head else text
+        local = time_format.field_value(moment, zone).replace("T", " ")
+        cells = [event["@timestamp"], local, at(event, "user.name"), str(said), said.ending, f"{took:.1f}"]
+        rows.append([*cells, *(at(event, field) for field in COLUMNS.values())])
+    return (MARK if head else b"") + rows_of(rows, separator)
 
 
 def _jsonl(events: Iterable[Event]) -> bytes:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import quantiles
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from dashboard.data.days import Day, days
 from dashboard.data.event_queries import Queries
 from dashboard.values import time_format
 from dashboard.values.filters import View, utc
-from dashboard.values.people import BETWEEN
+from dashboard.values.people import BETWEEN, several
 from dashboard.values.sentences import at, content, singular
 from sidecar.contract import Contract
 from sidecar.events.store import Event, Filter
@@ -42,8 +43,6 @@ UNUSUAL: Final = 3
 BUSIEST: Final = 1.5
 """Times the busiest of a person's days before, or of colleagues' for who is new, where KNOWN or more are known."""
 KNOWN: Final = 5
-WATCHED: Final = 25
-"""People, those with most patients in the period, whose days are counted."""
 ADDRESSABLE: Final = 50
 """Events that one address can name."""
 NIGHT: Final = (22, 6)
@@ -83,13 +82,17 @@ def find(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneI
 
     def make() -> Found:
         writes, read, total = _writes(queries, contract, where, most)
+        until = now if where.until is None else where.until
+        long, brief = (now - length if where.since is None else where.since for length in (30 * DAY, DAY))
+        known = days(queries, long - BASELINE, until, zone)
+        lately = [day for day in known if day.start >= time_format.midnight(brief - BASELINE, zone)]
         found = [
             *_sign_in_failures(queries, base, where),
             *_denied(queries, base, where),
             *_in_anothers_name(queries, contract, base, writes),
             *_vandalism(base, writes),
-            *_many_patients(queries, base, where, now, zone),
-            *_unusual(queries, base, where, now, zone),
+            *_many_patients(known, base, long, zone),
+            *_unusual(lately, base, brief, until, zone),
         ]
         return Found(sorted(found, key=lambda each: (-each.weight, -each.count)), read, total)
 
@@ -211,68 +214,64 @@ def _exactly(base: View, user: str, kind: str, events: list[str]) -> View:
     return replace(base, person="", event=BETWEEN.join(events))
 
 
-def _many_patients(queries: Queries, base: View, where: Filter, now: int, zone: ZoneInfo) -> Iterable[Finding]:
+def _many_patients(known: Sequence[Day], base: View, since: int, zone: ZoneInfo) -> Iterable[Finding]:
     """Distinct patients in a day beside the person's own days before, and the others' busiest days now."""
-    over: defaultdict[str, int] = defaultdict(int)
-    for (user, patient), _ in queries.by(where, "user.name", "understudy.patient.id"):
-        over[user] += bool(user and patient)
-    busy = sorted((user for user, count in over.items() if count >= PATIENTS), key=lambda each: -over[each])[:WATCHED]
-    if not busy:
-        return
-    since = where.since if where.since is not None else now - 30 * DAY
-    wide = replace(where, since=since - BASELINE - since % HOUR, terms={**where.terms, "user.name": busy})
-    seen: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
-    for bucket in queries.over_time(wide, HOUR, "user.name", "understudy.patient.id"):
-        user, patient = bucket.group
-        if patient:
-            seen[user, time_format.midnight(bucket.start, zone)].add(patient)
     first = time_format.midnight(since, zone)
-    days = {user: {day: len(found) for (name, day), found in seen.items() if name == user} for user in busy}
-    tops = {user: max((n for day, n in each.items() if day >= first), default=0) for user, each in days.items()}
-    for user, each in days.items():
-        usual = sorted(n for day, n in each.items() if day < first)
-        others = sorted(
-            [top for name, top in tops.items() if name != user] + [n for n in over.values() if n < PATIENTS]
-        )
+    counts: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    for day in known:
+        for user in day.hours:
+            if user:
+                counts[user][day.start] = day.patients.get(user, 0)
+    tops = {user: max(now) for user, each in counts.items() if (now := [n for day, n in each.items() if day >= first])}
+    for user in sorted(tops):
+        if tops[user] < PATIENTS or not _meant(base, user):
+            continue
+        usual = sorted(n for day, n in counts[user].items() if day < first and n)
+        others = sorted(top for name, top in tops.items() if name != user)
         group = others[len(others) // 2] if others else 0
         own = usual[len(usual) // 2] if len(usual) >= 3 else None
-        habit = group if own is None else own
-        limit: float = UNUSUAL * max(habit, 1)
-        for known in (usual, others if own is None else []):
-            if len(known) >= KNOWN:
-                limit = min(limit, BUSIEST * max(known[-1], 1))
-        for day, count in each.items():
-            if day >= first and count >= PATIENTS and count > limit:
+        limit: float = UNUSUAL * max(group if own is None else own, 1)
+        for days_known in (usual, others if own is None else []):
+            if len(days_known) >= KNOWN:
+                limit = min(limit, BUSIEST * max(days_known[-1], 1))
+        for start, count in counts[user].items():
+            if start >= first and count >= PATIENTS and count > limit:
                 by_habit = f"a usual day of theirs has {own}" if own is not None else "they are new here"
                 said = (
-                    f"{user} opened {count} patients on {time_format.day(day, zone)}; {by_habit}, the others' {group}"
+                    f"{user} opened {count} patients on {time_format.day(start, zone)}; {by_habit}, the others' {group}"
                 )
-                view = replace(base, period="between", start=utc(day), end=utc(time_format.midnight(day, zone, 1)))
-                yield Finding("Many patients", said, count, replace(view, person=user), 4)
+                ends = {"start": utc(start), "end": utc(time_format.midnight(start, zone, 1))}
+                yield Finding("Many patients", said, count, replace(base, period="between", **ends, person=user), 4)
 
 
-def _unusual(queries: Queries, base: View, where: Filter, now: int, zone: ZoneInfo) -> Iterable[Finding]:
+def _unusual(known: Sequence[Day], base: View, since: int, until: int, zone: ZoneInfo) -> Iterable[Finding]:
     """Hours and volume beside the same person's in the two weeks before."""
-    since = where.since if where.since is not None else now - DAY
-    wide = replace(where, since=since - BASELINE - since % HOUR)
     before: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     inside: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    for bucket in queries.over_time(wide, HOUR, "user.name"):
-        if bucket.group[0]:
-            (inside if bucket.start >= since - HOUR else before)[bucket.group[0]].append((bucket.start, bucket.count))
-    for user, hours in inside.items():
+    for day in known:
+        for user, hours in day.hours.items():
+            if user and _meant(base, user):
+                for start, count in hours.items():
+                    if start < until:
+                        (inside if start >= since - HOUR else before)[user].append((start, count))
+    for user, worked in inside.items():
         usual = [count for _, count in before[user]]
-        top_at, top = max(hours, key=lambda each: each[1])
+        top_at, top = max(worked, key=lambda each: each[1])
         most = quantiles(usual, n=20)[-1] if len(usual) > 5 else None
         if most is not None and top >= MANY and top > TIMES_USUAL * most:
             said = f"{user} made {top} requests in one hour; {most:.0f} is a busy hour for them"
             yield Finding("Unusual volume", said, top, _hour(base, user, top_at), 2)
-        night = [(start, count) for start, count in hours if _is_night(start, zone)]
-        known = sum(count for start, count in before[user] if _is_night(start, zone))
+        night = [(start, count) for start, count in worked if _is_night(start, zone)]
+        nights = sum(count for start, count in before[user] if _is_night(start, zone))
         at_night = sum(count for _, count in night)
-        if len(usual) > 5 and at_night >= NIGHT_REQUESTS and known < 0.02 * sum(usual):
+        if len(usual) > 5 and at_night >= NIGHT_REQUESTS and nights < 0.02 * sum(usual):
             said = f"{user} made {at_night} requests between 22:00 and 06:00, which is not usual for them"
             yield Finding("Unusual hours", said, at_night, _hour(base, user, night[0][0]), 1)
+
+
+def _meant(base: View, user: str) -> bool:
+    """Whether the view is about them, or about everybody."""
+    return not base.person or user in several(base.person)
 
 
 def _is_night(start: int, zone: ZoneInfo) -> bool:

@@ -1,4 +1,8 @@
-"""What is handed out signed: JSON Lines, the head first and then a line for each row; and the manifest of them."""
+"""What is handed out signed: JSON Lines, the head first and then a line for each row; and the manifest of them.
+
+The same rows as CSV are made when they are asked for, always alike, with a manifest of their own: it says all that the
+head does, and of which lines they are.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import orjson
 
 from dashboard.data.export_signature import Signer
+from dashboard.values.sentences import at
+from dashboard.values.spreadsheet import MARK, rows_of
+
+FORMS: Final[Mapping[str, str]] = {"jsonl": "JSON Lines", "csv": "CSV", "csv-semicolon": "CSV with ;"}
+_ENDINGS: Final = {"jsonl": ".jsonl", "csv": ".csv", "csv-semicolon": "-semicolon.csv"}
 
 
 class Unfit(ValueError):
@@ -23,15 +32,16 @@ class SignedLines:
 
     named: ClassVar[str]
     """What the names of its files begin with."""
+    columns: ClassVar[Mapping[str, str]]
+    """Of a table of it: name → where in a row it is."""
     id: str
     at: int
     user: str
     content: str
     manifest: str
 
-    @property
-    def file(self) -> str:
-        return _file(self.named, self.id)
+    def file(self, form: str = "jsonl") -> str:
+        return f"{self.named}-{self.id}{_ENDINGS[form]}"
 
     @property
     def head(self) -> Mapping[str, Any]:
@@ -57,7 +67,7 @@ def sign_lines(
     manifest = signer.sign(
         {
             "what": head["what"],
-            "file": _file(named, ident),
+            "file": f"{named}-{ident}{_ENDINGS['jsonl']}",
             "sha256": sha256(content).hexdigest(),
             "bytes": len(content),
             "rows": len(rows),
@@ -68,5 +78,19 @@ def sign_lines(
     return {"id": ident, "content": content.decode(), "manifest": manifest.decode()}
 
 
-def _file(named: str, ident: str) -> str:
-    return f"{named}-{ident}.jsonl"
+def handed_out(signer: Signer, made: SignedLines, form: str, part: str) -> tuple[str, bytes]:
+    """Name and content of one of its files: in a form of FORMS, `part` the file or its manifest. Raises KeyError."""
+    content = made.content.encode() if form == "jsonl" else _table(made, ";" if form == "csv-semicolon" else ",")
+    if part == "file":
+        return made.file(form), content
+    name = f"{made.file(form)}.manifest.json"
+    if form == "jsonl":
+        return name, made.manifest.encode()
+    lines = {"file": made.file(), "sha256": made.signature["sha256"]}
+    about = {"file": made.file(form), "sha256": sha256(content).hexdigest(), "bytes": len(content), "lines": lines}
+    return name, signer.sign({**made.head, **about, "rows": len(made.rows)})
+
+
+def _table(made: SignedLines, separator: str) -> bytes:
+    cells = ([at(row, path) for path in made.columns.values()] for row in made.rows)
+    return MARK + rows_of([list(made.columns), *cells], separator)

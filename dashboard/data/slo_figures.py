@@ -116,8 +116,13 @@ class Counted:
         self._clock = clock
         limits = {p: limits_of([e for e in promised.promises if e.objective.period == p]) for p in promised.levels}
         limits[LONGEST] = limits_of(promised.promises)
+        longest = {
+            p: max(p, *(e.objective.longest for e in promised.promises if e.objective.period == p))
+            for p in promised.levels
+        }
         self._rollups = {
-            period: Rollups(store, mine, max(period, promised.rule.silence), kept) for period, mine in limits.items()
+            period: Rollups(store, mine, max(longest.get(period, period), promised.rule.silence), kept)
+            for period, mine in limits.items()
         }
         self._refreshed = dict.fromkeys(self._rollups, 0.0)
         self._lock = threading.Lock()
@@ -163,15 +168,16 @@ class Counted:
     def standings(self, promises: Sequence[Promise]) -> list[Standing]:
         """Each promise over its own period, in their order."""
         found: dict[int, Standing] = {}
-        for period in {promise.objective.period for promise in promises}:
+        for period, calendar in {(each.objective.period, each.objective.calendar) for each in promises}:
             now, windows = int(self._clock()), self._promised.levels[period]
-            step = max(1, period // POINTS)
-            ends = range((now - period) // step * step + step, now, step)
-            spans = {period, *(now - end for end in ends), *(s for w in windows for s in (w.long, w.short))}
+            reach = period if calendar is None else now - calendar.since(now)
+            step = max(1, reach // POINTS)
+            ends = range((now - reach) // step * step + step, now, step)
+            spans = {reach, *(now - end for end in ends), *(s for w in windows for s in (w.long, w.short))}
             cubes, _ = self._spans(period, sorted(spans), now)
             for number, promise in enumerate(promises):
-                if promise.objective.period == period:
-                    found[number] = _standing(promise, cubes, windows, now, ends)
+                if (promise.objective.period, promise.objective.calendar) == (period, calendar):
+                    found[number] = _standing(promise, cubes, windows, now, ends, reach)
         return [found[number] for number in range(len(promises))]
 
     def failing(self, seconds: int) -> list[tuple[str, int, int]]:
@@ -228,7 +234,7 @@ def _is_of(promise: Promise, labels: Mapping[str, str]) -> bool:
 
 
 def _standing(
-    promise: Promise, cubes: Mapping[int, Cube], windows: Sequence[Window], now: int, ends: Sequence[int]
+    promise: Promise, cubes: Mapping[int, Cube], windows: Sequence[Window], now: int, ends: Sequence[int], reach: int
 ) -> Standing:
     of = promise.objective
     tallies = {span: tally(cube, promise) for span, cube in cubes.items()}
@@ -239,19 +245,21 @@ def _standing(
         )
         for each in windows
     ]
-    left = burn_rate.budget_left(counts[of.period], of.target)
-    return Standing(promise, tallies[of.period], left, _burn_down(counts, of.target, of.period, now, ends), rates)
+    so_far = Fraction(reach, of.period)
+    left = burn_rate.budget_left(counts[reach], of.target, so_far)
+    return Standing(promise, tallies[reach], left, _burn_down(counts, of.target, reach, so_far, now, ends), rates)
 
 
 def _burn_down(
-    counts: Mapping[int, Counts], target: Fraction, period: int, now: int, ends: Sequence[int]
+    counts: Mapping[int, Counts], target: Fraction, reach: int, so_far: Fraction, now: int, ends: Sequence[int]
 ) -> list[tuple[int, float]]:
-    """What was left of the period's budget at each time: all of it at the start, what is left of it now at the end."""
-    whole = counts[period]
-    allowed = (1 - target) * whole.total
-    if not allowed:
+    """What was left of the period's budget at each time: all of it at the start, what is left of it now at the end.
+    `so_far`: the share of the period that is over."""
+    whole = counts[reach]
+    if not whole.total:
         return []
-    times = [now - period, *ends, now]
+    allowed = (1 - target) * whole.total / so_far
+    times = [now - reach, *ends, now]
     spent = [0, *(whole.bad - counts[now - end].bad for end in ends), whole.bad]
     return [(at * SECOND, float(1 - used / allowed)) for at, used in zip(times, spent, strict=True)]
 

@@ -60,8 +60,13 @@ trail: Final = Table(
     Column("subject", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("outcome", String(300), nullable=False),
+    Column("previous", String(64)),
+    Column("hash", String(64)),
+    Column("signer", String(64)),
+    Column("signature", String(128)),
 )
-"""What was done in the dashboard itself: looks at the audit, exports, sign-ins, and every action with its reason."""
+"""What was done in the dashboard itself: looks at the audit, exports, sign-ins, and every action with its reason. A
+chain, signed entry by entry; null in the last four: written before it was one."""
 
 exports: Final = Table(
     "dashboard_exports",

@@ -1,4 +1,4 @@
-"""Alerts: what fires and who works on it, what was, what was told to whom, and what the rules would have said.
+"""Alerts: what fires and who works on it, what was, the notifications, and what the rules would have said.
 
 What nobody evaluates is not shown as quiet: without an evaluator the page says so, and nothing is called fine.
 """
@@ -19,12 +19,14 @@ from dashboard.data import alert_titles, incidents, timeline
 from dashboard.page import Page
 from dashboard.ui import components, refresh
 from dashboard.values import time_format, tones
-from dashboard.widgets import action_dialog, backtest_card, incident_card
+from dashboard.widgets import action_dialog, backtest_card, incident_card, nodes_card
 from sidecar.control.client import ControlError
 
 RENEWED: Final = 5
 SHOWN: Final = 50
 """Lines of history, without what was only noticed and never fired, and of the delivery log."""
+LATELY: Final = 10
+"""Lines of the history that stand there at once; those before unfold."""
 _ORDER: Final = {State.FIRING: 0, State.ACKNOWLEDGED: 1, State.SILENCED: 2}
 _STATES: Final = {
     "firing": (tones.BAD, "firing"),
@@ -49,6 +51,7 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
     quiet = [each for each in known if each.state not in BURNING and each.silenced_until > now]
     evaluator = alert_titles.evaluator(parts.alerts_engine)
     return {
+        "nodes": nodes_card.silence(parts.nodes.health()),
         "summary": _summary(burning, evaluator),
         "undelivered": _undelivered(deliveries),
         "burning": _burning(parts, burning, now),
@@ -199,10 +202,15 @@ def _history(parts: Parts, history: Sequence[Mapping[str, Any]], known: Sequence
                 by,
             )
         )
-    zone = time_format.zone_name(now, parts.zone)
-    more = html.P(f"The latest {SHOWN}. “understudy alerts history” has more.") if len(history) == SHOWN else None
+    columns = [f"time, {time_format.zone_name(now, parts.zone)}", "what", "severity", "alert", "by"]
+    older = components.table("History of alerts before these", columns, rows[LATELY:]) if len(rows) > LATELY else None
+    most = f"The latest {SHOWN}. “understudy alerts history” has more."
     return html.Div(
-        [components.table("History of alerts", [f"time, {zone}", "what", "severity", "alert", "by"], rows), more]
+        [
+            components.table("History of alerts", columns, rows[:LATELY]),
+            html.Details([html.Summary(f"{len(rows) - LATELY} before these"), older]) if older is not None else None,
+            html.P(most) if len(history) == SHOWN else None,
+        ]
     )
 
 

@@ -17,6 +17,7 @@ from dashboard.page import Page
 from dashboard.ui import components
 from dashboard.ui.error_notices import guarded
 from dashboard.values import time_format, tones
+from dashboard.widgets import signed_files
 
 
 def draw(parts: Parts, asked: Visit) -> components.Part:
@@ -83,19 +84,9 @@ def _log(log: AccessLog) -> components.Part:
     table = components.table("Accesses", columns, rows) if rows else components.empty("Nobody, in this time")
     return [
         html.H1(f"Who accessed Patient {log.subject}"),
-        html.Div(
-            [
-                html.A("The file", href=f"{address}&part=file", className="button download"),
-                html.A("Its signed manifest", href=f"{address}&part=manifest", className="button download"),
-            ],
-            className="buttons",
-        ),
         html.Dl([html.Div([html.Dt(name), html.Dd(said)]) for name, said in facts], className="pack"),
+        components.card("Files", signed_files.listed(address), ident="files"),
         components.card("Accesses", table, ident="accesses"),
-        html.P(
-            ["To prove file and manifest later: ", html.Code("understudy dashboard verify FILE MANIFEST")],
-            className="quiet",
-        ),
         html.P(components.link("Another one", HOME)),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from dash import html
@@ -10,14 +11,15 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.data.event_queries import PEOPLE, Traffic, bucket_for
+from dashboard.data.nodes import differing
 from dashboard.page import Page
 from dashboard.ui import charts, components, refresh
 from dashboard.values import reasons, time_format, tones
 from dashboard.values.filters import PERIODS, View
-from dashboard.widgets import action_dialog
+from dashboard.widgets import action_dialog, nodes_card
 from sidecar.control.client import ControlError
 from sidecar.events.store import Filter
-from sidecar.timeunits import DAY
+from sidecar.timeunits import DAY, SECOND
 
 SHOWN: Final = ("1h", "24h", "7d", "30d")
 _CIRCUITS: Final = {"closed": tones.GOOD, "open": tones.BAD, "half_open": tones.WARN}
@@ -40,20 +42,24 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     view = View.parse(asked.query)
     now = parts.clock()
     where = view.filter(now, parts.zone)
-    traffic = parts.queries.traffic(where)
+    traffic = parts.queries.traffic(where, (now - (where.since or 0)) // SECOND)
     try:
         states = parts.plane().get("/endpoints")
         lost = None
     except ControlError as error:
         states = [{"id": each.id, "name": each.name} for each in parts.contract.endpoints.values()]
         lost = components.failed("The sidecar's control plane does not answer: who answers is not known", str(error))
+    others = differing(parts.nodes.each("/endpoints"), states) if lost is None else {}
     seen = [state for state in states if state["name"] in traffic or state.get("mode", "auto") != "auto"]
     rest = [state for state in states if state not in seen]
     seen.sort(key=lambda state: _harm(traffic.get(state["name"], Traffic(""))))
     outside = traffic.get("other")
     return {
-        "lost": lost,
-        **{state["id"]: _card(parts, state, traffic.get(state["name"], Traffic(state["name"]))) for state in seen},
+        "lost": [each for each in (lost, nodes_card.silence(parts.nodes.health())) if each is not None] or None,
+        **{
+            state["id"]: _card(parts, state, traffic.get(state["name"], Traffic("")), others.get(state["id"], {}))
+            for state in seen
+        },
         **{state["id"]: None for state in rest},
         "rest": _rest(parts, rest),
         "outside": html.P(f"{components.number(outside.total)} requests outside the contract.") if outside else None,
@@ -77,16 +83,17 @@ def _verbs(state: dict[str, Any]) -> list[str]:
     return verbs if only_hosp else [*verbs, "route"]
 
 
-def _card(parts: Parts, state: dict[str, Any], traffic: Traffic) -> components.Part:
+def _card(parts: Parts, state: dict[str, Any], traffic: Traffic, others: Mapping[str, str]) -> components.Part:
+    """`others`: nodes that say that somebody else answers."""
     ident = state["id"]
     verbs = _verbs(state)
     buttons = html.Div([action_dialog.button(verb, ident) for verb in verbs], className="buttons") if verbs else None
-    facts = html.Div(_facts(parts.api, state, traffic), className="facts")
+    facts = html.Div(_facts(parts.api, state, traffic, others), className="facts")
     kind = "endpoint failing" if traffic.failed else "endpoint"
     return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind=kind)
 
 
-def _facts(api: str, state: dict[str, Any], traffic: Traffic) -> components.Part:
+def _facts(api: str, state: dict[str, Any], traffic: Traffic, others: Mapping[str, str]) -> components.Part:
     answered = traffic.total - traffic.failed - traffic.uncertain
     ratio = answered / traffic.total if traffic.total else None
     unsure = f", {components.number(traffic.uncertain)} without certainty" if traffic.uncertain else ""
@@ -97,7 +104,7 @@ def _facts(api: str, state: dict[str, Any], traffic: Traffic) -> components.Part
         ("Time to answer", html.Span([_times(traffic), _latency(state["id"])])),
     ]
     if "mode" in state:
-        share = f", {state['percent']:g}% of callers go to the standby" if state.get("percent") else ""
+        share = f", {state['percent']:g}% of callers go to the standby" if 0 < (state.get("percent") or 0) < 100 else ""
         why = f": {state['reason']}" if state["reason"] else ""
         by = f" ({reasons.actor(state['changed_by'])}{why})" if state.get("changed_by") else ""
         said = reasons.circuit(state["circuit"], state["circuit_reason"] or "", api)
@@ -105,6 +112,7 @@ def _facts(api: str, state: dict[str, Any], traffic: Traffic) -> components.Part
         ready = components.mark(tones.GOOD if state["ready"] else tones.WARN, state["ready_reason"] or "ready")
         facts += [
             ("Who answers", f"{_answerer(state['answered_by'], api)}{share}; {_mode(state['mode'], api)}{by}"),
+            *([("Other nodes", _disagree(others, api))] if others else []),
             ("Circuit", circuit),
             ("Standby ready?", ready),
             ("Parity", _of(state["parity"], "of compared answers were equal", "nothing was compared yet")),
@@ -164,6 +172,12 @@ def _of(ratio: float | None, good: str, none: str) -> str:
 
 def _answerer(name: str, api: str) -> str:
     return {"upstream": api, "standby": "the standby", "both": f"{api}, and the standby for a share"}.get(name, name)
+
+
+def _disagree(others: Mapping[str, str], api: str) -> components.Part:
+    """A node that was cut off from the others goes by what it saw."""
+    said = "; ".join(f"{node} says: {_answerer(name, api)}" for node, name in others.items())
+    return components.mark(tones.WARN, said)
 
 
 def _mode(mode: str, api: str) -> str:

@@ -14,6 +14,7 @@ from dashboard.data.evidence import Pack
 from dashboard.page import Page
 from dashboard.ui import components
 from dashboard.values import time_format, tones
+from dashboard.widgets import signed_files
 
 
 def draw(parts: Parts, asked: Visit) -> components.Part:
@@ -58,20 +59,10 @@ def _pack(pack: Pack) -> components.Part:
     address = f"/audit/evidence/file?id={pack.id}"
     return [
         html.H1(pack.title),
-        html.Div(
-            [
-                html.A("The file", href=f"{address}&part=file", className="button download"),
-                html.A("Its signed manifest", href=f"{address}&part=manifest", className="button download"),
-            ],
-            className="buttons",
-        ),
         html.Dl([html.Div([html.Dt(name), html.Dd(said)]) for name, said in facts], className="pack"),
+        components.card("Files", signed_files.listed(address), ident="files"),
         components.card("Notes of the reviewer", html.P(head["notes"] or "None.", className="notes"), ident="notes"),
         html.Ol([_row(row) for row in pack.rows], className="evidence"),
-        html.P(
-            ["To prove file and manifest later: ", html.Code("understudy dashboard verify FILE MANIFEST")],
-            className="quiet",
-        ),
     ]
 
 

@@ -44,16 +44,21 @@ def _endpoint(name: str, row: Mapping[str, Any]) -> components.Part:
 
 
 def _derivation(name: str, seen: Mapping[str, Any]) -> tuple[components.Part, ...]:
-    rivals = [html.Li(f"{rival['name']}: {rival['settled_by']}") for rival in seen["rivals"]]
+    rivals = [html.Li(f"{_words(rival['name'])}: {rival['settled_by']}") for rival in seen["rivals"]]
     if seen["last_difference"]:
         rivals.append(html.Li(f"last difference: {seen['last_difference']}"))
     return (
-        name.replace("_", " "),
+        _words(name),
         components.sign(_STATES.get(seen["state"], tones.UNKNOWN), seen["state"]),
         f"{min(seen['agreements'], seen['needed'])} of {seen['needed']}",
         components.number(seen["differences"]),
         html.Ul(rivals, className="plain") if rivals else "–",
     )
+
+
+def _words(name: str) -> str:
+    """`filter:patient_id` → filter, patient id"""
+    return name.replace(":", ", ").replace("_", " ")
 
 
 PAGE: Final = Page(PATH, "Evidence of the standby", Role.OPERATOR, draw, in_menu=False)

@@ -22,7 +22,7 @@ from dashboard.ui import charts, components, refresh
 from dashboard.ui.error_notices import guarded
 from dashboard.values import time_format, tones
 from dashboard.values.filters import PERIODS, View
-from dashboard.widgets import objectives_card
+from dashboard.widgets import nodes_card, objectives_card
 from sidecar.control.client import ControlError
 from sidecar.events.store import StoreUnavailable
 from sidecar.timeunits import SECOND
@@ -80,7 +80,7 @@ def _renewed(parts: Parts, asked: Visit) -> refresh.Drawn:
     return drawn(parts, asked) if parts.counted.ready else _first(parts, asked)
 
 
-PARTS: Final = ("answer", "failing", "missing", "versus", "traffic", "timeline", "objectives", "as of")
+PARTS: Final = ("answer", "failing", "missing", "versus", "traffic", "timeline", "objectives", "nodes", "as of")
 
 
 def _counting() -> refresh.Drawn:
@@ -106,6 +106,7 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
         ),
         "timeline": components.card("What happened", _timeline(parts, happened, now), ident="timeline"),
         "objectives": objectives_card.card(parts),
+        "nodes": nodes_card.card(parts, parts.nodes.health()),
         "as of": components.as_of(now, parts.zone, RENEWED),
     }
 
@@ -251,6 +252,8 @@ def _happened(parts: Parts, since: int) -> tuple[list[Moment], components.Part, 
                 tones.WARN, "The alerts' database does not answer: alerts are missing", type(error).__name__
             )
         )
+    if (silent := nodes_card.silence(parts.nodes.health())) is not None:
+        missing.append(silent)
     return [each for each in found if each.until is None or each.until >= since], missing or None, alive
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from statistics import median
 from typing import Final
+from urllib.parse import parse_qs
 
 from dash import html
 
@@ -12,14 +13,14 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
 from dashboard.ui import components
-from dashboard.values import people, time_format
+from dashboard.values import paging, people, time_format
 from dashboard.values.filters import ACTIONS, View, ViewError
 from dashboard.widgets import event_list, period_tabs
 from sidecar.events.store import Filter
 from sidecar.timeunits import HOUR
 
-SHOWN: Final = 500
-"""Patients in the list; all are counted."""
+SHOWN: Final = 50
+"""Patients on a page of the list; all are counted."""
 
 
 def draw(parts: Parts, asked: Visit) -> components.Part:
@@ -32,6 +33,8 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     patients = [(key, count) for (key,), count in parts.queries.by(where, "understudy.patient.id") if key]
     addresses = [(key, count) for (key,), count in parts.queries.by(where, "source.ip") if key]
     found = parts.queries.rows(where, event_list.PAGE, view.after)
+    begins = parse_qs(asked.query.lstrip("?")).get("patients", ["0"])[0]
+    first = paging.start(begins, SHOWN, len(patients))
     return [
         html.H1(people.shown(view.person)),
         period_tabs.tabs("/audit/person", view),
@@ -46,15 +49,13 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
                 ["patient", "requests"],
                 [
                     (components.link(f"Patient {key}", _patient(view, key)), components.number(count))
-                    for key, count in patients[:SHOWN]
+                    for key, count in patients[first : first + SHOWN]
                 ],
                 (1,),
             )
             if patients
             else components.empty("No patient in this period"),
-            html.P(f"The {SHOWN} with most requests are listed; the export holds all.")
-            if len(patients) > SHOWN
-            else None,
+            _pages(view, first, len(patients)),
             ident="patients",
         ),
         components.card(
@@ -72,6 +73,19 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
         ),
         html.P(components.link("Filter and export these events", f"/audit?{view.query(after='')}", className="button")),
     ]
+
+
+def _pages(view: View, first: int, many: int) -> components.Part:
+    if many <= SHOWN:
+        return None
+    last = min(first + SHOWN, many)
+    links = [
+        components.link(words, f"/audit/person?{view.query()}&patients={at}", className="button")
+        for words, at in zip(("⟨ More requests", "Fewer requests ⟩"), paging.beside(first, SHOWN, many), strict=True)
+        if at is not None
+    ]
+    said = html.Span(f"{first + 1:,} to {last:,} of {many:,}, by requests; the export holds all.", className="quiet")
+    return html.Nav([*links, said], className="buttons", **{"aria-label": "Pages of patients"})
 
 
 def _usual(parts: Parts, view: View) -> components.Part:

@@ -13,11 +13,11 @@ from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
-from dashboard.pages import discarded, evidence_of
+from dashboard.pages import discarded, evidence_of, replacement
 from dashboard.ui import components, refresh
 from dashboard.values import reasons, time_format, tones
 from dashboard.values.sentences import singular
-from dashboard.widgets import action_dialog, conflict
+from dashboard.widgets import action_dialog, conflict, nodes_card
 
 _ACTIONS: Final = {"create": "add", "update": "change", "delete": "delete"}
 _STATES: Final = {
@@ -43,6 +43,7 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
     parked = outbox["parked"]
     waiting = [entry for entry in outbox["entries"] if entry["state"] != "parked"]
     return {
+        "nodes": nodes_card.silence(parts.nodes.health()),
         "summary": _summary(parts, outbox, len(parked)),
         "parked": components.card(
             "Writes that need a decision",
@@ -54,6 +55,11 @@ def drawn(parts: Parts, _asked: Visit) -> refresh.Drawn:
         "resources": components.card(
             "Resources",
             html.Div([_resource(parts, name, row) for name, row in resources.items()], className="resources"),
+            html.P(
+                components.link(
+                    f"Replacing {parts.api}: what is proven, what is missing, the next step", replacement.PATH
+                )
+            ),
             ident="resources",
         ),
         "parity": components.card("Parity", _parity(parts, parity, now), ident="parity"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from dashboard.auth.authorization import BROWSER, CSRF, WATCH, clear_cookies, se
 from dashboard.auth.sessions import Locked
 from dashboard.auth.users import Role
 from dashboard.context import Parts
+from dashboard.data.signed_lines import FORMS
 
 PATHS = {
     "/logout": Role.DISCLOSURE,
@@ -94,30 +96,24 @@ class Entrance:
         return send_file(path, as_attachment=True, download_name=path.name, mimetype="application/octet-stream")
 
     def evidence(self) -> Any:
-        """One of the two files of an evidence pack."""
-        part = request.args.get("part", "file")
-        pack = self._parts.packs.find(request.args.get("id", ""))
-        if pack is None or part not in ("file", "manifest"):
-            page = render_template("refused.html", status=404, why="there is no such evidence pack")
-            return Response(page, 404, mimetype="text/html")
-        name = pack.file if part == "file" else f"{pack.file}.manifest.json"
-        self._parts.trail.note(g.session, g.address, "download", name)
-        text = pack.content if part == "file" else pack.manifest
-        headers = {"Content-Disposition": f"attachment; filename={name}"}
-        return Response(text.encode(), headers=headers, mimetype="application/octet-stream")
+        """One of the files of an evidence pack."""
+        packs = self._parts.packs
+        return self._signed(packs.find(request.args.get("id", "")), packs.handed_out, "there is no such evidence pack")
 
     def disclosure(self) -> Any:
-        """One of the two files of a patient's access log; to who made it, and to auditors."""
-        part = request.args.get("part", "file")
-        log = self._parts.disclosures.find(request.args.get("id", ""), g.session.only_own)
-        if log is None or part not in ("file", "manifest"):
-            page = render_template("refused.html", status=404, why="there is no such access log")
-            return Response(page, 404, mimetype="text/html")
-        name = log.file if part == "file" else f"{log.file}.manifest.json"
+        """One of the files of a patient's access log; to who made it, and to auditors."""
+        logs = self._parts.disclosures
+        found = logs.find(request.args.get("id", ""), g.session.only_own)
+        return self._signed(found, logs.handed_out, "there is no such access log")
+
+    def _signed(self, made: Any, handed_out: Callable[[Any, str, str], tuple[str, bytes]], none: str) -> Any:
+        form, part = request.args.get("form", "jsonl"), request.args.get("part", "file")
+        if made is None or form not in FORMS or part not in ("file", "manifest"):
+            return Response(render_template("refused.html", status=404, why=none), 404, mimetype="text/html")
+        name, content = handed_out(made, form, part)
         self._parts.trail.note(g.session, g.address, "download", name)
         headers = {"Content-Disposition": f"attachment; filename={name}"}
-        text = log.content if part == "file" else log.manifest
-        return Response(text.encode(), headers=headers, mimetype="application/octet-stream")
+        return Response(content, headers=headers, mimetype="application/octet-stream")
 
 
 def welcome(parts: Parts, token: str, onward: str) -> Response:

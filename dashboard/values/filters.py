@@ -39,12 +39,13 @@ ACTIONS: Final[Mapping[str, str]] = {
     "call": "screened",
     "other": "outside the contract",
 }
-_REFUSED: Final = [str(code) for code in range(400, 500)]
+REFUSED: Final = [str(code) for code in range(400, 500)]
+"""Statuses, as counts have them."""
 _WORKED: Final = [str(code) for code in range(200, 400)]
 OUTCOMES: Final[Mapping[str, tuple[str, Mapping[str, list[str]]]]] = {
     "": ("any outcome", {}),
     "worked": ("worked", {"event.outcome": ["success"], "http.response.status_code": _WORKED}),
-    "refused": ("was refused or not found", {"http.response.status_code": _REFUSED}),
+    "refused": ("was refused or not found", {"http.response.status_code": REFUSED}),
     "signin": ("sign-in failed", {"http.response.status_code": ["401"]}),
     "failed": ("failed", {"event.outcome": ["failure"]}),
     "uncertain": ("ended without certainty", {"event.outcome": ["unknown"]}),

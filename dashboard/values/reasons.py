@@ -39,7 +39,7 @@ def actor(by: str) -> str:
 
 def write(reason: str, api: str) -> str:
     """Why a write has not reached the upstream."""
-    if "neither as it was nor as it should be" in reason:
+    if reason.startswith("conflict: "):
         return f"Someone changed this record at {api} meanwhile"
     if reason.startswith("unclear: nobody can tell"):
         why = reason.partition("taken effect: ")[2]

@@ -1,4 +1,5 @@
-"""The one way in which something is done: a button, a dialog that says what it leads to and asks why, and a word after.
+"""The one way in which something is done: a button, a dialog that says what it leads to and asks why, and then, in it,
+what was observed after.
 
 The dialog is part of every page. What is about to be done is kept in it, and checked again on the server. The browser
 writes each press into a store of the layout (`assets/understudy.js`): the buttons themselves come and go with renewals.
@@ -9,11 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from dash import Input, Output, State, dcc, html, no_update
+from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.actions import ACTIONS, NotDone, fields_of, perform
+from dashboard.actions import ACTIONS, NotDone, NotKnown, perform, seen
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, visit
+from dashboard.observations import fields_of
 from dashboard.ui import components
 from dashboard.values import time_format, tones
 from sidecar.control.client import ControlError
@@ -65,7 +68,7 @@ def _now(parts: Parts, kind: str, what: str) -> str:
     """How it is before anything is done; that it is not known is said too."""
     try:
         return ACTIONS[kind].before(parts, what)
-    except (ControlError, LookupError, StopIteration) as error:
+    except (ControlError, LookupError, SQLAlchemyError) as error:
         return f"Not known: {error or 'it is not there any more'}."
 
 
@@ -105,8 +108,34 @@ def dialog(parts: Parts, kind: str, what: str) -> html.Div:
             className="buttons",
         ),
     ]
+    return _framed(body)
+
+
+def _framed(body: list[Any]) -> html.Div:
     named = {"aria-labelledby": "dialog-title", "aria-describedby": "dialog-says", "aria-modal": "true"}
     return html.Div(html.Div(body, role="dialog", className="dialog", **named), className="veil")
+
+
+def outcome(parts: Parts, kind: str, what: str, before: str, extra: str, doubt: str = "") -> html.Div:
+    """What the dialog becomes once it was tried: how it was, what was expected, and what is seen now. `doubt`: why
+    nobody knows whether it was done."""
+    action = ACTIONS[kind]
+    called, found = action.called(parts, what), seen(parts, kind, what, extra)
+    state = {None: tones.UNKNOWN, True: tones.GOOD, False: tones.BAD}[found.as_expected]
+    as_expected = {None: "not yet as expected", True: "as expected", False: "NOT as expected"}
+    rows = [
+        ("Before", before),
+        ("Expected after", action.leads_to.format(api=parts.api)),
+        ("Observed", components.mark(state, f"{as_expected[found.as_expected]}. {found.said}")),
+    ]
+    done = "not known whether it was done" if doubt else "done"
+    body = [
+        html.H2(f"{action.label}: {called}: {done}" if what else f"{action.label}: {done}", id="dialog-title"),
+        components.notice(tones.WARN, "It is not known whether it was done", doubt) if doubt else None,
+        html.Dl([html.Div([html.Dt(name), html.Dd(said)]) for name, said in rows if said], id="dialog-says"),
+        html.Div(html.Button("Close", id="d-cancel", type="button", className="primary"), className="buttons"),
+    ]
+    return _framed(body)
 
 
 def _fields(parts: Parts, what: str) -> components.Part:
@@ -142,7 +171,7 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
 
     @callbacks.on(
         Role.OPERATOR,
-        Output("said", "children", allow_duplicate=True),
+        Output("said", "children"),
         Output("done", "data", allow_duplicate=True),
         Input("pressed", "data"),
         State("url", "pathname"),
@@ -156,13 +185,19 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
             if kind not in ACTIONS or not ACTIONS[kind].reasonless:
                 raise NotDone(f"{kind} needs a reason")
             said = perform(parts, visit(path or "/"), kind, what, "", "")
+        except NotKnown as error:
+            return [
+                components.notice(tones.WARN, "It is not known whether it was done", str(error)),
+                close(),
+            ], no_update
         except NotDone as error:
             return [components.notice(tones.BAD, "Not done", str(error)), close()], no_update
-        return [components.notice(tones.GOOD, "Done", said), close()], parts.clock()
+        found = seen(parts, kind, what, "")
+        state = tones.GOOD if found.as_expected else tones.WARN
+        return [components.notice(state, "Done", f"{said}. {found.said}"), close()], parts.clock()
 
     @callbacks.on(
         Role.OPERATOR,
-        Output("said", "children"),
         Output("dialog", "children", allow_duplicate=True),
         Output("done", "data"),
         Output("d-said", "children"),
@@ -175,12 +210,15 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
     )
     def act(confirmed: Any, pending: Any, reason: str | None, extra: Any, path: str | None) -> Any:
         if not confirmed or not isinstance(pending, dict):
-            return no_update, no_update, no_update, no_update
+            return no_update, no_update, no_update
         asked = visit(path or "/")
+        kind, what = str(pending.get("do")), str(pending.get("what"))
+        chosen = "\n".join(map(str, extra)) if isinstance(extra, list) else str(extra or "")
+        before = _now(parts, kind, what) if kind in ACTIONS else ""
         try:
-            kind, what = str(pending.get("do")), str(pending.get("what"))
-            chosen = "\n".join(map(str, extra)) if isinstance(extra, list) else str(extra or "")
-            said = perform(parts, asked, kind, what, reason or "", chosen)
+            perform(parts, asked, kind, what, reason or "", chosen)
+        except NotKnown as error:
+            return outcome(parts, kind, what, before, chosen, str(error)), parts.clock(), no_update
         except NotDone as error:
-            return no_update, no_update, no_update, components.notice(tones.BAD, "Not done", str(error))
-        return [components.notice(tones.GOOD, "Done", said), close()], None, parts.clock(), no_update
+            return no_update, no_update, components.notice(tones.BAD, "Not done", str(error))
+        return outcome(parts, kind, what, before, chosen), parts.clock(), no_update

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,7 +16,6 @@ from sidecar.events.store import Filter
 from sidecar.timeunits import DAY
 
 SHOWN: Final = 8
-_OF: Final = {"success": "worked", "failure": "failed", "unknown": "uncertain"}
 _BARS: Final = 60
 
 
@@ -26,23 +24,16 @@ def facets(parts: Parts, view: View, where: Filter) -> components.Part:
     names = parts.queries.by(where, "user.name")
     patients = parts.queries.by(where, "understudy.patient.id")
     actions = parts.queries.by(where, "event.action")
+    endings = parts.queries.endings(where).most_common()
     return html.Div(
         [
             _facet("People", view, "person", ((key, key, count) for (key,), count in names)),
             _facet("Patients", view, "patient", ((key, f"Patient {key}", count) for (key,), count in patients)),
             _facet("Did what", view, "action", ((key, ACTIONS.get(key, key), count) for (key,), count in actions)),
-            _facet("How it ended", view, "outcome", _outcomes(parts, where)),
+            _facet("How it ended", view, "outcome", ((key, OUTCOMES[key][0], count) for key, count in endings)),
         ],
         className="facets",
     )
-
-
-def _outcomes(parts: Parts, where: Filter) -> Iterable[tuple[str, str, int]]:
-    found: Counter[str] = Counter()
-    for (outcome, status), count in parts.queries.by(where, "event.outcome", "http.response.status_code"):
-        refused = status.isdecimal() and 400 <= int(status) < 500
-        found["refused" if refused else _OF.get(outcome, "uncertain")] += count
-    return [(key, OUTCOMES[key][0], count) for key, count in found.most_common()]
 
 
 def _facet(title: str, view: View, name: str, values: Iterable[tuple[str, str, int]]) -> components.Part:

@@ -9,6 +9,7 @@ from typing import Final
 
 from dash import html
 
+from alerts.objectives.model import Objective
 from dashboard.context import Parts
 from dashboard.data import alert_titles
 from dashboard.data.slo_figures import Rate, Standing
@@ -49,13 +50,17 @@ def _objective(parts: Parts, number: int, both: Sequence[Standing]) -> component
     return html.Article(
         [
             html.H3(promise.title),
-            html.P(f"promised: {float(100 * of.target):.10g}% over {alert_titles.span(of.period)}", className="quiet"),
+            html.P(f"promised: {float(100 * of.target):.10g}% {_period(of)}", className="quiet"),
             html.Dl(sides, className="sides"),
             _course(parts, f"burn-down-{number}", promise.title, courses),
             _rates(parts, both),
         ],
         className="objective",
     )
+
+
+def _period(of: Objective) -> str:
+    return f"over {alert_titles.span(of.period)}" if of.calendar is None else of.calendar.named
 
 
 def _name(parts: Parts, view: str) -> str:

@@ -35,6 +35,8 @@ QUESTIONS: Final = 20
 """Questions asked for proof before we look whether something is missing."""
 AGAIN: Final = 5.0
 """Seconds between rounds of backfill: what could not be had now is asked for again, gently."""
+LEARNED_WITHIN: Final = 60.0
+"""Seconds within which answers to backfill are learned, however busy the machine."""
 
 
 class Backfilling:
@@ -101,8 +103,19 @@ class Backfilling:
         if targets:
             self._asked |= dict.fromkeys(targets, now)
             self._filler().prove(stop, targets)
-            self._standby.flush()
-            self._next_proof = time.monotonic()
+            if self._is_learned():
+                self._next_proof = time.monotonic()
+
+    def _is_learned(self) -> bool:
+        """Whether what was asked is known now. On a machine without a core to spare that may take longer: it is asked
+        again then."""
+        try:
+            self._standby.flush(LEARNED_WITHIN)
+        except TimeoutError as error:
+            fields = {"event.action": "backfill_slow"}
+            log.warning("backfill goes on later: %s after %.0f s", error, LEARNED_WITHIN, extra={"fields": fields})
+            return False
+        return True
 
     def _filler(self) -> Backfill:
         return Backfill(
@@ -119,9 +132,7 @@ class Backfilling:
         progress(None, 0, 0)
         filling = self._filler()
         try:
-            done = filling.run(stop, progress, only)
-            self._standby.flush()
-            return done
+            return filling.run(stop, progress, only) and self._is_learned()
         except Exception:
             log.exception("backfill broke", extra={"fields": {"event.action": "backfill_broke"}})
             return False

@@ -17,11 +17,13 @@ _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # nosec B104 # an addr
 
 
 class ControlError(Exception):
-    """The control plane did not do what was asked; the message is one line for a person. `status` is 0: no answer."""
+    """The control plane did not do what was asked; the message is one line for a person. `status` is 0: no answer.
+    `unknown`: it may have done it all the same, for the answer did not come."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, *, unknown: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.unknown = unknown
 
 
 def get(settings: Settings, path: str, timeout: float = TIMEOUT) -> Any:
@@ -88,11 +90,14 @@ def _ask(
     except ConnectionRefusedError:
         raise ControlError(f"the sidecar's control plane does not answer at {where} (is it running?)") from None
     except TimeoutError:
-        raise ControlError(f"the sidecar's control plane at {where} took longer than {timeout:.0f} s") from None
+        raise ControlError(
+            f"the sidecar's control plane at {where} took longer than {timeout:.0f} s", unknown=True
+        ) from None
     except socket.gaierror:
         raise ControlError(f"the sidecar's control plane: no address for {host}") from None
     except (OSError, http.client.HTTPException) as error:
-        raise ControlError(f"the sidecar's control plane at {where} broke off ({type(error).__name__})") from None
+        why = f"the sidecar's control plane at {where} broke off ({type(error).__name__})"
+        raise ControlError(why, unknown=True) from None
     finally:
         connection.close()
     return (read or _read)(where, status, reason, text)

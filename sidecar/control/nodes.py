@@ -43,7 +43,7 @@ def blueprint(services: ControlServices) -> Blueprint:
     def remove(name: str) -> Any:
         body, node = json_body(), known(name)
         reason, lost = body_field(body, "reason", str, ""), body_field(body, "lost", bool, False)
-        if node.silent < SILENT:
+        if node.silent < SILENT and nodes.is_beating(services.engine, name):
             raise Problem(409, f"{name} is alive: stop it first")
         if node.unshipped != 0 and not lost:
             left = "an unknown number of" if node.unshipped is None else node.unshipped

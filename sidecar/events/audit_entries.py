@@ -15,6 +15,7 @@ from sidecar.http.identifiers import uuid7
 from sidecar.journal.writer import Journal
 from sidecar.settings import Settings
 from sidecar.storage.instance import named
+from sidecar.telemetry import ecs
 from sidecar.timeunits import to_rfc3339
 
 PURPOSE = "audit"
@@ -47,6 +48,7 @@ def record(
         said["patient"] = {"id": patient}
     event = {
         "@timestamp": at,
+        "ecs": {"version": ecs.VERSION},
         "event": {
             "id": ident, "kind": "event", "category": ["configuration"], "type": ["change"], "action": action,
             "outcome": "success", "duration": 0, "start": at, "end": at,

@@ -1,5 +1,7 @@
 """An exchange as an ECS document, and its bodies as another. Pure, and on the request path: no I/O, no waiting.
 
+Of `event.category` and `event.type` ECS allows but some together: what is created or deleted is of the category api.
+
 Nothing secret comes out of here (`redact`). `understudy.body.{request,response,before}` are SHA-256 digests of the
 bodies as they are recorded, redacted, capped and, where there is a key, encrypted (before: the record as the standby
 knew it before a write). So a recorded body can be held against its event, without the key, and erased without breaking
@@ -18,6 +20,7 @@ from sidecar.events.redact import Redactor
 from sidecar.exchange import Attempt, Exchange, Outcome
 from sidecar.http.determining import shows
 from sidecar.storage.encryption import Vault, about
+from sidecar.telemetry import ecs
 from sidecar.timeunits import to_rfc3339
 
 CLEAR: Final = Vault()
@@ -40,6 +43,7 @@ def to_event(
         bodies = {side: vault.close(body, about(exchange.id, side)) for side, body in bodies.items()}
     event: dict[str, Any] = {
         "@timestamp": to_rfc3339(exchange.started),
+        "ecs": {"version": ecs.VERSION},
         "event": _about(exchange),
         "http": _http(exchange),
         "url": {"path": redactor.path(request.path)},
@@ -60,11 +64,12 @@ def to_event(
 
 def _about(exchange: Exchange) -> dict[str, Any]:
     aborted = exchange.reason == CLIENT_ABORTED
+    denied = ["denied"] if exchange.verdict == "deny" else []
     return {
         "id": exchange.id,
         "kind": "event",
-        "category": ["web"],
-        "type": [_TYPES.get(exchange.action, "access")],
+        "category": ["api"],
+        "type": [_TYPES.get(exchange.action, "access"), *denied],
         "action": str(exchange.action),
         "outcome": str(Outcome.UNKNOWN if aborted else exchange.outcome),
         "duration": exchange.duration,

@@ -34,6 +34,7 @@ class Field:
 
 FIELDS: Final = (
     Field("@timestamp", Kind.TIME),
+    Field("ecs.version", Kind.KEYWORD),
     Field("event.id", Kind.KEYWORD, column="id"),
     Field("event.kind", Kind.KEYWORD),
     Field("event.category", Kind.KEYWORD),
@@ -76,7 +77,7 @@ FIELDS: Final = (
     Field("understudy.circuit", Kind.KEYWORD),
     Field("understudy.verdict", Kind.KEYWORD, column="verdict"),
     Field("understudy.findings", Kind.KEYWORD),
-    Field("understudy.break_glass", Kind.KEYWORD),
+    Field("understudy.break_glass", Kind.KEYWORD, column="break_glass"),
     Field("understudy.client", Kind.KEYWORD, column="client"),
     Field("understudy.attempts", Kind.FLATTENED),
     Field("understudy.change.before", Kind.KEYWORD),

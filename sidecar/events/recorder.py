@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from sidecar.contract import Contract
@@ -10,6 +11,7 @@ from sidecar.events.subject import subject
 from sidecar.exchange import Exchange
 from sidecar.journal.writer import Journal, RecordingFailed, Ticket
 from sidecar.storage.encryption import Vault
+from sidecar.telemetry import tracing
 
 __all__ = ["Recorder", "RecordingFailed"]
 SYNC_TIMEOUT: Final = 5.0
@@ -29,11 +31,15 @@ class Recorder:
 
     def record(self, exchange: Exchange) -> None:
         """Returns when the exchange is where RECORD wants it. Raises RecordingFailed."""
-        self._append(exchange).wait(SYNC_TIMEOUT)
+        ticket, since = self._append(exchange), time.time_ns()
+        ticket.wait(SYNC_TIMEOUT)
+        tracing.recorded(exchange, since)
 
     async def recorded(self, exchange: Exchange) -> None:
         """The same on an event loop."""
-        await self._append(exchange).on_disk(SYNC_TIMEOUT)
+        ticket, since = self._append(exchange), time.time_ns()
+        await ticket.on_disk(SYNC_TIMEOUT)
+        tracing.recorded(exchange, since)
 
     def _append(self, exchange: Exchange) -> Ticket:
         exchange.patient_id = subject(self._contract, exchange)

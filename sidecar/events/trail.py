@@ -10,6 +10,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +21,13 @@ from sidecar.events.store import Event, Hold
 from sidecar.journal.offsets import started
 from sidecar.journal.writer import read_segment
 from sidecar.storage.atomic_file import write_atomically
+from sidecar.timeunits import parse_rfc3339
 
 FOLDER: Final = "trail"
 SUFFIX: Final = ".jsonl.gz"
 SECTIONS: Final[Mapping[str, Sequence[str]]] = {
-    "event": ("id", "action", "outcome", "category", "type", "hash", "sequence"),
+    "ecs": ("version",),
+    "event": ("id", "kind", "action", "outcome", "category", "type", "hash", "sequence"),
     "http": ("request", "response"),
     "url": ("path",),
     "user": ("name",),
@@ -79,6 +82,26 @@ def files(data: Path) -> list[Path]:
     segments = {path.name.removesuffix(".jsonl"): path for path in (data / "journal").glob("*.jsonl")}
     kept = {path.name.removesuffix(SUFFIX): path for path in (data / FOLDER).glob(f"*{SUFFIX}")}
     return [path for _, path in sorted((kept | segments).items(), key=lambda each: started(each[0]))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """Which events: all that is given holds. Times in ns since the epoch; since ≤ t < until."""
+
+    since: int | None = None
+    until: int | None = None
+    user: str | None = None
+    patient: str | None = None
+
+    def holds(self, event: Event) -> bool:
+        at = parse_rfc3339(str(event["@timestamp"]))
+        said = event.get("understudy", {})
+        return (
+            (self.since is None or at >= self.since)
+            and (self.until is None or at < self.until)
+            and self.user in (None, event.get("user", {}).get("name"), said.get("deed", {}).get("user"))
+            and self.patient in (None, said.get("patient", {}).get("id"))
+        )
 
 
 def everything(data: Path) -> Iterator[Event]:

@@ -19,7 +19,7 @@ from sidecar.gateway.mirror import Copies, is_copy
 from sidecar.gateway.stored_results import Results
 from sidecar.http.credentials import parse_authorization
 from sidecar.http.headers import has_passed
-from sidecar.http.identifiers import request_id, traceparent, uuid7
+from sidecar.http.identifiers import request_id, uuid7
 from sidecar.http.messages import Headers, Request, Response, first
 from sidecar.http.problem import RetryAfter, problem
 from sidecar.server.framing import Refusal, glimpse
@@ -30,6 +30,7 @@ from sidecar.server.wsgi import Wsgi, asked
 from sidecar.settings import Settings
 from sidecar.storage.off_loop import NeedsDatabase, OffLoop
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import traceparent
 
 log = logging.getLogger(__name__)
 ANSWER: Final = "understudy.answer"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 
 from sidecar.http.messages import Request, Response
@@ -51,6 +52,8 @@ _ALIKE: Final = frozenset(("accept", "accept-encoding", "origin", "authorization
 """Fields that Vary may name although what is learned does not differ by them: format and caller are kept apart."""
 TOTALS: Final = ("x-total-count", "x-total", "total-count", "x-pagination-total-count")
 """Fields by which an answer says how many there are in all."""
+_TELLING: Final = frozenset((*TOTALS, "link", "x-has-more", "x-total-pages"))
+"""Fields by which an answer may say that it is a part."""
 
 
 def determines(request: Request, response: Response, declared: Collection[str]) -> bool:
@@ -68,6 +71,8 @@ def shows(request: Request, response: Response, declared: Collection[str]) -> st
     that there are N in all; None: it may be a part, or another one's."""
     if request.method != "GET" or not determines(request, response, declared):
         return None
+    if _TELLING.isdisjoint(name.lower() for name, _ in response.headers):
+        return "whole"
     counted = total(response)
     if goes_on(response, counted or 0):
         return None
@@ -85,11 +90,17 @@ def selecting(request: Request, declared: Collection[str]) -> list[str]:
     case), and whatever is not known to be harmless."""
     found = []
     for name, value in request.headers:
-        low = name.lower()
-        harmless = low in _ANY or low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-", "x-understudy-"))
-        if low in declared or not harmless:
+        low, harmless = _field(name)
+        if not harmless or low in declared:
             found.append(f"{low}={value}")
     return sorted(found)
+
+
+@lru_cache(maxsize=4096)
+def _field(name: str) -> tuple[str, bool]:
+    """A field's name in lower case, and whether it selects no content unless it is declared."""
+    low = name.lower()
+    return low, low in _ANY or low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-", "x-understudy-"))
 
 
 def varies(response: Response) -> list[str] | None:

@@ -45,7 +45,7 @@ def upstream_fields(request: Request, request_id: str, traceparent: str, via: st
     Only codings that we can read are asked for, so that every answer can be checked.
     """
     fields = [("Host", request.host)] if request.host else []
-    begun = request.header("traceparent") != traceparent  # another trace than its tracestate tells of
+    begun = (request.header("traceparent") or "")[:35] != traceparent[:35]  # another trace than its tracestate tells of
     fields += _without(request.headers, _NOT_UPSTREAM | {"tracestate"} if begun else _NOT_UPSTREAM)
     fields += [("X-Request-Id", request_id), ("traceparent", traceparent)]
     coding = _codings(request.header("accept-encoding"))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sidecar.journal.chain import Bad, Chain, link
 from sidecar.journal.checkpoints import CheckpointNotKept
-from sidecar.journal.keys import SigningError, SigningKey
+from sidecar.journal.keys import SigningError, SigningKey, raw_public
 from sidecar.journal.segment import first_previous
 from sidecar.journal.statements import BadStatement, Statement, Statements
 
@@ -80,12 +80,13 @@ class Signer:
         self._sizes = {path.stem: path.stat().st_size for path in self._journal.glob("*.jsonl")}
 
     def sign(self) -> Statement | None:
-        """Follows what is new up to the last look, and states it; None: nothing is new. Raises OSError and others."""
+        """Follows what is new up to the last look, and states it; None: nothing is new, nor the key. Raises OSError and
+        others."""
         self._sizes = {name: size for name, size in self._sizes.items() if (self._journal / f"{name}.jsonl").exists()}
         grown = [followed for name in sorted(self._sizes) if (followed := self._follow(name, self._sizes[name])).grown]
         for name in self._followed.keys() - self._sizes.keys():
             del self._followed[name]
-        if not grown:
+        if not grown and not self._succeeds():
             return None
         heads = {each.chain.segment: {"sequence": each.chain.sequence, "hash": each.chain.hash} for each in grown}
         statement = self._say({"heads": heads, **self._beside()})
@@ -114,6 +115,10 @@ class Signer:
         except CheckpointNotKept:
             pass  # the next statement's checkpoint does as well
         return statement
+
+    def _succeeds(self) -> bool:
+        """Whether the key is new, and has signed nothing yet: who knows only the new one would trust nothing."""
+        return self._statements.told().names_next(raw_public(self._key.private()))
 
     def _follow(self, name: str, size: int) -> _Followed:
         """The segment, followed over its whole lines before `size` as far as they continue its chain."""

@@ -124,6 +124,11 @@ class Told:
         if last.key not in trust:
             raise BadStatement(len(self.statements), f"signed by another key, {last.key}")
 
+    def names_next(self, key: str) -> bool:
+        """Whether this public key is vouched for and has not signed yet."""
+        keys = {statement.key for statement in self.statements}
+        return key not in keys and any(statement.said.get("next") == key for statement in self.statements)
+
     @property
     def last(self) -> Statement | None:
         return self.statements[-1] if self.statements else None
@@ -305,14 +310,19 @@ def rotate(key: SigningKey, statements: Statements) -> Path:
     """
     old = raw_public(key.private())
     new = key.path.with_name(f"{key.path.name}.{os.urandom(4).hex()}")
-    fresh_key = SigningKey(new)
-    statements.append(key, {"next": raw_public(fresh_key.private())})
+    vouch_for(SigningKey(new), key, statements)
     kept = key.path.with_name(f"{key.path.name}.{old[:16]}")
     if not kept.exists():
         os.link(key.path, kept)
     new.replace(key.path)
     statements.append(key, {"before": old})  # whoever has only the new key finds it at the end of the chain
     return kept
+
+
+def vouch_for(successor: SigningKey, key: SigningKey, statements: Statements) -> None:
+    """States that `successor`, made where there is none, signs after `key`, which goes on until it is replaced. Raises
+    what `append` does."""
+    statements.append(key, {"next": raw_public(successor.private())})
 
 
 def _outlived(told: Told, alive: set[str]) -> int:

@@ -50,7 +50,7 @@ class Program(Protocol):
         """Once, before any process is forked: migrates, makes keys. Raises."""
 
     def note_absence(self, settings: Settings) -> None:
-        """In the gateway's process, before it serves."""
+        """In the gateway's process, before it serves, where no other does meanwhile."""
 
     def create_gateway_app(self, settings: Settings, service: Service) -> Application:
         """What one of the gateway's workers serves."""
@@ -175,17 +175,20 @@ def _roles(
             listeners[other].close()
         return listeners[name]
 
-    def background(ready: int) -> None:
+    def background(ready: int, _relieves: bool) -> None:
         for listener in listeners.values():
             listener.close()
         _background(settings, program, service, ready)
 
     return [
         Role(
-            "gateway", lambda ready: _gateway(settings, program, only("listen"), service, ready), settings.workers,
-            settings.grace + BEHIND,
+            "gateway", lambda ready, relieves: _gateway(settings, program, only("listen"), service, ready, relieves),
+            settings.workers, settings.grace + BEHIND,
         ),
-        Role("control", lambda ready: _control(settings, program, only("control_listen"), service, ready), 1, BEHIND),
+        Role(
+            "control", lambda ready, _relieves: _control(settings, program, only("control_listen"), service, ready), 1,
+            BEHIND,
+        ),
         Role("background", background, 1, BEHIND, alone=True),
     ]  # fmt: skip
 
@@ -198,10 +201,13 @@ def _stand_back() -> None:
         log.info("background work cannot stand back: %s", error.strerror)
 
 
-def _gateway(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
+def _gateway(
+    settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int, relieves: bool
+) -> None:
     options = worker_options(listener, settings, settings.workers, settings.grace, ready, program.end)
     options["worker_exit"] = lambda _arbiter, _worker: program.close()
-    program.note_absence(settings)
+    if not relieves:
+        program.note_absence(settings)
     Server(options, lambda: program.create_gateway_app(settings, service)).run()
 
 

@@ -35,10 +35,11 @@ START_WITHIN: Final = 60.0
 
 @dataclass(frozen=True)
 class Role:
-    """A kind of child. `run` gets a descriptor: a byte written there by each of its `parts` says that it is ready."""
+    """A kind of child. `run` gets a descriptor: a byte written there by each of its `parts` says that it is ready; and
+    whether another of its kind serves until then."""
 
     name: str
-    run: Callable[[int], None]
+    run: Callable[[int, bool], None]
     parts: int
     grace: float
     alone: bool = False
@@ -102,10 +103,11 @@ class Supervisor:
     def _start(self, role: Role) -> None:
         self._due.pop(role.name, None)
         parent, (reading, writing) = os.getpid(), os.pipe()
+        relieves = any(c.role is role and not c.missing and c.until is None for c in self._children.values())
         pid = os.fork()
         if pid == 0:
             os.close(reading)
-            live(role.name, lambda: role.run(writing), parent)
+            live(role.name, lambda: role.run(writing, relieves), parent)
         os.close(writing)
         self._children[pid] = Child(pid, role, reading, role.parts)
 
@@ -200,6 +202,9 @@ class Supervisor:
         if any(other.role.name == name and other.until is None for other in self._children.values()):
             said = "did not start: the old one goes on" if child.missing else "ended: the new one is about to start"
             log.error("a process of the sidecar %s", said, extra={"fields": fields})
+            for other in self._children.values():
+                if other.role is child.role and other.missing and not child.missing:
+                    send(other.pid, signal.SIGKILL)  # it was told that another serves until it is ready: it begins anew
             if self.renewed and child.missing:
                 self.renewed = False
                 notify("READY=1")

@@ -245,6 +245,14 @@ class Settings:
     oidc_claim: str = setting("groups", text, "The ID token's claim that decides the role.")
     oidc_roles: tuple[tuple[str, str], ...] = setting("", role_pairs, "`value=role`, comma-separated: claim to role.")
     sentry_dsn: str | None = setting(None, text, "Sentry project; unset: errors are only logged.", secret=True)
+    otlp: str | None = setting(
+        None,
+        url,
+        "An OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://otel:4318 (needs the extra "
+        "`otel`); unset: there are none.",
+    )
+    otlp_authorization: str | None = setting(None, text, "The Authorization that it wants.", secret=True)
+    traces_sample: float = setting("1", ratio, "The share of traces that are recorded, of those that begin here.")
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"), "The least severe line logged.")
 
     @property

@@ -100,8 +100,10 @@ def rivals(resource: Resource | None, derivation: str) -> tuple[str, ...]:
 
 def settles(rival: str) -> str:
     """The one request that would tell the rival apart."""
-    kind, _, field = rival.partition(":")
-    return SETTLES.get(rival) or (f"a list whose records {field} orders otherwise" if kind == "order" else rival)
+    kind, _, order = rival.partition(":")
+    field, _, way = order.rpartition(" ")
+    other = f"a list that is in another order by {field}, {'descending' if way == 'down' else 'ascending'}"
+    return SETTLES.get(rival) or (other if kind == "order" else rival)
 
 
 # What filters may mean ------------------------------------------------------------------------------------------------

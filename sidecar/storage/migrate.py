@@ -2,9 +2,11 @@
 
 Promises. Each package's tables have a version of their own, kept beside them; a database of before there were versions
 is adopted as it is. All steps are one transaction under the database's writers' lock: of several processes that start
-at once, one migrates and the others find it done; one that dies half way leaves the database as it was. A database that
-a later program has changed is refused, in one line, and not touched. Migrations only add, so that a program of the
-release before goes on working beside a new one while they are rolled out.
+at once, one migrates and the others find it done; one that dies half way leaves the database as it was. Migrations only
+add, and each says from which version on a program works with what it leaves (`readable_from`); that is kept beside the
+version. So a program of the release before goes on working beside a new one while they are rolled out, may be started
+again meanwhile, and may be gone back to. A database that a later program made unreadable to this one is refused, in one
+line, and not touched.
 
 `migrations/new.py` writes the next migration from the tables as they are declared now.
 """
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
+READABLE: Final = "readable_from"
+"""The column beside a version: the oldest whose programs work with it."""
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NAMED: Final = re.compile(r"(\d{4})_\w+\.py")
 
@@ -56,17 +60,23 @@ class Schema:
         return sorted(found[1] for path in self.folder.iterdir() if (found := _NAMED.fullmatch(path.name)))
 
     def version(self, connection: Connection) -> str | None:
-        """The database's version; None where it has none yet. Raises SchemaError for a later one than is known."""
-        if not inspect(connection).has_table(self.table):
+        """The database's version; None where it has none yet. Raises SchemaError for a later one than is known, unless
+        that one says that this program can work with it."""
+        inspector = inspect(connection)
+        if not inspector.has_table(self.table):
             return None
-        version = connection.scalar(text(f"SELECT version_num FROM {self.table}"))
+        told = any(column["name"] == READABLE for column in inspector.get_columns(self.table))
+        row = connection.execute(text(f"SELECT version_num, {READABLE if told else 'NULL'} FROM {self.table}")).first()
+        if row is None:
+            return None
+        version, readable = str(row[0]), row[1]
         known = self.known()
-        if version is not None and version not in known:
+        if version not in known and (readable is None or readable > known[-1]):
             raise SchemaError(
                 f"{PREFIX}DATABASE: the {self.name}'s tables are of version {version}, made by a later Understudy: this"
                 f" one knows versions up to {known[-1]} and leaves them alone"
             )
-        return None if version is None else str(version)
+        return version
 
     def refuse_later(self, engine: Engine) -> None:
         """Raises SchemaError for a database of a later program, or one that does not answer; changes nothing."""
@@ -79,13 +89,19 @@ class Schema:
 
     def upgrade(self, engine: Engine) -> None:
         """Brings the tables to the latest known version. Raises SchemaError, SQLAlchemyError."""
-        latest = self.known()[-1]
         with engine.execution_options(writes=False).connect() as connection, connection.begin():
-            if self.version(connection) == latest:
+            version = self.version(connection)
+            if self._is_enough(version):
+                if version not in self.known():
+                    said, fields = "used as they are", {"event.action": "later_schema", "version": version}
+                    log.warning("the %s's tables are of a later version: %s", self.name, said, extra={"fields": fields})
                 return
         with engine.begin() as connection:
-            if self.version(connection) != latest:  # another may have been quicker
-                self.steps(connection, latest)
+            if not self._is_enough(self.version(connection)):  # another may have been quicker
+                self.steps(connection, self.known()[-1])
+
+    def _is_enough(self, version: str | None) -> bool:
+        return version is not None and version >= self.known()[-1]
 
     def steps(self, connection: Connection, target: str) -> None:
         """Runs the migrations up to `target` in the connection's transaction."""
@@ -94,6 +110,16 @@ class Schema:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         log.info("the %s's tables are brought to version %s", self.name, target)
         command.upgrade(self.config(connection), target)
+        if not any(column["name"] == READABLE for column in inspect(connection).get_columns(self.table)):
+            connection.execute(text(f"ALTER TABLE {self.table} ADD COLUMN {READABLE} VARCHAR(32)"))
+        connection.execute(text(f"UPDATE {self.table} SET {READABLE} = :it"), {"it": self.readable_from(target)})
+
+    def readable_from(self, version: str) -> str:
+        """The oldest version whose programs work with the tables as this one, and all before it, leave them."""
+        from alembic.script import ScriptDirectory
+
+        steps = ScriptDirectory.from_config(self.config()).iterate_revisions(version, "base")
+        return max(str(step.module.readable_from) for step in steps)
 
     def config(self, connection: Connection | None = None) -> Config:
         """alembic's, without a file."""

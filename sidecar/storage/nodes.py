@@ -111,6 +111,13 @@ def remove(engine: Engine, node: str) -> None:
         connection.execute(delete(nodes).where(nodes.c.node == node))
 
 
+def is_beating(engine: Engine, node: str) -> bool:
+    """Whether it is heard of within the next three seconds: one that was stopped is not. Raises SQLAlchemyError."""
+    before = _beats(engine, node, "")
+    time.sleep(WATCH)
+    return _beats(engine, node, "") != before
+
+
 def _beats(engine: Engine, node: str, instance: str) -> int | None:
     """How often another instance has beaten; None: the name is free, or ours."""
     with engine.connect() as connection:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn import glogging
 
+from sidecar.telemetry import ecs, tracing
+
 if TYPE_CHECKING:
     pass
 
@@ -48,9 +50,12 @@ class JsonFormatter(logging.Formatter):
             "@timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "log.level": record.levelname.lower(),
             "message": scrub(record.getMessage()),
+            "ecs.version": ecs.VERSION,
             "log.logger": record.name,
             "process.pid": record.process,
         }
+        if (trace := tracing.trace_id()) is not None:
+            line["trace.id"] = trace
         for name, value in getattr(record, "fields", {}).items():
             line[name] = scrub(value) if isinstance(value, str) else value
         if record.exc_info and record.exc_info[1] is not None:

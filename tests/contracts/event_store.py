@@ -43,7 +43,7 @@ def event(number: int, at: int = NOON, **given: Any) -> dict[str, Any]:
         "event": {
             "id": given.get("id", name(number)),
             "kind": "event",
-            "category": ["web"],
+            "category": ["api"],
             "type": ["access"],
             "action": "read",
             "outcome": given.get("outcome", "success"),

@@ -36,10 +36,11 @@ CALLBACKS = {
     "..rv-items.children...rv-said.children..": "auditor",  # signs a finding off
     "asked.data": "operator",  # asks for the dialog of break-glass
     "..dialog.children...pending.data..": "operator",
-    "..said.children...dialog.children...done.data...d-said.children..": "operator",
+    "..dialog.children...done.data...d-said.children..": "operator",
     "..said.children...done.data..": "operator",  # an incident is acknowledged in one tap
     '{"live":"endpoints","part":["ALL"]}.children': "operator",
     '{"live":"standby","part":["ALL"]}.children': "operator",
+    '{"live":"replacement","part":["ALL"]}.children': "operator",
     '{"live":"alerts","part":["ALL"]}.children': "operator",
     "b-found.children": "operator",
     "..u-said.children...c-said.children...u-list.children...u-password.value...c-new-password.value..."
@@ -63,6 +64,7 @@ PAGES = {
     "/standby": "operator",
     "/standby/discarded": "operator",
     "/standby/evidence": "operator",
+    "/standby/replacement": "operator",
     "/alerts": "operator",
     "/users": "admin",
 }

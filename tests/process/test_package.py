@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("sidecar", "alerts", "dashboard", "compose")
-KINDS = {".py", ".yaml", ".mako", ".md", ".html", ".css", ".js", ".svg"}
+KINDS = {".py", ".yaml", ".yml", ".json", ".ndjson", ".env", ".mako", ".md", ".html", ".css", ".js", ".svg"}
 
 
 def test_the_wheel_has_every_module_and_its_data(tmp_path: Path) -> None:

@@ -43,6 +43,32 @@ def test_reload_has_an_exit_status_and_a_refusal_is_seen(tmp_path: Path, upstrea
     assert "no sidecar runs" in side.cli("reload").stderr
 
 
+def test_after_a_reload_the_standby_knows_what_it_knew_and_after_a_restart_nothing_is_certain(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """BYPASS_AFTER=0s is what a balancer asks for that turns to the upstream at once: no absence is too short."""
+    upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+    with Sidecar(upstream.url, tmp_path / "data", bypass_after="0s", unverified="refuse") as side:
+
+        def gaps() -> int:
+            return side.log.read_text().count('"gap"')
+
+        def in_an_outage() -> int:
+            return side.ask("GET", "/patients/17", HOLT).status
+
+        assert side.ask("GET", "/patients/17", HOLT).status == 200
+        assert side.plane("POST", "/endpoints/patients.read/takeover", {}).status == 200
+        until(lambda: in_an_outage() == 200, 20)
+        before = gaps()
+        assert side.cli("reload").returncode == 0
+        assert {in_an_outage() for _ in range(20)} == {200}
+        assert gaps() == before
+        side.stop()
+        side.start()
+        assert gaps() == before + 1
+        assert in_an_outage() == 503
+
+
 @pytest.mark.parametrize("command", ["alerts", "dashboard"])
 def test_alerts_and_dashboard_live_through_sighup(tmp_path: Path, command: str) -> None:
     config = tmp_path / "understudy.toml"

@@ -167,6 +167,23 @@ def test_the_key_is_rotated_under_traffic(sidecar: Sidecar, tmp_path: Path) -> N
     assert verdict(sidecar.environ, "--public-key", str(old))["ok"]
 
 
+def test_a_key_that_only_its_keeper_can_replace_is_rotated(sidecar: Sidecar, tmp_path: Path) -> None:
+    old, key, successor = tmp_path / "old.pub", sidecar.data.with_name("data.sign-key"), tmp_path / "successor"
+    old.write_text(audit(sidecar.environ, "key").output)
+    done = sidecar.cli("audit", "rotate-key", "--to", str(successor))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert audit(sidecar.environ, "key").output == old.read_text(), "it signs until it is replaced"
+    assert sidecar.ask("GET", "/notes/1", HOLT).status == 200
+    sidecar.stop()
+    successor.replace(key)
+    sidecar.start()
+    assert audit(sidecar.environ, "key").output != old.read_text()
+    assert sidecar.ask("GET", "/notes/1", HOLT).status == 200
+    until(lambda: audit(sidecar.environ, "verify").exit_code == 0, what="the new key has signed")
+    assert "unvouched" not in audit(sidecar.environ, "verify").output
+    assert verdict(sidecar.environ, "--public-key", str(old))["ok"]
+
+
 def test_bodies_are_erased_everywhere_unless_they_are_held(sidecar: Sidecar, upstream: Upstream) -> None:
     secret = {"images": ["NEVERTOBESEENAGAIN"]}
     assert sidecar.ask("POST", "/patients/17/screen", HOLT, secret).status == 200

@@ -1,19 +1,24 @@
 """A day of docs/OPERATIONS.md under traffic: `python -m tests.stack.day`. No user may notice any of it.
 
 The program is installed from its wheel into an empty environment, and runs under the system call filter of its unit:
-two nodes on one PostgreSQL behind a real HAProxy that serves HTTPS too. Then, one after another: an upgrade; each key,
-token and password is rotated; the certificate renewed; a node dies and comes back; one is drained, and another takes
-its place; the contract loses an endpoint with writes pending, and is refused; the database is restored from a backup.
-In the end every write that was answered is at HOSP once. Where no sidecar serves, HAProxy turns to HOSP itself.
+two nodes of the release before on one PostgreSQL behind a real HAProxy that serves HTTPS too. Then, one after another:
+both are upgraded, with writes pending; again, and one goes back; each key, token and password is rotated; the
+certificate renewed; a node dies and comes back; one is drained, and another takes its place; one dies for good, and
+what it had not shipped is adopted; the contract loses an endpoint with writes pending, and is refused; the database is
+restored from a backup. In the end every write that was answered is at HOSP once. Where no sidecar serves, HAProxy turns
+to HOSP itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -27,11 +32,13 @@ import yaml
 
 from compose.hosp.server import Simulator
 from compose.tls import authority
+from sidecar.storage.database import SCHEMA
 from tests.process.test_restore import Dump
 from tests.stack import handshakes
 from tests.stack.front import Front
 from tests.stack.rolling import USERS, Tally, Users
 from tests.support import seccomp
+from tests.support.fake_elasticsearch import FakeElasticsearch
 from tests.support.postgres import programs
 from tests.support.stack import Got, Sidecar, ask, free_port, until
 
@@ -40,10 +47,21 @@ UNIT = ROOT / "compose" / "systemd" / "understudy-sidecar.service"
 CONTRACTS = ROOT / "sidecar" / "contracts"
 PAUSE = 0.5
 """Seconds between a user's requests: installing and starting beside them are tried here, not throughput."""
-KILLED = "a node dies and comes back"
-"""The step in which a node is killed: what was under way on it may fail."""
+KILLED = ("a node dies and comes back", "a dead nodes journal is adopted")
+"""The steps in which a node is killed: what was under way on it may fail."""
+PREVIOUS = "a16dc6c"
+"""The commit that is upgraded from: the release before. Where it is not in this clone: this program."""
 NEXT = "0.1.1.dev1"
-"""The version that is upgraded to: this program under another number."""
+"""The version that is upgraded to: this program, numbered above the one before."""
+
+LATER = f"""
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, readable_from = "9999", {SCHEMA.known()[-1]!r}, {SCHEMA.known()[-1]!r}
+def upgrade():
+    op.create_table("later", sa.Column("id", sa.Integer, primary_key=True))
+"""
+"""A migration of a later release."""
 
 
 class NotInstalled(Exception):
@@ -99,8 +117,8 @@ class Played:
 
     def is_good(self) -> bool:
         """Nothing was lost or doubled, and no request failed but what was under way on a node that was killed."""
-        killed = self.steps.get(KILLED, 0)
-        return not (self.lost or self.twice) and killed <= USERS and len(self.tally.failures) == killed
+        killed = [self.steps.get(step, 0) for step in KILLED]
+        return not (self.lost or self.twice) and max(killed) <= USERS and len(self.tally.failures) == sum(killed)
 
     def __str__(self) -> str:
         seen = self.tally
@@ -108,28 +126,44 @@ class Played:
         return "\n".join([f"{told}{len(self.lost)} writes lost, {len(self.twice)} twice", *seen.failures[:10]])
 
 
-def install(folder: Path) -> tuple[Path, Path]:
-    """The interpreter of an empty environment with this program's wheel in it, and the wheel of the next version.
+def install(folder: Path) -> tuple[Path, Path, Path]:
+    """The interpreter of an empty environment with the wheel of the release before, the wheel of this program, and that
+    of a later one, which has another table.
 
     Raises NotInstalled.
     """
-    source, wheels, home = folder / "source", folder / "wheels", folder / "opt"
-    source.mkdir(parents=True)
+    home = folder / "opt"
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    present = folder / "present"
     for name in filter(None, files.split("\0")):
         if (ROOT / name).is_file() and not name.startswith("tests/"):
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, source / name)
-    _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(source))
-    (present,) = wheels.glob("*.whl")
-    version = source / "sidecar" / "__init__.py"
-    was = version.read_text()
-    version.write_text("\n".join(_numbered(line) for line in was.splitlines()) + "\n")
-    _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(source))
-    (following,) = set(wheels.glob("*.whl")) - {present}
+            (present / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, present / name)
+    before = _wheel(_before(folder / "before") or present, folder / "wheels" / "before")
+    version = present / "sidecar" / "__init__.py"
+    version.write_text("\n".join(_numbered(line) for line in version.read_text().splitlines()) + "\n")
+    following = _wheel(present, folder / "wheels" / "present")
+    (present / "sidecar" / "storage" / "migrations" / "versions" / "9999_later.py").write_text(LATER)
+    later = _wheel(present, folder / "wheels" / "later")
     _run(sys.executable, "-m", "venv", str(home))
-    _run(str(home / "bin" / "pip"), "install", "-q", "--no-input", f"{present}[postgresql]")
-    return home / "bin" / "python", following
+    _run(str(home / "bin" / "pip"), "install", "-q", "--no-input", f"{before}[postgresql]")
+    return home / "bin" / "python", following, later
+
+
+def _before(folder: Path) -> Path | None:
+    """The source of the release before; None: this clone does not have it."""
+    archive = subprocess.run(["git", "archive", PREVIOUS], cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode != 0:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter="data")
+    return folder
+
+
+def _wheel(source: Path, folder: Path) -> Path:
+    _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(source))
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
 def _numbered(line: str) -> str:
@@ -149,8 +183,9 @@ class Day:
         where = programs()
         assert where is not None, "PostgreSQL is not installed"
         self.folder, self.etc = folder, folder / "etc"
-        self.python, self._following = install(folder)
+        self.python, self._following, self._later = install(folder)
         self.hosp = stack.enter_context(Simulator("calm"))
+        self.events = stack.enter_context(FakeElasticsearch())
         self._dump = Dump(folder / "one", where)
         stack.callback(self._dump.close)
         self._write_settings()
@@ -179,6 +214,7 @@ class Day:
         given |= {"backfill_credentials_file": str(self.etc / "backfill"), "backfill_rate": "100", "node": name}
         given |= {"bypass_after": "0s", "drain": "2s", "grace": "20s", "trusted_proxies": "127.0.0.1"}
         given |= {"deadline": "20s", "hedge_after": "20s", "late_effect": "1s", "database": self._dump.url}
+        given |= {"elasticsearch": self.events.url}
         return Node(self.python, self.hosp.url, self.folder / name, ports, **given)
 
     @property
@@ -207,11 +243,31 @@ class Day:
         return list(until(waiting, 60, "writes wait"))
 
     def upgrade(self) -> None:
-        _run(str(self.python.with_name("pip")), "install", "-q", "--no-input", "--no-deps", str(self._following))
+        self._writes("takeover")
+        self._waiting(3)
+        _run(str(self.python.with_name("pip")), "install", "-q", "--no-input", f"{self._following}[postgresql]")
         for node in self.nodes:
             assert NEXT not in node.plane("GET", "/metrics").body.decode()
             node.does("reload")
             assert f'understudy_build_info{{version="{NEXT}"}}' in node.plane("GET", "/metrics").body.decode()
+        self._writes("handback")
+        self._settled()
+
+    def upgrade_and_go_back(self) -> None:
+        """To a release that changes tables, and one node back from it, beside the other, and started anew."""
+        self._put_in(self._later)
+        for node in self.nodes:
+            node.does("reload")
+        self._put_in(self._following)
+        self.two.does("reload")
+        self.two.stop()
+        self._back(self.two)
+        assert '"later_schema"' in self.two.log.read_text()
+        self.one.does("reload")
+
+    def _put_in(self, wheel: Path) -> None:
+        pip = str(self.python.with_name("pip"))
+        _run(pip, "install", "-q", "--no-input", "--no-deps", "--force-reinstall", str(wheel))
 
     def rotate_sign_keys(self) -> None:
         for node in self.nodes:
@@ -258,9 +314,31 @@ class Day:
         self.two.does("audit", "verify")
 
     def another_node_takes_the_place_of_one(self) -> None:
-        self.two.stop()
-        self.two = self._stack.enter_context(self._node("three", (self.two.port, self.two.control)))
+        self.one.does("node", "drain", "two")
+        until(lambda: self.two.plane("GET", "/healthz").status == 503, 10, "its health check fails")
         time.sleep(1.2)
+        self.two.stop()
+        self.one.does("node", "remove", "two")
+        self.two = self._another("three")
+
+    def a_dead_nodes_journal_is_adopted(self) -> None:
+        self.events.refusing = True
+        time.sleep(3)
+        dead, ids = self.two, {line["event"]["event"]["id"] for line in self.two.journal()}
+        dead.kill()
+        self.events.refusing = False
+        self.two = self._another("four")
+        stored = {ident for _day, ident in self.events.stored}
+        assert ids - stored, "it has shipped everything already"
+        assert "three: removed" in self.one.does("node", "adopt", str(dead.data))
+        assert not ids - {ident for _day, ident in self.events.stored}
+        assert {row["node"] for row in json.loads(self.one.does("node", "list", "--format", "json"))} == {"one", "four"}
+
+    def _another(self, name: str) -> Node:
+        """In the place of the one that is gone."""
+        node = self._stack.enter_context(self._node(name, (self.two.port, self.two.control)))
+        time.sleep(1.2)
+        return node
 
     def a_contract_that_would_lose_writes_is_refused(self) -> None:
         self._writes("takeover")
@@ -295,12 +373,14 @@ class Day:
 
 STEPS: tuple[Callable[[Day], None], ...] = (
     Day.upgrade,
+    Day.upgrade_and_go_back,
     Day.rotate_sign_keys,
     Day.rotate_what_a_reload_takes,
     Day.rotate_seal_key,
     Day.renew_certificate,
     Day.a_node_dies_and_comes_back,
     Day.another_node_takes_the_place_of_one,
+    Day.a_dead_nodes_journal_is_adopted,
     Day.a_contract_that_would_lose_writes_is_refused,
     Day.restore,
 )

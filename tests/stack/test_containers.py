@@ -20,12 +20,13 @@ from compose_spec import PyCompose
 
 from compose.health import healthy
 from compose.make_secrets import make
+from compose.units import units
 from sidecar.settings import PREFIX, load_settings, strangers
 from tests.support.upstream import Upstream
 
 FOLDER = Path(__file__).parents[2] / "compose"
 FILE = FOLDER / "docker-compose.yml"
-UNITS = sorted((FOLDER / "systemd").iterdir())
+UNITS = sorted((FOLDER / "systemd").glob("understudy-*"))
 CONTENT: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = CONTENT["services"]
 OURS = {name: service for name, service in SERVICES.items() if "UNDERSTUDY_IMAGE" in service["image"]}
@@ -65,7 +66,7 @@ def test_profiles_hold_what_they_are_for() -> None:
     assert of("demo") == {"hosp", "sidecar"}
     full = {"sidecar-one", "sidecar-two", "elasticsearch", "postgresql", "prometheus", "alertmanager"}
     assert of("full") >= full | {"dashboard", "alerts", "door"}
-    assert of("kibana") == of("full") | {"kibana"}
+    assert of("kibana") == of("full") | {"kibana", "kibana-objects"}
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -104,7 +105,12 @@ def test_our_services_run_as_nobody_on_a_read_only_root(name: str) -> None:
     assert not secret & environment.keys(), "secrets are files"
     for value in environment.values():
         if str(value).startswith("/run/secrets/"):
-            assert value.removeprefix("/run/secrets/") in service["secrets"]
+            assert value.removeprefix("/run/secrets/") in names_of(service["secrets"])
+
+
+def names_of(secrets: list[str | dict[str, str]]) -> set[str]:
+    """What a service's secrets are called within it."""
+    return {each if isinstance(each, str) else each["target"] for each in secrets}
 
 
 def test_secrets_are_made_once_and_are_good_settings(tmp_path: Path) -> None:
@@ -161,10 +167,11 @@ def test_units_name_settings_that_exist() -> None:
 
 
 @needs("systemd-analyze")
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    for unit in UNITS:
-        there = unit.read_text().replace("/opt/understudy/bin/understudy", "/bin/true")
-        (tmp_path / unit.name).write_text(there)
+@pytest.mark.parametrize("embedded", [True, False])
+def test_systemd_takes_the_units(tmp_path: Path, embedded: bool) -> None:
+    for name, text in units(embedded=embedded).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text.replace("/opt/understudy/bin/understudy", "/bin/true"))
     files = [str(tmp_path / unit.name) for unit in UNITS]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *files], capture_output=True, text=True, timeout=60)
     said = [line for line in (done.stdout + done.stderr).splitlines() if "understudy" in line]
@@ -206,7 +213,7 @@ def test_keys_and_mark_lie_on_another_volume_than_data() -> None:
         environ = {name: str(value) for name, value in service["environment"].items()}
         settings = load_settings({"UNDERSTUDY_DATA": "/var/lib/understudy/data", **_clear(environ)})
         volumes = dict(reversed(volume.split(":")) for volume in service["volumes"])
-        secrets = {f"/run/secrets/{name}" for name in service["secrets"]}
+        secrets = {f"/run/secrets/{name}" for name in names_of(service["secrets"])}
         kept = (settings.seal_key_file, settings.sign_key_file, settings.sign_head_file, settings.high_water_mark_file)
         for file in kept:
             place = next((place for place in volumes if file.is_relative_to(place)), None)

@@ -234,7 +234,7 @@ def test_who_may_only_disclose_makes_a_patients_access_log_and_sees_nothing_else
     expect(accesses).to_contain_text("Dr Sato")
     expect(accesses).to_contain_text("looked at the notes of Patient 17")
     with page.expect_download() as download:
-        page.get_by_role("link", name="The file").click()
+        page.get_by_role("link", name="JSON Lines: file").click()
     assert '"who":"Nurse Abara"' in Path(download.value.path()).read_text()
     page.goto(f"{dashboard.url}/login")
     other = page.context.browser.new_context() if page.context.browser else None
@@ -301,7 +301,8 @@ def test_break_glass_is_opened_used_and_ended(page: Page, dashboard: Dashboard, 
     expect(dialog).to_contain_text("hours: expected a number from 0.1 to 72; found '100'")
     dialog.get_by_label("For how many hours").fill("2")
     dialog.get_by_role("button", name="Break-glass").click()
-    expect(page.locator("#said")).to_contain_text("break-glass for Dr Holt until")
+    expect(dialog).to_contain_text("Observed●fine: as expected. Open until")
+    dialog.get_by_role("button", name="Close").click()
     time.sleep(1)
     assert sidecar.ask("GET", "/patients/17", HOLT).status == 200
     ident = sidecar.plane("GET", "/break-glass").json()["grants"][0]["id"]
@@ -316,7 +317,8 @@ def test_break_glass_is_opened_used_and_ended(page: Page, dashboard: Dashboard, 
     grants.get_by_role("button", name="End break-glass: Dr Holt").click()
     dialog.get_by_label("Reason").fill("the others came")
     dialog.get_by_role("button", name="End break-glass").click()
-    expect(page.locator("#said")).to_contain_text("break-glass of Dr Holt has ended")
+    expect(dialog).to_contain_text("as expected. It is over: policies hold for them.")
+    dialog.get_by_role("button", name="Close").click()
     until(lambda: _seen(sidecar, "event.action", "break_glass_end"), 30, "its end is in the event store")
     go(page, dashboard, "/audit?period=1h&person=operator+(dashboard)")
     expect(page.locator(".event").filter(has_text="ended break-glass for Dr Holt").first).to_be_visible()
@@ -332,14 +334,19 @@ def test_an_operator_takes_an_endpoint_over_and_back(page: Page, dashboard: Dash
     expect(dialog).to_contain_text("reason: expected 3 to 500 characters")
     dialog.get_by_label("Reason").fill("HOSP is slow")
     dialog.get_by_role("button", name="Take over").click()
-    expect(page.locator("#said")).to_contain_text("patients.read: standby answers")
+    expect(dialog).to_contain_text("BeforeHOSP answers; its circuit is healthy; the standby is ready.")
+    expect(dialog).to_contain_text("Expected afterThe standby answers for it until it is handed back")
+    expect(dialog).to_contain_text("as expected. The standby answers; its circuit is healthy")
+    expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
     expect(card).to_contain_text("the standby; taken over (by operator (dashboard): HOSP is slow)")
     until(lambda: "hit" in sidecar.ask("GET", "/patients/17", HOLT)["Cache-Status"], 5)
     card.get_by_role("button", name="Hand back: patients.read").click()
     page.get_by_role("dialog").get_by_label("Reason").fill("it is well again")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#said")).to_contain_text("patients.read: upstream answers")
+    expect(dialog).to_contain_text("as expected. HOSP answers; its circuit is healthy")
     until(lambda: "fwd" in sidecar.ask("GET", "/patients/17", HOLT)["Cache-Status"], 5)
     go(page, dashboard, "/audit/looks")
     expect(page.locator("tbody tr").filter(has_text="HOSP is slow").first).to_contain_text("takeover")
@@ -368,7 +375,8 @@ def test_a_parked_write_is_given_up_for_theirs(
     parked.get_by_role("button", name="Keep theirs").click()
     page.get_by_role("dialog").get_by_label("Reason").fill("their change is newer")
     page.get_by_role("dialog").get_by_role("button", name="Keep theirs").click()
-    expect(page.locator("#said")).to_contain_text("discarded")
+    expect(page.get_by_role("dialog")).to_contain_text("as expected. It is discarded")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
     expect(page.locator("#parked")).to_contain_text("No write is parked")
     assert sidecar.plane("GET", "/outbox").json()["parked"] == []
     page.get_by_role("link", name="Discarded writes").click()
@@ -391,7 +399,7 @@ def test_a_conflict_is_merged_by_field_and_true_at_the_upstream_after(
     expect(dialog.get_by_label("title")).not_to_be_checked()  # both changed it: theirs, unless a person says otherwise
     dialog.get_by_label("Reason").fill("their title, our finding")
     dialog.get_by_role("button", name="Merge").click()
-    expect(page.locator("#said")).to_contain_text("HOSP has it")
+    expect(dialog).to_contain_text("as expected. HOSP has it.")
     note = upstream.state.notes[5]
     assert (note["title"], note["body"]) == ("Theirs", "worse")
     assert sidecar.ask("GET", "/notes/5", HOLT).json()["body"] == "worse"
@@ -406,7 +414,10 @@ def test_pages_that_need_a_sidecar_have_no_violation_of_accessibility(
     profile = context(browser, scheme)
     page = profile.new_page()
     enter(page, dashboard, "operator")
-    for path in ("/standby", "/standby/evidence", "/standby/discarded", "/endpoints", "/audit/break-glass"):
+    for path in (
+        "/standby", "/standby/evidence", "/standby/replacement", "/standby/discarded", "/endpoints",
+        "/audit/break-glass",
+    ):  # fmt: skip
         go(page, dashboard, path)
         page.wait_for_load_state("networkidle")
         assert violations(page) == [], path
@@ -427,11 +438,11 @@ def test_ours_is_put_unless_somebody_changed_it_again(
     enter(page, dashboard, "operator", "/standby")
     upstream.state.notes[5]["title"] = "Theirs, later"
     dialog = page.get_by_role("dialog")
-    for said in ("Someone changed this record at HOSP meanwhile, again", "HOSP has it"):
+    for said in ("NOT as expected. Someone changed this record at HOSP meanwhile, again", "as expected. HOSP has it"):
         page.locator(".parked").get_by_role("button", name="Put ours").click()
         dialog.get_by_label("Reason").fill("the doctor says so")
         dialog.get_by_role("button", name="Put ours").click()
-        expect(page.locator("#said")).to_contain_text(said)
+        expect(dialog).to_contain_text(said)
         page.reload()
         page.locator("#parked").wait_for()
     assert upstream.state.notes[5]["title"] == "Mine"
@@ -449,6 +460,8 @@ def test_a_share_of_callers_is_routed_with_a_reason(page: Page, dashboard: Dashb
     expect(dialog).to_contain_text("percent: expected a number from 0 to 100; found '125'")
     dialog.get_by_label("Share of callers, in percent").fill("25")
     dialog.get_by_role("button", name="Route a share").click()
+    expect(dialog).to_contain_text("as expected. The standby answers 25% of callers, HOSP the others")
+    dialog.get_by_role("button", name="Close").click()
     expect(card).to_contain_text("25% of callers go to the standby")
     assert sidecar.plane("POST", "/endpoints/patients.read/handback", {"reason": "test"}).status == 200
     go(page, dashboard, "/audit/looks")
@@ -481,7 +494,7 @@ def test_on_a_phone_from_the_link_to_acknowledged_in_two_taps_and_to_takeover_in
     expect(dialog.get_by_label("Reason")).to_be_focused()
     page.keyboard.type("HOSP fails")
     dialog.get_by_role("button", name="Take over").tap()
-    expect(page.locator("#said")).to_contain_text("patients.read: standby answers")
+    expect(dialog).to_contain_text("as expected. The standby answers")
     profile.close()
     with alerts_engine.begin() as connection:  # an evaluator would keep it for a while
         for table in (tables.alerts, tables.history, tables.deliveries, tables.messages):
@@ -517,7 +530,8 @@ def test_an_operator_acknowledges_and_silences_an_alert(page: Page, dashboard: D
     expect(dialog).to_contain_text(f"Acknowledge: page: {called}")
     dialog.get_by_label("Reason").fill("<b>vendor</b> is on the telephone")
     dialog.get_by_role("button", name="Acknowledge").click()
-    expect(page.locator("#said")).to_contain_text("no repeats until it resolves")
+    expect(dialog).to_contain_text("as expected. Acknowledged by operator (dashboard)")
+    dialog.get_by_role("button", name="Close").click()
     expect(alert).to_contain_text("Acknowledged by operator (dashboard): <b>vendor</b> is on the telephone")
     alert.get_by_role("button", name="Silence").click()
     dialog.get_by_label("Reason").fill("until they are back")
@@ -527,13 +541,15 @@ def test_an_operator_acknowledges_and_silences_an_alert(page: Page, dashboard: D
         expect(dialog).to_contain_text(why)
     dialog.get_by_label("Until when").fill("2h")
     dialog.get_by_role("button", name="Silence").click()
-    expect(page.locator("#said")).to_contain_text("silent until")
+    expect(dialog).to_contain_text("as expected. Silent until")
+    dialog.get_by_role("button", name="Close").click()
     expect(alert).to_contain_text("by operator (dashboard): until they are back")
     alert.get_by_role("button", name="End the silence").click()
     dialog.get_by_label("Reason").fill("it is over")
     dialog.get_by_role("button", name="End the silence").click()
-    expect(page.locator("#said")).to_contain_text("no longer silent")
-    history = page.get_by_role("table", name="History of alerts")
+    expect(dialog).to_contain_text("as expected. ")
+    dialog.get_by_role("button", name="Close").click()
+    history = page.get_by_role("table", name="History of alerts", exact=True)
     expect(history).to_contain_text("by operator (dashboard): <b>vendor</b> is on the telephone")
     expect(page.get_by_role("table", name="Messages and what became of them")).to_contain_text("delivered")
     assert any(line.startswith("ALERT firing") and " page " in line for line in told)  # one message for the outage
@@ -593,6 +609,26 @@ def test_promotion_shows_its_checklist_and_is_refused_with_the_reason(page: Page
     expect(page.get_by_role("dialog")).to_contain_text("hospitals is not fit to be promoted")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_the_page_of_the_replacement_says_what_is_proven_what_is_missing_and_what_comes_next(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar
+) -> None:
+    enter(page, dashboard, "operator", "/standby")
+    page.get_by_role("link", name="Replacing HOSP").click()
+    expect(page.locator("h1")).to_have_text("Replacing HOSP")
+    hospitals = page.locator("#r-hospitals")
+    expect(hospitals).to_contain_text("Not all hospitals are known")
+    expect(hospitals.get_by_role("button", name="Fill the copy now")).to_be_visible()
+    expect(page.locator("#r-notes")).to_contain_text("derivations are proven")
+    expect(page.locator("#stays")).to_contain_text("POST /patients/{id}/screen")
+    assert sidecar.plane("POST", "/resources/hospitals/promote", {"reason": "test", "force": True}).status == 200
+    expect(hospitals).to_contain_text("the standby owns it")
+    hospitals.get_by_role("button", name="Demote: hospitals").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Reason").fill("it was a trial")
+    dialog.get_by_role("button", name="Demote").click()
+    expect(dialog).to_contain_text("as expected. HOSP owns it; 0 writes wait.")
 
 
 def test_live_updates_keep_the_scroll_the_selection_and_what_is_open(

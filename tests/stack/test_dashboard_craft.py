@@ -252,15 +252,16 @@ def test_from_the_overview_to_a_signed_evidence_pack_of_what_was_vandalised(
     page.get_by_label("Notes of the reviewer").fill("She had been told to go the day before.")
     page.get_by_role("button", name="Make the evidence pack").click()
     page.get_by_role("link", name="Open “Vandalised notes”").click()
-    saved = []
-    for number, link in enumerate(("The file", "Its signed manifest")):
-        with page.expect_download() as download:
-            page.get_by_role("link", name=link).click()
-        saved.append(tmp_path / str(number))
-        download.value.save_as(saved[-1])
-    assert dashboard.cli("verify", *map(str, saved)).returncode == 0
-    saved[0].write_text(saved[0].read_text().replace("the day before", "the day after"))
-    assert dashboard.cli("verify", *map(str, saved)).returncode == 1
+    for form in ("JSON Lines", "CSV", "CSV with ;"):
+        saved = []
+        for part in ("file", "signed manifest"):
+            with page.expect_download() as download:
+                page.get_by_role("link", name=f"{form}: {part}", exact=True).click()
+            saved.append(tmp_path / f"{form} {part}")
+            download.value.save_as(saved[-1])
+        assert dashboard.cli("verify", *map(str, saved)).returncode == 0
+        saved[0].write_bytes(saved[0].read_bytes().replace(b"pwned", b"wiped"))
+        assert dashboard.cli("verify", *map(str, saved)).returncode == 1
 
 
 def test_a_filter_that_cannot_be_is_named(page: Page, dashboard: Dashboard) -> None:

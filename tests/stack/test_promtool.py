@@ -41,6 +41,25 @@ def test_the_cases_pass_and_can_fail(tmp_path: Path) -> None:
         assert promtool("test", "rules", cases).returncode != 0, right
 
 
+@pytest.mark.prometheus
+@pytest.mark.parametrize(
+    ("target", "said"), [("0.5", "no alert at 14.4 times"), ("0.9", "14.4"), ("0.999999", "groups:")]
+)
+def test_any_target_and_any_job(tmp_path: Path, target: str, said: str) -> None:
+    """Levels that can never fire are left out and said; what is left is right."""
+    settings = replace(some(tmp_path, "answered"), prometheus_job="vet/api")
+    path = Path(settings.slos)
+    path.write_text(path.read_text().replace("target: 0.99", f"target: {target}"))
+    write(tmp_path, settings)
+    text = (tmp_path / "understudy.rules.yaml").read_text()
+    assert said in text
+    assert 'job="understudy"' not in text
+    assert 'job="vet/api"' in text
+    for words in (("check", "rules", "understudy.rules.yaml"), ("test", "rules", "understudy.tests.yaml")):
+        ran = promtool(*words[:2], str(tmp_path / words[2]))
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
 RULES = conditions.load()
 
 

@@ -141,7 +141,7 @@ def test_of_several_that_start_at_once_one_migrates(fresh: Settings) -> None:
 MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = {this!r}, {before!r}
+revision, down_revision, readable_from = {this!r}, {before!r}, {readable!r}
 def upgrade():
     op.create_table({table!r}, sa.Column("id", sa.Integer, primary_key=True))
     {then}
@@ -152,21 +152,64 @@ def test_a_migration_that_breaks_leaves_everything_as_it_was(fresh: Settings, tm
     folder = tmp_path / "migrations"
     folder.mkdir()
     schema = Schema("probe", folder)
-    (folder / "0001_one.py").write_text(MIGRATION.format(this="0001", before=None, table="first", then=""))
+    (folder / "0001_one.py").write_text(
+        MIGRATION.format(this="0001", before=None, table="first", then="", readable="0001")
+    )
     engine = database.open_engine(fresh)
     schema.upgrade(engine)
     broken = folder / "0002_two.py"
-    broken.write_text(MIGRATION.format(this="0002", before="0001", table="second", then="raise RuntimeError('no')"))
+    two = {"this": "0002", "before": "0001", "table": "second", "readable": "0002"}
+    broken.write_text(MIGRATION.format(then="raise RuntimeError('no')", **two))
     with pytest.raises(RuntimeError, match="no"):
         schema.upgrade(engine)
     assert rows(engine) == {"first": 0, "probe_schema": 1}
-    broken.write_text(MIGRATION.format(this="0002", before="0001", table="second", then=""))
+    broken.write_text(MIGRATION.format(then="", **two))
     schema.upgrade(engine)
     assert rows(engine) == {"first": 0, "second": 0, "probe_schema": 1}
     broken.unlink()  # a program of before
     with pytest.raises(SchemaError, match="version 0002, made by a later Understudy.* up to 0001"):
         schema.upgrade(engine)
     engine.dispose()
+
+
+def test_a_program_of_before_starts_where_every_later_step_says_that_it_can(fresh: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    engine = database.open_engine(fresh)
+    program = Schema("probe", folder)
+
+    def step(this: str, before: str | None, readable_from: str) -> Path:
+        path = folder / f"{this}_{this}.py"
+        path.write_text(MIGRATION.format(this=this, before=before, table=f"t{this}", then="", readable=readable_from))
+        return path
+
+    step("0001", None, "0001")
+    program.upgrade(engine)
+    later = step("0002", "0001", "0001")
+    program.upgrade(engine)
+    later.rename(tmp_path / later.name)
+    program.upgrade(engine)  # the one of before, again
+    program.refuse_later(engine)
+    assert "probe_schema" in rows(engine)
+    with engine.connect() as connection:
+        assert program.version(connection) == "0002", "it leaves the tables as they are"
+    (tmp_path / later.name).rename(later)
+    for number, readable in ((3, "0003"), (4, "0001")):
+        latest = step(f"000{number}", f"000{number - 1}", readable)
+    program.upgrade(engine)
+    latest.rename(tmp_path / latest.name)
+    program.upgrade(engine)  # 0003 knows what 0004 left
+    (folder / "0003_0003.py").rename(tmp_path / "0003_0003.py")
+    with pytest.raises(SchemaError, match="version 0004, made by a later Understudy.* up to 0002"):
+        program.upgrade(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_step_says_which_programs_can_work_with_it(package: str) -> None:
+    schema, _metadata = PACKAGES[package]
+    for version in schema.known():
+        assert schema.readable_from(version) <= version
 
 
 @pytest.mark.parametrize("words", [("sidecar",), ("sidecar", "--check"), ("dashboard",), ("alerts", "list")])
@@ -176,7 +219,9 @@ def test_a_later_schema_is_refused_in_one_line(words: tuple[str, ...], tmp_path:
         engine = database.open_file(settings.data / f"{file}.db")
         PACKAGES[name][0].upgrade(engine)
         with engine.begin() as connection:
-            connection.execute(text(f"UPDATE {PACKAGES[name][0].table} SET version_num = '9999'"))
+            connection.execute(
+                text(f"UPDATE {PACKAGES[name][0].table} SET version_num = '9999', readable_from = '9999'")
+            )
         engine.dispose()
     environ = {"UNDERSTUDY_DATA": str(tmp_path), "UNDERSTUDY_UPSTREAM": "http://127.0.0.1:1", "PATH": "/usr/bin"}
     environ |= {"UNDERSTUDY_LISTEN": "127.0.0.1:0", "UNDERSTUDY_CONTROL_LISTEN": "127.0.0.1:0"}

@@ -35,6 +35,10 @@ class FakeElasticsearch:
         self.drop_after_applying = 0
         self.refusing = False
         """Answers everything with 503."""
+        self.product: str | None = "Elasticsearch"
+        """What it says that it is in each answer's head; None: nothing, as OpenSearch."""
+        self.word: int | None = None
+        """The status with which it refuses to say what it is."""
         self.saying: Any = None
         """What it answers everything with, 200, as something between might that is no Elasticsearch."""
         self._storm: tuple[int, int] = (0, 429)
@@ -117,6 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         if fake.refusing:
             return self._send(503, _error("master_not_discovered_exception"))
+        if self.path == "/" and fake.word is not None:
+            return self._send(fake.word, _error("security_exception"))
         if fake.saying is not None:
             return self._send(200, fake.saying)
         if "/_search" in self.path and fake.search_failures:
@@ -141,7 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, answer: dict[str, Any]) -> None:
         payload = json.dumps(answer).encode()
         self.send_response(status)
-        self.send_header("X-Elastic-Product", "Elasticsearch")
+        if self.server.fake.product is not None:
+            self.send_header("X-Elastic-Product", self.server.fake.product)
         self.send_header("Content-Type", "application/vnd.elasticsearch+json;compatible-with=8")
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()

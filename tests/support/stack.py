@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 TOKEN = "test-token"
 
@@ -210,7 +210,7 @@ class Sidecar:
                 found.append(int(path.parent.name))
         return found
 
-    def __enter__(self) -> Sidecar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:

@@ -14,6 +14,10 @@ class StoreUnavailable(Exception):
     """The store cannot be asked now (refused, timed out, 429, 5xx). Try again later; nothing is lost."""
 
 
+class OtherProduct(StoreUnavailable):
+    """What answers says itself that it is another product, which cannot keep events."""
+
+
 class SpansUnknown(StoreUnavailable):
     """Of parts of the time that was asked for nothing can be told: a day is closed, or indexed in another way."""
 

@@ -100,6 +100,10 @@ class ElasticStore:
         """Puts the index templates, and the lifecycle policies where the cluster has ILM; changes of theirs stay."""
         self._setup.install(bool(self.holds()))
 
+    def require_elasticsearch(self) -> None:
+        """Raises OtherProduct where OpenSearch answers, StoreUnavailable where nothing does."""
+        self._setup.require_elasticsearch()
+
     def append(self, events: Sequence[Event], bodies: Sequence[Event] = ()) -> Appended:
         operations: list[_Operation] = []
         rejected: list[Rejected] = []

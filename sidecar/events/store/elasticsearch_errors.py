@@ -10,7 +10,7 @@ from typing import Any, Final
 from elastic_transport import TransportError
 from elasticsearch import ApiError, BadRequestError, UnsupportedProductError
 
-from sidecar.events.store import StoreUnavailable
+from sidecar.events.store import OtherProduct, StoreUnavailable
 
 DOCUMENT_AT_FAULT: Final = (400, 413)
 CLUSTER_AT_FAULT: Final = frozenset({"validation_exception", "index_closed_exception", "cluster_block_exception"})
@@ -27,12 +27,25 @@ def asking() -> Iterator[None]:
     """Around calls of the client: its errors become ours."""
     try:
         yield
+    except UnsupportedProductError as error:
+        raise _other_product(error.body) from error
     except ApiError as error:
         if error.status_code in DOCUMENT_AT_FAULT and not is_cluster_at_fault(error):
             raise Refused(str(error)) from error
         raise StoreUnavailable(f"Elasticsearch answered {error.status_code}: {error.message}") from error
-    except (TransportError, UnsupportedProductError) as error:
+    except TransportError as error:
         raise StoreUnavailable(f"Elasticsearch: {type(error).__name__}: {error}") from error
+
+
+def _other_product(body: Any) -> StoreUnavailable:
+    """OpenSearch names itself in what it says of itself; what names nothing may be a proxy, for the moment."""
+    about = body.get("version") if isinstance(body, dict) else None
+    if isinstance(about, dict) and about.get("distribution") == "opensearch":
+        return OtherProduct(
+            f"what answers is OpenSearch {about.get('number', '')}, which cannot keep events: "
+            "they are kept in Elasticsearch 8 or 9, or in DATA where nothing is set"
+        )
+    return StoreUnavailable("what answers is not Elasticsearch, or a proxy before it that takes X-Elastic-Product away")
 
 
 def is_cluster_at_fault(error: ApiError) -> bool:

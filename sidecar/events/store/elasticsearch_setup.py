@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 
 from sidecar.events.store import StoreUnavailable
 from sidecar.events.store.elasticsearch_errors import Refused, asking, part, whole_search
@@ -46,6 +46,7 @@ class Setup:
 
         Raises StoreUnavailable."""
         self._right.clear()
+        self.require_elasticsearch()
         try:
             with asking():
                 offered = self.lifecycles(held)
@@ -61,6 +62,17 @@ class Setup:
                         self._mend(index, about["mappings"], part(named).get(index, {}).get("aliases", {}))
         except Refused as error:
             raise StoreUnavailable(f"cannot install the templates: {error}") from error
+
+    def require_elasticsearch(self) -> None:
+        """Raises OtherProduct where something else says its name, StoreUnavailable where nobody answers. A refusal says
+        nothing: a key may not ask this, a node of the core alone has no such word."""
+        with asking():
+            try:
+                self._client.info()
+            except UnsupportedProductError:
+                raise
+            except ApiError as error:
+                log.debug("what the event store is, it does not say: %s", error)
 
     def lifecycles(self, held: bool) -> bool:
         """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""

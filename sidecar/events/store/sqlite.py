@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ import orjson
 from sidecar.events.document import CLEAR
 from sidecar.events.store import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
 from sidecar.events.store.sqlite_sql import (
+    INDICES,
     INSERT,
     SCHEMA,
     TEXTS,
@@ -27,22 +29,38 @@ from sidecar.events.store.sqlite_sql import (
     column_of,
     condition,
     counting,
-    covered,
     event_row,
+    grouped,
     is_held,
-    of_volumes,
+    of_time_alone,
+    source,
+    whole_minutes,
 )
 from sidecar.storage.encryption import Vault
-from sidecar.timeunits import DAY, SECOND
+from sidecar.timeunits import DAY, MINUTE, SECOND
 
 _EVER: Final = (1 << 63) - 1
+SAMPLED: Final = 200_000
+"""Events of which percentiles are exact; of more, they are those of about so many, taken at random, and exact for a
+group that has less than a tenth of it."""
+_SCATTER: Final = 2654435761
+"""Knuth's multiplier: takes numbers in a row apart."""
+_LATER: Final = {
+    "address": "$.source.ip",
+    "upstream_outcome": "$.understudy.upstream_outcome",
+    "break_glass": "$.understudy.break_glass",
+}
+"""Columns that a store did not have at first, and where in the document their values are."""
 
 
 class EmbeddedStore:
     """Exchanges in SQLite."""
 
-    def __init__(self, path: Path, busy_timeout: float = 5.0, vault: Vault = CLEAR) -> None:
+    def __init__(
+        self, path: Path, busy_timeout: float = 5.0, vault: Vault = CLEAR, sampled: int = SAMPLED
+    ) -> None:  # fmt: skip
         self._path = path
+        self._sampled = sampled
         self._busy_timeout = busy_timeout
         self._vault = vault
         self._idle: list[sqlite3.Connection] = []
@@ -53,7 +71,8 @@ class EmbeddedStore:
             _widen(connection)
             connection.execute("PRAGMA journal_mode = WAL")
             try:
-                connection.executescript(SCHEMA)  # as a whole: a reader sees all tables, or none
+                # as a whole: a reader sees all tables, or none, and each index as it was until it is as it will be
+                connection.executescript(f"BEGIN IMMEDIATE;{_outdated(connection)}{SCHEMA}COMMIT;")
             finally:
                 connection.rollback()  # where it came to an end too soon
             with _transaction(connection):
@@ -89,15 +108,31 @@ class EmbeddedStore:
         by: Sequence[str] = (),
         percentiles: Sequence[float] = (),
     ) -> Sequence[Bucket]:
-        if interval and of_volumes(where, interval, by, percentiles) and (found := self._volumes(where, interval)):
-            return found
+        if of_time_alone(where, by, percentiles) and (interval or MINUTE) % MINUTE == 0:
+            found = self._by_volumes(where, interval)
+            if found is not None:
+                return found
+        if percentiles and (every := self._many(where) // self._sampled) > 1:
+            return self._estimated(where, interval, by, percentiles, every)
+        return self._counted(where, interval, by, percentiles)
+
+    def _counted(
+        self, where: Filter, interval: int | None, by: Sequence[str], percentiles: Sequence[float], every: int = 1
+    ) -> Sequence[Bucket]:
+        """`every`: of so many events one is looked at."""
         conditions, values = condition(where)
+        if every > 1:
+            conditions += f" AND seq * {_SCATTER} / 65536 % {every} = 0"
         start = f"at - at % {int(interval)}" if interval else f"{int(where.since or 0)}"
-        columns = [f"{start} AS start", *(f"ifnull({column_of(name)}, '') AS g{n}" for n, name in enumerate(by))]
-        keys = ["start", *(f"g{n}" for n in range(len(by)))]
-        source = "events INDEXED BY events_count" if covered(where, by) else "events"
-        chosen = f"SELECT {', '.join(columns + ['duration'] * bool(percentiles))} FROM {source} WHERE {conditions}"
         with self._connection() as connection:
+            share = 0.0 if interval or percentiles else _share(connection, where)
+            table, in_order = source(where, by, share)
+            if in_order and not interval and not percentiles:
+                rows = connection.execute(grouped(start, by[0] if by else None, table, conditions), values).fetchall()
+                return [Bucket(row[0], tuple(map(str, row[1:-1])), row[-1]) for row in rows]
+            columns = [f"{start} AS start", *(f"ifnull({column_of(name)}, '') AS g{n}" for n, name in enumerate(by))]
+            keys = ["start", *(f"g{n}" for n in range(len(by)))]
+            chosen = f"SELECT {', '.join(columns + ['duration'] * bool(percentiles))} FROM {table} WHERE {conditions}"
             rows = connection.execute(counting(chosen, keys, percentiles), values).fetchall()
         width = len(keys) + 1
         return [
@@ -105,17 +140,42 @@ class EmbeddedStore:
             for row in rows
         ]
 
-    def _volumes(self, where: Filter, interval: int) -> Sequence[Bucket]:
-        """At any size as quick as there are minutes; nothing in a store that no newer sidecar has installed yet."""
+    def _many(self, where: Filter) -> int:
+        """How many events there are in the filter's time, give or take a minute."""
+        found = self._by_volumes(Filter(since=where.since, until=where.until), None)
+        return sum(bucket.count for bucket in found or ())
+
+    def _estimated(
+        self, where: Filter, interval: int | None, by: Sequence[str], percentiles: Sequence[float], every: int
+    ) -> Sequence[Bucket]:
+        """Exact counts, with percentiles of one event in `every`; of groups that are small, of all their events."""
+        exact = self.count(where, interval, by)
+        looked = list(self._counted(where, interval, by, percentiles, every))
+        if len(by) == 1 and not interval:
+            few = [bucket.group[0] for bucket in exact if bucket.group[0] and bucket.count < self._sampled // 10]
+            small = replace(where, terms={**where.terms, by[0]: few})
+            looked += self._counted(small, interval, by, percentiles) if few else ()
+        found = {(bucket.start, bucket.group): bucket.percentiles for bucket in looked}
+        return [replace(bucket, percentiles=found.get((bucket.start, bucket.group), {})) for bucket in exact]
+
+    def _by_volumes(self, where: Filter, interval: int | None) -> Sequence[Bucket] | None:
+        """Whole minutes as they are kept, at any size as quick as there are minutes, and what is beside them of events.
+        None in a store that no newer sidecar has installed yet."""
+        first, last = whole_minutes(where, _EVER)
+        start = f"minute - minute % {int(interval)}" if interval else f"{int(where.since or 0)}"
         sql = (
-            f"SELECT minute - minute % {int(interval)} AS start, sum(events) FROM volumes"
-            " WHERE minute >= ? AND minute < ? GROUP BY start HAVING sum(events) > 0 ORDER BY start"
+            f"WITH edge (since, until) AS (VALUES (?, ?), (?, ?)) SELECT {start} AS start, sum(n) FROM"
+            " (SELECT minute, events AS n FROM volumes WHERE minute >= ? AND minute < ? UNION ALL"
+            f" SELECT at - at % {MINUTE}, 1 FROM edge JOIN events INDEXED BY events_page ON at >= since AND at < until)"
+            " GROUP BY start HAVING sum(n) > 0 ORDER BY start"
         )
+        since, until = where.since or 0, _EVER if where.until is None else where.until
+        edges = [since, min(first, until), max(last, min(first, until)), until]
         with self._connection() as connection:
             if not _has_volumes(connection):
-                return ()
-            rows = connection.execute(sql, [where.since or 0, _EVER if where.until is None else where.until])
-            return [Bucket(start, (), events) for start, events in rows.fetchall()]
+                return None
+            rows = connection.execute(sql, [*edges, first, last]).fetchall()
+        return [Bucket(start, (), events) for start, events in rows]
 
     def body(self, event_id: str) -> Event | None:
         with self._connection() as connection:
@@ -215,15 +275,36 @@ def _has_volumes(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'volumes'").fetchone() is not None
 
 
+def _share(connection: sqlite3.Connection, where: Filter) -> float:
+    """What part of the time from the first event to the last is the filter's."""
+    oldest, newest = connection.execute("SELECT (SELECT min(at) FROM events), (SELECT max(at) FROM events)").fetchone()
+    if oldest is None or newest == oldest:
+        return 1.0
+    since = oldest if where.since is None else where.since
+    until = newest if where.until is None else where.until
+    inside: int = min(until, newest) - max(since, oldest)
+    return inside / int(newest - oldest)
+
+
 def _widen(connection: sqlite3.Connection) -> None:
     """A store made before these had columns of their own gets them, filled from the events."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(events)")}
-    for name, path in (("address", "$.source.ip"), ("upstream_outcome", "$.understudy.upstream_outcome")):
-        if columns and name not in columns:
+    for name in _LATER if columns else ():
+        if name not in columns:
+            value = f"json_extract(document, '{_LATER[name]}')"
             with _transaction(connection):
                 connection.execute(f"ALTER TABLE events ADD COLUMN {name} TEXT")
-                connection.execute(f"UPDATE events SET {name} = json_extract(document, '{path}')")  # nosec B608 # our own columns
-                connection.execute("DROP INDEX IF EXISTS events_count")
+                connection.execute(f"UPDATE events SET {name} = {value} WHERE {value} IS NOT NULL")  # nosec B608 # our own columns
+
+
+def _outdated(connection: sqlite3.Connection) -> str:
+    """What takes away indices that were made with other columns than they have now, and are made anew."""
+    drops = []
+    for name, wanted in INDICES.items():
+        indexed = tuple(row[2] for row in connection.execute(f"PRAGMA index_info({name})"))
+        if indexed not in ((), wanted):
+            drops.append(f"DROP INDEX {name};")
+    return "".join(drops)
 
 
 @contextmanager

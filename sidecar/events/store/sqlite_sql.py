@@ -21,25 +21,48 @@ _COLUMNS: Final = {field.name: field.column for field in FIELDS if field.column 
 _NUMBERS: Final = tuple(field.column for field in FIELDS if field.kind is Kind.LONG and field.column is not None)
 _WORDS: Final = tuple(field.name for field in FIELDS if field.words)
 _FIELD = re.compile(r"[@\w]+(\.\w+)*")
+_FILTERED: Final = (
+    "user", "patient_id", "action", "outcome", "status", "address", "answered_by", "verdict", "resource_type",
+)  # fmt: skip
+"""The columns that people filter by. Counts need no others: an event itself is twenty times as long."""
+
+
+def _counting(first: str) -> tuple[str, ...]:
+    """An index in whose order values of `first` are counted, whatever is filtered, and pages of one value read."""
+    return (first, "at", "id", *(column for column in _FILTERED if column != first))
+
+
+INDICES: Final = {
+    "events_page": ("at", "id"),
+    "events_count": (
+        "at", "client", "purpose", "endpoint", "outcome", "answered_by", "user", "status", "duration",
+        "upstream_outcome", "patient_id", "action", "address", "verdict", "resource_type",
+    ),
+    "events_user": _counting("user"),
+    "events_patient": _counting("patient_id"),
+    "events_action": _counting("action"),
+    "events_outcome": _counting("outcome"),
+    "events_endpoint": ("endpoint", "outcome", "at", "id"),
+    "events_status": ("status", "at", "id"),
+    "events_resource": ("resource_type", "resource_id", "at", "id"),
+    "events_kind": ("resource_type", "at", "id"),
+    "events_address": ("address", "at", "id"),
+    "events_verdict": ("verdict", "at", "id"),
+    "events_glass": ("break_glass", "at", "id"),
+}  # fmt: skip
+"""By name; one of a store that was made before it had these columns is made anew."""
+_INDICES: Final = "\n".join(
+    f"CREATE INDEX IF NOT EXISTS {name} ON events ({', '.join(columns)})"
+    f"{' WHERE break_glass IS NOT NULL' if name == 'events_glass' else ''};"
+    for name, columns in INDICES.items()
+)
 SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, at INTEGER NOT NULL,
     {", ".join(f"{column} {'INTEGER' if column in _NUMBERS else 'TEXT'}" for column in _COLUMNS.values())},
     document TEXT NOT NULL, words TEXT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS events_id ON events (id);
-CREATE INDEX IF NOT EXISTS events_page ON events (at, id);
-CREATE INDEX IF NOT EXISTS events_count ON events
-    (at, client, purpose, endpoint, outcome, answered_by, user, status, duration, upstream_outcome);
-CREATE INDEX IF NOT EXISTS events_user ON events (user, at, id);
-CREATE INDEX IF NOT EXISTS events_endpoint ON events (endpoint, outcome, at, id);
-CREATE INDEX IF NOT EXISTS events_outcome ON events (outcome, at, id);
-CREATE INDEX IF NOT EXISTS events_patient ON events (patient_id, at, id);
-CREATE INDEX IF NOT EXISTS events_status ON events (status, at, id);
-CREATE INDEX IF NOT EXISTS events_action ON events (action, at, id);
-CREATE INDEX IF NOT EXISTS events_resource ON events (resource_type, resource_id, at, id);
-CREATE INDEX IF NOT EXISTS events_address ON events (address, at, id);
-CREATE INDEX IF NOT EXISTS events_verdict ON events (verdict, at, id);
+{_INDICES}
 CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5(words, content='events', content_rowid='seq');
 DROP TRIGGER IF EXISTS events_added;
 CREATE TRIGGER IF NOT EXISTS events_dropped AFTER DELETE ON events
@@ -48,7 +71,6 @@ CREATE TABLE IF NOT EXISTS bodies (id TEXT PRIMARY KEY, at INTEGER NOT NULL, doc
 CREATE INDEX IF NOT EXISTS bodies_at ON bodies (at);
 CREATE TABLE IF NOT EXISTS holds (id TEXT PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS checkpoints (segment TEXT PRIMARY KEY, sequence INTEGER NOT NULL, hash TEXT NOT NULL);
-COMMIT;
 """
 VOLUMES: Final = (
     "CREATE TABLE volumes (minute INTEGER PRIMARY KEY, events INTEGER NOT NULL)",
@@ -69,11 +91,25 @@ INSERT: Final = (
 )
 
 
-def of_volumes(where: Filter, interval: int | None, by: Sequence[str], percentiles: Sequence[float]) -> bool:
-    """Whether the number of events in each minute, which is kept as they come, is enough to answer."""
-    edges = [edge for edge in (where.since, where.until, interval) if edge is not None]
-    plain = not (where.terms or where.at_most or where.text or by or percentiles)
-    return plain and interval is not None and not any(edge % MINUTE for edge in edges)
+def of_time_alone(where: Filter, by: Sequence[str], percentiles: Sequence[float]) -> bool:
+    """Whether it is all about when events were, which is kept by the minute as they come."""
+    return not (where.terms or where.at_most or where.text or by or percentiles)
+
+
+def whole_minutes(where: Filter, last: int) -> tuple[int, int]:
+    """From when until when the filter's time has whole minutes; `last`: where it ends when it has no end."""
+    since, until = where.since or 0, last if where.until is None else where.until
+    first = since + -since % MINUTE
+    return first, max(first, until - until % MINUTE)
+
+
+def grouped(start: str, field: str | None, source: str, conditions: str) -> str:
+    """Counts per value of one field, or of all, in the order of its index. A missing value is ""."""
+    name = "NULL" if field is None else _COLUMNS[field]
+    inner = f"SELECT {name} AS value, count(*) AS n FROM {source} WHERE {conditions} GROUP BY {name}"
+    value = "" if field is None else ", ifnull(value, '') AS g0"
+    keys = "start" if field is None else "start, g0"
+    return f"SELECT {start} AS start{value}, sum(n) FROM ({inner}) GROUP BY {keys} ORDER BY {keys}"
 
 
 def counting(chosen: str, keys: list[str], percentiles: Sequence[float]) -> str:
@@ -92,17 +128,37 @@ def counting(chosen: str, keys: list[str], percentiles: Sequence[float]) -> str:
     return f"SELECT {group}, max(n), {picks} FROM ({ranked}) GROUP BY {group} ORDER BY {group}"
 
 
-_COVERED: Final = {"understudy.client", "understudy.purpose", "understudy.endpoint", "event.outcome", "user.name"} | {
-    "understudy.answered_by",
-    "http.response.status_code",
-    "event.duration",
-    "understudy.upstream_outcome",
+_COUNTED: Final = {name for name, column in _COLUMNS.items() if column in INDICES["events_count"]}
+_WIDE: Final = {name for name, column in _COLUMNS.items() if column in _FILTERED}
+_OWN: Final = {
+    name: index
+    for index, (first, *_) in INDICES.items()
+    for name, column in _COLUMNS.items()
+    if column == first and index != "events_glass"
 }
+"""Field → an index of all events in which it comes first."""
+_RARE: Final = {"understudy.patient.id", "understudy.resource.id", "event.id", "http.request.id", "understudy.verdict"}
+"""Fields a value of which few events have: these are looked up one by one."""
+MUCH: Final = 0.1
+"""The share of the kept time from which on walking through a whole index, in the order of what is counted, is quicker
+than sorting what the time holds."""
 
 
-def covered(where: Filter, by: Sequence[str]) -> bool:
-    """Whether the index for counting answers without looking at the events."""
-    return where.text is None and _COVERED.issuperset([*where.terms, *where.at_most, *by])
+def source(where: Filter, by: Sequence[str], share: float) -> tuple[str, bool]:
+    """Where counts are read, and whether in the order of what is counted, so that nothing need be sorted. `share`: of
+    all the time that is kept, what the filter's time is."""
+    used = {*where.terms, *where.at_most, *by}
+    if where.text is None and _RARE & where.terms.keys():
+        return "events", False
+    if not by and len(used) == 1 and used <= _OWN.keys() and where.text is None:
+        return f"events INDEXED BY {_OWN[next(iter(used))]}", True
+    if used <= _WIDE and "user.name" in where.terms and where.text is None:
+        return "events INDEXED BY events_user", False
+    index = _OWN.get(by[0]) if len(by) == 1 and share >= MUCH else None
+    alone = used == {*by} and where.text is None
+    if index is not None and (alone or (used <= _WIDE and INDICES[index] == _counting(_COLUMNS[by[0]]))):
+        return f"events INDEXED BY {index}", True
+    return ("events INDEXED BY events_count" if used <= _COUNTED else "events"), False
 
 
 def condition(where: Filter) -> tuple[str, list[Any]]:

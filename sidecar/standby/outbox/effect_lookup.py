@@ -47,7 +47,7 @@ class Effect(StrEnum):
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
     CONFLICT = "conflict"
-    """The record is neither as it was nor as it should be."""
+    """Someone changed the record meanwhile: what is there is neither what was nor what is wanted."""
     UNAVAILABLE = "unavailable"
     """The upstream could not be asked, or not yet."""
     UNDETERMINABLE = "undeterminable"

@@ -223,9 +223,7 @@ class Replayer:
             self._change(lambda connection: self._intents.settle(connection, row, found.seen))
             return True
         if effect is Effect.CONFLICT:
-            reason = (
-                f"conflict: the {row.type} record at {self._contract.name} is neither as it was nor as it should be"
-            )
+            reason = f"conflict: someone changed this record at {self._contract.name} meanwhile"
             theirs = found.seen.body if found.seen is not None else None
             self._change(lambda connection: self._intents.park(connection, row, reason, "merge", theirs))
             return True

@@ -92,6 +92,13 @@ def receiver(name: str = "webhook") -> Iterator[Receiver]:
         def do_POST(self) -> None:
             mine.take(self)
 
+        def do_GET(self) -> None:
+            """As an Alertmanager without silences."""
+            self.send_response(200 if self.path == "/api/v2/silences" else 404)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
         def log_message(self, *_: Any) -> None:
             """Quiet."""
 
@@ -102,13 +109,12 @@ def receiver(name: str = "webhook") -> Iterator[Receiver]:
 
 
 @contextmanager
-def heart(beat: Callable[[], None]) -> Iterator[str]:
-    """The URL of a dead man's switch."""
+def heart(beat: Callable[[], bool | None]) -> Iterator[str]:
+    """The URL of a dead man's switch; where `beat` says False it answers 404."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            beat()
-            self.send_response(204)
+            self.send_response(404 if beat() is False else 204)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -119,13 +125,14 @@ def heart(beat: Callable[[], None]) -> Iterator[str]:
 
 
 @contextmanager
-def plane(text: str = "understudy_journal_behind_seconds 0\n") -> Iterator[int]:
+def plane(text: Callable[[], str] = lambda: "understudy_journal_behind_seconds 0\n") -> Iterator[int]:
     """The port of a control plane without endpoints, whose /metrics are this text."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = text.encode() if self.path == "/metrics" else b"[]"
+            body = text().encode() if self.path == "/metrics" else b"[]"
             self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

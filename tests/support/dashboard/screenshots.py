@@ -1,4 +1,7 @@
-"""Pictures of every page, light and dark, 1280 and 390 px wide, from a running stack: `make screenshots`."""
+"""Pictures of every page from a running stack: light, dark, on a phone (390 px), at 200% zoom, and as it is printed.
+
+`make screenshots`.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,8 @@ PAGES = {
     "standby": "/standby",
     "alerts": "/alerts",
     "evidence-of": "/standby/evidence",
+    "replacement": "/standby/replacement",
+    "discarded": "/standby/discarded",
     "review": "/audit/review",
     "break-glass": "/audit/break-glass",
     "disclosure": "/disclosure",
@@ -39,11 +44,16 @@ BEST = ("overview-light", "audit-dark", "alerts-dark")
 README = Path("dashboard/screenshots")
 CUT = ("audit", "person", "patient", "looks")
 """Pages of which one screen is enough."""
+ZOOMED = {"width": WIDE["width"] // 2, "height": WIDE["height"] // 2}
+"""What a page has room for at 200%."""
+PRINTED = ("users", "account", "login")
+"""Pages of which nobody needs to see how they are printed."""
 LOOKS = {
     "light": ("light", WIDE),
     "dark": ("dark", WIDE),
     "phone": ("light", PHONE),
     "phone-dark": ("dark", PHONE),
+    "zoom": ("light", ZOOMED),
 }
 
 
@@ -112,10 +122,14 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
             page.evaluate("window.scrollTo(0, 0)")
         page.wait_for_timeout(400)
         page.screenshot(path=out / f"{name}-{look}.png", full_page=name not in CUT)
+        if look == "light" and name not in PRINTED:
+            _print(page, out / f"{name}-print.png", name not in CUT)
     go(page, dashboard, "/audit?period=24h&person=Dr+Holt&action=update")
     page.locator(".when").first.click()
     page.locator("#written").wait_for()
     page.screenshot(path=out / f"event-{look}.png", full_page=True)
+    if look == "light":
+        _print(page, out / "event-print.png", True)
     go(page, dashboard, "/audit?period=24h&person=Nurse+Abara&action=create")
     page.get_by_label("Title").fill("Vandalised notes of the night shift")
     page.get_by_label("Notes of the reviewer").fill("Six notes say “pwned”.\nThe nurse was on duty.")
@@ -124,14 +138,10 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
     page.get_by_role("link", name="Open “Vandalised").click()
     page.locator("ol.evidence").wait_for()
     page.screenshot(path=out / f"evidence-{look}.png")
+    if look == "light":
+        _print(page, out / "evidence-print.png", False)
     go(page, dashboard, "/audit/evidence")
     page.screenshot(path=out / f"evidence-list-{look}.png")
-    if look == "light":
-        go(page, dashboard, "/audit?period=24h")
-        page.locator("#findings li").first.wait_for()
-        page.emulate_media(media="print")
-        page.screenshot(path=out / "audit-print.png")
-        page.emulate_media(media="screen")
     go(page, dashboard, "/standby")
     page.get_by_role("button", name="Merge").click()
     page.get_by_role("dialog").wait_for()
@@ -140,6 +150,16 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
     page.get_by_role("button", name="Take over").first.click()
     page.get_by_role("dialog").wait_for()
     page.screenshot(path=out / f"dialog-{look}.png")
+    page.get_by_label("Reason").fill("HOSP is slow")
+    page.locator("#d-confirm").click()
+    page.get_by_role("button", name="Close", exact=True).wait_for()
+    page.screenshot(path=out / f"outcome-{look}.png")
+
+
+def _print(page: Page, path: Path, whole: bool) -> None:
+    page.emulate_media(media="print")
+    page.screenshot(path=path, full_page=whole)
+    page.emulate_media(media="screen")
 
 
 def main(out: Path, *looks: str) -> None:

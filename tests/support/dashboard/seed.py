@@ -43,7 +43,7 @@ def event(at: int, dice: random.Random, **given: Any) -> tuple[dict[str, Any], d
         "event": {
             "id": ident,
             "kind": "event",
-            "category": ["web"],
+            "category": ["api"],
             "type": ["access"],
             "action": action,
             "outcome": outcome,
@@ -149,12 +149,16 @@ def everything() -> Filter:
     return Filter()
 
 
-def fill(store: EventStore, since: int, until: int, count: int, seed: int = 1, batch: int = 2000) -> None:
-    """Puts so many events into an installed store."""
+def fill(
+    store: EventStore, since: int, until: int, count: int, seed: int = 1, batch: int = 2000, people: int = 0,
+    patients: int = 400,
+) -> None:  # fmt: skip
+    """Puts so many events into an installed store. `people`: how many more there are than those with names."""
     dice = random.Random(seed)
+    everyone = [*PEOPLE, *(f"Nurse {number:03d}" for number in range(people))]
     events, bodies = [], []
     for at in times(since, until, count, dice):
-        document, body = event(at, dice)
+        document, body = event(at, dice, user=dice.choice(everyone), patient=str(dice.randint(1, patients)))
         events.append(document)
         bodies += [body] if body else []
         if len(events) == batch:

@@ -28,7 +28,8 @@ def wanted() -> list[Requirement]:
     """What the program asks for, and what that asks for in turn."""
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    lines = config["options"]["install_requires"] + config["options.extras_require"]["postgresql"]
+    extras = config["options.extras_require"]
+    lines = config["options"]["install_requires"] + extras["postgresql"] + extras["otel"]
     found = [Requirement(line) for line in lines.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     seen: set[tuple[str, frozenset[str]]] = set()
     for requirement in found:  # it grows meanwhile
@@ -38,8 +39,8 @@ def wanted() -> list[Requirement]:
         seen.add(key)
         for line in _asked_by(requirement.name):
             further = Requirement(line)
-            extras = requirement.extras or {""}
-            if further.marker is None or any(further.marker.evaluate({"extra": extra}) for extra in extras):
+            named = requirement.extras or {""}
+            if further.marker is None or any(further.marker.evaluate({"extra": extra}) for extra in named):
                 found.append(further)
     return found
 

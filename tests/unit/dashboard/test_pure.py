@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.auth.sessions import FREE_TRIES, pause
-from dashboard.data.exports import plain
 from dashboard.ui import components
 from dashboard.values import time_format
 from dashboard.values.filters import View, ViewError
 from dashboard.values.sentences import sentence, singular
+from dashboard.values.spreadsheet import plain
 from sidecar.contract import Contract
 from sidecar.events.subject import subject
 from sidecar.exchange import Exchange

@@ -4,6 +4,7 @@ from alembic import op
 
 revision = "0010"
 down_revision = "0009"
+readable_from = "0005"
 TABLES = (
     "aliases", "break_glass", "collections", "credentials", "endpoint_states", "evidence", "outbox", "owners",
     "policy_deeds", "policy_exceptions", "policy_habits", "policy_modes", "retirements", "revocations", "standby_meta",

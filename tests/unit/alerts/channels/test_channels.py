@@ -30,7 +30,7 @@ from alerts.channels import (
     slack,
 )
 from alerts.channels.deliverer import Deliverer
-from alerts.delivery.grouping import Grouping
+from alerts.delivery.grouping import ALONE, Grouping
 from alerts.delivery.queue import Queue, Route, Told
 from alerts.evaluator import stuck
 from alerts.evaluator_cli import alerts
@@ -122,6 +122,41 @@ def test_it_is_told_in_the_published_shape_through_trouble(engine: Engine, name:
     assert mine.misshapen == []
     assert (mine.tried, len(mine.got)) == (6, 2)
     CHECKS[name]([content for _, content in mine.got], [fields for fields, _ in mine.got])
+
+
+def test_alertmanager_is_not_told_of_what_another_alert_tells_of(engine: Engine) -> None:
+    """Nothing would end it there."""
+    with receiver("alertmanager") as mine:
+        told = Telling(engine, MAKE["alertmanager"](mine.url), Route(ALONE))
+        for holding in ([BURN, replace(BURN, severity="ticket")], []):
+            told.see(*holding)
+            told.tell(0)
+    assert [[alert["labels"]["severity"] for alert in alerts] for _, alerts in mine.got] == [["page"], ["page"]]
+
+
+PAST: dict[str, Callable[[list[Any]], object]] = {
+    "webhook": lambda got: [payload["status"] for payload in got] == ["resolved"],
+    "slack": lambda got: [(each["attachments"][0]["color"], each["text"][:9]) for each in got]
+    == [("good", "past page")],
+    "pagerduty": lambda got: [(each["event_action"], each.get("payload", {}).get("severity")) for each in got]
+    == [("trigger", "info"), ("resolve", None)],
+    "sentry": lambda got: [(each["level"], each["logentry"]["formatted"][:9]) for each in got]
+    == [("info", "past page")],
+    "alertmanager": lambda got: [alert["endsAt"] > "2025" for alerts in got for alert in alerts] == [True],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAKE)
+def test_what_was_over_before_it_could_be_told_wakes_nobody(engine: Engine, name: str) -> None:
+    with receiver(name) as mine:
+        told = Telling(engine, MAKE[name](mine.url))
+        told.see(BURN)
+        mine.answers = [503]
+        told.tell()
+        told.see()
+        assert [became for became, _ in told.tell()] == [Told.DONE]
+    assert mine.misshapen == []
+    assert PAST[name]([content for _, content in mine.got])
 
 
 def test_pagerduty_hears_of_an_acknowledgement_once_all_of_an_incident_is_known(engine: Engine) -> None:

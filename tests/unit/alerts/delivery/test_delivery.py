@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event
 
 from alerts.channels import Slack, Webhook
 from alerts.channels.deliverer import Deliverer
@@ -18,6 +18,7 @@ from alerts.evaluator import Evaluator, Pace, stuck
 from alerts.lifecycle.lifecycle import Condition
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import SCHEMA, open_alerts
+from alerts.message import headline, paragraphs
 from alerts.rules.outlook import Outlook
 from sidecar.settings import Settings
 from sidecar.storage.database import open_file
@@ -61,18 +62,95 @@ def test_what_is_resolved_never_overtakes_what_fired(engine: Engine) -> None:
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     with receiver() as mine:
         channel = Webhook(mine.url, "http://dashboard/alerts")
+        see(state, queue, BURN)
+        assert told(queue, channel) == [Told.DONE]
+        clock.now += 2 * 3600 * SECOND
         mine.answers = [500, 429]
-        state.apply([BURN], unknown=set(), repeat=3600 * SECOND, enqueue=queue.enqueue)
-        assert told(queue, channel) == [Told.RETRY]
-        state.apply([], unknown=set(), repeat=3600 * SECOND, enqueue=queue.enqueue)
-        assert told(queue, channel) == []
+        see(state, queue, BURN)
+        assert told(queue, channel) == [Told.RETRY], "that it goes on"
+        see(state, queue)
+        assert told(queue, channel) == [], "it waits as long as what it takes the place of"
         clock.now += 2 * SECOND
         assert told(queue, channel) == [Told.RETRY]
         clock.now += 3 * SECOND
         assert told(queue, channel) == [Told.DONE]
-        assert told(queue, channel) == [Told.DONE]
         assert told(queue, channel) == []
         assert mine.statuses("ErrorBudgetBurn") == ["firing", "resolved"]
+
+
+def test_what_is_over_before_a_channel_came_back_is_one_message_of_the_past(engine: Engine) -> None:
+    """It wakes nobody; what burns again meanwhile does."""
+    clock = Clock()
+    state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
+    with receiver() as mine:
+        channel = Webhook(mine.url, "http://dashboard/alerts")
+        mine.answers = [503] * 100
+        see(state, queue, BURN)
+        for _ in range(3):
+            clock.now += 3600 * SECOND
+            assert told(queue, channel) == [Told.RETRY]
+            see(state, queue, BURN)
+        see(state, queue)
+        told(queue, channel)
+        mine.answers = []
+        clock.now += 60 * SECOND
+        [late] = queue.due()
+        assert headline(late.content).startswith("past page: ")
+        assert all("over before this channel could be told" in said for said in paragraphs(late.content, "x")
+                   if "key" in said)  # fmt: skip
+        assert told(queue, channel) == [Told.DONE]
+        assert mine.statuses("ErrorBudgetBurn") == ["resolved"]
+        mine.answers = [503]
+        see(state, queue, BURN)
+        told(queue, channel)
+        see(state, queue)
+        see(state, queue, BURN)
+        for _ in range(2):
+            clock.now += 60 * SECOND
+            told(queue, channel)
+        assert mine.statuses("ErrorBudgetBurn") == ["resolved", "firing", "firing"], "it burns again: that is a page"
+
+
+def test_what_was_refused_while_it_burned_is_of_the_past_when_it_is_taken(engine: Engine) -> None:
+    clock = Clock()
+    state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
+    with receiver() as mine:
+        channel = Webhook(mine.url, "http://dashboard/alerts")
+        mine.answers = [410, 410]
+        see(state, queue, BURN)
+        assert told(queue, channel) == [Told.REFUSED]
+        see(state, queue)
+        assert told(queue, channel) == [Told.REFUSED]
+        clock.now += 300 * SECOND
+        [late] = queue.due()
+        assert late.content["past"]
+
+
+def test_what_was_taken_and_cannot_be_marked_is_not_told_again(engine: Engine) -> None:
+    """A full disk, as SQLite sees it: the file may not be written."""
+    clock = Clock()
+    state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
+    full = [False]
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA query_only = {int(full[0])}")
+
+    with receiver() as mine:
+        channel = Webhook(mine.url, "http://dashboard/alerts")
+        deliverer = Deliverer(queue, state, [channel], lambda: True, steady=clock)
+        mine.answers = [503, 503]
+        see(state, queue, BURN)
+        queue.due()  # it is a message before the disk is full
+        event.listen(engine, "begin", begin)
+        full[0] = True
+        for seconds, tries in ((0, 1), (1, 1), (5, 1), (5, 2), (10, 3), (1, 3), (3600, 3)):
+            clock.now += seconds * SECOND
+            deliverer.look(channel)
+            assert mine.tried == tries, "what may pass is tried again now and then; what was taken is not"
+        full[0] = False
+        deliverer.look(channel)
+        assert mine.tried == 3
+        assert [row["state"] for row in state.deliveries()] == ["done"]
 
 
 def test_a_message_that_is_refused_holds_up_nothing_and_is_kept(engine: Engine) -> None:
@@ -104,6 +182,14 @@ def test_a_channel_that_refuses_for_good_is_told_of_at_once_and_tried_again_late
         clock.now += 300 * SECOND
         assert told(queue, channel) == []
         assert mine.statuses("ErrorBudgetBurn") == ["firing"]
+
+
+def test_a_channel_is_not_told_that_it_is_stuck(engine: Engine) -> None:
+    """When it can hear of it, it is over."""
+    clock = Clock()
+    state, queue = Alerts(engine, clock), Queue(engine, ["webhook", "slack"], clock)
+    see(state, queue, *stuck({}, {"slack": "410"}, clock.now))
+    assert [delivery.channel for delivery in queue.due()] == ["webhook"]
 
 
 def test_a_channel_that_does_not_know_us_is_told_of_at_once(engine: Engine) -> None:

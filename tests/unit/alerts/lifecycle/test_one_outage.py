@@ -94,6 +94,25 @@ def test_what_users_get_is_told_also_where_it_comes_after_what_the_upstream_give
     assert [status for status, _ in desk.messages] == ["firing"] * 2, "users over what was told"
 
 
+def test_a_looser_promise_that_burns_later_is_the_same_outage(desk: Desk) -> None:
+    tight = replace(OTHER, notes={"reason": "r", "target": "0.99999"})
+    loose = replace(PAGE, notes={"reason": "r", "target": "0.99"})
+    for holding in ([tight], [tight], [tight, loose], [tight, loose], [tight, loose]):
+        desk.see(*holding, after=4 * MINUTE)
+    assert [status for status, _ in desk.messages] == ["firing"]
+    desk.see(after=MINUTE)
+    desk.see()
+    assert [status for status, _ in desk.messages] == ["firing", "resolved"]
+
+
+def test_what_was_slow_and_now_fails_is_told_anew(desk: Desk) -> None:
+    slow = replace(PAGE, notes={"reason": "r", "target": "0.9999"})
+    down = replace(OTHER, notes={"reason": "r", "target": "0.99999"})
+    for holding in ([slow], [slow], [slow, down], [slow, down]):
+        desk.see(*holding, after=4 * MINUTE)
+    assert [status for status, _ in desk.messages] == ["firing", "firing"], "a tighter promise is a graver trouble"
+
+
 def test_a_part_that_outlives_its_whole_is_told_by_itself(desk: Desk) -> None:
     desk.see(PAGE, ENDPOINT, TICKET)
     desk.see(PAGE, ENDPOINT, TICKET)

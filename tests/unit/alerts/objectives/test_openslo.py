@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -52,6 +53,10 @@ def change(*path: object, to: object) -> list[dict]:
     return changed
 
 
+def aligned(duration: str, start: str = "2026-01-01 00:00:00", zone: str = "Europe/Berlin") -> dict[str, Any]:
+    return {"duration": duration, "isRolling": False, "calendar": {"startTime": start, "timeZone": zone}}
+
+
 RATIO = ("spec", "indicator", "spec", "ratioMetric")
 
 
@@ -66,7 +71,20 @@ RATIO = ("spec", "indicator", "spec", "ratioMetric")
             change("spec", "timeWindow", 0, "duration", to="1 month"),
             "document 2: spec.timeWindow.0.duration: '1 month'",
         ),
-        (change("spec", "timeWindow", 0, "isRolling", to=False), "document 2: spec.timeWindow.0.isRolling"),
+        (
+            change("spec", "timeWindow", 0, "isRolling", to=False),
+            "document 2: spec.timeWindow.0: 'calendar' is a required",
+        ),
+        (change("spec", "timeWindow", 0, "duration", to="1M"), "document 2: spec.timeWindow.0.duration: '1M'"),
+        (
+            change("spec", "timeWindow", 0, to=aligned("1M", zone="Berlin")),
+            "timeWindow.0.calendar.timeZone: .*'Berlin'",
+        ),
+        (
+            change("spec", "timeWindow", 0, to=aligned("1M", start="2026-02-30 00:00:00")),
+            "timeWindow.0.calendar.startTime: .*02-30",
+        ),
+        (change("spec", "timeWindow", 0, to=aligned("6h")), "document 2: spec.timeWindow.0.duration: '6h'"),
         (change("spec", "objectives", 0, "target", to=1.0), "document 2: spec.objectives.0.target"),
         (change("spec", "objectives", to=[]), "document 2: spec.objectives"),
         (change("spec", "budgetingMethod", to="Timeslices"), "document 2: spec.budgetingMethod"),

@@ -58,3 +58,5 @@ def test_labels_are_those_of_the_design(tmp_path: Path) -> None:
     assert {tuple(each) for each in burns} == {("severity", "slo", "objective", "view")}
     assert {each["severity"] for each in burns} == {"page", "ticket"}
     assert {each["alert"] for each in alerts} == {"ErrorBudgetBurn", "NoTraffic", "NoData"}
+    for each in (*alerts, *_conditions):
+        assert each["annotations"]["runbook_url"].endswith(f"/{each['alert']}.md")

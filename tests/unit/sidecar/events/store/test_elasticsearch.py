@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from sidecar.events.store import Filter, StoreUnavailable
+from sidecar.events.store import Filter, OtherProduct, StoreUnavailable
 from sidecar.events.store.elasticsearch import ElasticStore
-from sidecar.events.store.factory import open_store
+from sidecar.events.store.factory import open_store, refuse_other_products
 from sidecar.settings import PREFIX, SettingError, load_settings
 from tests.contracts.event_store import DAY, NOON, event, name
 from tests.support.fake_elasticsearch import FakeElasticsearch
@@ -125,6 +126,34 @@ def test_a_cluster_is_asked_as_the_settings_say_and_they_are_never_printed(tmp_p
     assert secret not in repr(settings)
 
 
+@pytest.mark.parametrize("name", SIGNED)
+def test_nothing_that_is_said_of_trouble_has_the_credentials(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret, sent = SIGNED[name]
+    caplog.set_level(logging.DEBUG)
+    said = []
+    with FakeElasticsearch() as fake:
+        given = {f"{PREFIX}{name}": secret, f"{PREFIX}ELASTICSEARCH": fake.url, f"{PREFIX}DATA": str(tmp_path)}
+        store = open_store(load_settings(given))
+        for status in (401, 403, 500):
+            fake.storm(1, status)
+            with pytest.raises(StoreUnavailable) as refused:
+                store.append([event(1)])
+            said += [str(refused.value), repr(refused.value.__cause__)]
+        store.append([event(1)])
+        store.close()
+    store = open_store(load_settings({**given, f"{PREFIX}ELASTICSEARCH": "http://127.0.0.1:9"}))
+    with pytest.raises(StoreUnavailable) as away:
+        store.install()
+    store.close()
+    said += [str(away.value), repr(away.value.__cause__), caplog.text]
+    words = {secret, sent, sent.split()[1], *secret.split(":", 1)[1:]} - {"understudy", ""}
+    assert fake.signed == {sent}
+    assert [word for word in words if any(word in each for each in said)] == []
+    assert "/_bulk" in caplog.text, "it was logged"
+
+
 def test_two_ways_to_sign_in_are_refused(tmp_path: Path) -> None:
     given = {f"{PREFIX}{name}": secret for name, (secret, _) in SIGNED.items()}
     settings = load_settings({**given, f"{PREFIX}ELASTICSEARCH": "http://127.0.0.1:9", f"{PREFIX}DATA": str(tmp_path)})
@@ -136,6 +165,41 @@ def test_two_ways_to_sign_in_are_refused(tmp_path: Path) -> None:
 def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
     with pytest.raises(SettingError, match="ELASTICSEARCH_PREFIX: expected"):
         load_settings({f"{PREFIX}ELASTICSEARCH_PREFIX": prefix})
+
+
+OPENSEARCH = {
+    "name": "node-1",
+    "cluster_name": "ward",
+    "version": {"distribution": "opensearch", "number": "2.19.1", "build_type": "tar"},
+    "tagline": "The OpenSearch Project: https://opensearch.org/",
+}
+"""What OpenSearch answers GET / with."""
+
+
+def test_opensearch_is_refused_by_name_at_the_start(tmp_path: Path) -> None:
+    with FakeElasticsearch() as fake:
+        given = {f"{PREFIX}ELASTICSEARCH": fake.url, f"{PREFIX}DATA": str(tmp_path)}
+        settings = load_settings({**given, f"{PREFIX}ELASTICSEARCH_CREDENTIALS": "understudy:s3cret"})
+        refuse_other_products(settings)
+        fake.product, fake.saying = None, OPENSEARCH
+        with pytest.raises(SettingError, match=r"ELASTICSEARCH: what answers is OpenSearch 2\.19\.1") as refused:
+            refuse_other_products(settings)
+        store = open_store(settings)
+        with pytest.raises(OtherProduct, match="OpenSearch"):
+            store.install()
+        store.close()
+        fake.saying = {"status": "down for maintenance"}
+        refuse_other_products(settings)
+        fake.product, fake.saying = "Elasticsearch", None
+        for status in (401, 403, 405):
+            fake.word = status
+            store = open_store(settings)
+            store.install()
+            store.close()
+        fake.refusing = True
+        refuse_other_products(settings)
+    refuse_other_products(settings)
+    assert "s3cret" not in str(refused.value)
 
 
 def test_the_fake_speaks_plain_http() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.events.store import EventStore, Filter, StoreUnavailable
 from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.timeunits import SECOND, parse_rfc3339
 from tests.contracts.event_store import HOUR, NOON, EventStoreContract, event
 
 
@@ -101,4 +105,98 @@ def test_a_store_made_before_volumes_were_kept_counts_the_same(path: Path) -> No
     store.append([event(9, NOON)])
     assert [each.count for each in before] == [2, 2]
     assert [each.count for each in store.count(where, HOUR)] == [3, 2]
+    store.close()
+
+
+def test_whichever_index_is_chosen_counts_are_what_the_events_say(path: Path) -> None:
+    """Against counting the documents themselves, over random filters, groups and times."""
+    dice, store = random.Random(22), EmbeddedStore(path)
+    store.install()
+    made = [_anything(number, dice) for number in range(600)]
+    store.append(made)
+    fields = ["user.name", "understudy.patient.id", "event.action", "event.outcome", "http.response.status_code",
+              "source.ip", "understudy.verdict", "understudy.endpoint", "understudy.break_glass"]  # fmt: skip
+    for _ in range(500):
+        since = dice.choice([None, NOON + dice.randrange(40 * HOUR)])
+        until = dice.choice([None, (since or NOON) + dice.randrange(2 * HOUR), NOON + dice.randrange(50 * HOUR)])
+        chosen = dice.sample(fields, dice.choice([0, 0, 1, 1, 2]))
+        terms = {name: dice.sample(sorted({_value(each, name) for each in made} - {""}), 1) for name in chosen}
+        by = dice.sample(fields, dice.choice([0, 1, 1, 2]))
+        interval = dice.choice([None, None, HOUR, 7 * SECOND])
+        where = Filter(since=since, until=until, terms=terms, text=dice.choice([None, None, None, "patients"]))
+        found = {(each.start, each.group): each.count for each in store.count(where, interval, by)}
+        assert found == _counted(made, where, interval, by), (where, interval, by)
+    store.close()
+
+
+def _anything(number: int, dice: random.Random) -> dict[str, Any]:
+    at = NOON + dice.randrange(48 * HOUR)
+    who, status = dice.choice([None, "Dr Holt", "Nurse Abara"]), dice.choice([200, 200, 404, 500])
+    made = event(number, at, user=who, status=status,
+                 outcome=dice.choice(["success", "failure"]), path=dice.choice(["/notes", "/patients"]))  # fmt: skip
+    made["event"]["action"] = dice.choice(["read", "list", "update"])
+    if dice.random() < 0.7:
+        made["understudy"]["patient"] = {"id": str(dice.randint(1, 9))}
+    if dice.random() < 0.1:
+        made["understudy"]["break_glass"] = dice.choice(["a", "b"])
+    made["understudy"]["verdict"] = dice.choice(["allow", "allow", "deny"])
+    made["source"] = {"ip": dice.choice(["10.0.0.1", "10.0.0.2"])}
+    return made
+
+
+def _value(document: dict[str, Any], name: str) -> str:
+    value: Any = document
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return "" if value is None else str(value)
+
+
+def _counted(
+    made: list[dict[str, Any]], where: Filter, interval: int | None, by: list[str]
+) -> dict[tuple[int, tuple[str, ...]], int]:
+    counts: Counter[tuple[int, tuple[str, ...]]] = Counter()
+    for each in made:
+        at = parse_rfc3339(each["@timestamp"])
+        inside = (where.since or 0) <= at and (where.until is None or at < where.until)
+        said = where.text is None or where.text in each["url"]["path"]
+        if inside and said and all(_value(each, name) in accepted for name, accepted in where.terms.items()):
+            start = at - at % interval if interval else where.since or 0
+            counts[start, tuple(_value(each, name) for name in by)] += 1
+    return dict(counts)
+
+
+def test_of_very_many_events_percentiles_are_those_of_a_sample_and_counts_are_exact(path: Path) -> None:
+    dice, store = random.Random(5), EmbeddedStore(path, sampled=1000)
+    store.install()
+    times = [int(dice.lognormvariate(0, 1) * 1e8) for _ in range(8000)]
+    store.append([event(n, NOON + n * SECOND, duration=at, endpoint="GET /notes") for n, at in enumerate(times)])
+    store.append([event(n, NOON + n * SECOND, duration=n - 7999, endpoint="GET /rare") for n in range(8000, 8050)])
+    often_at, rare_at = store.count(Filter(), None, ["understudy.endpoint"], [50.0, 99.0])
+    assert (rare_at.count, dict(rare_at.percentiles)) == (50, {50.0: 25, 99.0: 50}), "of few, all are looked at"
+    assert often_at.count == 8000
+    ranked = sorted(times)
+    assert ranked[int(0.45 * 8000)] < often_at.percentiles[50.0] < ranked[int(0.55 * 8000)]
+    assert ranked[int(0.97 * 8000)] < often_at.percentiles[99.0] <= ranked[-1]
+    (whole,) = store.count(Filter(), None, (), [50.0])
+    assert whole.count == 8050
+    assert ranked[int(0.45 * 8000)] < whole.percentiles[50.0] < ranked[int(0.55 * 8000)]
+    (brief,) = store.count(Filter(since=NOON, until=NOON + 100 * SECOND), None, (), [50.0])
+    assert brief.percentiles == {50.0: sorted(times[:100])[49]}, "a short time is counted as a whole"
+    store.close()
+
+
+def test_a_store_made_before_break_glass_was_looked_up_is_widened(path: Path) -> None:
+    store = EmbeddedStore(path)
+    store.install()
+    given = event(1)
+    given["understudy"]["break_glass"] = "grant 7"
+    store.append([given, event(2)])
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP INDEX events_glass")
+        connection.execute("ALTER TABLE events DROP COLUMN break_glass")
+    connection.close()
+    store.install()
+    (bucket,) = store.count(Filter(terms={"understudy.break_glass": ["grant 7"]}))
+    assert bucket.count == 1
     store.close()

@@ -1,0 +1,162 @@
+"""All nodes are asked: what one does not answer another tells, nothing is done twice, and who is silent is named."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from dashboard.data.nodes import AVOIDED, KNOWN, Nodes, differing
+from sidecar.control.client import ControlError
+from sidecar.settings import Settings
+from sidecar.storage.nodes import SILENT, Node
+
+
+class Plane:
+    """A node's control plane: what it tells, its status, and what it was asked to do."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.status, self.breaks, self.done = name, 200, False, list[str]()
+        plane = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.answer()
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                plane.done.append(self.path)
+                if not plane.breaks:
+                    self.answer()
+
+            def answer(self) -> None:
+                content = {"of": plane.name} if plane.status == 200 else {"detail": f"{plane.name} is unwell"}
+                raw = json.dumps(content).encode()
+                self.send_response(plane.status)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.place = ("127.0.0.1", int(self.server.server_address[1]))
+        self._thread = threading.Thread(target=self.server.serve_forever)
+        self._thread.start()
+
+    def node(self, **told: Any) -> Node:
+        made = Node(
+            name=self.name, instance=self.name, state="live", version="1", contract="", silent=0, skew=0, unshipped=0,
+            control=f"{self.place[0]}:{self.place[1]}", head=None,
+        )  # fmt: skip
+        return replace(made, **told)
+
+    def stop(self) -> None:
+        if not self._thread.is_alive():
+            return
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+
+
+class Pair:
+    """Two nodes, a clock, and the registry that knows them; the settings name the first."""
+
+    def __init__(self) -> None:
+        self.a, self.b = Plane("a"), Plane("b")
+        self.rows = [self.a.node(), self.b.node()]
+        self.now, self.lost = 0.0, False
+        settings = Settings(control_listen=self.a.place, control_token="a token of sixteen", node="a")
+        self.nodes = Nodes(settings, self.registry, lambda: self.now)
+
+    def registry(self) -> list[Node]:
+        if self.lost:
+            raise OperationalError("SELECT", {}, Exception("away"))
+        return self.rows
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    made = Pair()
+    yield made
+    for plane in (made.a, made.b):
+        plane.stop()
+
+
+def test_the_node_that_the_settings_name_is_asked_first_and_another_where_it_does_not_answer(pair: Pair) -> None:
+    assert pair.nodes.plane().get("/endpoints") == {"of": "a"}
+    pair.a.stop()
+    assert pair.nodes.plane().get("/endpoints") == {"of": "b"}
+    assert pair.nodes.places() == [pair.b.place, pair.a.place], "it is asked last for a while"
+    pair.now += AVOIDED
+    assert pair.nodes.places() == [pair.a.place, pair.b.place]
+
+
+def test_where_its_database_is_away_another_tells(pair: Pair) -> None:
+    pair.a.status = 503
+    assert pair.nodes.plane().get("/outbox") == {"of": "b"}
+    pair.b.status = 503
+    with pytest.raises(ControlError, match="a is unwell"):
+        pair.nodes.plane().get("/outbox")
+
+
+def test_what_surely_was_not_sent_is_done_by_another_and_once(pair: Pair) -> None:
+    pair.a.stop()
+    assert pair.nodes.plane("Sam").post("/endpoints/notes.list/takeover", {}) == {"of": "b"}
+    assert (pair.a.done, pair.b.done) == ([], ["/endpoints/notes.list/takeover"])
+
+
+@pytest.mark.parametrize("status", [409, 503])
+def test_what_a_node_has_refused_no_other_is_asked_to_do(pair: Pair, status: int) -> None:
+    pair.a.status = status
+    with pytest.raises(ControlError, match="a is unwell"):
+        pair.nodes.plane("Sam").post("/resources/notes/promote", {})
+    assert pair.b.done == []
+
+
+def test_what_may_have_been_done_is_not_done_again(pair: Pair) -> None:
+    pair.a.breaks = True
+    with pytest.raises(ControlError) as told:
+        pair.nodes.plane("Sam").post("/outbox/1/retry", {})
+    assert told.value.unknown
+    assert (len(pair.a.done), pair.b.done) == (1, [])
+
+
+def test_who_is_silent_or_unwell_is_named(pair: Pair) -> None:
+    gone, mute = pair.b.node(name="gone", silent=SILENT), pair.b.node(name="mute", control="")
+    pair.rows = [*pair.rows, gone, mute]
+    pair.b.status = 503
+    assert [(each.node.name, each.silent, each.trouble) for each in pair.nodes.health()] == [
+        ("a", False, None),
+        ("b", False, "b is unwell"),
+        ("gone", True, "it is silent: no heartbeat comes"),
+        ("mute", False, "it does not tell where it can be asked (CONTROL_ADVERTISE)"),
+    ]
+    pair.now += KNOWN
+    pair.b.stop()
+    assert pair.nodes.health()[1].trouble == "its control plane does not answer"
+
+
+def test_while_the_registry_cannot_be_read_who_was_there_counts(pair: Pair) -> None:
+    assert len(pair.nodes.known()) == 2
+    pair.lost, pair.now = True, KNOWN + 1
+    assert len(pair.nodes.known()) == 2
+    assert pair.nodes.plane().get("/endpoints") == {"of": "a"}
+
+
+def test_without_a_registry_there_is_one_node(pair: Pair) -> None:
+    pair.rows = []
+    assert pair.nodes.places() == [pair.a.place]
+    assert (pair.nodes.health(), pair.nodes.each("/endpoints")) == ([], {})
+
+
+def test_a_node_that_says_that_another_answers_is_told() -> None:
+    shown = [{"id": "notes.list", "answered_by": "upstream"}, {"id": "notes.read", "answered_by": "standby"}]
+    other = [{"id": "notes.list", "answered_by": "standby"}, {"id": "notes.read", "answered_by": "standby"}]
+    assert differing({"a": shown, "b": other, "c": None}, shown) == {"notes.list": {"b": "standby"}}

@@ -1,0 +1,143 @@
+"""What is observed after an action is asked anew of the control plane: as expected, not so, not yet, or not known."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dashboard.actions import ACTIONS, NotKnown, perform
+from dashboard.app import wire
+from dashboard.auth.sessions import Session
+from dashboard.auth.users import Role
+from dashboard.context import Parts, Visit
+from dashboard.observations import Seen, waited_for
+from sidecar.settings import Settings
+
+OPERATOR = Visit(Session("id", "Sam", Role.OPERATOR, "csrf", True), "10.0.0.1", "/endpoints")
+ENDPOINT = {
+    "id": "notes.list", "mode": "auto", "percent": 0, "answered_by": "upstream", "circuit": "closed",
+    "circuit_reason": "", "ready": True, "ready_reason": "",
+}  # fmt: skip
+
+
+class Plane:
+    """A control plane that tells what it is given, and breaks off what it is asked to do where `broken`."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, list[Any]] = {}
+        self.broken = False
+        plane = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answers = plane.told[self.path]
+                self.answer(answers.pop(0) if len(answers) > 1 else answers[0])
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                if not plane.broken:
+                    self.answer({"answered_by": "standby"})
+
+            def answer(self, content: Any) -> None:
+                raw = json.dumps(content).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def close(self) -> None:
+        if not self.thread.is_alive():
+            return
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def plane() -> Iterator[Plane]:
+    made = Plane()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def parts(tmp_path: Path, plane: Plane) -> Iterator[Parts]:
+    listen = ("127.0.0.1", plane.server.server_address[1])
+    made = wire(Settings(data=tmp_path, control_listen=listen, control_token="a token of sixteen"), time.time_ns)
+    yield made
+    made.store.close()
+    made.engine.dispose()
+    made.alerts_engine.dispose()
+
+
+def seen(parts: Parts, kind: str, what: str, extra: str = "") -> Seen:
+    look = ACTIONS[kind].then
+    return waited_for(lambda: look(parts, what, extra), looks=3, pause=0.01)
+
+
+def test_a_takeover_is_seen_once_the_standby_answers(parts: Parts, plane: Plane) -> None:
+    taken = {**ENDPOINT, "mode": "standby", "answered_by": "standby"}
+    plane.told["/endpoints"] = [[ENDPOINT], [taken]]
+    assert seen(parts, "takeover", "notes.list") == Seen(
+        True, "The standby answers; its circuit is healthy; the standby is ready."
+    )
+    plane.told["/endpoints"] = [[ENDPOINT]]
+    assert seen(parts, "takeover", "notes.list") == Seen(
+        None, "HOSP answers; its circuit is healthy; the standby is ready."
+    )
+
+
+def test_a_share_is_told_as_the_sidecar_has_it(parts: Parts, plane: Plane) -> None:
+    plane.told["/endpoints"] = [[{**ENDPOINT, "percent": 25, "answered_by": "both"}]]
+    found = seen(parts, "route", "notes.list", "25")
+    assert (found.as_expected, found.said.partition(";")[0]) == (
+        True, "The standby answers 25% of callers, HOSP the others",
+    )  # fmt: skip
+    assert seen(parts, "route", "notes.list", "50").as_expected is None
+
+
+@pytest.mark.parametrize(
+    ("state", "as_expected", "said"),
+    [
+        ("settled", True, "HOSP has it."),
+        ("parked", False, "Someone changed this record at HOSP meanwhile, again: it is parked."),
+        ("pending", None, "Not sent yet"),
+    ],
+)
+def test_a_write_that_was_decided_is_looked_for(
+    parts: Parts, plane: Plane, state: str, as_expected: bool | None, said: str
+) -> None:
+    reason = "conflict: someone changed this record at HOSP meanwhile" if state == "parked" else "pending"
+    plane.told["/outbox/w1"] = [{"state": state, "reason": reason}]
+    for kind in ("retry", "ours", "merge"):
+        found = seen(parts, kind, "w1" if kind == "retry" else "w1@3")
+        assert found.as_expected is as_expected
+        assert found.said.startswith(said)
+
+
+def test_what_cannot_be_asked_is_not_known(parts: Parts, plane: Plane) -> None:
+    plane.told["/endpoints"] = [[]]
+    found = seen(parts, "handback", "notes.list")
+    assert (found.as_expected, found.said) == (None, "Not known: the sidecar has no such endpoint any more.")
+    plane.close()
+    assert seen(parts, "handback", "notes.list").said.startswith("Not known: the sidecar's control plane ")
+
+
+def test_an_answer_that_did_not_come_leaves_it_open_whether_it_was_done(parts: Parts, plane: Plane) -> None:
+    plane.broken = True
+    with pytest.raises(NotKnown, match="broke off"):
+        perform(parts, OPERATOR, "takeover", "notes.list", "HOSP is slow", "")
+    assert parts.trail.latest()[0].outcome.startswith("not known: ")
