@@ -12,6 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import replace
 from email.message import Message
 from functools import cache
@@ -73,7 +74,7 @@ class FakeUpstream:
             sent = self._sent(call, fault, begun)
             loop.call_soon_threadsafe(done, sent)
 
-        threading.Thread(target=make, daemon=True).start()
+        threading.Thread(target=copy_context().run, args=(make,), daemon=True).start()  # of the request's trace
 
     def close(self) -> None:
         return

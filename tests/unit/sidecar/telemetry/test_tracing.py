@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 from random import Random
 
@@ -141,7 +142,7 @@ def test_a_share_of_traces(tmp_path: Path) -> None:
         make, flush, close = staticmethod(made.append), staticmethod(lambda: None), staticmethod(lambda: None)
 
     traces = tracing.Tracing(Kept(), 0.25, Random(7))
-    flags = [traces.begin(None)[-2:] for _ in range(4000)]
+    flags = [copy_context().run(traces.begin, None)[-2:] for _ in range(4000)]
     traces.close()
     assert 0.22 < flags.count("01") / 4000 < 0.28
 
