@@ -21,11 +21,11 @@ from typing import Any, Final
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from sidecar.gateway.framing import _heed_proxies
 
 from sidecar.http.credentials import TwoAuthorizations, canonical_authorization, parse_authorization
 from sidecar.http.forwarded import address, hops, scheme_and_host
 from sidecar.http.messages import Request
+from sidecar.server.framing import _heed_proxies
 from sidecar.settings.parsers import networks
 from tests.unit.sidecar.journal.test_signer import Signed
 
