@@ -45,7 +45,7 @@ def test_what_a_gateway_records(tmp_path: Path) -> None:
             ("GET", "/patients/17", None), ("GET", "/notes", None),
             ("POST", "/notes", {"title": "a", "patient_id": 17}),
             ("PATCH", "/notes/1", {"title": "b"}), ("DELETE", "/notes/1", None), ("GET", "/no/such", None),
-            ("POST", "/patients/17/screen", {}), ("BREW", "/", None), ("GET", "bad", None),
+            ("POST", "/patients/17/screen", {"images": []}), ("BREW", "/", None), ("GET", "bad", None),
         ):  # fmt: skip
             gateway.ask(method, target, HOLT, body)
             gateway.ask(method, target, {}, body)
