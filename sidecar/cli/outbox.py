@@ -29,6 +29,8 @@ def list_entries(settings: Settings, form: str = "text") -> None:
     if form == "json":
         click.echo(json.dumps(told, indent=2))
         return
+    host, port = settings.control_listen
+    click.echo(f"of the sidecar {told['node']}, at {host}:{port}:")
     click.echo(f"{told['pending']} to be settled, {len(told['parked'])} parked, {told['owned']} kept for a demotion")
     for entry in told["entries"]:
         click.echo(_line(entry))

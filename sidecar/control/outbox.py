@@ -31,7 +31,7 @@ def blueprint(services: ControlServices) -> Blueprint:
 
     @views.get("/outbox")
     def entries() -> Any:
-        return services.desk.entries()
+        return {"node": services.settings.node_name, **services.desk.entries()}
 
     @views.get("/outbox/discarded")
     def discarded() -> Any:

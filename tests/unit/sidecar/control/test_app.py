@@ -219,6 +219,7 @@ def test_the_rest(plane: Plane) -> None:
     assert plane.control.get("/backfill") == {"running": True}
     told = plane.control.get("/outbox")
     assert (told["pending"], [entry["id"] for entry in told["parked"]]) == (0, ["w1"])
+    assert told["node"], "of several sidecars on one machine, whose it is"
     assert plane.control.get("/outbox/w1")["payload"] == {"title": "Night"}
     assert plane.ask("GET", "/outbox/w2")[0] == 404
     assert plane.control.post("/outbox/w1/retry")["state"] == "unclear"
