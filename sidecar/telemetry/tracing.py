@@ -189,8 +189,13 @@ def _timed(function: Callable[..., Any], step: str, called: str) -> Callable[...
             return function(*words, **named)
         began = time.time_ns()
         try:
-            return function(*words, **named)
-        finally:
+            done = function(*words, **named)
+        except Exception:
             current.steps.append((step, called, began, time.time_ns()))
+            raise
+        current.steps.append(
+            (step, called, began, time.time_ns())
+        )  # what only begins here, and is done in a thread, is not
+        return done
 
     return timed

@@ -100,8 +100,9 @@ def test_an_answer_of_the_standby_tells_who_was_asked_and_what_failed(gateway: I
     names = [span.name for span in steps]
     assert {"identify", "standby", "journal"} <= set(names)
     attempts = [span for span in steps if span.kind == "client"]
-    assert [span.attributes["error.type"] for span in attempts] == ["reset"] * len(attempts)
-    assert attempts
+    failed, *others = [span.attributes["error.type"] for span in attempts]
+    assert failed == "reset"
+    assert set(others) <= {"reset", "late"}, "the last may not have ended when the standby answered"
     assert all(span.failed for span in attempts)
     again = [span.attributes.get("http.request.resend_count") for span in attempts]
     assert again == [None, *range(1, len(attempts))]
