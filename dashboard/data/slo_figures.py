@@ -20,7 +20,7 @@ from typing import Final
 from alerts.counting.counts import OTHER, Cube, Tally, limits_of, tally
 from alerts.counting.rollups import Rollups
 from alerts.objectives import burn_rate
-from alerts.objectives.model import Counts, View, Window
+from alerts.objectives.model import Counts, Window
 from alerts.objectives.openslo import Promise
 from dashboard.data.objectives import Promised
 from sidecar.events.store import EventStore, StoreUnavailable
@@ -33,7 +33,6 @@ FRESH: Final = 10.0
 """Seconds for which counts are shown again."""
 POINTS: Final = 60
 """Steps of a burn-down."""
-VIEWS: Final[tuple[View, ...]] = ("users", "hosp")
 
 
 @dataclass(frozen=True)

@@ -157,12 +157,12 @@ class _BackfillClient:
     def user(self) -> str:
         return (self._settings.backfill_credentials or ("", ""))[0]
 
-    def ask(self, method: str, target: str) -> tuple[Response, int, int] | None:
-        """The answer with the stamps around it; None when the upstream failed."""
+    def ask(self, method: str, target: str) -> tuple[Response, int] | None:
+        """The answer with the stamp before it; None when the upstream failed."""
         match = self._contract.match(method, target.partition("?")[0])
         call = Call(method, target, own_fields(self._settings), repeatable=True)
         result = self._errands.send(match.endpoint, call)
         self._metrics.backfill_request(result.attempt.outcome)
         if result.attempt.outcome is not Outcome.SUCCESS or result.response is None:
             return None
-        return result.response, result.began, result.ended
+        return result.response, result.began

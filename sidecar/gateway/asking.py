@@ -118,7 +118,7 @@ class Asking:
         if context.write is not None:
             self._settle(context, response, outcome)
         elif endpoint is not None and response is not None and outcome is Outcome.SUCCESS:
-            self._standby.learn(context.match, context.request, response, context.user, result.began, result.ended)
+            self._standby.learn(context.match, context.request, response, context.user, result.began)
         if context.caller is None or endpoint is None or endpoint.public or response is None:
             return
         if response.status == 401:

@@ -20,7 +20,7 @@ from sidecar.gateway.stored_results import Results
 from sidecar.http.credentials import parse_authorization
 from sidecar.http.headers import has_passed
 from sidecar.http.identifiers import request_id, uuid7
-from sidecar.http.messages import Headers, Request, Response, first
+from sidecar.http.messages import Headers, Request, Response
 from sidecar.http.problem import RetryAfter, problem
 from sidecar.server.framing import Refusal, glimpse
 from sidecar.server.http1 import Arrived, Http1, Reply
@@ -61,13 +61,13 @@ class Gateway:
 
     async def answer(self, head: Head, arrived: Arrived, client: Http1) -> Reply:
         """The answer to a request, recorded; and to what turned out to be none."""
-        exchange, clock = _begun(head.method, head.target, head.headers, client.remote)
         if isinstance(arrived, Refusal):
+            exchange, clock = _begun(Request(head.method, head.target, head.headers, remote=client.remote))
             exchange.reason = arrived.reason
             waits = RetryAfter.SHORTLY if arrived.status == 503 else None
             response = problem(arrived.status, arrived.detail, retry_after=waits)
         else:
-            exchange.request = arrived
+            exchange, clock = _begun(arrived)
             response = await self._answer(exchange)
         await self._finish(exchange, response, client, clock)
         response = await self._record(exchange, response)
@@ -79,7 +79,8 @@ class Gateway:
 
     async def refuse(self, why: Why, head: bytes, remote: str) -> Response:
         """The recorded answer to what the server found to be no request."""
-        exchange, clock = _begun(*glimpse(head), remote)
+        method, target, headers = glimpse(head)
+        exchange, clock = _begun(Request(method, target, headers, remote=remote))
         exchange.reason = why[1]
         response = problem(why[0], why[2])
         await self._finish(exchange, response, None, clock)
@@ -150,16 +151,16 @@ def _outcome(exchange: Exchange, status: int) -> Outcome:
     return Outcome.UNKNOWN if unclear or exchange.reason == "timeout" else Outcome.FAILURE
 
 
-def _begun(method: str, target: str, headers: Headers, remote: str) -> tuple[Exchange, int]:
+def _begun(request: Request) -> tuple[Exchange, int]:
     """The exchange that begins now, and the monotonic clock."""
     now, clock = time.time_ns(), time.monotonic_ns()
     ident = uuid7(now)
     exchange = Exchange(
         id=ident,
         started=now,
-        request=Request(method, target, headers, remote=remote),
-        request_id=request_id(first(headers, "x-request-id"), ident),
-        traceparent=traceparent(first(headers, "traceparent")),
+        request=request,
+        request_id=request_id(request.header("x-request-id"), ident),
+        traceparent=traceparent(request.header("traceparent")),
     )
     return exchange, clock
 

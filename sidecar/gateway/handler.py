@@ -474,7 +474,7 @@ class Handler:
         exchange = context.exchange
         self._asking.earn()
         call = self._asking.ask(context, Priority.ONLY_UPSTREAM, repeatable=False)
-        longest = context.until - self._settings.deadline + self._settings.upstream_timeout
+        longest = self._longest(context)
         silent = partial(self._asking.is_silent, context)
         result = await call.result(longest if context.write is None else context.until, silent)
         if result is None and await self._is_known(context):

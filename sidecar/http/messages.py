@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 Headers = list[tuple[str, str]]
 """Fields in the order received, names as sent, values as latin-1 text."""
-
-NO_HEADERS: Final[Headers] = []
 
 
 class SpooledBody(Protocol):

@@ -170,11 +170,6 @@ class Http1(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     @property
-    def is_busy(self) -> bool:
-        """Whether a request of it is being answered, or an answer is on its way."""
-        return self._task is not None or self.owes
-
-    @property
     def owes(self) -> bool:
         """Whether some of an answer waits here for the client."""
         return self._transport is not None and self._transport.get_write_buffer_size() > 0

@@ -15,7 +15,7 @@ from sidecar.contract import Action, Contract, Endpoint
 from sidecar.http.messages import Request, Response
 from sidecar.standby.standby import Standby
 
-Ask = Callable[[str, str], "tuple[Response, int, int] | None"]
+Ask = Callable[[str, str], "tuple[Response, int] | None"]
 Progress = Callable[[str | None, int, int], None]
 PATIENCE: Final = 3
 """Times that a request is tried in one round."""
@@ -68,11 +68,11 @@ class Backfill:
         answered = self._ask("GET", target)
         if answered is None:
             return False
-        response, began, ended = answered
+        response, began = answered
         match = self._contract.match("GET", target.partition("?")[0])
         request = Request("GET", target, [("Accept", "application/json")])
         if response.status == 401:
             return False
         user = None if match.endpoint is None or match.endpoint.public else self._user
-        self._standby.learn(match, request, response, user, began, ended)
+        self._standby.learn(match, request, response, user, began)
         return True

@@ -219,8 +219,8 @@ class Standby:
 
     # Learning -----------------------------------------------------------------------------------------------------
 
-    def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int, t1: int) -> None:
-        """Queues a read's answer to be learned from. t0 and t1 are stamps around the call."""
+    def learn(self, match: Match, request: Request, response: Response, user: str | None, t0: int) -> None:
+        """Queues a read's answer to be learned from. t0 is a stamp before the call."""
         if clock.error() > UNCERTAIN:
             return  # nobody can say what was before what
         content = hash((response.status, response.body, request.body))

@@ -62,11 +62,10 @@ class Schema:
     def version(self, connection: Connection) -> str | None:
         """The database's version; None where it has none yet. Raises SchemaError for a later one than is known, unless
         that one says that this program can work with it."""
-        inspector = inspect(connection)
-        if not inspector.has_table(self.table):
+        if not inspect(connection).has_table(self.table):
             return None
-        told = any(column["name"] == READABLE for column in inspector.get_columns(self.table))
-        row = connection.execute(text(f"SELECT version_num, {READABLE if told else 'NULL'} FROM {self.table}")).first()
+        readable_from = READABLE if self._has_readable(connection) else "NULL"
+        row = connection.execute(text(f"SELECT version_num, {readable_from} FROM {self.table}")).first()
         if row is None:
             return None
         version, readable = str(row[0]), row[1]
@@ -110,9 +109,13 @@ class Schema:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         log.info("the %s's tables are brought to version %s", self.name, target)
         command.upgrade(self.config(connection), target)
-        if not any(column["name"] == READABLE for column in inspect(connection).get_columns(self.table)):
+        if not self._has_readable(connection):
             connection.execute(text(f"ALTER TABLE {self.table} ADD COLUMN {READABLE} VARCHAR(32)"))
         connection.execute(text(f"UPDATE {self.table} SET {READABLE} = :it"), {"it": self.readable_from(target)})
+
+    def _has_readable(self, connection: Connection) -> bool:
+        """Whether the version's table has that column: those of before have not."""
+        return any(column["name"] == READABLE for column in inspect(connection).get_columns(self.table))
 
     def readable_from(self, version: str) -> str:
         """The oldest version whose programs work with the tables as this one, and all before it, leave them."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
 
-from sidecar.clock import earliest, stamp
+from sidecar.clock import earliest
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Response
 from sidecar.settings import Settings
@@ -45,12 +45,11 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a call. `began` and `ended` are stamps (sidecar.clock) around it."""
+    """What came of a call. `began`: a stamp (sidecar.clock) before it."""
 
     attempt: Attempt
     response: Response | None
     began: int
-    ended: int
 
 
 @dataclass(slots=True, eq=False)
@@ -179,7 +178,7 @@ class Upstream:
         attempt.hedge = job.hedge
         hear, job.on_result = job.on_result, None  # no cycle: a body goes with its last user
         if hear is not None:
-            hear(Result(attempt, response, job.began, stamp()))
+            hear(Result(attempt, response, job.began))
         if self._lines:
             self._hand_out()
 

@@ -141,7 +141,7 @@ class World:
     def learn(self, target: str, value: Any) -> None:
         match = CONTRACT.match("GET", target)
         request = Request("GET", target, [("Accept", "application/json")], host="h")
-        self.standby.learn(match, request, Response(200, JSON, json.dumps(value).encode()), USER, stamp(), stamp())
+        self.standby.learn(match, request, Response(200, JSON, json.dumps(value).encode()), USER, stamp())
 
     def close(self) -> None:
         self.standby.close()

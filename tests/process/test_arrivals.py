@@ -142,7 +142,7 @@ def test_a_huge_head_is_refused(sidecar: Sidecar) -> None:
     assert b" 414 " in raw(sidecar.port, b"GET /" + b"a" * 13_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n")
 
 
-def test_bodies_that_wait_to_be_told_to_go_on_leave_half_of_the_threads(upstream: Upstream, tmp_path: Path) -> None:
+def test_bodies_that_wait_to_be_told_to_go_on_stop_nobody(upstream: Upstream, tmp_path: Path) -> None:
     """Twice as many as there are threads, and none would have to end for minutes."""
     settings = {"workers": "2", "threads": "2", "body_timeout": "5m", "grace": "1s"}
     head = b"POST /notes HTTP/1.1\r\n" + AUTH + b"Expect: 100-continue\r\nContent-Length: 50\r\n\r\n"

@@ -188,7 +188,7 @@ class InProcess:
         connection = Http1(self._serving, self._clients)
         connection.connection_made(cast("asyncio.Transport", _Client(answered)))
         connection.data_received(data)
-        if not connection.is_busy:
+        if connection.phase is not None:  # it waits for more
             connection.eof_received()
         try:
             return await answered

@@ -593,9 +593,3 @@ def resolved(connection: Connection, references: Mapping[str, str], fields: dict
         if real is not None:
             found[name] = int(real) if real.isdecimal() and not isinstance(value, str) else real
     return {**fields, **found} if found else fields
-
-
-def dangling(connection: Connection, references: Mapping[str, str], fields: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The records of other pending writes that these fields refer to, as (type, provisional id)."""
-    named = [(kind, str(fields.get(name))) for name, kind in references.items() if provisional(fields.get(name))]
-    return [(kind, ident) for kind, ident in named if real_id(connection, kind, ident) is None]

@@ -23,7 +23,7 @@ def world(tmp_path: Path) -> World:
 def learn(world: World, number: int, user: str = "u") -> None:
     target = f"/notes/{number}"
     note, now = {"id": number, "title": "n", "patient_id": 17}, stamp()
-    world.standby.learn(HOSP.match("GET", target), request("GET", target), response(200, note), user, now, now)
+    world.standby.learn(HOSP.match("GET", target), request("GET", target), response(200, note), user, now)
 
 
 def test_what_waits_for_the_database_is_learned_in_few_transactions(world: World) -> None:

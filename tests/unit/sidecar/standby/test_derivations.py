@@ -72,7 +72,7 @@ class World:
         request = Request("GET", target, [], host="h")
         response = Response(status, [*JSON, *headers], json.dumps(value).encode())
         t0 = stamp()
-        self.standby.learn(HOSP.match("GET", target.partition("?")[0]), request, response, user, t0, stamp())
+        self.standby.learn(HOSP.match("GET", target.partition("?")[0]), request, response, user, t0)
         self.standby.flush()
 
     def ask(self, target: str, user: str = "u", headers: tuple[tuple[str, str], ...] = ()) -> Answer | DontKnow:

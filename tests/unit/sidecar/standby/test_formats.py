@@ -51,7 +51,6 @@ def learn(standby: Standby, number: int, accept: str | None, kind: str = JSON) -
         Response(200, [("Content-Type", kind)], body),
         "Ann",
         stamp(),
-        stamp(),
     )
     standby.flush()
 

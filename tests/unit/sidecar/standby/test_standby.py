@@ -69,7 +69,7 @@ class World:
 
     def learn(self, target: str, status: int, value: Any, t0: int, user: str = "u") -> None:
         match = HOSP.match("GET", target.partition("?")[0])
-        self.standby.learn(match, request("GET", target), response(status, value), user, t0, stamp())
+        self.standby.learn(match, request("GET", target), response(status, value), user, t0)
         self.standby.flush()
 
     def answer(self, target: str, user: str = "u") -> Answer | None:

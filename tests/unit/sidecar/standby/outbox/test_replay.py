@@ -64,11 +64,11 @@ class Leader:
         """As the wire does, up to the bytes themselves."""
         self.meanwhile()
         if call.fence is not None and not call.fence():
-            return Result(Attempt(0, 0, Outcome.FAILURE, None, "fenced"), None, 0, 0)
+            return Result(Attempt(0, 0, Outcome.FAILURE, None, "fenced"), None, 0)
         if self.says is not None:
             return self.says
         self.sent.append(call.body)
-        return Result(Attempt(0, 0, Outcome.SUCCESS, 201), Response(201, [], b'{"id":7,"title":"Round"}'), 0, 0)
+        return Result(Attempt(0, 0, Outcome.SUCCESS, 201), Response(201, [], b'{"id":7,"title":"Round"}'), 0)
 
     def lapse(self) -> None:
         """What a stop for longer than the lease lasts comes to."""
@@ -195,8 +195,8 @@ def test_the_wire_asks_when_the_connection_stands_and_sends_nothing_against_the_
 @pytest.mark.parametrize(
     "says",
     [
-        Result(Attempt(0, 0, Outcome.FAILURE, None, "refused"), None, 0, 0),
-        Result(Attempt(0, 0, Outcome.SUCCESS, 429), Response(429, [], b""), 0, 0),
+        Result(Attempt(0, 0, Outcome.FAILURE, None, "refused"), None, 0),
+        Result(Attempt(0, 0, Outcome.SUCCESS, 429), Response(429, [], b""), 0),
     ],
     ids=["nobody there", "later, please"],
 )
