@@ -54,7 +54,7 @@ class Shipping:
             dropping=self._signer.dropping,
             body_retention=self._settings.body_retention,
             erase=lambda places: erase(places, self._statements, self._key, "understudy", "retention"),
-            keep=lambda segment: trail.keep(segment, data / trail.FOLDER, self._key),
+            keep=lambda segment: trail.keep(segment, data / trail.FOLDER),
         )
         keeper = threading.Thread(
             target=drop_old_days,

@@ -24,9 +24,7 @@ from typing import Any, Final
 
 from sidecar.events.retention import free_bodies, is_held
 from sidecar.events.store import Event, EventStore, Rejected, StoreUnavailable
-from sidecar.events.trail_seal import PUT_AWAY
 from sidecar.journal.erasure import Place
-from sidecar.journal.keys import SigningError
 from sidecar.journal.offsets import Offsets, Progress
 from sidecar.journal.segment import is_open
 from sidecar.storage.atomic_file import write_atomically
@@ -122,7 +120,7 @@ class Shipper:
         """Retentions are in seconds; `uniform` draws the jitter. `may_drop`: whether the wall clock, by which segments
         have an age, may be gone by. `dropping` is told of segments that are to be removed,
         with the reason; False keeps them. `erase` takes bodies out of the journal whose time has come. `keep` puts
-        away what is to stay of a segment before it is removed; where that fails, the segment stays too."""
+        away what is to stay of a segment before it is removed; where it raises OSError, the segment stays too."""
         self.shipped = 0
         self.trouble: str | None = None
         self._store = store
@@ -272,7 +270,7 @@ class Shipper:
         stale = [path for path, age in ages.items() if age > self._body_retention and path not in self._bodiless]
         holds = self._store.holds() if old or stale else ()
         old = [path for path in old if not is_held(path, holds) and self._kept(path)]
-        if old and self._dropping(dict.fromkeys((path.stem for path in old), PUT_AWAY)):
+        if old and self._dropping({path.stem: "retention" for path in old}):
             for path in old:
                 path.unlink()
         for path in stale:
@@ -284,7 +282,7 @@ class Shipper:
     def _kept(self, path: Path) -> bool:
         try:
             self._keep(path)
-        except (OSError, SigningError) as error:
+        except OSError as error:
             log.warning("a journal segment stays, as who did what could not be put away: %s", error)
             return False
         return True

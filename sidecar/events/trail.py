@@ -1,7 +1,7 @@
 """Who, what and when, for AUDIT_RETENTION: what stays of a journal segment when it goes. No bodies, no queries.
 
-A file of DATA/trail for each segment, JSON Lines in gzip, under the segment's name and of its age, sealed with the key
-that signs the journal (trail_seal.py). A segment is removed only after its file is on disk.
+A file of DATA/trail for each segment, JSON Lines in gzip, under the segment's name and of its age. A segment is removed
+only after its file is on disk.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ import orjson
 
 from sidecar.events.retention import matches
 from sidecar.events.store import Event, Hold
-from sidecar.events.trail_seal import seal, unseal
-from sidecar.journal.keys import SigningKey
 from sidecar.journal.offsets import started
 from sidecar.journal.writer import read_segment
 from sidecar.storage.atomic_file import write_atomically
@@ -53,17 +51,16 @@ def condensed(event: Event) -> dict[str, Any]:
     return kept
 
 
-def keep(segment: Path, folder: Path, key: SigningKey) -> None:
-    """Writes the segment's file, and its seal. Raises OSError, SigningError: then the segment must stay."""
+def keep(segment: Path, folder: Path) -> None:
+    """Writes the segment's file. Raises OSError: then the segment must stay."""
     lines = (line["event"] for line, _ in read_segment(segment) if isinstance(line.get("event"), dict))
     kept_lines = (orjson.dumps(condensed(event), option=orjson.OPT_APPEND_NEWLINE) for event in lines)
-    content = gzip.compress(b"".join(kept_lines), mtime=0)  # again, after a crash, it is the same
+    content = gzip.compress(b"".join(kept_lines))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = folder / f"{segment.stem}{SUFFIX}"
     write_atomically(kept, content)
     age = segment.stat().st_mtime_ns
     os.utime(kept, ns=(age, age))
-    seal(kept, key, SUFFIX)
 
 
 class DamagedTrail(ValueError):
@@ -122,7 +119,6 @@ def drop_before(folder: Path, oldest: float, holds: Sequence[Hold]) -> list[str]
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         if path.stat().st_mtime < oldest and not (holds and _held(path, holds)):
             path.unlink()
-            unseal(path, SUFFIX)
             gone.append(path.name)
     return gone
 

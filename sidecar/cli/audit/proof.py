@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from sidecar import __version__
 from sidecar.cli.audit.options import FROM, PATIENT, TO, USER, moment
 from sidecar.contract import Contract
 from sidecar.control.client import ControlError
-from sidecar.events import audit_entries, trail, trail_seal
+from sidecar.events import audit_entries, trail
 from sidecar.events.cef import to_cef
 from sidecar.events.fhir import to_audit_event
 from sidecar.events.store import Event
@@ -27,10 +26,9 @@ from sidecar.journal.export import export
 from sidecar.journal.head import own_key, public_half
 from sidecar.journal.keys import SigningError, SigningKey, public_pem, read_public, write_public
 from sidecar.journal.paths import PUBLIC_KEY
-from sidecar.journal.statements import BadStatement, Told, rotate, statements_of, vouch_for
+from sidecar.journal.statements import BadStatement, rotate, statements_of, vouch_for
 from sidecar.journal.verify import Verdict, verify, verify_node
 from sidecar.settings import Settings, this_person
-from sidecar.timeunits import SECOND
 
 
 @click.command("verify")
@@ -42,8 +40,7 @@ def audit_verify(settings: Settings, file: Path | None, public_key: Path | None,
     """Prove that nothing was altered, cut, reordered or removed: in the journal, or in an exported FILE.
 
     Only this node's own key is trusted, or --public-key, and only a journal no older than the head kept beside the key.
-    With the journal, what it left behind in DATA/trail is verified too. An export is verified by itself: all that is
-    needed is FILE and the public key (`understudy audit key`).
+    An export is verified by itself: all that is needed is FILE and the public key (`understudy audit key`).
     """
     many = os.cpu_count() or 1
     trusted = read_public(public_key) if public_key else own_key(settings)
@@ -53,34 +50,8 @@ def audit_verify(settings: Settings, file: Path | None, public_key: Path | None,
         verdict = verify([file], trusted=trusted, processes=many)
     else:
         verdict = verify_node(settings, kept_checkpoints(settings), trusted=trusted, processes=many)
-        _verify_trail(settings, verdict, trusted)
     click.echo(json.dumps(verdict.as_json()) if form == "json" else _said(verdict))
     sys.exit(0 if verdict.ok else 1)
-
-
-def _verify_trail(settings: Settings, verdict: Verdict, trusted: str) -> None:
-    """What the journal's lines left behind: whoever signed a statement of this journal may have sealed it."""
-    folder = settings.data / trail.FOLDER
-    told = statements_of(settings).told() if verdict.ok else None
-    if told is None or not folder.exists():
-        return
-    keys = {trusted, *(statement.key for statement in told.statements)}
-    kept_since = time.time_ns() - int(settings.audit_retention * SECOND)
-    found = trail_seal.verify(folder, trail.SUFFIX, keys, _put_away(told), kept_since)
-    for why in found.bad:
-        verdict.bad(folder, 1, why)
-    older = f", {found.older} older ones are not sealed" if found.older else ""
-    verdict.notes.append(f"{folder}: {found.sealed} files are as they were sealed{older}")
-
-
-def _put_away(told: Told) -> list[str]:
-    """Segments that retention removed: what is to stay of them was put away before."""
-    return [
-        name
-        for each in told.statements
-        for name, why in each.said.get("dropped", {}).items()
-        if why == trail_seal.PUT_AWAY
-    ]
 
 
 def _said(verdict: Verdict) -> str:

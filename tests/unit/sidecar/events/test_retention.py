@@ -124,7 +124,7 @@ def test_who_did_what_outlives_the_segment_for_its_time(signed: Signed, tmp_path
     def keep(segment: Path) -> None:
         if full:
             raise OSError("no space left on device")
-        trail.keep(segment, folder, signed.key)
+        trail.keep(segment, folder)
 
     shipper = Shipper(
         signed.journal, store, tmp_path / "shipped.json", tmp_path / "dead", journal_retention=7 * DAY,
@@ -143,10 +143,10 @@ def test_who_did_what_outlives_the_segment_for_its_time(signed: Signed, tmp_path
     kept = list(trail.everything(tmp_path))
     assert [event["event"]["id"] for event in kept] == known
     assert {key for event in kept for key in event} <= {"@timestamp", *trail.SECTIONS}
-    assert b"Limps" not in b"".join(gzip.decompress(path.read_bytes()) for path in folder.glob(f"*{trail.SUFFIX}"))
+    assert b"Limps" not in b"".join(gzip.decompress(path.read_bytes()) for path in folder.iterdir())
     laid = hold(since=NOW, until=NOW + 10**9)
     assert trail.drop_before(folder, 2_000_000, [laid]) == []
     assert trail.drop_before(folder, 1_000_000, []) == []
     assert len(trail.drop_before(folder, 2_000_000, [])) == len(signed.paths)
-    assert (list(trail.everything(tmp_path)), list(folder.iterdir())) == ([], [])
+    assert list(trail.everything(tmp_path)) == []
     store.close()
