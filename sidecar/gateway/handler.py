@@ -284,7 +284,21 @@ class Handler:
         return await self._verify(context)
 
     async def _verify(self, context: Context) -> Response | None:
-        """None for a caller whom the upstream has accepted before; else the refusal."""
+        """None for a caller whom the upstream has accepted before; else the refusal. Where the upstream asks nobody who
+        they are, nobody is told that they may not."""
+        refusal = await self._who(context)
+        if refusal is None or context.endpoint is None or not context.endpoint.public:
+            return refusal
+        context.exchange.reason = "cannot_verify"
+        return problem.problem(
+            503,
+            "Nothing was sent. A write is kept only for someone whom the upstream has accepted before; here it asks "
+            "nobody who they are.",
+            retry_after=RetryAfter.SHORTLY,
+        )
+
+    async def _who(self, context: Context) -> Response | None:
+        """None for a caller whom the upstream has accepted before; else what anybody is told who has to be."""
         exchange = context.exchange
         if context.caller is None:
             return self._unverified(context)

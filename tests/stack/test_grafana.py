@@ -82,9 +82,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[monitoring.Servi
             until(lambda: found(asked, "understudy_outbox_pending > 0"), 30, "a write that waits")
             verified(sidecar)
             until(lambda: found(asked, "understudy_journal_verified"), 30, "a journal that was verified")
-            until(
-                lambda: found(asked, 'understudy:slo_requests:increase{window="300s",endpoint!="all"} > 0'), 60, "rules"
-            )
+            for recorded in RECORDED:
+                until(lambda recorded=recorded: found(asked, recorded), 60, recorded)
             yield asked
 
 

@@ -117,14 +117,23 @@ class Drive:
 
     def truth(self, question: Question) -> tuple[int, Any]:
         """What the API says now, whether it can be reached or not."""
-        headers = {"accept": "application/json", **{k.lower(): v for k, v in question.headers.items()}}
-        if self.user:
-            headers["authorization"] = basic(*self.user)
-        asked = Asked("GET", question.target, headers, b"", f"http://{HOST}")
+        asked = self._asked("GET", question.target, question.headers)
         is_down = self.simulator.profile.down
         reply = self.simulator.hosp.answer(asked) if is_down else self.simulator.answer(asked)
         rendered = render(asked, reply, self.simulator.hosp.on)
         return rendered.status, value_of(rendered.headers.get("Content-Type", ""), rendered.body)
+
+    def _to_the_same(self, change: Change) -> int:
+        """The status of the API's own answer to a change, when all has been judged by what took effect before."""
+        body = b"" if change.body is None else json.dumps(change.body).encode()
+        asked = self._asked(change.method, change.target, {"Content-Type": "application/json"}, body)
+        return int(self.simulator.answer(asked).status)
+
+    def _asked(self, method: str, target: str, fields: Mapping[str, str], body: bytes = b"") -> Asked:
+        headers = {"accept": "application/json", **{name.lower(): value for name, value in fields.items()}}
+        if self.user:
+            headers["authorization"] = basic(*self.user)
+        return Asked(method, target, headers, body, f"http://{HOST}")
 
     def _reads(self, phase: str, asked: Iterable[Question]) -> Iterator[Judged]:
         for question in asked:
@@ -163,7 +172,8 @@ class Drive:
             parked = any(entry["request_id"] == number for entry in outbox["parked"])
             waits = not parked and any(entry["request_id"] == number for entry in outbox["entries"])
             times = sum(_took_effect(entry, change) for entry in self.simulator.hosp.applied)
-            verdict = write(answer.status, times, parked, waits)
+            refused = self._to_the_same(change) if 400 <= answer.status < 500 else None
+            verdict = write(answer.status, times, parked, waits, refused)
             what = f"{change.method} {change.target} told {answer.status}, took effect {times} times, parked {parked}"
             yield Judged(self.world.cell("write"), verdict, what)
 

@@ -40,10 +40,13 @@ def read(status: int, value: Any, expected_status: int, expected: Any) -> str:
     return "true" if status >= 400 or value == expected else "lie"
 
 
-def write(told: int, times: int, parked: bool, waits: bool) -> str:
-    """A write by its end: what its author was told, how often it took effect, whether it is parked or waits."""
+def write(told: int, times: int, parked: bool, waits: bool, refused: int | None = None) -> str:
+    """A write by its end: what its author was told, how often it took effect, whether it is parked or waits; and where
+    its author was `refused` (4xx) what the API says to the same: a refusal that is not the API's own is made up."""
     if times > 1:
         return "doubled"
+    if 400 <= told < 500 and not times:
+        return "true" if told == refused else "lie"
     if told < 300:
         if waits:
             return "blocked"

@@ -50,12 +50,14 @@ def test_no_false_answer_but_the_known_ones(world: World, tmp_path: Path) -> Non
 
 
 def test_without_the_gate_the_matrix_is_red(tmp_path: Path) -> None:
-    """Were derivations to answer unproven and refuted, this would see it: the matrix sees something."""
-    broken = tmp_path / "broken"
+    """Were derivations to answer unproven and refuted, this would see it: lists by a filter that means another thing
+    than the contract says are answered from the records at hand."""
+    world, broken = World("hosp", "filter-prefix"), tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(BROKEN)
-    judged = list(Drive(World("petclinic"), tmp_path / "data", SEED, {"PYTHONPATH": str(broken)}).run())
-    assert any(each.verdict == "lie" for each in judged)
+    judged = list(Drive(world, tmp_path / "data", SEED, {"PYTHONPATH": str(broken)}).run())
+    lies = [each.what for each in judged if (each.cell, each.verdict) == (world.cell("outage"), "lie")]
+    assert any("/notes?patient_id=" in what for what in lies), lies
 
 
 def test_the_matrix_is_whole_and_what_is_known_of_it_only_shrinks() -> None:
@@ -94,19 +96,23 @@ def test_a_read_is_true_honest_or_a_lie(told: tuple[int, object], expected: tupl
 
 
 @pytest.mark.parametrize(
-    ("told", "times", "parked", "waits", "verdict"),
+    ("told", "times", "parked", "waits", "refused", "verdict"),
     [
-        (201, 1, False, False, "true"),
-        (201, 2, False, False, "doubled"),
-        (201, 0, False, False, "lost"),
-        (201, 0, True, False, "honest"),
-        (201, 0, False, True, "blocked"),
-        (503, 0, False, False, "honest"),
-        (422, 1, False, False, "lie"),
+        (201, 1, False, False, None, "true"),
+        (201, 2, False, False, None, "doubled"),
+        (201, 0, False, False, None, "lost"),
+        (201, 0, True, False, None, "honest"),
+        (201, 0, False, True, None, "blocked"),
+        (503, 0, False, False, None, "honest"),
+        (422, 1, False, False, 422, "lie"),
+        (422, 0, False, False, 422, "true"),
+        (401, 0, False, False, 201, "lie"),
     ],
 )
-def test_a_write_is_judged_by_its_end(told: int, times: int, parked: bool, waits: bool, verdict: str) -> None:
-    assert write(told, times, parked, waits) == verdict
+def test_a_write_is_judged_by_its_end(
+    told: int, times: int, parked: bool, waits: bool, refused: int | None, verdict: str
+) -> None:
+    assert write(told, times, parked, waits, refused) == verdict
 
 
 def test_the_table_counts_and_says_the_bound() -> None:
