@@ -25,6 +25,9 @@ LEARNED = 2.0
 """Seconds in which what was asked is learned and compared, and backfill seeks some of what tells rivals apart."""
 ROUNDS = 6
 """Times that something is written and looked at before the outage: what lists say after a write is to be proven too."""
+LOOKED_AGAIN = 0.5
+"""How often somebody looks after the last writes and before the outage. Else what was written says nothing of what else
+it changed, and most is honestly not known."""
 DRAINED = 270.0
 """Seconds in which the outbox of a healthy API is to be empty, or a person told of what it refuses: a write that fails
 twelve times, each shown to have had no effect, is parked after three and a half minutes."""
@@ -71,6 +74,9 @@ class Drive:
                     self.ask("GET", target)
             for change in self._while_well():
                 self.ask(change.method, change.target, change.body)
+            if self.dice.random() < LOOKED_AGAIN:
+                for target in self._looked_at_again(beside):
+                    self.ask("GET", target)
             self.simulator.set_profile("outage")
             yield from self._reads("outage", [*asked, *beside])
             yield from self._reads("outage", (any_question(self.world, self.dice) for _ in range(self.more)))
@@ -91,6 +97,11 @@ class Drive:
         note = {"title": "Written", "patient_id": 9, "staff_id": 1}
         deleted = [Change("DELETE", f"/hospitals/{self._another()}")] if self.world.twist == "cascades" else []
         return [Change("PATCH", "/patients/9", {"name": "Written"}), Change("POST", "/notes", note), *deleted]
+
+    def _looked_at_again(self, beside: Iterable[Question]) -> list[str]:
+        """Whole lists, which say again all that was learned, and what the writes may have changed."""
+        kinds = ("/patients", "/notes") if self.user else ("/owners", "/pets")
+        return [*kinds, *(question.target for question in beside)]
 
     def _another(self) -> int:
         """A hospital that our user is not of."""
