@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,20 +12,10 @@ from sqlalchemy import Engine, text
 
 from dashboard.auth.access_log import Trail, trail_of
 from dashboard.auth.trail_head import End, Head
-from dashboard.data import tables
 from dashboard.data.export_signature import Signer
 from sidecar.settings import Settings
-from sidecar.storage.database import open_engine
 
 CUT = "the end is missing: entry {}, the last that this node wrote, is not there"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(Settings(data=tmp_path))
-    tables.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
