@@ -171,7 +171,7 @@ class Plane:
         for place in places:
             asked.append(pool.submit(self._nodes.asked, place, lambda settings: client.get(settings, path)))
             done, pending = wait({*pending, asked[-1]}, GLANCE, FIRST_COMPLETED)
-            if asked[-1] in pending:
+            if not done:
                 self._nodes.avoid(place)
             yield from done
         yield from as_completed(pending)

@@ -35,6 +35,7 @@ from tests.support.dashboard.serving import (
     context,
     enter,
     go,
+    settled,
     violations,
 )
 from tests.support.stack import Sidecar, free_port, until
@@ -416,34 +417,29 @@ def test_a_conflict_is_merged_by_field_and_true_at_the_upstream_after(
     assert sidecar.ask("GET", "/notes/5", HOLT).json()["body"] == "worse"
 
 
-@pytest.mark.parametrize(("scheme", "size"), [("light", WIDE), ("light", ZOOMED), ("dark", WIDE)])
 def test_pages_that_need_a_sidecar_have_no_violation_of_accessibility(
-    browser: Browser, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream, scheme: str, size: dict[str, int]
+    page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream
 ) -> None:
     if not sidecar.plane("GET", "/outbox").json()["parked"]:
         _conflict(sidecar, upstream, {"title": "Mine", "body": "worse"}, {"title": "Theirs"})
-    profile = context(browser, scheme, size)
-    page = profile.new_page()
     enter(page, dashboard, "operator")
     for path in (
         "/standby", "/standby/evidence", "/standby/replacement", "/standby/discarded", "/endpoints",
         "/audit/break-glass",
     ):  # fmt: skip
         go(page, dashboard, path)
-        page.wait_for_load_state("networkidle")
-        assert violations(page) == [], path
+        settled(page)
+        assert violations(page, WIDE, ZOOMED) == [], path
     go(page, dashboard, "/standby")
     page.get_by_role("button", name="Merge").click()
     page.get_by_role("dialog").wait_for()
-    assert violations(page) == []
-    if scheme == "dark":
-        page.get_by_role("button", name="Cancel").click()
-        page.get_by_role("button", name="Keep theirs").click()
-        page.get_by_role("dialog").get_by_label("Reason").fill("test")
-        page.get_by_role("dialog").get_by_role("button", name="Keep theirs").click()
-        page.get_by_role("button", name="Close", exact=True).wait_for()
-        assert violations(page) == []
-    profile.close()
+    assert violations(page, WIDE, ZOOMED) == []
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Keep theirs").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("test")
+    page.get_by_role("dialog").get_by_role("button", name="Keep theirs").click()
+    page.get_by_role("button", name="Close", exact=True).wait_for()
+    assert violations(page, WIDE, ZOOMED) == []
 
 
 def test_ours_is_put_unless_somebody_changed_it_again(
