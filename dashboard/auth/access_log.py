@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.auth.sessions import Session
 from dashboard.auth.trail_chain import Verdict, sealed, verify
@@ -80,8 +81,19 @@ class Trail:
             written = connection.execute(insert(trail).values(linked)).inserted_primary_key
         if "hash" not in linked or written is None:
             return
-        with suppress(OSError):  # the next entry's head is as good
-            self._head.keep(End(written[0], linked["hash"]))
+        with suppress(OSError, SQLAlchemyError):  # the next entry's head is as good
+            if lost := self._head.keep(End(written[0], linked["hash"]), self._there):
+                log.error(
+                    "the end of the trail was cut: %s, the last that this node had written, is not there",
+                    lost,
+                    extra={"fields": {"event.action": "trail_end_missing"}},
+                )
+
+    def _there(self, end: End) -> bool:
+        """Whether it is an entry of the trail."""
+        where = [trail.c.hash == end.hash, *([trail.c.id == end.id] if end.id else ())]
+        with self._reader.connect() as connection:
+            return connection.scalar(select(trail.c.id).where(*where)) is not None
 
     def ready(self) -> None:
         """Raises OSError where nothing could be noted now."""
@@ -104,14 +116,13 @@ class Trail:
     def verify(self, trusted: Collection[str], since: int = 1) -> Verdict:
         """Whether nothing was altered, removed or put in between; `trusted` as in trail_chain, beside our own key.
         `since`: the id of the first entry that is looked at."""
-        head = self._head.read()
         with self._reader.connect() as connection:
             query = select(trail).where(trail.c.id >= since).order_by(trail.c.id)
             rows = connection.execution_options(yield_per=1000).execute(query).mappings()
             return verify(
                 ({str(name): value for name, value in row.items()} for row in rows),
                 {*([self._signer.public()] if self._signer.able() else ()), *trusted},
-                None if head is None or 0 < head.id < since else head.hash,
+                [end for end in self._head.read() if not 0 < end.id < since],
                 whole=since <= 1,
             )
 

@@ -1,7 +1,7 @@
 """The dashboard's own trail as a chain: each entry is signed with the hash of the one before.
 
 So none can be altered, taken out or put in between without the key. That the end is missing shows in the head, which
-each node keeps beside its key: the hash of the last entry that it wrote.
+each node keeps beside its key: the last entry that it wrote.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import orjson
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from dashboard.auth.trail_head import End
 from dashboard.data.export_signature import Signer
 
 FIRST: Final = "0" * 64
@@ -46,14 +47,15 @@ def sealed(row: Mapping[str, Any], previous: str | None, signer: Signer) -> dict
 
 
 def verify(
-    rows: Iterable[Mapping[str, Any]], trusted: Collection[str], head: str | None, *, whole: bool = True
+    rows: Iterable[Mapping[str, Any]], trusted: Collection[str], ends: Collection[End], *, whole: bool = True
 ) -> Verdict:
     """`rows`: every entry, the oldest first; not `whole`: those from one on, whatever came before. `trusted`: public
-    keys, in hex, that may have signed. `head`: the hash of an entry that must be there; None: not known.
+    keys, in hex, that may have signed. `ends`: entries that must be there.
 
     One that is not signed breaks no chain, so all such are named; what comes after any other fault is not looked at.
     """
     verdict, previous = Verdict(), FIRST if whole else None
+    missing = {end.hash: end for end in ends}
     for row in rows:
         verdict.entries += 1
         if row["hash"] is None:
@@ -68,9 +70,9 @@ def verify(
             return verdict
         verdict.signers[row["signer"]] = verdict.signers.get(row["signer"], 0) + 1
         previous = row["hash"]
-        head = None if head == previous else head
-    if head is not None:
-        verdict.faults.append("the end is missing: the last entry that this node wrote is not there")
+        missing.pop(previous, None)
+    for end in missing.values():
+        verdict.faults.append(f"the end is missing: {end}, the last that this node wrote, is not there")
     return verdict
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Final
@@ -86,6 +86,15 @@ class Nodes:
     def at(self, place: tuple[str, int]) -> Settings:
         return replace(self._settings, control_listen=place)
 
+    def asked(self, place: tuple[str, int], ask: Callable[[Settings], Any]) -> Any:
+        """What is told there; whoever does not answer is avoided. Raises what `ask` does."""
+        try:
+            return ask(self.at(place))
+        except ControlError as error:
+            if not error.status:
+                self.avoid(place)
+            raise
+
     def avoid(self, place: tuple[str, int]) -> None:
         with self._lock:
             self._avoid[place] = self._clock() + AVOIDED
@@ -127,12 +136,9 @@ class Nodes:
 
     def _glance(self, place: tuple[str, int], path: str) -> Any:
         try:
-            return client.get(self.at(place), path, timeout=GLANCE)
+            return self.asked(place, lambda settings: client.get(settings, path, GLANCE))
         except ControlError as error:
-            if error.status:
-                return error
-            self.avoid(place)
-            return None
+            return error if error.status else None
 
 
 class Plane:
@@ -143,34 +149,41 @@ class Plane:
         self._by = by
 
     def get(self, path: str) -> Any:
-        """The JSON at `path`. Raises ControlError: what the first one said. Only the last to be asked is waited for."""
+        """The JSON at `path`, of the first who tells it. Raises ControlError: what the first one said.
 
-        def ask(settings: Settings, last: bool) -> Any:
-            return client.get(settings, path, client.TIMEOUT if last else GLANCE)
+        Beside one that takes longer than GLANCE the next is asked, too, and each is waited for until TIMEOUT."""
+        places = self._nodes.places()
+        pool, asked = ThreadPoolExecutor(len(places)), list[Future[Any]]()
+        try:
+            for told in self._ended(path, places, pool, asked):
+                error = told.exception()
+                if not isinstance(error, ControlError) or error.status not in AWAY:
+                    return told.result()
+            return asked[0].result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
-        return self._asked(ask, lambda error: error.status in AWAY)
+    def _ended(
+        self, path: str, places: Sequence[tuple[str, int]], pool: ThreadPoolExecutor, asked: list[Future[Any]]
+    ) -> Iterator[Future[Any]]:
+        """Asks one after another, and gives each as soon as it has ended."""
+        pending: set[Future[Any]] = set()
+        for place in places:
+            asked.append(pool.submit(self._nodes.asked, place, lambda settings: client.get(settings, path)))
+            done, pending = wait({*pending, asked[-1]}, GLANCE, FIRST_COMPLETED)
+            if not done:
+                self._nodes.avoid(place)
+            yield from done
+        yield from as_completed(pending)
 
     def post(self, path: str, body: Any = None) -> Any:
         """Raises ControlError; `unknown` where it may have been done."""
-
-        def ask(settings: Settings, _last: bool) -> Any:
-            return client.post(settings, path, body, self._by)
-
-        def unsent(error: ControlError) -> bool:
-            return error.status == 0 and not error.unknown
-
-        return self._asked(ask, unsent)
-
-    def _asked(self, ask: Callable[[Settings, bool], Any], elsewhere: Callable[[ControlError], bool]) -> Any:
         first: ControlError | None = None
-        places = self._nodes.places()
-        for place in places:
+        for place in self._nodes.places():
             try:
-                return ask(self._nodes.at(place), place == places[-1])
+                return self._nodes.asked(place, lambda settings: client.post(settings, path, body, self._by))
             except ControlError as error:
-                if not error.status:
-                    self._nodes.avoid(place)
-                if not elsewhere(error):
+                if error.status or error.unknown:
                     raise
                 first = first or error
         assert first is not None  # there is always one place

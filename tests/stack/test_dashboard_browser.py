@@ -35,12 +35,15 @@ from tests.support.dashboard.serving import (
     context,
     enter,
     go,
+    settled,
     violations,
 )
 from tests.support.stack import Sidecar, free_port, until
 from tests.support.upstream import HOLT, Upstream
 
 pytestmark = [pytest.mark.chromium, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+RENEWED = 12_000
+"""By so many milliseconds of its own clock each page has renewed itself."""
 
 
 @pytest.fixture(scope="module")
@@ -416,34 +419,29 @@ def test_a_conflict_is_merged_by_field_and_true_at_the_upstream_after(
     assert sidecar.ask("GET", "/notes/5", HOLT).json()["body"] == "worse"
 
 
-@pytest.mark.parametrize(("scheme", "size"), [("light", WIDE), ("light", ZOOMED), ("dark", WIDE)])
 def test_pages_that_need_a_sidecar_have_no_violation_of_accessibility(
-    browser: Browser, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream, scheme: str, size: dict[str, int]
+    page: Page, dashboard: Dashboard, sidecar: Sidecar, upstream: Upstream
 ) -> None:
     if not sidecar.plane("GET", "/outbox").json()["parked"]:
         _conflict(sidecar, upstream, {"title": "Mine", "body": "worse"}, {"title": "Theirs"})
-    profile = context(browser, scheme, size)
-    page = profile.new_page()
     enter(page, dashboard, "operator")
     for path in (
         "/standby", "/standby/evidence", "/standby/replacement", "/standby/discarded", "/endpoints",
         "/audit/break-glass",
     ):  # fmt: skip
         go(page, dashboard, path)
-        page.wait_for_load_state("networkidle")
-        assert violations(page) == [], path
+        settled(page)
+        assert violations(page, WIDE, ZOOMED) == [], path
     go(page, dashboard, "/standby")
     page.get_by_role("button", name="Merge").click()
     page.get_by_role("dialog").wait_for()
-    assert violations(page) == []
-    if scheme == "dark":
-        page.get_by_role("button", name="Cancel").click()
-        page.get_by_role("button", name="Keep theirs").click()
-        page.get_by_role("dialog").get_by_label("Reason").fill("test")
-        page.get_by_role("dialog").get_by_role("button", name="Keep theirs").click()
-        page.get_by_role("button", name="Close", exact=True).wait_for()
-        assert violations(page) == []
-    profile.close()
+    assert violations(page, WIDE, ZOOMED) == []
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Keep theirs").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("test")
+    page.get_by_role("dialog").get_by_role("button", name="Keep theirs").click()
+    page.get_by_role("button", name="Close", exact=True).wait_for()
+    assert violations(page, WIDE, ZOOMED) == []
 
 
 def test_ours_is_put_unless_somebody_changed_it_again(
@@ -629,6 +627,7 @@ def test_promotion_shows_its_checklist_and_is_refused_with_the_reason(page: Page
 def test_the_page_of_the_replacement_says_what_is_proven_what_is_missing_and_what_comes_next(
     page: Page, dashboard: Dashboard, sidecar: Sidecar
 ) -> None:
+    page.clock.install()
     enter(page, dashboard, "operator", "/standby")
     page.get_by_role("link", name="Replacing HOSP").click()
     expect(page.locator("h1")).to_have_text("Replacing HOSP")
@@ -638,6 +637,7 @@ def test_the_page_of_the_replacement_says_what_is_proven_what_is_missing_and_wha
     expect(page.locator("#r-notes")).to_contain_text("derivations are proven")
     expect(page.locator("#stays")).to_contain_text("POST /patients/{id}/screen")
     assert sidecar.plane("POST", "/resources/hospitals/promote", {"reason": "test", "force": True}).status == 200
+    page.clock.fast_forward(RENEWED)
     expect(hospitals).to_contain_text("the standby owns it")
     hospitals.get_by_role("button", name="Demote: hospitals").click()
     dialog = page.get_by_role("dialog")
@@ -689,6 +689,7 @@ def test_a_button_that_is_drawn_anew_while_it_is_held_down_is_pressed_once(
 ) -> None:
     asked: list[str] = []
     page.on("request", lambda sent: asked.append(sent.url) if '["asked.data"]' in (sent.post_data or "") else None)
+    page.clock.install()
     enter(page, dashboard, "operator", "/endpoints")
     button = page.locator("#e-patients-read").get_by_role("button", name="Take over: patients.read")
     button.scroll_into_view_if_needed()
@@ -696,6 +697,7 @@ def test_a_button_that_is_drawn_anew_while_it_is_held_down_is_pressed_once(
     first = button.element_handle()
     page.mouse.down()
     assert sidecar.ask("GET", "/patients/17", HOLT).status == 200  # so that the card is drawn anew
+    page.clock.fast_forward(RENEWED)
     page.wait_for_function("first => !first.isConnected", arg=first, timeout=30_000)
     page.mouse.up()
     expect(page.get_by_role("dialog")).to_contain_text("Take over: ")
@@ -716,11 +718,13 @@ def test_an_admin_adds_a_user_who_can_sign_in(page: Page, dashboard: Dashboard, 
     expect(page.locator("#u-said")).to_contain_text("there is a user 'Ms Pell' already")
     profile = context(browser, size=PHONE)
     other = profile.new_page()
+    other.clock.install()
     enter(other, dashboard, "Ms Pell")
     expect(other.locator("#menu")).not_to_contain_text("Endpoints")
     page.locator("#c-name").fill("Ms Pell")
     page.locator("#u-change").get_by_role("button", name="Sign out everywhere").click()
     expect(page.locator("#u-said")).to_contain_text("Ms Pell is signed out everywhere")
+    other.clock.fast_forward(RENEWED)
     other.get_by_role("button", name="Sign in").wait_for()  # the page renews itself, and so finds out
     profile.close()
     page.locator("#c-name").fill("Ms Pell")
@@ -736,8 +740,10 @@ def test_an_admin_adds_a_user_who_can_sign_in(page: Page, dashboard: Dashboard, 
 
 
 def test_without_the_sidecar_the_pages_say_so(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
+    page.clock.install()
     enter(page, dashboard, "operator", "/standby")
     sidecar.stop()
+    page.clock.fast_forward(RENEWED)
     expect(page.locator("#page")).to_contain_text("The sidecar does not answer", timeout=12_000)
     go(page, dashboard, "/")
     expect(page.locator("#page")).to_contain_text("The sidecar's control plane does not answer")
@@ -748,4 +754,5 @@ def test_without_the_sidecar_the_pages_say_so(page: Page, dashboard: Dashboard, 
     go(page, dashboard, "/standby")
     expect(page.locator("#page")).to_contain_text("This is tried again by itself.")
     sidecar.start()
+    page.clock.fast_forward(RENEWED)
     expect(page.locator("#parked")).to_be_visible(timeout=40_000)

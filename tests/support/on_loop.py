@@ -34,9 +34,9 @@ class Loop:
         return self.begin(work).result(timeout)
 
     def close(self) -> None:
+        self.run(self.loop.shutdown_default_executor())  # here, for in the caller's thread another loop may run
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
 
 

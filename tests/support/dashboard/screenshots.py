@@ -12,11 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
 from sidecar.events.store.sqlite import EmbeddedStore
 from tests.support.dashboard import alarms, seed
-from tests.support.dashboard.serving import PHONE, WIDE, ZOOMED, Dashboard, chromium, context, enter, go
+from tests.support.dashboard.serving import PHONE, WIDE, ZOOMED, Dashboard, chromium, context, enter, go, settled
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import HOLT, Upstream
 
@@ -112,8 +112,7 @@ def shoot(page: Page, dashboard: Dashboard, out: Path, look: str) -> None:
     for name, path in PAGES.items():
         go(page, dashboard, path)
         page.wait_for_load_state("networkidle")
-        expect(page.locator(".chart:not(:has(.main-svg))")).to_have_count(0)
-        expect(page.locator(".loading")).to_have_count(0)
+        settled(page)
         if name == "alerts":
             page.get_by_role("button", name="Replay").click()
             page.locator("#b-found table").wait_for()

@@ -140,17 +140,37 @@ def enter(page: Page, dashboard: Dashboard, name: str, path: str = "/") -> None:
     page.locator("#page h1").wait_for()
 
 
-def violations(page: Page) -> list[str]:
-    """Every rule of accessibility that axe-core finds broken, whatever its weight."""
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""What a scheme changes is colours: the rest of the page has been looked at."""
+SCHEMES: dict[Any, dict[str, Any]] = {"light": {}, "dark": COLOURS}
+
+
+def violations(page: Page, *sizes: dict[str, int]) -> list[str]:
+    """Every rule of accessibility that axe-core finds broken, whatever its weight, in the page as it stands, at each of
+    these sizes, in both schemes. It must not be wider than that."""
     page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{each['id']}: {node['html'][:200]}: {node.get('failureSummary', '')[:300]}"
-        for each in found["violations"]
-        for node in each["nodes"][:3]
-    ]
+    found = []
+    for size in sizes:
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        expect(page.locator("html"), f"the width of {page.url}").to_have_js_property("scrollWidth", size["width"])
+        for scheme, rules in SCHEMES.items():
+            page.emulate_media(color_scheme=scheme)
+            told = page.evaluate("options => axe.run(document, options)", {"resultTypes": ["violations"], **rules})
+            found += [
+                f"{size['width']} {scheme}: {each['id']}: {node['html'][:200]}: {node.get('failureSummary', '')[:300]}"
+                for each in told["violations"]
+                for node in each["nodes"][:3]
+            ]
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(sizes[0])  # type: ignore[arg-type]
+    return found
 
 
 def go(page: Page, dashboard: Dashboard, path: str) -> None:
     page.goto(dashboard.url + path)
     page.locator("#page h1").wait_for()
+
+
+def settled(page: Page) -> None:
+    """Waits until nothing of the page is still to come."""
+    expect(page.locator(".loading, .chart:not(:has(.main-svg)), [data-dash-is-loading=true]")).to_have_count(0)

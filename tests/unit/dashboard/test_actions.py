@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -12,13 +10,11 @@ from sqlalchemy import text
 from alerts.lifecycle import tables as alert_tables
 from alerts.lifecycle.lifecycle import State
 from dashboard.actions import NotDone, NotKnown, perform
-from dashboard.app import wire
 from dashboard.auth.sessions import Session
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.data import tables
 from dashboard.widgets.action_dialog import dialog, outcome
-from sidecar.settings import Settings
 from tests.support.dashboard.alarms import burning
 
 HOUR = 3600 * 10**9
@@ -27,13 +23,9 @@ PAGE, TICKET = burning("users", "page"), burning("hosp", "ticket")
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    made = wire(Settings(data=tmp_path), time.time_ns)
-    made.alerts.apply([PAGE, TICKET], unknown=frozenset(), repeat=HOUR, enqueue=lambda *_: None)
-    yield made
-    made.store.close()
-    made.engine.dispose()
-    made.alerts_engine.dispose()
+def parts(parts: Parts) -> Parts:
+    parts.alerts.apply([PAGE, TICKET], unknown=frozenset(), repeat=HOUR, enqueue=lambda *_: None)
+    return parts
 
 
 def trail(parts: Parts) -> list[tuple[str, str, str, str]]:

@@ -5,38 +5,28 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from plotly.utils import PlotlyJSONEncoder
 
-from dashboard.app import wire
 from dashboard.context import Parts
 from dashboard.values.filters import View
 from dashboard.widgets import facets
-from sidecar.events.store.sqlite import EmbeddedStore
-from sidecar.settings import Settings
 from sidecar.timeunits import SECOND
 from tests.support.dashboard import seed
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
-    store, dice, now = EmbeddedStore(tmp_path / "events.db"), random.Random(1), time.time_ns()
-    store.install()
+def parts(parts: Parts) -> Parts:
+    dice, now = random.Random(1), time.time_ns()
+    parts.store.install()
     people = ("Dr Holt", "Nurse Tan")
     made = [
         seed.event(now - n * SECOND, dice, kind="patient", user=people[n % 2], patient=str(17 + n % 2), status=200)
         for n in range(1, 9)
     ]
-    store.append([event for event, _ in made])
-    store.close()
-    parts = wire(Settings(data=tmp_path), time.time_ns)
-    yield parts
-    parts.store.close()
-    parts.engine.dispose()
-    parts.alerts_engine.dispose()
+    parts.store.append([event for event, _ in made])
+    return parts
 
 
 @pytest.mark.parametrize(

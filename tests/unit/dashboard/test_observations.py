@@ -2,86 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from dashboard.actions import ACTIONS, NotKnown, perform
-from dashboard.app import wire
 from dashboard.auth.sessions import Session
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
-from dashboard.observations import Seen, waited_for
-from sidecar.settings import Settings
+from dashboard.observations import Seen, called_write, waited_for
 from tests.support.dashboard.alarms import burning
+from tests.support.dashboard.plane import Plane
 
 OPERATOR = Visit(Session("id", "Sam", Role.OPERATOR, "csrf", True), "10.0.0.1", "/endpoints")
 ENDPOINT = {
     "id": "notes.list", "mode": "auto", "percent": 0, "answered_by": "upstream", "circuit": "closed",
     "circuit_reason": "", "ready": True, "ready_reason": "",
 }  # fmt: skip
-
-
-class Plane:
-    """A control plane that tells what it is given, and breaks off what it is asked to do where `broken`."""
-
-    def __init__(self) -> None:
-        self.told: dict[str, list[Any]] = {}
-        self.broken = False
-        plane = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                answers = plane.told[self.path]
-                self.answer(answers.pop(0) if len(answers) > 1 else answers[0])
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                if not plane.broken:
-                    self.answer({"answered_by": "standby"})
-
-            def answer(self, content: Any) -> None:
-                raw = json.dumps(content).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-            def log_message(self, format: str, *args: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def close(self) -> None:
-        if not self.thread.is_alive():
-            return
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-@pytest.fixture
-def plane() -> Iterator[Plane]:
-    made = Plane()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def parts(tmp_path: Path, plane: Plane) -> Iterator[Parts]:
-    listen = ("127.0.0.1", plane.server.server_address[1])
-    made = wire(Settings(data=tmp_path, control_listen=listen, control_token="a token of sixteen"), time.time_ns)
-    yield made
-    made.store.close()
-    made.engine.dispose()
-    made.alerts_engine.dispose()
 
 
 def seen(parts: Parts, kind: str, what: str, extra: str = "") -> Seen:
@@ -127,6 +62,21 @@ def test_a_write_that_was_decided_is_looked_for(
         found = seen(parts, kind, "w1" if kind == "retry" else "w1@3")
         assert found.as_expected is as_expected
         assert found.said.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("record", "user", "called"), [("5", "Dr Holt", "note 5, by Dr Holt"), (None, None, "note , by nobody known")]
+)
+def test_a_write_is_called_by_its_record_and_author(
+    parts: Parts, plane: Plane, record: str | None, user: str | None, called: str
+) -> None:
+    plane.told["/outbox/w1"] = [{"resource": "notes", "record_id": record, "user": user}]
+    assert called_write(parts, "w1@3") == called
+
+
+def test_a_write_that_nobody_tells_about_is_called_by_its_id(parts: Parts, plane: Plane) -> None:
+    plane.close()
+    assert called_write(parts, "w1@3") == "write w1"
 
 
 def test_what_cannot_be_asked_is_not_known(parts: Parts, plane: Plane) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
@@ -36,7 +36,6 @@ from alerts.evaluator import stuck
 from alerts.evaluator_cli import alerts
 from alerts.lifecycle.lifecycle import Condition
 from alerts.lifecycle.store import Alerts
-from alerts.lifecycle.tables import open_alerts
 from alerts.rules import conditions
 from sidecar.settings import SettingError, Settings, load_settings
 from sidecar.timeunits import SECOND
@@ -95,13 +94,6 @@ class Telling:
             self.queue.mark(delivery, *answer)
             became.append((answer.told, answer.said))
         return became
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_alerts(Settings(data=tmp_path / "data"))
-    yield engine
-    engine.dispose()
 
 
 @pytest.mark.parametrize("name", MAKE)

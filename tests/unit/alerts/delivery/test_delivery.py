@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from sqlalchemy import Connection, Engine, event
 
 from alerts.channels import Alertmanager, Slack, Webhook
@@ -39,13 +37,6 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_alerts(Settings(data=tmp_path))
-    yield engine
-    engine.dispose()
 
 
 def told(queue: Queue, channel: Webhook) -> list[Told]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import Connection, Engine
 
 from alerts.lifecycle.lifecycle import Condition, Kind, Notice, State
 from alerts.lifecycle.store import Alerts, Superseded
-from alerts.lifecycle.tables import open_alerts
-from sidecar.settings import Settings
 from sidecar.timeunits import SECOND
 
 BURN = Condition(name="ErrorBudgetBurn", severity="page", source="events", labels={"slo": "hosp"}, notes={"what": "x"})
@@ -22,13 +19,6 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_alerts(Settings(data=tmp_path))
-    yield engine
-    engine.dispose()
 
 
 def nothing(_connection: Connection, _notices: Sequence[Notice], _now: int) -> None:

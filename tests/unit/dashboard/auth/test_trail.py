@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,18 +12,10 @@ from sqlalchemy import Engine, text
 
 from dashboard.auth.access_log import Trail, trail_of
 from dashboard.auth.trail_head import End, Head
-from dashboard.data import tables
 from dashboard.data.export_signature import Signer
 from sidecar.settings import Settings
-from sidecar.storage.database import open_engine
 
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(Settings(data=tmp_path))
-    tables.create_all(engine)
-    yield engine
-    engine.dispose()
+CUT = "the end is missing: entry {}, the last that this node wrote, is not there"
 
 
 @pytest.fixture
@@ -74,7 +67,7 @@ def test_two_nodes_write_one_chain_and_each_key_must_be_trusted(trail: Trail, en
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM dashboard_trail WHERE id = 6"))
     assert other.verify([Signer(tmp_path / "export.key").public()]).ok, "its own last entry is there"
-    assert trail.verify([key]).faults == ["the end is missing: the last entry that this node wrote is not there"]
+    assert trail.verify([key]).faults == [CUT.format(6)]
 
 
 def unsigned(engine: Engine) -> None:
@@ -131,17 +124,83 @@ def test_entries_from_before_there_were_signatures_are_counted_and_prove_nothing
     assert (verdict.ok, verdict.entries, verdict.older) == (True, 2, 1)
 
 
+def cut(engine: Engine, first: int) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"DELETE FROM dashboard_trail WHERE id >= {first}"))
+
+
+@pytest.mark.parametrize("hidden", [1, 2, 3])
+def test_what_is_written_after_a_cut_does_not_hide_it(
+    trail: Trail, engine: Engine, caplog: pytest.LogCaptureFixture, hidden: int
+) -> None:
+    """SQLite gives the ids of what was cut again."""
+    cut(engine, 3)
+    for _ in range(hidden):
+        trail.note("Ms Pell", "", "look")
+    assert trail.verify(()).faults == [CUT.format(4)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the end of the trail was cut: entry 4, the last that this node had written, is not there"
+    ], "once"
+
+
+def test_each_cut_is_told_until_the_proof_begins_after_it(trail: Trail, engine: Engine) -> None:
+    for time in ("first", "second"):
+        cut(engine, 4)
+        for number in range(3):
+            trail.note("Ms Pell", "", "look", f"{time}, {number}")
+    assert trail.verify(()).faults == [CUT.format(4), CUT.format(6)]
+    assert trail.verify((), 5).faults == [CUT.format(6)]
+    trail.note("Ms Pell", "", "look")
+    assert trail.verify((), 7).ok
+    cut(engine, 7)
+    assert trail.verify((), 7).faults == [CUT.format(7)], "what was written since is missed as before"
+
+
+def test_of_a_head_of_releases_before_the_hash_alone_is_looked_for(
+    trail: Trail, engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "trail.head"
+    path.write_text(path.read_text().partition(" ")[2])
+    assert trail.verify(()).ok
+    trail.note("Ms Pell", "", "look")
+    assert trail.verify(()).ok
+    path.write_text(path.read_text().partition(" ")[2])
+    cut(engine, 5)
+    trail.note("Ms Pell", "", "another look")
+    (fault,) = trail.verify(()).faults
+    assert fault.startswith("the end is missing: an entry, the last")
+    assert len(caplog.records) == 1
+
+
 def test_the_head_never_goes_back(tmp_path: Path) -> None:
     path = tmp_path / "trail.head"
     head = Head(path)
-    assert head.read() is None
-    head.keep(End(5, "e"))
-    head.keep(End(4, "d"))
-    assert head.read() == End(5, "e"), "whoever comes late has an older one"
+    assert head.read() == []
+    head.keep(End(5, "e"), lambda _: True)
+    head.keep(End(4, "d"), lambda _: True)
+    assert head.read() == [End(5, "e")], "whoever comes late has an older one"
     path.write_text("f" * 64)
-    assert head.read() == End(0, "f" * 64), "as releases before kept it"
-    head.keep(End(1, "a"))
-    assert Head(path).read() == End(1, "a")
+    assert head.read() == [End(0, "f" * 64)], "as releases before kept it"
+    head.keep(End(1, "a"), lambda _: True)
+    assert Head(path).read() == [End(1, "a")]
+
+
+def test_whoever_keeps_the_head_is_alone_from_reading_it_until_it_is_written(tmp_path: Path) -> None:
+    head, locked = Head(tmp_path / "trail.head"), []
+
+    def there(_: End) -> bool:
+        folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            locked.append(folder)
+        finally:
+            os.close(folder)
+        return True
+
+    head.keep(End(5, "e"), there)
+    head.keep(End(6, "f"), there)
+    assert len(locked) == 1, "it was read, and others were held off"
 
 
 def test_whoever_writes_at_once_the_head_is_the_last_entry(trail: Trail, engine: Engine, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
+from sqlalchemy import Engine
 
-from dashboard.data import tables
 from dashboard.data.disclosure import AccessLog, Disclosures
 from dashboard.data.event_queries import Queries
 from dashboard.data.export_signature import Signer, check
@@ -19,7 +19,6 @@ from dashboard.data.signed_lines import Unfit
 from sidecar.events import trail
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.settings import Settings
-from sidecar.storage.database import open_engine
 from sidecar.timeunits import DAY, SECOND
 from tests.support.dashboard import seed
 
@@ -28,10 +27,7 @@ SINCE = NOW - 1000 * DAY
 
 
 @pytest.fixture
-def logs(tmp_path: Path) -> Iterator[Disclosures]:
-    settings = Settings(data=tmp_path)
-    engine = open_engine(settings)
-    tables.create_all(engine)
+def logs(engine: Engine, tmp_path: Path) -> Iterator[Disclosures]:
     store, dice = EmbeddedStore(tmp_path / "events.db"), random.Random(1)
     store.install()
     note = {"title": "Secret title", "body": "and words", "patient_id": 17}
@@ -50,9 +46,8 @@ def logs(tmp_path: Path) -> Iterator[Disclosures]:
         gzip.compress(b"".join(orjson.dumps(each) + b"\n" for each in old))
     )
     signer = Signer(tmp_path / "export.key")
-    yield Disclosures(engine, Queries(store), signer, settings, ZoneInfo("UTC"), lambda: NOW, "HOSP")
+    yield Disclosures(engine, Queries(store), signer, Settings(data=tmp_path), ZoneInfo("UTC"), lambda: NOW, "HOSP")
     store.close()
-    engine.dispose()
 
 
 def test_everyone_is_in_it_once_also_from_the_trail(logs: Disclosures, tmp_path: Path) -> None:

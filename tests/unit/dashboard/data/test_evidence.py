@@ -12,16 +12,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import Engine
 
-from dashboard.data import tables
 from dashboard.data.event_queries import Queries
 from dashboard.data.evidence import Packs, status
 from dashboard.data.export_signature import Signer, check
 from dashboard.data.signed_lines import Unfit, sign_lines
 from dashboard.values.filters import View
 from sidecar.events.store.sqlite import EmbeddedStore
-from sidecar.settings import Settings
-from sidecar.storage.database import open_engine
 from sidecar.timeunits import HOUR, SECOND
 from tests.support.dashboard import seed
 
@@ -43,9 +41,8 @@ def test_a_row_is_proven_only_where_the_journal_verifies_and_holds_it(said: dict
 
 
 @pytest.fixture
-def packs(tmp_path: Path) -> Iterator[Packs]:
-    engine, store = open_engine(Settings(data=tmp_path)), EmbeddedStore(tmp_path / "events.db")
-    tables.create_all(engine)
+def packs(engine: Engine, tmp_path: Path) -> Iterator[Packs]:
+    store = EmbeddedStore(tmp_path / "events.db")
     store.install()
     formula = seed.event(
         NOW - HOUR, random.Random(1), kind="create", user="=HYPERLINK(1)", patient="17", status=201, outcome="success",
@@ -56,7 +53,6 @@ def packs(tmp_path: Path) -> Iterator[Packs]:
     nothing = {"ok": None, "why": "no journal"}
     yield Packs(engine, Queries(store), signer, lambda _: nothing, ZoneInfo("UTC"), lambda: NOW, "HOSP")
     store.close()
-    engine.dispose()
 
 
 @pytest.mark.parametrize(("form", "separator"), [("csv", ","), ("csv-semicolon", ";")])

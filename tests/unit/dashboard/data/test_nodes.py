@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from dashboard.data.nodes import AVOIDED, KNOWN, Nodes, differing
+from dashboard.data.nodes import AVOIDED, GLANCE, KNOWN, Nodes, differing
 from sidecar.control.client import TIMEOUT, ControlError
 from sidecar.settings import Settings
 from sidecar.storage.nodes import SILENT, Node
@@ -51,7 +52,7 @@ class Plane:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.place = ("127.0.0.1", int(self.server.server_address[1]))
-        self._thread = threading.Thread(target=self.server.serve_forever)
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self._thread.start()
 
     def node(self, **told: Any) -> Node:
@@ -118,6 +119,41 @@ def test_a_node_that_hangs_is_waited_for_only_where_no_other_can_tell(pair: Pair
     assert pair.nodes.plane().get("/endpoints") == {"of": "b"}
     assert time.monotonic() - began < TIMEOUT / 2
     assert pair.nodes.places() == [pair.b.place, pair.a.place]
+
+
+@contextmanager
+def slow(plane: Plane, seconds: float) -> Iterator[None]:
+    """Who asks it meanwhile is told no sooner than that."""
+    plane.hang = threading.Event()
+    timer = threading.Timer(seconds, plane.hang.set)
+    timer.start()
+    yield
+    timer.join()
+
+
+def test_a_slow_node_tells_where_no_other_can(pair: Pair) -> None:
+    pair.b.stop()
+    with slow(pair.a, GLANCE + 0.5):
+        assert pair.nodes.plane().get("/endpoints") == {"of": "a"}
+
+
+@pytest.mark.parametrize(("tells", "seconds"), [("a", GLANCE + 0.5), ("b", 2 * GLANCE + 0.5)])
+def test_a_slow_node_tells_beside_one_that_hangs(pair: Pair, tells: str, seconds: float) -> None:
+    telling, hanging = (pair.a, pair.b) if tells == "a" else (pair.b, pair.a)
+    hanging.hang = threading.Event()
+    with slow(telling, seconds):
+        assert pair.nodes.plane().get("/endpoints") == {"of": tells}
+
+
+def test_what_the_first_one_said_is_told_where_none_can(pair: Pair) -> None:
+    pair.a.status, pair.b.status = 503, 503
+    with slow(pair.a, GLANCE + 0.5), pytest.raises(ControlError, match="a is unwell"):
+        pair.nodes.plane().get("/outbox")
+
+
+def test_a_silent_node_is_not_asked(pair: Pair) -> None:
+    pair.rows = [pair.a.node(), pair.b.node(silent=SILENT)]
+    assert pair.nodes.each("/endpoints") == {"a": {"of": "a"}}
 
 
 def test_one_that_does_not_answer_when_it_is_asked_how_it_is_is_asked_last(pair: Pair) -> None:

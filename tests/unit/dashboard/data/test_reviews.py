@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
 
-from dashboard.data import reviews, tables
+from dashboard.data import reviews
 from dashboard.data.findings import Finding, Found
 from dashboard.data.reviews import WHOLE, NotSigned, Reviews
 from dashboard.values import time_format
 from dashboard.values.filters import View
-from sidecar.settings import Settings
-from sidecar.storage.database import open_engine
 from sidecar.timeunits import HOUR
 
 LONDON = ZoneInfo("Europe/London")
@@ -26,14 +22,6 @@ FOUND = [
     Finding("Unusual hours", "Nurse Tan made 9 requests between 22:00 and 06:00", 9, View(person="Nurse Tan"), 1),
     Finding("Vandalised notes", "6 notes of Nurse Abara look vandalised", 6, View(event="a\nb"), 4),
 ]
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(Settings(data=tmp_path))
-    tables.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
