@@ -69,6 +69,6 @@ def parts(alerts: Mapping[str, Alert]) -> dict[str, str]:
 
 
 def inside(alerts: Iterable[Alert], keys: Iterable[str]) -> list[Alert]:
-    """Those that are told within any of these."""
+    """Those that are told within any of these; only what burns is."""
     told = set(keys)
-    return [alert for alert in alerts if alert.part_of in told and alert.state in BURNING]
+    return [alert for alert in alerts if alert.part_of in told]
