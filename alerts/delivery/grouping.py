@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from alerts.lifecycle.lifecycle import BURNING, Alert, Kind, State
+from alerts.lifecycle.lifecycle import Alert, Kind, State
 from sidecar.timeunits import SECOND
 
 MUTED: Final = "muted"
@@ -63,7 +63,7 @@ def _foremost(alert: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def compose(group: Mapping[str, str], notices: Sequence[Mapping[str, Any]], others: Iterable[Alert]) -> dict[str, Any]:
-    """A message: `notices` are alerts with their `kind`, oldest first; `others` are alerts of the same group.
+    """A message: `notices` are alerts with their `kind`, oldest first; `others` are alerts of the same group that burn.
 
     Of each alert only the latest is said. The message is resolved when all of the group is.
     """
@@ -71,7 +71,7 @@ def compose(group: Mapping[str, str], notices: Sequence[Mapping[str, Any]], othe
     for alert in others:
         if alert.state is State.SILENCED:
             latest.setdefault(alert.key, {**asdict(alert), "kind": MUTED})
-        elif alert.state in BURNING and (alert.told or alert.part_of):
+        else:
             latest.setdefault(alert.key, {**asdict(alert), "kind": GOES_ON if alert.told else PART})
     alerts = sorted(latest.values(), key=_foremost)
     over = all(each["kind"] == Kind.RESOLVED for each in alerts)

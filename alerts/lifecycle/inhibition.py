@@ -10,6 +10,7 @@ by itself when that one ends (a page at once, a ticket where it still burns a re
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Final
 
 from alerts.lifecycle.lifecycle import BURNING, Alert, State
@@ -23,7 +24,7 @@ ONSET: Final = HOUR
 
 
 def inhibits(source: Alert, target: Alert) -> bool:
-    """Whether telling of the one tells of the other."""
+    """Whether telling of the one tells of the other. Never of a graver one, so that no chain of them comes round."""
     if source.name == "SidecarUnreachable":
         return target.name in BLINDED
     if source.key == target.key or source.name != BURN or target.name != BURN:
@@ -41,7 +42,7 @@ def inhibits(source: Alert, target: Alert) -> bool:
 
 def _began_with(source: Alert, target: Alert) -> bool:
     """Whether it began as part of the same outage. What was told inside a page stays there when that is taken."""
-    known = source.state is State.FIRING or bool(target.part_of)
+    known = source.state is State.FIRING or target.part_of == source.key
     return known and target.fired_at - source.fired_at <= ONSET
 
 
@@ -54,30 +55,20 @@ def _at_least(source: bool, target: bool) -> str:
 
 
 def parts(alerts: Mapping[str, Alert]) -> dict[str, str]:
-    """By key: the key of the alert that tells of it. A silenced one tells of nothing, an acknowledged one of no new
-    page."""
-    burning = [alert for alert in alerts.values() if alert.state in BURNING]
-    told = [alert for alert in burning if alert.state is not State.SILENCED]
-    found = {}
-    for target in burning:
-        over = [source for source in told if inhibits(source, target)]
-        if over:
-            found[target.key] = min(over, key=lambda each: (each.fired_at, each.key)).key
-    return _ends(found)
+    """By key: the key of the alert that tells of it, and is nobody's part. A silenced one tells of nothing, an
+    acknowledged one of no new page."""
+    burning = {key: alert for key, alert in alerts.items() if alert.state in BURNING}
+    sources = [alert for alert in burning.values() if alert.state is not State.SILENCED]
 
+    @cache
+    def over(key: str) -> str:
+        found = [each for each in sources if inhibits(each, burning[key]) and not over(each.key)]
+        return min(found, key=lambda each: (each.fired_at, each.key)).key if found else ""
 
-def _ends(found: dict[str, str]) -> dict[str, str]:
-    """Of chains the end: what is told at all."""
-
-    def end(key: str) -> str:
-        while key in found:
-            key = found[key]
-        return key
-
-    return {key: end(over) for key, over in found.items()}
+    return {key: whole for key in burning if (whole := over(key))}
 
 
 def inside(alerts: Iterable[Alert], keys: Iterable[str]) -> list[Alert]:
-    """Those that are told within any of these."""
+    """Those that are told within any of these; only what burns is."""
     told = set(keys)
-    return [alert for alert in alerts if alert.part_of in told and alert.state in BURNING]
+    return [alert for alert in alerts if alert.part_of in told]

@@ -148,7 +148,7 @@ def step(
         after[key] = alert if alert.state in BURNING else replace(alert, part_of="")
     spoken = {group(notice.alert) for notice in notices}
     for key, alert in after.items():
-        listed = alert.told or (alert.state is State.SILENCED and not alert.part_of)  # a message names those too
+        listed = alert.told or not alert.part_of  # a message names also who is silenced or somebody's from the first
         if listed and alert.state in BURNING and alert.sent_at != now and group(alert) in spoken:
             after[key] = replace(alert, sent_at=now, told=True)
     return after, notices

@@ -48,6 +48,8 @@ SIDECARS = (1, 2, 4)
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 16
 RECORDS = 100_000
 EXCHANGES = 20_000
+WORKERS = 1
+"""Of the sidecars whose memory is measured."""
 
 
 def fleet() -> list[dict[str, float]]:
@@ -157,15 +159,16 @@ def space() -> dict[str, float]:
             lines = len(one.journal())
         hosp = stack.enter_context(Simulator("calm"))
         asked = {"Authorization": basic(*hosp.users[0])}
-        with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve"):
+        settings = {"evidence": "compose.hosp", "unverified": "serve", "workers": str(WORKERS)}
+        with Sidecar(hosp.url, folder / "few", **settings):
             pass  # its first start makes the tables, with what that takes of memory
-        with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve") as few:
+        with Sidecar(hosp.url, folder / "few", **settings) as few:
             few.ask("GET", "/notes", asked)
             before = Target("few", few.port, few.process.pid).resident()
         file = folder / "few" / "understudy.db"
         small = file.stat().st_size
         _fill(folder / "few")
-        with Sidecar(hosp.url, folder / "few", evidence="compose.hosp", unverified="serve") as many:
+        with Sidecar(hosp.url, folder / "few", **settings) as many:
             many.ask("GET", "/notes", asked)
             after = Target("many", many.port, many.process.pid).resident()
         row = {
@@ -174,6 +177,7 @@ def space() -> dict[str, float]:
             "records_mib": after - before,
             "records_disk_mib": (file.stat().st_size - small) / 2**20,
             "resident_mib": before,
+            "workers": WORKERS,
         }
     print(row, flush=True)
     return row
@@ -219,7 +223,7 @@ def tables(found: dict[str, Any]) -> str:
             "",
             f"A journalled exchange (a read of 300 bytes) takes {row['journal_bytes']:.0f} bytes. 100,000 records of "
             f"the standby take {row['records_disk_mib']:.0f} MiB of disk and {memory} of memory, beside the "
-            f"{row['resident_mib']:.0f} MiB of a sidecar with two workers.",
+            f"{row['resident_mib']:.0f} MiB of a sidecar with {row['workers']} worker{'s' * (row['workers'] > 1)}.",
         ]
     if row := found.get("standby"):
         lines += ["", *standby.table(row)]

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from alerts.delivery.grouping import Grouping
 from alerts.delivery.queue import Queue, Route, Told
-from alerts.lifecycle.inhibition import parts
-from alerts.lifecycle.lifecycle import UNTIL_RESOLVED, Condition, Kind, NotPossible, State, silence, step
+from alerts.lifecycle.inhibition import ONSET, parts
+from alerts.lifecycle.lifecycle import (
+    UNTIL_RESOLVED,
+    Alert,
+    Condition,
+    Kind,
+    NotPossible,
+    State,
+    acknowledge,
+    silence,
+    step,
+    unsilence,
+)
 from alerts.lifecycle.silences import matchers
 from alerts.lifecycle.steps import Steps
 from alerts.lifecycle.store import Alerts
@@ -171,6 +186,93 @@ def test_parts_end_in_what_is_told_and_other_alerts_are_nobodys_part() -> None:
     found = parts(known)
     assert set(found) == {TICKET.key, UPSTREAM.key, ENDPOINT.key}
     assert set(found.values()) <= {PAGE.key, OTHER.key}
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_a_page_is_not_told_by_what_is_itself_a_part_of_something_older(desk: Desk, acknowledged: bool) -> None:
+    """The tight promise burns, 50 minutes later a looser one, and 50 minutes later the loosest."""
+    tight, looser, loosest = (
+        replace(PAGE, labels={**LABELS, "slo": target}, notes={"reason": "r", "target": target})
+        for target in ("0.9999", "0.999", "0.99")
+    )
+    desk.see(tight)
+    desk.see(tight, after=MINUTE)
+    desk.see(tight, looser, after=49 * MINUTE)
+    if acknowledged:
+        desk.state.acknowledge(tight.key, "Pell", "on it")
+    assert len(desk.messages) == 1, "it began with the first"
+    desk.see(tight, looser, loosest, after=50 * MINUTE)
+    desk.see(tight, looser, loosest, after=MINUTE)
+    assert [status for status, _ in desk.messages] == ["firing", "firing"]
+
+
+def test_a_page_whose_whole_ends_is_told_although_another_that_was_taken_burns_on(desk: Desk) -> None:
+    slow, looser = replace(PAGE, notes={"target": "0.9999"}), replace(OTHER, notes={"target": "0.999"})
+    desk.see(slow)
+    desk.see(slow, after=MINUTE)
+    desk.state.acknowledge(slow.key, "Pell", "on it")
+    desk.see(slow, looser, ENDPOINT)
+    desk.see(slow, looser, ENDPOINT, after=MINUTE)
+    assert len(desk.messages) == 2, "the endpoint's inside the looser promise's"
+    desk.see(slow, ENDPOINT)
+    desk.see(slow, ENDPOINT, after=MINUTE)
+    assert ("firing", "page") in desk.messages[-1][1]
+    assert len(desk.messages) == 3, "who took the first knows nothing of it"
+
+
+BURNS = {
+    f"{severity} {view} {endpoint} {target}": replace(
+        PAGE,
+        severity=severity,
+        labels={**LABELS, "slo": target, "view": view, "endpoint": endpoint},
+        notes={"reason": "r", "target": target},
+    )
+    for severity, view, endpoint, target in (
+        ("page", "users", "all", "0.9999"),
+        ("page", "users", "all", "0.999"),
+        ("page", "users", "all", "0.99"),
+        ("page", "users", "GET /notes", "0.99"),
+        ("page", "hosp", "all", "0.99"),
+        ("ticket", "users", "all", "0.9999"),
+    )
+}
+LOOKS, APART = 8, 25 * MINUTE
+ANSWERS: dict[str, Callable[[Alert, int], Alert]] = {
+    "acknowledge": lambda alert, _: acknowledge(alert, "Pell", "on it"),
+    "silence": lambda alert, now: silence(alert, "Pell", "known", now + 2 * APART, now),
+    "unsilence": lambda alert, _: unsilence(alert),
+}
+BEGINNINGS = st.fixed_dictionaries(dict.fromkeys(BURNS, st.integers(0, LOOKS - 1)))
+EVENTS = st.lists(
+    st.tuples(st.integers(0, LOOKS - 1), st.sampled_from(["ends", *ANSWERS]), st.sampled_from(list(BURNS))), max_size=6
+)
+
+
+@settings(max_examples=300)
+@given(BEGINNINGS, EVENTS)
+def test_every_page_that_fires_is_told_itself_or_within_one_of_its_own_time_that_is(
+    begins: dict[str, int], events: list[tuple[int, str, str]]
+) -> None:
+    """Whatever burns when, and whoever takes or silences what: else a page is told to nobody."""
+    known: dict[str, Alert] = {}
+    holding: set[str] = set()
+    for look in range(LOOKS):
+        before, now = known, HOUR + look * APART
+        happens = [(what, name) for when, what, name in events if when == look]
+        holding |= {name for name, begun in begins.items() if begun == look}
+        holding -= {name for what, name in happens if what == "ends"}
+        known, _ = step(before, [BURNS[name] for name in sorted(holding)], now, repeat=4 * HOUR, parts=parts)
+        for page in (each for each in known.values() if each.state is State.FIRING and each.severity == "page"):
+            whole = known[page.part_of or page.key]
+            assert whole.state is State.ACKNOWLEDGED or (whole.state is State.FIRING and whole.told)
+            assert not whole.part_of
+            assert page.fired_at - whole.fired_at <= ONSET
+            if whole.state is not State.FIRING:
+                assert page.key in before, "it began when that was taken"
+                assert before[page.key].part_of == whole.key, "it was told inside another"
+        for what, name in happens:
+            with suppress(KeyError, NotPossible):
+                known[BURNS[name].key] = ANSWERS[what](known[BURNS[name].key], now)
 
 
 def test_what_flaps_slower_than_it_is_kept_is_damped(tmp_path: Path) -> None:
