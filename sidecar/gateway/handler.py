@@ -32,7 +32,7 @@ from sidecar.http.credentials import Credentials
 from sidecar.http.headers import answer_fields, upstream_fields
 from sidecar.http.messages import Request, Response
 from sidecar.http.problem import RetryAfter
-from sidecar.http.schemes import challenge, shows_credentials
+from sidecar.http.schemes import challenge, challenge_of, shows_credentials
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.known_callers import Standing
@@ -308,7 +308,7 @@ class Handler:
             return None
         if standing in (Standing.WRONG, Standing.REVOKED):
             exchange.reason = "wrong_credentials" if standing is Standing.WRONG else "revoked"
-            return problem.unauthorized(f'Basic realm="{self._contract.name}"', "These credentials are not valid.")
+            return problem.unauthorized(challenge_of("Basic", self._contract.name), "These credentials are not valid.")
         exchange.reason = "cannot_verify"
         return problem.problem(
             503, "The upstream cannot be asked whether these credentials are valid.", retry_after=RetryAfter.SHORTLY
