@@ -35,7 +35,7 @@ def challenge(schemes: Schemes, realm: str) -> str | None:
 def challenge_of(scheme: str, realm: str) -> str:
     """A WWW-Authenticate. What a field cannot say of the realm's name is left out."""
     said = "".join(letter for letter in realm if " " <= letter <= "~" and letter not in '"\\')
-    return f'{scheme} realm="{said}"'
+    return f'{scheme} realm="{said or "API"}"'
 
 
 def _kind(scheme: Mapping[str, Any]) -> str:
