@@ -22,6 +22,7 @@ from sidecar.http.content import media_type
 from sidecar.http.credentials import Credentials
 from sidecar.http.messages import Request, Response
 from sidecar.http.problem import RetryAfter
+from sidecar.http.schemes import challenge_of
 from sidecar.standby.known_callers import Standing
 from sidecar.standby.standby import Standby
 from sidecar.takeover.circuit import State
@@ -79,7 +80,7 @@ class Guard:
 
     def _refuse(self, policy: Policy, match: Match) -> Response:
         if policy.status == 401:
-            return problem.unauthorized(f'Basic realm="{self._contract.name}"', policy.says)
+            return problem.unauthorized(challenge_of("Basic", self._contract.name), policy.says)
         waits = policy.status in (429, 503)
         answer = problem.problem(
             policy.status, policy.says, retry_after=RetryAfter.LATER if waits else None, policy=policy.name

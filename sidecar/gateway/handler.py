@@ -24,6 +24,7 @@ from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import AnsweredBy, Exchange, Identity, Outcome
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.context import Context
+from sidecar.gateway.memory_share import MemoryShare
 from sidecar.gateway.mirror import key_of
 from sidecar.gateway.outside import AmbiguousMethod, may_have_changed, method_meant
 from sidecar.gateway.record_line import RecordLines
@@ -32,7 +33,7 @@ from sidecar.http.credentials import Credentials
 from sidecar.http.headers import answer_fields, upstream_fields
 from sidecar.http.messages import Request, Response
 from sidecar.http.problem import RetryAfter
-from sidecar.http.schemes import challenge, shows_credentials
+from sidecar.http.schemes import challenge, challenge_of, shows_credentials
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.known_callers import Standing
@@ -49,8 +50,8 @@ OPERATOR: Final = "takeover"
 """The reason of a decision that is an operator's word. Any other is a preference: what the standby does not know is
 still asked of the upstream, for an unlikely answer is better than none."""
 OWNED: Final = "promoted"
-LARGE: Final = 2
-"""Writes whose bodies were spooled and that a worker handles, in memory, at once."""
+LARGE: Final = 64 << 20
+"""Bytes of spooled bodies of writes that a worker has in memory at once."""
 UNSETTLED: Final = "unsettled"
 UNSETTLED_WRITE: Final = "unsettled_write"
 """Why the standby does not know, for as long as a write is under way or unclear."""
@@ -103,7 +104,7 @@ class Handler:
         self._switchboard = switchboard
         self._via = via
         self._lines = RecordLines()
-        self._large = asyncio.Semaphore(LARGE)
+        self._large = MemoryShare(LARGE)
 
     async def answer(self, exchange: Exchange, caller: Credentials | None) -> Response:
         """The answer to a whole request of this caller; fills in the exchange."""
@@ -116,17 +117,17 @@ class Handler:
         endpoint = match.endpoint
         if exchange.request.spool is None or endpoint is None or not endpoint.action.writes:
             return await self._answer(exchange, match, exchange.request, caller)
-        if not await self._has_room():
-            exchange.reason = "overloaded"
-            return problem.problem(
-                503, "Too many large writes at once; nothing was sent.", retry_after=RetryAfter.SHORTLY
-            )
-        try:  # the standby and the policies look into a write, and the outbox may have to keep it
+        until = time.monotonic() + self._settings.upstream_timeout
+        async with self._large.of(exchange.request.size, until) as has_room:
+            if not has_room:
+                exchange.reason = "overloaded"
+                return problem.problem(
+                    503, "Too many large writes at once; nothing was sent.", retry_after=RetryAfter.SHORTLY
+                )
+            # the standby and the policies look into a write, and the outbox may have to keep it
             body = await self._beside.run(exchange.request.spool.whole)
             whole = replace(exchange.request, body=body, spool=None)
             return await self._answer(exchange, match, whole, caller)
-        finally:
-            self._large.release()
 
     async def _method(self, request: Request) -> str:
         """Raises AmbiguousMethod."""
@@ -135,14 +136,6 @@ class Handler:
     def _threads_for(self, caller: Credentials | None) -> OffLoop:
         known = caller is None or self._standby.is_known(caller.user, caller.password)
         return self._beside if known else self._doubts
-
-    async def _has_room(self) -> bool:
-        """Whether another large write can be handled, by the deadline."""
-        try:
-            async with asyncio.timeout(self._settings.deadline):
-                return await self._large.acquire()
-        except TimeoutError:
-            return False
 
     async def _answer(self, exchange: Exchange, match: Match, request: Request, caller: Credentials | None) -> Response:
         try:
@@ -308,7 +301,7 @@ class Handler:
             return None
         if standing in (Standing.WRONG, Standing.REVOKED):
             exchange.reason = "wrong_credentials" if standing is Standing.WRONG else "revoked"
-            return problem.unauthorized(f'Basic realm="{self._contract.name}"', "These credentials are not valid.")
+            return problem.unauthorized(challenge_of("Basic", self._contract.name), "These credentials are not valid.")
         exchange.reason = "cannot_verify"
         return problem.problem(
             503, "The upstream cannot be asked whether these credentials are valid.", retry_after=RetryAfter.SHORTLY

@@ -28,8 +28,14 @@ def challenge(schemes: Schemes, realm: str) -> str | None:
     scheme in the contract it is Basic."""
     kinds = {_kind(scheme) for scheme in schemes.values()}
     if "basic" in kinds or not kinds:
-        return f'Basic realm="{realm}"'
-    return f'Bearer realm="{realm}"' if "bearer" in kinds else None
+        return challenge_of("Basic", realm)
+    return challenge_of("Bearer", realm) if "bearer" in kinds else None
+
+
+def challenge_of(scheme: str, realm: str) -> str:
+    """A WWW-Authenticate. What a field cannot say of the realm's name is left out."""
+    said = "".join(letter for letter in realm if " " <= letter <= "~" and letter not in '"\\')
+    return f'{scheme} realm="{said or "API"}"'
 
 
 def _kind(scheme: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ class Spool:
         self.size = 0
         weakref.finalize(self, file.close)
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes | bytearray) -> None:
         """Raises OSError: the disk is full, or broken."""
         rest = memoryview(piece)
         while rest:

@@ -20,7 +20,9 @@ MOST_HELD: Final = 64 * 1024 * 1024
 """Bytes of all that arrives in a worker; beyond it, who has waited longest makes room."""
 MOST_OWED: Final = 256 * 1024 * 1024
 """Bytes of answers that wait for their clients in a worker."""
-_MAKES_ROOM: Final = ("closing", "head", "body", "idle")
+MOMENT: Final = 1.0
+"""Seconds in which a new connection's head may be on its way, before it makes room for others."""
+_MAKES_ROOM: Final = ("closing", "idle", "head", "body")
 """What whoever makes room first waits for."""
 
 
@@ -73,10 +75,8 @@ class Clients:
         return len(self._all)
 
     def add(self, client: Client) -> None:
-        """One more; another makes room where there are too many."""
+        """One more."""
         self._all.add(client)
-        if len(self._all) >= self._most:
-            self.make_room()
 
     def remove(self, client: Client) -> None:
         """It is gone."""
@@ -117,7 +117,7 @@ class Clients:
         for waiting in self._waiting.values():
             while waiting and (client := next(iter(waiting))).due <= now:
                 client.is_late()
-                if client.phase is not None and client in waiting:
+                if client in waiting and client.due <= now:
                     self.leave(client)
         for client, until in list(self._owing.items()):
             if now < until:
@@ -134,11 +134,18 @@ class Clients:
         """Once a second: the date of answers."""
         self.date = formatdate(time.time(), usegmt=True)
 
+    def have_room(self) -> bool:
+        """For one more: where there is none, who can best be spared makes some."""
+        return len(self._all) < self._most or self.make_room()
+
     def make_room(self) -> bool:
-        """Drops the connection that has waited longest for its client, kept-alive ones last."""
+        """Drops one that is all but closed, else the one that has been idle longest, else who is slow: never who has
+        only just come, nor who is being answered. False: nobody can be spared."""
+        now = time.monotonic()
         for phase in _MAKES_ROOM:
-            if self._waiting[phase]:
-                self._drop(next(iter(self._waiting[phase])))
+            client = next(iter(self._waiting[phase]), None)
+            if client is not None and (phase != "head" or now >= client.due - HEAD_TIMEOUT + MOMENT):
+                self._drop(client)
                 return True
         return False
 
@@ -166,16 +173,18 @@ class Clients:
             client.abort()
 
     def _drop(self, client: Client) -> None:
-        self.leave(client)
-        self._held -= client.noted
-        client.noted = 0
+        self.remove(client)
         client.abort()
 
     def _bound_owed(self) -> None:
-        owed = sum(client.to_take for client in self._owing)
-        for client in list(self._owing):
+        """Where all owe too much, those are cut who take least of it, and of these who have owed longest."""
+        left = {client: client.to_take for client in self._owing}
+        owed = sum(left.values())
+        if owed <= MOST_OWED:
+            return
+        for client in sorted(left, key=lambda client: client.owed - left[client]):
             if owed <= MOST_OWED:
                 return
-            owed -= client.to_take
+            owed -= left[client]
             self._owing.pop(client)
             client.abort()

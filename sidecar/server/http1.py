@@ -28,8 +28,12 @@ from sidecar.storage.off_loop import NeedsDatabase
 log = logging.getLogger(__name__)
 AHEAD: Final = 64 * 1024
 """Bytes that are taken of what a client sends ahead of its turn."""
-DRAINED: Final = 64 * 1024
-"""Bytes that are read, at most, of a client after its last answer."""
+AT_A_TIME: Final = 500
+"""Pieces of a body that are taken before others have their turn."""
+IN_ONE_PIECE: Final = 64 * 1024
+"""Bytes of a body up to which it is put together with its head: two pieces would wake the client twice."""
+LEAST_RATE: Final = 500
+"""Bytes a second of a body, less than which is too slow (Apache's least, too)."""
 GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 Arrived = Request | Refusal
 """A whole request; or why what came is none that goes further."""
@@ -62,6 +66,7 @@ class Serving:
     folder: Path
     """Where large bodies are spooled."""
     body_timeout: float
+    """In which so much of a body must come as LEAST_RATE says, again and again."""
     write_timeout: float
     at_end: Callable[[], Awaitable[None]]
     """What is done on the loop once all clients have left."""
@@ -72,8 +77,8 @@ class Http1(asyncio.Protocol):
 
     __slots__ = (
         "_admitted", "_body", "_ended", "_head", "_in_memory", "_paused", "_parser", "_request", "_serving", "_size",
-        "_spool",
-        "_spooling", "_task", "_transport", "_unread", "clients", "closing", "due", "noted", "owed", "phase",
+        "_size_before", "_spool",
+        "_spooling", "_task", "_transport", "_turn", "clients", "closing", "due", "noted", "owed", "phase",
         "remote", "socket",
     )  # fmt: skip
 
@@ -90,8 +95,8 @@ class Http1(asyncio.Protocol):
         self._paused = False
         self._ended = False
         """The client has closed its half."""
-        self._unread = 0
-        """Bytes that were let go after the last answer."""
+        self._turn: asyncio.Handle | None = None
+        """More of what has come is looked at when others have had theirs."""
         self.closing = False
         self.noted = 0
         """What of `held` was noted last."""
@@ -106,10 +111,11 @@ class Http1(asyncio.Protocol):
     def _reset(self) -> None:
         self._head: Head | None = None
         self._request: Request | None = None
-        self._body: list[bytes] = []
+        self._body = bytearray()
+        """What is in memory of its body, however small the pieces in which it came."""
         self._spool: Spool | None = None
-        self._size = self._in_memory = 0
-        """Bytes of its body so far, and of these in memory."""
+        self._size = self._size_before = 0
+        """Bytes of its body so far, and when that was last looked at."""
 
     # What the transport calls ----------------------------------------------------------------------------------------
 
@@ -123,13 +129,10 @@ class Http1(asyncio.Protocol):
         self.clients.wait("head", self)
 
     def data_received(self, data: bytes) -> None:
-        if self.closing:
-            self._unread += len(data)
-            if self._unread > DRAINED:
-                self.abort()
+        if self.closing:  # closed before it has sent all of it, a client may not read why
             return
         self._parser.feed(data)
-        if self._task is not None or self._spooling is not None:
+        if self._is_busy:
             if self._parser.held > AHEAD:
                 self._pause()
             return
@@ -141,7 +144,7 @@ class Http1(asyncio.Protocol):
         self._parser.end()
         if self.closing:
             return self.owes
-        if self._task is None and self._spooling is None:
+        if not self._is_busy:
             self._advance()
         return not self.is_gone
 
@@ -177,7 +180,12 @@ class Http1(asyncio.Protocol):
     @property
     def held(self) -> int:
         """Bytes in memory of what it has sent."""
-        return self._parser.held + self._in_memory
+        return self._parser.held + len(self._body)
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether something has to come before more of what has come is looked at."""
+        return self._task is not None or self._spooling is not None or self._turn is not None
 
     @property
     def to_take(self) -> int:
@@ -206,7 +214,12 @@ class Http1(asyncio.Protocol):
         if self.phase == "head" and self._parser.begun:
             self._refuse((408, "head_too_slow", "The head of the request took too long."))
         elif self.phase == "body":
-            self._arrived(Refusal(*CUT_SHORT))
+            enough = self._size - self._size_before >= LEAST_RATE * self._serving.body_timeout
+            self._size_before = self._size
+            if enough:
+                self.clients.wait("body", self)
+            else:
+                self._arrived(Refusal(*CUT_SHORT))
         else:
             self.abort()
 
@@ -216,8 +229,14 @@ class Http1(asyncio.Protocol):
         """Reads on, until something has to come first, or a request is whole."""
         if self.owes:  # one answer after the other
             return
+        left = AT_A_TIME
         try:
-            while self._task is None and self._spooling is None and not self.closing:
+            while not self._is_busy and not self.closing:
+                if left == 0:
+                    self._pause()
+                    self._turn = asyncio.get_running_loop().call_soon(self._go_on)
+                    break
+                left -= 1
                 event = self._parser.next()
                 if event is None:
                     break
@@ -235,8 +254,14 @@ class Http1(asyncio.Protocol):
         except Refusal as refusal:
             self._arrived(refusal)
         else:
-            if self._task is None and self._spooling is None and not self.closing:
+            if not self._is_busy and not self.closing:
                 self._wait()
+
+    def _go_on(self) -> None:
+        """Others have had their turn."""
+        self._turn = None
+        if not self._is_busy and not self.is_gone:
+            self._advance()
 
     def _wait(self) -> None:
         """For the client."""
@@ -268,25 +293,23 @@ class Http1(asyncio.Protocol):
         """A piece of a body. Raises Refusal."""
         assert self._head is not None
         self._size += len(piece)
-        self._in_memory += len(piece)
         if self._size > self._serving.limits.max_body:
             raise too_large(self._serving.limits)
-        self._body.append(piece)
+        self._body += piece
         expected = self._size if self._head.length is None else self._head.length
-        if expected > IN_MEMORY and (self._spool is None or self._in_memory >= 4 * PIECE):
+        if expected > IN_MEMORY and (self._spool is None or len(self._body) >= 4 * PIECE):
             self._spool_some()
 
     def _spool_some(self, then_whole: bool = False) -> None:
         """Has a thread write what has come of a large body; the client waits meanwhile."""
         self._pause()
-        pieces, self._body, self._in_memory = self._body, [], 0
-        self._spooling = asyncio.get_running_loop().create_task(self._spooled(pieces, then_whole))
+        come, self._body = self._body, bytearray()
+        self._spooling = asyncio.get_running_loop().create_task(self._spooled(come, then_whole))
 
-    async def _spooled(self, pieces: list[bytes], then_whole: bool) -> None:
+    async def _spooled(self, come: bytearray, then_whole: bool) -> None:
         def write() -> Spool:
             spool = self._spool or Spool(self._serving.folder)
-            for piece in pieces:
-                spool.write(piece)
+            spool.write(come)
             return spool
 
         refusal = None
@@ -309,7 +332,7 @@ class Http1(asyncio.Protocol):
         if self._spool is not None and self._body:
             self._spool_some(then_whole=True)
             return
-        request.body, request.spool = b"".join(self._body), self._spool
+        request.body, request.spool = bytes(self._body), self._spool
         self._arrived(request)
 
     def _pause(self) -> None:
@@ -338,7 +361,7 @@ class Http1(asyncio.Protocol):
             log.exception("Error handling request")
             reply = Reply(_plainly(500, "Understudy failed to handle this request."), close=True)
         close = reply.close or isinstance(arrived, Refusal) or self.clients.ending or wants_close_of(head, arrived)
-        self._say(head, reply.response, close)
+        close = not self._say(head, reply.response, close) or close
         self._task = None
         if close:
             self._close()
@@ -362,10 +385,30 @@ class Http1(asyncio.Protocol):
         self._task = None
         self._close()
 
-    def _say(self, head: Head | None, response: Response, close: bool) -> None:
-        """Head and body in one piece: each by itself would wake the client."""
+    def _say(self, head: Head | None, response: Response, close: bool) -> bool:
+        """Whether that is what the client is told; else that it cannot be said, and the connection is to be closed."""
+        try:
+            said = self._head_of(response, close)
+        except ValueError:
+            log.exception("an answer cannot be written", extra={"fields": {"event.action": "answer_broke"}})
+            response = _plainly(500, "Understudy failed to handle this request.")
+            self._write(self._head_of(response, close=True), response.body)
+            return False
+        bare = response.status in (204, 304) or (head is not None and head.method == "HEAD")
+        self._write(said, b"" if bare else response.body)
+        return True
+
+    def _write(self, head: bytes, body: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
             return
+        head, self.socket.ahead = head[self.socket.ahead :], 0
+        if len(body) > IN_ONE_PIECE:
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head + body)
+
+    def _head_of(self, response: Response, close: bool) -> bytes:
+        """Raises ValueError: a field that cannot be written."""
         lines = [
             f"HTTP/1.1 {response.status} {phrase(response.status)}",
             "Server: understudy",
@@ -373,11 +416,7 @@ class Http1(asyncio.Protocol):
             "Connection: close" if close else "Connection: keep-alive",
         ]
         lines += [f"{name}: {value}" for name, value in response.headers]
-        said = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        bare = response.status in (204, 304) or (head is not None and head.method == "HEAD")
-        said = said if bare else said + response.body
-        self._transport.write(said[self.socket.ahead :] if self.socket.ahead else said)
-        self.socket.ahead = 0
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
     def _close(self) -> None:
         """Serves nothing more, and closes the connection once its last answer was taken."""

@@ -29,6 +29,8 @@ HANDFUL: Final = 4
 """Connections above which a worker pauses after each new one, so that its siblings get the next."""
 BREATH: Final = 0.0005
 """Seconds of that pause."""
+FULL: Final = 0.02
+"""Seconds for which nobody is taken where there is no room."""
 IDLE: Final = 2.0
 """Seconds that a worker which ends waits for those who have said nothing."""
 LOOK: Final = 0.25
@@ -78,12 +80,16 @@ class LoopWorker(Worker):  # type: ignore[misc]
             self.loop.run_until_complete(self._serving.at_end())
 
     def _readable(self, listener: socket.socket) -> None:
-        """Takes a connection."""
-        if not self._accept(listener):
-            return
-        if int(self.cfg.workers) > 1 and len(self._clients) > HANDFUL:
-            self.loop.remove_reader(listener.fileno())
-            self.loop.call_later(BREATH, self._go_on, listener)
+        """Takes a connection, where there is room for one; else who comes waits outside."""
+        if not self._clients.have_room():
+            self._rest(listener, FULL)
+        elif self._accept(listener) and int(self.cfg.workers) > 1 and len(self._clients) > HANDFUL:
+            self._rest(listener, BREATH)
+
+    def _rest(self, listener: socket.socket, seconds: float) -> None:
+        """Takes nobody for so long."""
+        self.loop.remove_reader(listener.fileno())
+        self.loop.call_later(seconds, self._go_on, listener)
 
     def _go_on(self, listener: socket.socket) -> None:
         if self.alive:
@@ -95,7 +101,10 @@ class LoopWorker(Worker):  # type: ignore[misc]
             client, _ = listener.accept()
         except OSError as error:
             if error.errno in _FULL:
-                return self._clients.make_room()
+                made = self._clients.make_room()
+                if self.alive and not made:
+                    self._rest(listener, FULL)
+                return made
             if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
             return error.errno == errno.ECONNABORTED

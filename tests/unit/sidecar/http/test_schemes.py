@@ -44,3 +44,10 @@ def test_nothing_is_nothing(scheme: dict[str, Any]) -> None:
 def test_who_shows_nothing_is_asked_for_what_the_contract_names(schemes: list[Any], word: str | None) -> None:
     asked = challenge({str(number): scheme for number, scheme in enumerate(schemes)}, "HOSP")
     assert (asked and asked.split()[0]) == word
+
+
+@pytest.mark.parametrize(
+    ("realm", "said"), [("HOSP", "HOSP"), ("клиника", "API"), ('a "b" \\ c\r\nX: 1', "a b  cX: 1")]
+)
+def test_a_realm_is_what_a_field_can_say(realm: str, said: str) -> None:
+    assert challenge({"s": BASIC}, realm) == f'Basic realm="{said}"'

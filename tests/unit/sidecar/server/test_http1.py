@@ -15,7 +15,7 @@ from sidecar.http.messages import Request, Response
 from sidecar.server import clients as bounds
 from sidecar.server.clients import Clients
 from sidecar.server.framing import Limits, Refusal
-from sidecar.server.http1 import Arrived, Http1, Reply, Serving
+from sidecar.server.http1 import AT_A_TIME, LEAST_RATE, Arrived, Http1, Reply, Serving
 from sidecar.server.request_parser import Head, Why
 from sidecar.storage.off_loop import NeedsDatabase
 
@@ -235,7 +235,7 @@ def test_the_last_answer_is_given_whole_before_our_half_is_closed(tmp_path: Path
         await settled()
         assert served.asked == ["/1"]
         connection.data_received(b"x" * 100_000)
-        assert transport.aborted
+        assert not transport.aborted, "who is cut while sending may not read the answer"
 
     on_loop(tmp_path, test)
 
@@ -273,17 +273,104 @@ def test_the_worker_ends_each_connection_with_its_next_answer(tmp_path: Path) ->
     on_loop(tmp_path, test)
 
 
-def test_who_has_waited_longest_for_its_client_makes_room_and_who_is_answered_never_does(tmp_path: Path) -> None:
+def test_who_is_idle_or_slow_makes_room_and_who_is_new_or_answered_never_does(tmp_path: Path) -> None:
     async def test(served: Served) -> None:
+        idle = [served.client() for _ in range(2)]
+        for connection, _ in idle:
+            connection.data_received(GET % 1)
+        await settled()
         served.may.clear()
         busy, busy_transport = served.client()
         busy.data_received(GET % 1)
         await settled()
-        others = [served.client()[1] for _ in range(4)]
-        assert [transport.aborted for transport in others] == [True, False, False, False]
+        assert served.clients.have_room()
+        new, new_transport = served.client()
+        assert [served.clients.have_room() for _ in range(2)] == [True, True]
+        assert [transport.aborted for _, transport in idle] == [True, False]
+        served.client()
+        assert served.clients.have_room()
+        assert idle[1][1].aborted
+        served.client()
+        assert not served.clients.have_room(), "some have only just come, and one is being answered"
+        new.due -= bounds.MOMENT
+        assert served.clients.have_room()
+        assert new_transport.aborted
         assert not busy_transport.aborted
 
-    on_loop(tmp_path, test, most=5)
+    on_loop(tmp_path, test, most=4)
+
+
+def test_a_body_in_tiny_pieces_is_held_once_and_others_have_their_turn(tmp_path: Path) -> None:
+    async def test(served: Served) -> None:
+        connection, transport = served.client()
+        connection.data_received(POST.replace(b"Content-Length: 4", b"Transfer-Encoding: chunked"))
+        turns, size = 0, 20_000
+        connection.data_received(b"1\r\na\r\n" * size)
+        while connection.phase != "body" or connection._turn is not None:
+            assert transport.paused
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns >= size // AT_A_TIME
+        assert not transport.paused
+        assert connection.held == size
+        connection.data_received(b"0\r\n\r\n")
+        await settled()
+        assert transport.statuses() == [200]
+
+    on_loop(tmp_path, test)
+
+
+def test_a_body_may_take_long_as_long_as_enough_of_it_comes(tmp_path: Path) -> None:
+    async def test(served: Served) -> None:
+        connection, transport = served.client()
+        connection.data_received(POST.replace(b"4", b"90000"))
+        for _ in range(3):
+            connection.data_received(b"x" * int(LEAST_RATE * served.serving.body_timeout))
+            connection.due = time.monotonic() - 1
+            served.clients.look()
+            await settled()
+            assert (connection.phase, transport.said) == ("body", b"")
+            assert connection.due > time.monotonic()
+        connection.data_received(b"x" * 100)
+        connection.due = time.monotonic() - 1
+        served.clients.look()
+        await settled()
+        assert transport.statuses() == [400]
+
+    on_loop(tmp_path, test, body_timeout=50.0)
+
+
+def test_who_takes_nothing_is_cut_before_who_takes_some_when_all_owe_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "MOST_OWED", 25_000)
+
+    async def test(served: Served) -> None:
+        owing = [served.client() for _ in range(3)]
+        for connection, transport in owing:
+            transport.takes, transport.buffer = False, 10_000
+            connection.pause_writing()
+            if transport is owing[0][1]:
+                transport.buffer -= 3_000
+        assert [transport.aborted for _, transport in owing] == [False, True, False]
+
+    on_loop(tmp_path, test)
+
+
+def test_an_answer_that_cannot_be_written_is_a_500(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def test(served: Served) -> None:
+        async def odd(head: Head, arrived: Arrived, client: Http1) -> Reply:
+            return Reply(Response(200, [("X-Name", "клиника"), ("Content-Length", "0")]))
+
+        served.answer = odd  # type: ignore[method-assign]
+        connection, transport = served.client()
+        connection.data_received(GET % 1)
+        await settled()
+        assert transport.statuses() == [500]
+        assert transport.shut
+        assert "cannot be written" in caplog.text
+
+    on_loop(tmp_path, test)
 
 
 def test_who_has_sent_much_that_is_not_whole_makes_room_when_all_hold_too_much(
@@ -332,8 +419,9 @@ def test_a_large_body_is_kept_in_a_file_and_its_client_waits_meanwhile(tmp_path:
         late, late_transport = served.client()
         late.data_received(POST.replace(b"4", str(size).encode()))
         late.data_received(b"x" * (2 << 20))
-        late.due = time.monotonic() - 1  # while some of it is being written
-        served.clients.look()
+        for _ in range(2):  # while some of it is being written; enough had come the first time
+            late.due = time.monotonic() - 1
+            served.clients.look()
         async with asyncio.timeout(10):
             while not late_transport.said:
                 await asyncio.sleep(0.001)
