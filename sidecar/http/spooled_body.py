@@ -6,6 +6,7 @@ in the body. It is read by offset, so several calls may send it at once, and clo
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import weakref
@@ -17,6 +18,10 @@ PIECE: Final = 64 * 1024
 """Bytes that are read from a client, a file or for a digest at once."""
 IN_MEMORY: Final = 1024 * 1024
 """Bytes up to which a body is held in memory; nothing beyond is recorded either (events/redact.py)."""
+KEPT_FREE: Final = 256 * 1024 * 1024
+"""Bytes of the disk that stay free for others: the journal lies there too."""
+SHARE_FREE: Final = 10
+"""Of a small disk, its tenth."""
 
 
 class Spool:
@@ -32,7 +37,10 @@ class Spool:
         weakref.finalize(self, file.close)
 
     def write(self, piece: bytes | bytearray) -> None:
-        """Raises OSError: the disk is full, or broken."""
+        """Raises OSError: the disk is full, or all but full, or broken."""
+        disk = os.fstatvfs(self._fd)
+        if disk.f_bavail < min(KEPT_FREE // disk.f_frsize, disk.f_blocks // SHARE_FREE):
+            raise OSError(errno.ENOSPC, "what is left of the disk is kept for others")
         rest = memoryview(piece)
         while rest:
             rest = rest[os.write(self._fd, rest) :]
