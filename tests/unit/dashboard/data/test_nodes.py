@@ -51,7 +51,7 @@ class Plane:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.place = ("127.0.0.1", int(self.server.server_address[1]))
-        self._thread = threading.Thread(target=self.server.serve_forever)
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self._thread.start()
 
     def node(self, **told: Any) -> Node:

@@ -155,7 +155,7 @@ def test_whichever_index_is_chosen_counts_are_what_the_events_say(path: Path) ->
     store.append(made)
     fields = ["user.name", "understudy.patient.id", "event.action", "event.outcome", "http.response.status_code",
               "source.ip", "understudy.verdict", "understudy.endpoint", "understudy.break_glass"]  # fmt: skip
-    for _ in range(500):
+    for _ in range(250):
         since = dice.choice([None, NOON + dice.randrange(40 * HOUR)])
         until = dice.choice([None, (since or NOON) + dice.randrange(2 * HOUR), NOON + dice.randrange(50 * HOUR)])
         chosen = dice.sample(fields, dice.choice([0, 0, 1, 1, 2]))
