@@ -29,7 +29,7 @@ SCRATCH := $(shell test $$(df --output=avail -k /dev/shm 2>/dev/null | tail -1) 
 # Each process imports some 800 files of ours: compiled once, also where the environment says that nothing be kept.
 PYTEST := TMPDIR=$(SCRATCH) PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses
 
-# Whatever starts no process: under a minute on two cores. Who is done takes of another's.
+# Whatever starts no process: two minutes of CPU time. Who is done takes of another's.
 unit: venv
 	$(PYTEST) 3 --dist worksteal -p no:schemathesis tests/unit $(wildcard tests/test_*.py)
 
