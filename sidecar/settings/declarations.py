@@ -94,7 +94,8 @@ class Settings:
     elasticsearch_data_streams: str = setting(
         "off",
         one_of("off", "on"),
-        "`on`: events are in data streams, not in daily indices. To be changed with ELASTICSEARCH_PREFIX alone.",
+        "`on`: events are in data streams (Elasticsearch 8.13 or later), not in daily indices. To be changed with "
+        "ELASTICSEARCH_PREFIX alone.",
     )
     workers: int = setting("1", count, "gunicorn workers, each an event loop; one serves what one core can.")
     threads: int = setting("32", count, "Threads per worker for what may wait: the database, files, passwords.")

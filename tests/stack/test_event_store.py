@@ -101,6 +101,7 @@ class TestContract(EventStoreContract):
 
 
 FIRST, SECOND = "understudy-exchanges-2026.03.10", "understudy-exchanges-2026.03.11"
+COPIES = "understudy-exchanges-held"
 BEGIN = NOON - DAY // 2
 """When the first of these days begins."""
 BY = ("understudy.endpoint", "event.outcome")
@@ -185,6 +186,18 @@ class TestOthersInTheCluster:
         client.cluster.health(wait_for_status="yellow")
         store._days.forget()
         assert (counted(store), store.erase([name(1), name(2)])) == (2, 2)
+
+    def test_no_held_body_goes_while_the_copy_of_its_event_is_closed(self, store: Any, client: Any) -> None:
+        store.append([event(1)], [bodies(1)])
+        store.hold(Hold(id="h", at="2026-03-10T12:00:00Z", by="q", reason="r", user="Dr Holt"))
+        assert list(store.drop_before(BEGIN + DAY, 0)) == [FIRST]
+        client.indices.close(index=COPIES)
+        with pytest.raises(StoreUnavailable, match=f"{COPIES} is closed"):
+            store.drop_before(BEGIN + DAY, BEGIN + DAY)
+        client.indices.open(index=COPIES)
+        client.cluster.health(wait_for_status="yellow")
+        assert list(store.drop_before(BEGIN + DAY, BEGIN + DAY)) == ["understudy-bodies-2026.03.10"]
+        assert store.body(name(1)) is not None
 
     def unmapped(self, client: Any) -> None:
         """Days are made without our fields and alias."""

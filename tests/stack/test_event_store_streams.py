@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 from compose.elasticsearch.node import VERSIONS, Node
 from sidecar.events.store import EventStore, Filter, Hold, SpansUnknown, StoreUnavailable
 from sidecar.events.store.elasticsearch import ElasticStore
+from sidecar.events.store.elasticsearch_fit import LATE, META
 from sidecar.events.store.elasticsearch_streams import StreamStore, backing
 from tests.contracts.event_store import (
     DAY,
@@ -23,9 +27,10 @@ from tests.contracts.event_store import (
     everything,
     name,
 )
+from tests.support.fake_elasticsearch import unrecognized
 from tests.support.nodes import prepared
 
-EVENTS, BODIES = "understudy-exchanges", "understudy-bodies"
+JSON_LINES = "application/x-ndjson"
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -159,6 +164,33 @@ class TestStreams:
         store._days.forget()
         assert (store.append([event(1)]).stored, counted(store)) == (1, 2)
 
+    @pytest.mark.parametrize("unknown", ["closed", "closed copies", "not indexed"])
+    def test_no_held_body_goes_while_its_event_cannot_be_asked_for(self, store: Any, unknown: str) -> None:
+        """It is in a stream's index, in the copies of those that were dropped, or in one that got the field late."""
+        client, events = store._client, store._names.exchanges
+        store.append([event(1, patient="17")], [bodies(1)])
+        roll(store)
+        store.append([event(2, NOON + DAY)], [bodies(2, NOON + DAY)])
+        store.hold(Hold(id="h", at="2026-03-10T12:00:00Z", by="q", reason="r", patient="17"))
+        (hiding, _), _ = backing(client, events)
+        if unknown == "closed copies":
+            hiding = f"{events}-held"
+            assert len(list(store.drop_before(NOON + HOUR, 0))) == 1
+        if unknown == "not indexed":
+            client.indices.put_mapping(index=hiding, meta={META: {LATE: ["understudy.patient.id"]}})
+        else:
+            client.indices.close(index=hiding)
+        with pytest.raises(StoreUnavailable, match=f"index_closed|{hiding} is closed|{hiding} holds events of before"):
+            store.drop_before(0, NOON + HOUR)
+        assert store.body(name(1)) is not None
+        if unknown == "not indexed":
+            client.indices.put_mapping(index=hiding, meta={})
+        else:
+            client.indices.open(index=hiding)
+            client.cluster.health(wait_for_status="yellow")
+        assert len(list(store.drop_before(0, NOON + HOUR))) == 1
+        assert store.body(name(1)) is not None
+
     def test_a_template_of_higher_priority_is_named_and_nothing_is_lost(self, store: Any) -> None:
         client = store._client
         client.indices.put_index_template(name="company", index_patterns=[f"{store._names.prefix}*"], priority=1000)
@@ -168,6 +200,13 @@ class TestStreams:
         finally:
             client.indices.delete_index_template(name="company")
         assert store.append([event(1)]).stored == 1
+
+    def test_a_parameter_that_a_version_does_not_know_is_told_as_the_fake_tells_it(self, node: Node) -> None:
+        request = urllib.request.Request(f"{node.url}/_bulk?xyzzy=true", b"{}\n", {"Content-Type": JSON_LINES})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        with refused.value as answer:
+            assert (answer.status, json.load(answer)) == (400, unrecognized("xyzzy"))
 
     def test_two_deployments_do_not_see_each_other(self, node: Node, store: Any) -> None:
         other = StreamStore(node.url, refresh=True, prefix=f"{store._names.prefix}-ward")

@@ -41,6 +41,10 @@ class FakeElasticsearch:
         """The status with which it refuses to say what it is."""
         self.saying: Any = None
         """What it answers everything with, 200, as something between might that is no Elasticsearch."""
+        self.version: str | None = None
+        """The version that it says it is."""
+        self.unknown: str | None = None
+        """A parameter of bulk requests that it does not know."""
         self._storm: tuple[int, int] = (0, 429)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.fake = self
@@ -76,7 +80,7 @@ class FakeElasticsearch:
                 self._storm = (left - 1, status)
                 return status, _error("circuit_breaking_exception")
             if self.poison is not None and self.poison.encode() in body:
-                return 400, _error("x_content_parse_exception")
+                return 400, _error("x_content_parse_exception", self.poison)
             lines = [json.loads(line) for line in body.splitlines() if line]
             items = [self._create(lines[i]["create"], lines[i + 1]) for i in range(0, len(lines), 2)]
             return 200, {"took": 1, "errors": any(i["create"]["status"] > 299 for i in items), "items": items}
@@ -96,8 +100,14 @@ class FakeElasticsearch:
         return {"create": {**action, "status": 201}}
 
 
-def _error(kind: str) -> dict[str, Any]:
-    return {"error": {"type": kind, "reason": "on demand", "root_cause": []}}
+def unrecognized(parameter: str) -> dict[str, Any]:
+    """As a real one says it: tests/stack/test_event_store_streams.py asks one."""
+    error = _error("illegal_argument_exception", f"request [/_bulk] contains unrecognized parameter: [{parameter}]")
+    return {**error, "status": 400}
+
+
+def _error(kind: str, reason: str = "on demand") -> dict[str, Any]:
+    return {"error": {"type": kind, "reason": reason, "root_cause": [{"type": kind, "reason": reason}]}}
 
 
 class _Server(ThreadingHTTPServer):
@@ -130,10 +140,14 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(status, _error(kind))
         if "/_search" in self.path:
             return self._send(200, {"hits": {"hits": []}})
+        if self.path == "/" and fake.version is not None:
+            return self._send(200, {"version": {"number": fake.version}})
         if self.command == "GET":
             return self._send(200, {})
         if not self.path.startswith("/_bulk"):
             return self._send(200, {"acknowledged": True, "result": "created"})
+        if fake.unknown is not None and fake.unknown in self.path:
+            return self._send(400, unrecognized(fake.unknown))
         status, answer = fake.bulk(body)
         if status == 200 and fake.drop_after_applying:
             fake.drop_after_applying -= 1

@@ -15,7 +15,7 @@ class StoreUnavailable(Exception):
 
 
 class OtherProduct(StoreUnavailable):
-    """What answers says itself that it is another product, which cannot keep events."""
+    """What answers says itself that it is another product, or a version, which cannot keep events."""
 
 
 class SpansUnknown(StoreUnavailable):

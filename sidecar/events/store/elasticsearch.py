@@ -318,8 +318,13 @@ class ElasticStore:
         if not holds:
             return
         day = Filter(since=end - DAY, until=end)
-        self._days.require(day, {"event.id", *(field for hold in holds for field in _used(hold.where))})
+        self._require_held(day, holds)
         self._copy(name, index, self._names.exchanges, {"bool": {"filter": [query(day), any_of(holds)]}})
+
+    def _require_held(self, when: Filter, holds: Sequence[Hold]) -> None:
+        """Raises SpansUnknown where it is unknown what is held. Looked at anew: what is dropped does not come back."""
+        self._days.forget()
+        self._days.require(when, {"event.id", *(field for hold in holds for field in _used(hold.where))})
 
     def _copy(self, name: str, index: str, events: str, chosen: Mapping[str, Any]) -> None:
         """Copies these events, or their bodies, out of the index of this name. `events`: where they are."""

@@ -16,7 +16,7 @@ from elasticsearch import ApiError, Elasticsearch
 from sidecar.events.fields import FIELDS
 from sidecar.events.store import Filter, SpansUnknown, StoreUnavailable
 from sidecar.events.store.elasticsearch_errors import asking, part
-from sidecar.events.store.elasticsearch_fit import LATE, META, Day, days
+from sidecar.events.store.elasticsearch_fit import LATE, META, Day, closed_copies, days
 from sidecar.events.store.elasticsearch_schema import OPEN, Names
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Days:
                 raise
             log.warning("which days are closed cannot be seen: the key lacks view_index_metadata")
             return []
-        return self._made_of(resolved, part(able), part(noted))
+        return [*self._made_of(resolved, part(able), part(noted)), *closed_copies(self._names.exchanges, resolved)]
 
     def _pattern(self, name: str) -> str:
         """All indices of this name."""

@@ -3,6 +3,7 @@ what is wrong with the request itself is Refused."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -15,6 +16,7 @@ from sidecar.events.store import OtherProduct, StoreUnavailable
 DOCUMENT_AT_FAULT: Final = (400, 413)
 CLUSTER_AT_FAULT: Final = frozenset({"validation_exception", "index_closed_exception", "cluster_block_exception"})
 """400s that say the cluster is full or closed (its shard limit, say), not that the document is wrong."""
+UNKNOWN_PARAMETER: Final = re.compile(r"request \[\S*\] contains unrecognized parameter")
 SHARD_BEING_MADE: Final = "illegal_index_shard_state_exception"
 
 
@@ -32,7 +34,8 @@ def asking() -> Iterator[None]:
     except ApiError as error:
         if error.status_code in DOCUMENT_AT_FAULT and not is_cluster_at_fault(error):
             raise Refused(str(error)) from error
-        raise StoreUnavailable(f"Elasticsearch answered {error.status_code}: {error.message}") from error
+        why = _unknown_parameter(error) or error.message
+        raise StoreUnavailable(f"Elasticsearch answered {error.status_code}: {why}") from error
     except TransportError as error:
         raise StoreUnavailable(f"Elasticsearch: {type(error).__name__}: {error}") from error
 
@@ -49,7 +52,16 @@ def _other_product(body: Any) -> StoreUnavailable:
 
 
 def is_cluster_at_fault(error: ApiError) -> bool:
-    return isinstance(error, BadRequestError) and error.message in CLUSTER_AT_FAULT
+    if not isinstance(error, BadRequestError):
+        return False
+    return error.message in CLUSTER_AT_FAULT or _unknown_parameter(error) is not None
+
+
+def _unknown_parameter(error: ApiError) -> str | None:
+    """What an old version says of a request that it does not know, whatever is sent in it."""
+    cause = error.body.get("error") if isinstance(error.body, dict) else None
+    reason = cause.get("reason") if isinstance(cause, dict) else None
+    return reason if isinstance(reason, str) and UNKNOWN_PARAMETER.match(reason) else None
 
 
 def is_shard_not_yet_there(error: ApiError) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sidecar.events.store.elasticsearch_schema import day_end
+from sidecar.events.store.elasticsearch_schema import HELD, LATEST, day_end
 from sidecar.timeunits import DAY
 
 META: Final = "understudy"
@@ -98,6 +98,15 @@ def days(
             wrong = {} if closed else wrong_fields(index, capabilities, kinds)
             found.append(Day(index, end - DAY, closed, alias in entry.get("aliases", ()), wrong, late))
     return found
+
+
+def closed_copies(alias: str, resolved: Mapping[str, Any]) -> list[Day]:
+    """The index of what was held of dropped days, where it is closed: any time may be in it."""
+    return [
+        Day(entry["name"], 0, closed=True, length=LATEST)
+        for entry in resolved.get("indices", ())
+        if entry["name"] == f"{alias}{HELD}" and "closed" in entry.get("attributes", ())
+    ]
 
 
 def wrong_fields(index: str, capabilities: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, str | None]:

@@ -76,11 +76,16 @@ class Setup:
         nothing: a key may not ask this, a node of the core alone has no such word."""
         with asking():
             try:
-                self._client.info()
+                about = self._client.info()
             except UnsupportedProductError:
                 raise
             except ApiError as error:
                 log.debug("what the event store is, it does not say: %s", error)
+                return
+        self._require_version(str(value(about.body, "version.number")))
+
+    def _require_version(self, version: str) -> None:
+        """Raises OtherProduct where it lacks what we ask for. Daily indices ask for nothing new."""
 
     def lifecycles(self, held: bool) -> bool:
         """Whether ILM is there for us: a cluster without it has no such endpoint, a strict one forbids it."""

@@ -1,20 +1,22 @@
 """The event store in Elasticsearch's data streams: where a company wants them, or gives its nodes to nothing else.
 
-A stream refuses an id twice only in the index that it writes to. So that an event is stored once whatever fails, it is
-looked for in those that were written to since the event's own time, before it is sent; as a rule there is none. We roll
-over, and drop whole indices when all that is in them is old: it takes no lifecycle policy, and no module but the core.
+A stream refuses an id twice only in the index that it writes to. So that an event that is shipped again is there once,
+it is looked for in those that were written to since its own time, before it is sent; as a rule there is none. What may
+be there twice is an event whose first request was still under way in the cluster while the stream was rolled over. We
+roll over, and drop whole indices when all that is in them is old: it takes no lifecycle policy, no module but the core.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
 from elasticsearch import ApiError, Elasticsearch
 
-from sidecar.events.store import Hold, StoreUnavailable
+from sidecar.events.store import Filter, Hold, OtherProduct, StoreUnavailable
 from sidecar.events.store.elasticsearch import ElasticStore, Operation, any_of
 from sidecar.events.store.elasticsearch_days import KINDS, Days
 from sidecar.events.store.elasticsearch_errors import Refused, asking, part
@@ -24,6 +26,8 @@ from sidecar.events.store.elasticsearch_setup import Setup
 from sidecar.timeunits import SECOND, parse_rfc3339
 
 log = logging.getLogger(__name__)
+SINCE: Final = (8, 13)
+"""The first version that knows `require_data_stream`."""
 ROLLED: Final = {"max_age": "1d", "max_primary_shard_size": "50gb"}
 """When a stream goes on in a new index."""
 SKEW: Final = 600 * SECOND
@@ -34,12 +38,21 @@ class StreamSetup(Setup):
     """Templates of data streams. A stream is made by its first document."""
 
     def install(self, held: bool) -> None:
+        self.require_elasticsearch()
         with asking():
             found = part(self._client.indices.resolve_index(name=f"{self._names.exchanges}-*"), "indices")
         daily_ones = (each["name"] for each in found if day_end(self._names.exchanges, each["name"]) is not None)
         if (there := next(daily_ones, None)) is not None:
             raise StoreUnavailable(f"{there} is a daily index: data streams need another ELASTICSEARCH_PREFIX")
         super().install(held)
+
+    def _require_version(self, version: str) -> None:
+        said = re.match(r"(\d+)\.(\d+)", version)
+        if said is not None and tuple(map(int, said.groups())) < SINCE:
+            raise OtherProduct(
+                f"what answers is Elasticsearch {version}: data streams need {'{}.{}'.format(*SINCE)} or later, "
+                "daily indices do not"
+            )
 
     def lifecycles(self, held: bool) -> bool:
         """None: what is old goes by us."""
@@ -87,7 +100,7 @@ class StreamDays(Days):
         return (f"{self._names.exchanges}*",)
 
     def _pattern(self, name: str) -> str:
-        return f"{BACKING}{name}-*"
+        return f"{BACKING}{name}-*,{name}{HELD}*"
 
     def _made_of(self, resolved: Mapping[str, Any], able: Mapping[str, Any], noted: Mapping[str, Any]) -> list[Day]:
         closed = {each["name"]: "closed" in each.get("attributes", ()) for each in resolved["indices"]}
@@ -109,6 +122,7 @@ class StreamStore(ElasticStore):
     _bulk_words: ClassVar[Mapping[str, Any]] = {"require_data_stream": True}
 
     def _place(self, name: str, timestamp: str) -> str:
+        """The stream, for what a day's index would take, and whose moment can be told."""
         daily(name, timestamp)
         parse_rfc3339(timestamp)
         return name
@@ -169,6 +183,7 @@ class StreamStore(ElasticStore):
     def _keep(self, name: str, index: str, holds: Sequence[Hold]) -> None:
         """Copies what is held out of an index that is about to be dropped."""
         if holds:
+            self._require_held(Filter(), holds)
             events = index if name == self._names.exchanges else self._everywhere(self._names.exchanges)
             self._copy(name, index, events, any_of(holds))
 

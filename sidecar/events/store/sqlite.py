@@ -8,7 +8,7 @@ all of them. An event is stored once by its id; whole days go by its own time.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -126,7 +126,7 @@ class EmbeddedStore:
         start = f"at - at % {int(interval)}" if interval else f"{int(where.since or 0)}"
         with self._connection() as connection:
             share = 0.0 if interval or percentiles else _share(connection, where)
-            table, in_order = source(where, by, share)
+            table, in_order = source(where, by, share, _indices(connection))
             if in_order and not interval and not percentiles:
                 rows = connection.execute(grouped(start, by[0] if by else None, table, conditions), values).fetchall()
                 return [Bucket(row[0], tuple(map(str, row[1:-1])), row[-1]) for row in rows]
@@ -273,6 +273,10 @@ class EmbeddedStore:
 
 def _has_volumes(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'volumes'").fetchone() is not None
+
+
+def _indices(connection: sqlite3.Connection) -> Collection[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
 
 
 def _share(connection: sqlite3.Connection, where: Filter) -> float:

@@ -6,7 +6,7 @@ Values are always bound; names come from a fixed list or are checked to be field
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -144,21 +144,26 @@ MUCH: Final = 0.1
 than sorting what the time holds."""
 
 
-def source(where: Filter, by: Sequence[str], share: float) -> tuple[str, bool]:
+def source(where: Filter, by: Sequence[str], share: float, there: Collection[str]) -> tuple[str, bool]:
     """Where counts are read, and whether in the order of what is counted, so that nothing need be sorted. `share`: of
-    all the time that is kept, what the filter's time is."""
+    all the time that is kept, what the filter's time is. `there`: the store's indices; one of before may lack some."""
+    index, in_order = _best_index(where, by, share)
+    return (f"events INDEXED BY {index}", in_order) if index in there else ("events", False)
+
+
+def _best_index(where: Filter, by: Sequence[str], share: float) -> tuple[str | None, bool]:
     used = {*where.terms, *where.at_most, *by}
     if where.text is None and _RARE & where.terms.keys():
-        return "events", False
+        return None, False
     if not by and len(used) == 1 and used <= _OWN.keys() and where.text is None:
-        return f"events INDEXED BY {_OWN[next(iter(used))]}", True
+        return _OWN[next(iter(used))], True
     if used <= _WIDE and "user.name" in where.terms and where.text is None:
-        return "events INDEXED BY events_user", False
+        return "events_user", False
     index = _OWN.get(by[0]) if len(by) == 1 and share >= MUCH else None
     alone = used == {*by} and where.text is None
     if index is not None and (alone or (used <= _WIDE and INDICES[index] == _counting(_COLUMNS[by[0]]))):
-        return f"events INDEXED BY {index}", True
-    return ("events INDEXED BY events_count" if used <= _COUNTED else "events"), False
+        return index, True
+    return ("events_count" if used <= _COUNTED else None), False
 
 
 def condition(where: Filter) -> tuple[str, list[Any]]:

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from alerts.cli import slo
-from sidecar.settings import Settings
-from tests.support.alerts.simulated import DAY, NOON, History, ordinary
+from tests.support.alerts.replayed import backtest
+from tests.support.alerts.simulated import DAY, NOON, History
 
 HOUR, MINUTE = 3600, 60
-
-
-def backtest(folder: Path, history: History, since: int, until: int) -> list[dict[str, Any]]:
-    """The incidents that the command tells of; times in Unix seconds."""
-    history.keep(folder)
-    words = ["backtest", "--format", "json", "--since", iso(since), "--until", iso(until)]
-    ran = CliRunner().invoke(slo, words, obj=Settings(upstream="http://127.0.0.1:1", data=folder))
-    assert ran.exit_code == 0, ran.output
-    found: list[dict[str, Any]] = json.loads(ran.output)["incidents"]
-    return found
-
-
-def iso(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()
 
 
 def told(incidents: list[dict[str, Any]], slo: str, view: str = "users") -> dict[str, int]:
@@ -107,11 +89,3 @@ def test_silence_is_a_ticket_of_its_own(tmp_path: Path) -> None:
     (alert,) = silence["alerts"]
     assert (silence["view"], alert["severity"], alert["held"]) == ("silence", "ticket", 2 * HOUR + 15)
     assert (silence["start"], silence["stop"]) == (NOON, NOON + 3 * HOUR)
-
-
-def test_an_ordinary_week_never_pages(tmp_path: Path) -> None:
-    """HOSP at its usual, one day at its worst: tickets about HOSP, which uses up its budget, and no page at all."""
-    found = backtest(tmp_path, ordinary(NOON - 3 * DAY, 10, 2026), NOON, NOON + 7 * DAY)
-    alerts = [(incident["view"], alert) for incident in found for alert in incident["alerts"]]
-    assert [each for each in alerts if each[1]["severity"] == "page"] == []
-    assert "hosp" in {view for view, _ in alerts}, "HOSP's own burning is told"

@@ -229,8 +229,8 @@ def test_what_could_not_be_recorded_is_no_good_news() -> None:
 def test_around_a_step_of_the_clock_counters_are_believed_and_no_store(by: int) -> None:
     """Set back, an hour comes twice, and the store's figures of it are those of both."""
     looked = Looked(Quiet(3600))
-    for n in range(300):
-        looked.after(15, text(1000 + 10 * n, 0))
+    for n in range(75):
+        looked.after(60, text(1000 + 40 * n, 0))
     looked.off = by
     seen = looked.after(15, text(4000, 0))
     assert (bool(seen.unknown), named(seen)) == (True, {"NoData"})
@@ -241,8 +241,8 @@ def test_around_a_step_of_the_clock_counters_are_believed_and_no_store(by: int) 
     for n in range(1, 60):
         failing = looked.after(15, text(4000 + 50 * n, 500 + n))
         assert paging & (failing.unknown | {each.key for each in failing.holding}) == paging, "they fail still"
-    for n in range(130):
-        seen = looked.after(15, text(7000 + 10 * n, 560))
+    for n in range(65):
+        seen = looked.after(30, text(7000 + 20 * n, 560))
     assert not paging & (seen.unknown | {each.key for each in seen.holding}), "counters know that it is over"
 
 
@@ -259,8 +259,8 @@ def test_the_store_is_believed_again_when_the_time_around_the_step_is_over(by: i
 
 def test_a_clock_that_steps_ahead_has_not_seen_nobody_ask() -> None:
     looked = Looked(Quiet(3600))
-    for n in range(300):
-        looked.after(15, text(1000 + n, 0))
+    for n in range(75):
+        looked.after(60, text(1000 + 4 * n, 0))
     looked.off = 7200
     for _ in range(10):
         assert "NoTraffic" not in named(looked.after(300, text(1300, 0)))

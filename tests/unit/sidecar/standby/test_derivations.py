@@ -112,7 +112,7 @@ APIS = {name: Api(meaning) for name, meaning in MEANINGS.items()} | {
 TARGETS = [f"/notes/{number}" for number in range(1, 18)] + [f"/notes?patient_id={value}" for value in FILTERED]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(APIS)), st.lists(st.sampled_from(["/notes", *TARGETS]), max_size=24))
 def test_an_api_that_behaves_as_a_rival_never_gets_a_false_answer(shared: World, name: str, asked: list[str]) -> None:
     api, world = APIS[name], shared

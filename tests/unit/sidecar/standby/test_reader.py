@@ -20,7 +20,7 @@ def same(got: Got, truth: Got) -> bool:
 
 def test_whatever_went_before_an_answer_is_the_callers_own_or_none(tmp_path: Path) -> None:
     """Some of what is asked is answered, whatever little a single course of events lets it."""
-    assert sum(_answered(tmp_path / str(seed), seed) for seed in (1, 2, 3)) > 0
+    assert sum(_answered(tmp_path / str(seed), seed) for seed in (1, 2)) > 0
 
 
 def _answered(folder: Path, seed: int) -> int:

@@ -105,7 +105,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 def test_whatever_the_order_an_answer_is_the_upstreams_own(shared: World, steps: list[tuple[str, int, str]]) -> None:
     """Reads that began before a write may be delivered long after it; writes may be unclear. Never a wrong answer."""

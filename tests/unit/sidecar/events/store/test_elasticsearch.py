@@ -11,6 +11,7 @@ import pytest
 
 from sidecar.events.store import Filter, OtherProduct, StoreUnavailable
 from sidecar.events.store.elasticsearch import ElasticStore
+from sidecar.events.store.elasticsearch_streams import StreamStore
 from sidecar.events.store.factory import open_store, refuse_other_products
 from sidecar.settings import PREFIX, SettingError, load_settings
 from tests.contracts.event_store import DAY, NOON, event, name
@@ -200,6 +201,40 @@ def test_opensearch_is_refused_by_name_at_the_start(tmp_path: Path) -> None:
         refuse_other_products(settings)
     refuse_other_products(settings)
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "fit"), [("7.17.29", False), ("8.12.2", False), ("8.13.0", True), ("8.19.7", True), ("9.0.0", True)]
+)
+def test_data_streams_are_refused_by_version_at_the_start(tmp_path: Path, version: str, fit: bool) -> None:
+    with FakeElasticsearch() as fake:
+        given = {f"{PREFIX}ELASTICSEARCH": fake.url, f"{PREFIX}DATA": str(tmp_path)}
+        streams = load_settings({**given, f"{PREFIX}ELASTICSEARCH_DATA_STREAMS": "on"})
+        fake.version = version
+        refuse_other_products(load_settings(given))
+        if fit:
+            refuse_other_products(streams)
+            return
+        why = f"what answers is Elasticsearch {version}: data streams need 8.13 or later, daily indices do not"
+        with pytest.raises(SettingError, match=f"ELASTICSEARCH: {why}$"):
+            refuse_other_products(streams)
+        store = open_store(streams)
+        with pytest.raises(OtherProduct, match=why):
+            store.install()
+        store.close()
+
+
+def test_where_a_request_is_not_known_nothing_is_lost() -> None:
+    """Of a version that did not say what it is."""
+    with FakeElasticsearch() as fake:
+        fake.unknown = "require_data_stream"
+        store = StreamStore(fake.url)
+        with pytest.raises(StoreUnavailable, match=r"unrecognized parameter: \[require_data_stream\]"):
+            store.append([event(1), event(2)])
+        fake.unknown, fake.poison = None, "contains unrecognized parameter"
+        appended = store.append([event(1), event(2, path="/?contains unrecognized parameter")])
+        store.close()
+    assert (appended.stored, len(appended.rejected)) == (1, 1), "what a document says is not what the cluster says"
 
 
 def test_the_fake_speaks_plain_http() -> None:
