@@ -87,7 +87,9 @@ def _http(exchange: Exchange) -> dict[str, Any]:
         return {"request": asked, "response": {"status_code": CLIENT_CLOSED_REQUEST, "bytes": 0}}
     if response is None:
         return {"request": asked}
-    answered: dict[str, Any] = {"status_code": response.status, "bytes": len(response.body)}
+    answered: dict[str, Any] = {"status_code": response.status}
+    if response.size is not None:
+        answered["bytes"] = response.size
     if mime := _mime(response.header("content-type")):
         answered["mime_type"] = mime
     return {"request": asked, "response": answered}

@@ -22,8 +22,9 @@ from sidecar.takeover.coordinator import Switchboard
 from sidecar.telemetry.metrics import Metrics
 from sidecar.timeunits import SECOND
 from sidecar.upstream.call import UpstreamCall
-from sidecar.upstream.connection import Call
+from sidecar.upstream.connection import Call, Patience
 from sidecar.upstream.pace import Pace
+from sidecar.upstream.passing_on import LEFT
 from sidecar.upstream.scheduler import Priority, Result, RetryBudget, Upstream
 from sidecar.upstream.validation import response_fault
 from sidecar.upstream.vouching import vouches
@@ -66,7 +67,10 @@ class Asking:
         """Begins to."""
         exchange, asked = context.exchange, context.request
         fields = upstream_fields(asked, exchange.request_id, exchange.traceparent, self._via)
-        call = Call(asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool)
+        patience = Patience(over=context.endpoint is None) if context.write is None else None
+        call = Call(
+            asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool, patience=patience
+        )  # fmt: skip
         return UpstreamCall(
             self._upstream, call, self._numbers[exchange.endpoint_id], priority,
             lambda result, late: self._judge(context, result, late), self._budget,
@@ -76,7 +80,9 @@ class Asking:
     def _judge(self, context: Context, result: Result, late: bool) -> Awaitable[None] | None:
         """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
         attempt, exchange = result.attempt, context.exchange
-        if result.response is not None:
+        if result.response is not None and result.response.passed_on is not None:
+            result.response.passed_on.when_over(lambda why: self._passed_on(context, why))
+        elif result.response is not None:
             wrong = response_fault(
                 context.endpoint, context.request.method, result.response, self._settings.max_answer
             )  # fmt: skip
@@ -93,6 +99,8 @@ class Asking:
         if context.endpoint is not None and not late:
             self._switchboard.observe(context.endpoint.id, ok, attempt.error in REFUSED)
         refused = result.response is not None and result.response.status == 401
+        if result.response is not None and result.response.passed_on is not None:
+            return None  # nothing can be learned from what was not seen
         if context.write is not None or refused:
             return self._beside.run(self._learn_all, context, result)
         try:
@@ -101,6 +109,18 @@ class Asking:
             log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
             return self._beside.run(self._standby.mark_gap, "learning failed")
         return None
+
+    def _passed_on(self, context: Context, why: str | None) -> None:
+        """An answer that was passed on as it came has ended: as it should, or in one word otherwise."""
+        if why is None or why == LEFT:
+            return
+        fields = {
+            "event.action": "answer_cut", "http.request.id": context.exchange.request_id,
+            "understudy.endpoint": context.exchange.endpoint, "error.type": why,
+        }  # fmt: skip
+        log.warning("the upstream cut an answer that was being passed on", extra={"fields": fields})
+        if context.endpoint is not None:
+            self._switchboard.observe(context.endpoint.id, False, False)
 
     def _learn_all(self, context: Context, result: Result) -> None:
         """In a thread: what is written down of it is written when this returns. Raises nothing."""

@@ -133,6 +133,8 @@ class Gateway:
         except RecordingFailed:
             # What may have taken effect is answered as it was: a refusal would be repeated, and done twice.
             if self._settings.on_record_failure == "refuse" and exchange.request.method in ("GET", "HEAD"):
+                if response.passed_on is not None:
+                    response.passed_on.close()
                 return problem(
                     503, "The request could not be recorded, and is refused for that.", retry_after=RetryAfter.SHORTLY
                 )
@@ -175,8 +177,8 @@ def _fields(exchange: Exchange, response: Response) -> Headers:
             measured |= lower == "content-length"
     if not told:
         fields.append(("Cache-Status", f"understudy; detail={exchange.reason or 'refused'}"))
-    if not measured:
-        fields.append(("Content-Length", str(len(response.body))))
+    if not measured and response.size is not None:
+        fields.append(("Content-Length", str(response.size)))
     return fields
 
 

@@ -201,6 +201,7 @@ class Handler:
         if known is None and not _good(result):
             known = await self._known(context, last=result is not None)
         if known is None and result is None:
+            call.hurry()
             result, known = await self._await(context, call, self._longest(context))
         unsent = call.give_up()
         context.exchange.attempts = list(call.attempts)
@@ -242,6 +243,8 @@ class Handler:
         except SQLAlchemyError:
             self._standby.database_failed("pending writes could not be read")
             return self._unavailable(context, "database", "Writes that are not settled could not be looked up.")
+        if seen is not None and response.passed_on is not None:
+            response.passed_on.close()
         if isinstance(seen, DontKnow):
             known = await self._known(context)
             return known or self._unavailable(context, seen.reason, "Writes that are not settled cannot be shown here.")
@@ -530,13 +533,15 @@ class Handler:
 
     def _from_upstream(self, context: Context, response: Response) -> Response:
         context.exchange.answered_by = AnsweredBy.UPSTREAM
+        if response.passed_on is not None:
+            context.exchange.reason, context.exchange.as_given = "passed_on", False
         fields = answer_fields(response.headers)
         length = response.header("content-length")
         if context.request.method == "HEAD" and length is not None:
             fields.append(("Content-Length", length))
         word = "bypass" if context.endpoint is None else "method" if context.endpoint.method != "GET" else "miss"
         fields.append(("Cache-Status", f"understudy; fwd={word}; fwd-status={response.status}"))
-        return Response(response.status, fields, response.body)
+        return Response(response.status, fields, response.body, response.passed_on)
 
     def _unavailable(
         self, context: Context, reason: str, detail: str, after: RetryAfter = RetryAfter.MOMENT

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +21,26 @@ class SpooledBody(Protocol):
 
     def whole(self) -> bytes:
         """The body in memory after all."""
+
+
+class Cut(Exception):
+    """What was being passed on has ended before its end. Its word says how."""
+
+
+class PassedOnBody(Protocol):
+    """The body of an answer that is passed on as it comes: it is too large to be held, or too slow to be waited for."""
+
+    size: int | None
+    """Bytes, as its head says; None: it does not say."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """All of it, in order, once. Raises Cut."""
+
+    def close(self) -> None:
+        """Nobody takes any more of it."""
+
+    def when_over(self, tell: Callable[[str | None], None]) -> None:
+        """Tells when no more of it comes: None when it was whole, or how it ended, in one word."""
 
 
 @dataclass(slots=True)
@@ -79,8 +99,15 @@ class Response:
     status: int
     headers: Headers = field(default_factory=list)
     body: bytes = b""
+    passed_on: PassedOnBody | None = None
+    """The body, where it is passed on as it comes: nothing can be learned from it, and `body` is empty."""
     _named: tuple[Headers, int, dict[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
     """The first value of each field by its name in lower case, of so many fields of this list."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the body; None: nobody knows yet."""
+        return len(self.body) if self.passed_on is None else self.passed_on.size
 
     def header(self, name: str) -> str | None:
         """The first field of that name (lower case), or None."""

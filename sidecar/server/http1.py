@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from sidecar.http.headers import wants_close
-from sidecar.http.messages import Request, Response
+from sidecar.http.messages import Cut, PassedOnBody, Request, Response
 from sidecar.http.problem import phrase, problem
 from sidecar.http.spooled_body import IN_MEMORY, PIECE, Spool
 from sidecar.server.client_socket import ClientSocket
@@ -76,10 +76,9 @@ class Http1(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_admitted", "_body", "_ended", "_head", "_in_memory", "_paused", "_parser", "_request", "_serving", "_size",
-        "_size_before", "_spool",
-        "_spooling", "_task", "_transport", "_turn", "clients", "closing", "due", "noted", "owed", "phase",
-        "remote", "socket",
+        "_admitted", "_body", "_ended", "_head", "_parser", "_paused", "_request", "_room", "_serving", "_size",
+        "_size_before", "_spool", "_spooling", "_task", "_transport", "_turn", "clients", "closing", "due", "noted",
+        "owed", "phase", "remote", "socket",
     )  # fmt: skip
 
     def __init__(self, serving: Serving, clients: Clients) -> None:
@@ -95,6 +94,8 @@ class Http1(asyncio.Protocol):
         self._paused = False
         self._ended = False
         """The client has closed its half."""
+        self._room: asyncio.Future[None] | None = None
+        """Done when the client has taken what was written of an answer that is passed on."""
         self._turn: asyncio.Handle | None = None
         """More of what has come is looked at when others have had theirs."""
         self.closing = False
@@ -150,6 +151,7 @@ class Http1(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
+        self._wake()
         self.clients.remove(self)
         if self._head is not None:  # in the middle of a body, which is recorded
             self._arrived(Refusal(*CUT_SHORT))
@@ -160,10 +162,15 @@ class Http1(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.clients.settle(self)
+        self._wake()
         if self.closing:
             self._shut()
         elif self._task is None:
             self._advance()
+
+    def _wake(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
     # Of the client ---------------------------------------------------------------------------------------------------
 
@@ -361,12 +368,43 @@ class Http1(asyncio.Protocol):
             log.exception("Error handling request")
             reply = Reply(_plainly(500, "Understudy failed to handle this request."), close=True)
         close = reply.close or isinstance(arrived, Refusal) or self.clients.ending or wants_close_of(head, arrived)
-        close = not self._say(head, reply.response, close) or close
+        if reply.response.passed_on is not None:
+            close = not await self._pass_on(head, reply.response, reply.response.passed_on, close) or close
+        else:
+            close = not self._say(head, reply.response, close) or close
         self._task = None
         if close:
             self._close()
         elif not self.is_gone:
             self._advance()
+
+    async def _pass_on(self, head: Head, response: Response, body: PassedOnBody, close: bool) -> bool:
+        """An answer whose body is passed on as it comes, no faster than the client takes it. Whether the connection
+        serves more: an answer of which neither side can say where it ends, ends with it."""
+        chunked = body.size is None and head.version != "HTTP/1.0"
+        ends_it = body.size is None and not chunked
+        try:
+            if chunked:
+                response.headers.append(("Transfer-Encoding", "chunked"))
+            self._write(self._head_of(response, close or ends_it), b"")
+            async for piece in body.pieces():
+                if self.is_gone:
+                    return False
+                self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece, b"")
+                await self._taken()
+            self._write(b"0\r\n\r\n" if chunked else b"", b"")
+        except (Cut, ValueError):
+            self.socket.reset_at_close()  # it must not look like its end
+            self.abort()
+        finally:
+            body.close()
+        return not ends_it and not self.is_gone
+
+    async def _taken(self) -> None:
+        """Once the client has taken what was written, or is gone."""
+        while self.owes and not self.is_gone:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
 
     def _refuse(self, why: Why) -> None:
         """Of what is no request, which ends the connection."""

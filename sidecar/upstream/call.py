@@ -42,6 +42,7 @@ class UpstreamCall:
         self._judge = judge
         self._budget = budget
         self._repeatable = call.repeatable
+        self._patience = call.patience
         self._results: deque[Result] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._jobs: list[Job] = []
@@ -51,6 +52,8 @@ class UpstreamCall:
         self._ended: list[Attempt] = []
         self._sent: list[tuple[int, bool]] = []
         """When each was submitted (ns), and whether it is a hedge."""
+        self._over = False
+        """Nobody takes a result any more: one was good, or nobody waits for one."""
         self.last: Result | None = None
         self.late = False
         """Set when the user no longer waits: results now count for learning only."""
@@ -95,7 +98,13 @@ class UpstreamCall:
             self._ended.append(result.attempt)
             self.last = result
             if result.attempt.outcome is Outcome.SUCCESS:
+                self._over = True
                 return result
+
+    def hurry(self) -> None:
+        """The user has waited long enough for a whole answer: what comes may be passed on as it comes."""
+        if self._patience is not None:
+            self._patience.over = True
 
     async def _next(self, until: float) -> Result | None:
         """The next call's result, or None when there is none by `until`."""
@@ -132,13 +141,22 @@ class UpstreamCall:
 
     def _take(self, result: Result) -> None:
         self._results.append(result)
+        if self._over:
+            self._let_go()
         self._wake()
 
     def give_up(self) -> bool:
         """Stops asking: what has not started is taken back. True: no byte of it was or will be sent."""
-        self.late = True
+        self.late = self._over = True
+        self._let_go()
         taken_back = [self._upstream.cancel(job) for job in self._jobs]
         return all(taken_back)
+
+    def _let_go(self) -> None:
+        """Of what would be passed on to nobody."""
+        for result in self._results:
+            if result.response is not None and result.response.passed_on is not None:
+                result.response.passed_on.close()
 
     def _submit(self, *, hedge: bool) -> None:
         job = self._new_job(self._hear, hedge)

@@ -64,7 +64,7 @@ class Slots:
 
     def __init__(self, path: Path, limit: int, longest: float) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.limit = limit
+        self.limit, self.longest = limit, longest
         self._longest = int(longest * 1e9)
         self._mine: dict[int, bytes] = {}
         self._resting: list[int] = []

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import select
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,12 +22,27 @@ from urllib.parse import urlsplit
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Headers, Response, SpooledBody
 from sidecar.upstream.dialer import NAMES, Names, Unconnected, connected, spoken, trusting
+from sidecar.upstream.passing_on import PassingOn
 from sidecar.upstream.response_parser import Malformed, Reading, TooLarge
 
 log = logging.getLogger(__name__)
 REST: Final = 60.0
 """Seconds after which a connection that was not used is not used again."""
+IN_FLOW: Final = 1.0
+"""Seconds after its head in which an answer that is not passed on yet is expected to be whole."""
+LARGEST_KEPT: Final = 4 << 20
+"""Bytes of an answer, other than JSON, that the standby would keep: beyond them nothing is learned from it."""
+_PASSED_ON: Final = (200, 203, 206)
+_EVENTS: Final = "text/event-stream"
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))
+
+
+@dataclass(slots=True)
+class Patience:
+    """Whether an answer may be passed on before it is whole: a good one that is too large to learn from, or one that
+    tells of events; and once it is `over`, one that is still coming IN_FLOW after its head."""
+
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,8 @@ class Call:
     fence: Callable[[], bool] | None = None
     spool: SpooledBody | None = None
     """The body, where it is too large for memory."""
+    patience: Patience | None = None
+    """For the whole of its answer; None: without end."""
 
 
 Sent = tuple[Attempt, Response | None]
@@ -67,7 +85,8 @@ class Connections:
         self._told = host
         self._prefix = parts.path.rstrip("/")
         self._connect_timeout = connect_timeout
-        self._timeout = timeout
+        self.timeout = timeout
+        """Seconds."""
         self._max_answer = max_answer
         self._names, self._trust = names, trust
         self._kept: list[_Connection] = []
@@ -76,7 +95,7 @@ class Connections:
 
     def start(self, call: Call, done: Done) -> None:
         """Begins the call; `done` hears of its end, also after any exception."""
-        under_way = _UnderWay(call, done, self._timeout)
+        under_way = _UnderWay(call, done, self.timeout)
         kept = self._take_kept() if call.repeatable else None
         if kept is not None:
             kept.begin(under_way)
@@ -117,7 +136,20 @@ class Connections:
 
     def reading(self, call: Call) -> Reading:
         """Of the call's answer."""
-        return Reading(head=call.method == "HEAD", limit=self._max_answer)
+        return Reading(head=call.method == "HEAD", limit=sys.maxsize if call.patience else self._max_answer)
+
+    def too_much(self, reading: Reading) -> bool:
+        """Whether more has come of an answer than is ever held."""
+        return reading.size > self._max_answer
+
+    def passes_on(self, reading: Reading, patience: Patience, since: float) -> bool:
+        """Whether what has come of an answer, its head since so many seconds, is passed on now."""
+        if reading.status not in _PASSED_ON:
+            return False
+        kind = reading.media_type()
+        if kind == _EVENTS or (patience.over and since > IN_FLOW):
+            return True
+        return reading.size > (self._max_answer if kind.endswith("json") else min(LARGEST_KEPT, self._max_answer))
 
     def head(self, call: Call, size: int) -> bytes:
         """The call's head on the wire."""
@@ -194,7 +226,9 @@ class _Connection(asyncio.Protocol):
     """One connection, with one call at a time."""
 
     __slots__ = (
+        "_headed",
         "_owner",
+        "_passing",
         "_poll",
         "_pump",
         "_reading",
@@ -216,6 +250,10 @@ class _Connection(asyncio.Protocol):
         """Sends a body that is not in memory."""
         self._room: asyncio.Event | None = None
         """Set while the upstream takes more of such a body."""
+        self._passing: PassingOn | None = None
+        """Takes what comes of an answer that is passed on."""
+        self._headed = 0.0
+        """When its answer's head had come."""
         self._used = False
         """It has carried a call before."""
         self.rests_since = 0.0
@@ -234,7 +272,7 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         call = under_way.call
         head = self._owner.head(call, len(call.body) if call.spool is None else call.spool.size)
-        self._way, self._reading = under_way, self._owner.reading(call)
+        self._way, self._reading, self._headed = under_way, self._owner.reading(call), 0.0
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(max(0.0, under_way.until - time.monotonic()), self._lost, "timeout")
         self._transport.write(head + call.body)
@@ -287,7 +325,11 @@ class _Connection(asyncio.Protocol):
         except Malformed:
             self._lost("broken")
         else:
-            if reading.complete:
+            if self._passing is not None:
+                self._passing.add(reading.take())
+            elif reading.status is not None and (not reading.complete or self._owner.too_much(reading)):
+                self._in_part(reading)
+            if reading.complete and self._way is not None:
                 self._answered()
 
     def eof_received(self) -> None:
@@ -307,6 +349,39 @@ class _Connection(asyncio.Protocol):
             cut = error is not None or self._transport.get_extra_info("ssl_object") is not None
             self._gone("reset" if cut else "closed")
         self._transport = None
+
+    def _in_part(self, reading: Reading) -> None:
+        """Some of an answer is there: whether it is passed on as it comes, or is more than may be held."""
+        way, now = self._way, time.monotonic()
+        patience = way.call.patience if way is not None else None
+        if way is None or patience is None:
+            return
+        self._headed = self._headed or now
+        if self._owner.passes_on(reading, patience, now - self._headed):
+            self._pass_on(way, reading)
+        elif self._owner.too_much(reading):
+            self._lost("too_large")
+
+    def _pass_on(self, way: _UnderWay, reading: Reading) -> None:
+        transport = self._transport
+        assert transport is not None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        passing = PassingOn(
+            reading.length(), self._owner.timeout,
+            pause=transport.pause_reading, resume=transport.resume_reading, cut=self._cut,
+        )  # fmt: skip
+        passing.add(reading.take())
+        self._passing, answer = passing, reading.head()
+        answer.passed_on = passing
+        way.end(Outcome.SUCCESS, reading.status, None, answer)
+
+    def _cut(self) -> None:
+        """Nobody takes the rest of what is passed on, or it does not come."""
+        if self._way is not None:
+            self._rest()
+        self.abort()
 
     # What becomes of the call ----------------------------------------------------------------------------------------
 
@@ -328,13 +403,16 @@ class _Connection(asyncio.Protocol):
         assert reading is not None
         assert self._transport is not None
         whole = whole and self._transport.get_write_buffer_size() == 0
-        way = self._rest()
-        if reading.kept and whole and not self._transport.is_closing():
+        passing, way = self._passing, self._rest()
+        if reading.kept and whole and passing is None and not self._transport.is_closing():
             self._used = True
             self._owner.keep(self)
         else:
             self.abort()
-        way.end(Outcome.SUCCESS, reading.status, None, reading.response())
+        if passing is not None:
+            passing.end(None)
+        else:
+            way.end(Outcome.SUCCESS, reading.status, None, reading.response())
 
     def _gone(self, word: str) -> None:
         """The upstream, or the way to it, has ended the connection."""
@@ -348,15 +426,18 @@ class _Connection(asyncio.Protocol):
     def _lost(self, word: str) -> None:
         """Something was sent, and no whole answer came."""
         status = self._reading.status if self._reading is not None else None
-        way = self._rest()
+        passing, way = self._passing, self._rest()
         self.abort()
-        way.end(Outcome.UNKNOWN, status, word)
+        if passing is not None:
+            passing.end(word)
+        else:
+            way.end(Outcome.UNKNOWN, status, word)
 
     def _rest(self) -> _UnderWay:
         """Leaves the call: a connection at rest holds no bodies."""
         way = self._way
         assert way is not None
-        self._way = self._reading = self._room = None
+        self._way = self._reading = self._room = self._passing = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

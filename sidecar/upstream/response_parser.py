@@ -10,7 +10,8 @@ from typing import Final
 
 import httptools
 
-from sidecar.http.messages import Headers, Response
+from sidecar.http.content import media_type
+from sidecar.http.messages import Headers, Response, first
 
 LARGEST_HEAD: Final = 256 * 1024
 _FRAMING: Final = {len(name): name for name in ("content-length", "transfer-encoding")}
@@ -34,12 +35,13 @@ class Reading:
         "_framing",
         "_head",
         "_headers",
-        "_left",
+        "_limit",
         "_parser",
         "_room",
         "begun",
         "complete",
         "kept",
+        "size",
         "status",
     )
 
@@ -48,7 +50,9 @@ class Reading:
         self._parser = httptools.HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_optional_cr_before_lf=True)
         self._head = head
-        self._left = limit
+        self._limit = limit
+        self.size = 0
+        """Bytes of its body so far."""
         self._room = LARGEST_HEAD
         self._headers: Headers = []
         self._chunks: list[bytes] = []
@@ -73,7 +77,7 @@ class Reading:
             self.kept = False
             if not self.complete:
                 raise Malformed(str(error)) from None
-        if self._left < 0:
+        if self.size > self._limit:
             raise TooLarge
         if self._coded:
             raise Malformed("a transfer coding that nobody asked for")
@@ -87,9 +91,28 @@ class Reading:
         return self.complete
 
     def response(self) -> Response:
-        """Of a complete answer."""
+        """Of a complete answer; of one that is not, what is there."""
         assert self.status is not None
         return Response(self.status, self._headers, b"".join(self._chunks))
+
+    def head(self) -> Response:
+        """The same without its body."""
+        assert self.status is not None
+        return Response(self.status, self._headers)
+
+    def media_type(self) -> str:
+        """Of an answer whose head is there; empty: it names none."""
+        return media_type(first(self._headers, "content-type")) or ""
+
+    def length(self) -> int | None:
+        """Bytes that its body will have, if its head says so."""
+        said = first(self._headers, "content-length")
+        return int(said) if self._framing == {"content-length"} and said is not None and said.isdecimal() else None
+
+    def take(self) -> list[bytes]:
+        """What has come of its body since the last time."""
+        taken, self._chunks = self._chunks, []
+        return taken
 
     # What the parser calls -------------------------------------------------------------------------------------------
 
@@ -121,8 +144,8 @@ class Reading:
         if self.complete:
             self.kept = False
             return
-        self._left -= len(chunk)
-        if self._left >= 0:
+        self.size += len(chunk)
+        if self.size <= self._limit:
             self._chunks.append(chunk)
 
     def on_message_complete(self) -> None:

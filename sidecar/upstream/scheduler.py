@@ -166,21 +166,31 @@ class Upstream:
             self._ended(job, (Attempt(time.time_ns(), 0, Outcome.UNKNOWN, None, "broken"), None))
 
     def _ended(self, job: Job, sent: Sent) -> None:
-        if job not in self._under_way:
+        if job.state == "ended":
             return
-        self._under_way.discard(job)
         job.state = "ended"
-        if not self._pass_on(job.slot):
-            self._slots.rest(job.slot)
-            if self._resting is None:
-                self._resting = asyncio.get_running_loop().call_later(REST, self._give_resting)
         attempt, response = sent
+        if response is None or response.passed_on is None:
+            self._give_slot(job)
+        else:  # the upstream is at work on it, but not for ever: it may tell of events
+            response.passed_on.when_over(lambda _: self._give_slot(job))
+            asyncio.get_running_loop().call_later(self._slots.longest, self._give_slot, job)
         attempt.hedge = job.hedge
         hear, job.on_result = job.on_result, None  # no cycle: a body goes with its last user
         if hear is not None:
             hear(Result(attempt, response, job.began))
         if self._lines:
             self._hand_out()
+
+    def _give_slot(self, job: Job) -> None:
+        """To whoever waits for one; the first time."""
+        if job not in self._under_way:
+            return
+        self._under_way.discard(job)
+        if not self._pass_on(job.slot):
+            self._slots.rest(job.slot)
+            if self._resting is None and not self._stopping:
+                self._resting = asyncio.get_running_loop().call_later(REST, self._give_resting)
 
     def _pass_on(self, slot: int) -> bool:
         """Starts the most urgent user's job in a slot that has just become free, if there is one that may have it."""

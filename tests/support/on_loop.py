@@ -51,6 +51,10 @@ class Wire:
     def send(self, call: Call) -> Sent:
         return self.begin(call).result(60)
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """On the loop of the calls."""
+        return self._loop.run(work)
+
     def begin(self, call: Call) -> Future[Sent]:
         return self._loop.begin(self.connections.send(call))
 

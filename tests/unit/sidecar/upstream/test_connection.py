@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import pytest
 
 from compose.tls import authority
 from sidecar.exchange import Attempt, Outcome
-from sidecar.http.messages import Response
+from sidecar.http.messages import PassedOnBody, Response
 from sidecar.http.spooled_body import Spool
-from sidecar.upstream.connection import Call
+from sidecar.upstream.connection import Call, Patience
 from sidecar.upstream.dialer import Names
 from tests.support.on_loop import Wire
 
@@ -212,6 +212,41 @@ def test_what_the_upstream_says_unasked_is_nobodys_answer(late: bytes) -> None:
 def test_an_answer_is_whole_or_unknown(answer: bytes, expected: tuple[str, str | None, bytes | None]) -> None:
     with peer([answer]) as upstream, Wire(f"http://127.0.0.1:{upstream.port}") as mine:
         assert told(mine.send(WRITE)) == expected
+
+
+LARGE = b"HTTP/1.1 %d OK\r\nContent-Length: 200000\r\nContent-Type: %b\r\n\r\n" + b"x" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "most", "patience", "word"),
+    [
+        (200, b"application/json", 150_000, Patience(), "passed on"),
+        (206, b"image/png", 150_000, Patience(), "passed on"),
+        (200, b"text/event-stream", 300_000, Patience(), "passed on"),
+        (200, b"application/json", 300_000, Patience(), "whole"),
+        (200, b"application/json", 150_000, None, "too_large"),
+        (404, b"application/json", 150_000, Patience(), "too_large"),
+        (500, b"text/event-stream", 300_000, Patience(), "whole"),
+    ],
+)
+def test_only_a_good_answer_that_is_too_large_or_tells_of_events_is_passed_on_before_it_is_whole(
+    status: int, kind: bytes, most: int, patience: Patience | None, word: str
+) -> None:
+    call = replace(READ, patience=patience)
+    with peer([LARGE % (status, kind)]) as upstream, Wire(f"http://127.0.0.1:{upstream.port}", max_answer=most) as mine:
+        attempt, response = mine.send(call)
+        assert attempt.status == status
+        if response is None:
+            assert attempt.error == word
+        elif response.passed_on is None:
+            assert (word, response.body) == ("whole", b"x" * 200_000)
+        else:
+            assert (word, response.body, response.size) == ("passed on", b"", 200_000)
+            assert mine.run(all_of(response.passed_on)) == b"x" * 200_000
+
+
+async def all_of(body: PassedOnBody) -> bytes:
+    return b"".join([piece async for piece in body.pieces()])
 
 
 def test_a_status_that_was_heard_before_the_answer_broke_off_is_told() -> None:

@@ -13,6 +13,7 @@ from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Response
 from sidecar.upstream.concurrency import Slots
 from sidecar.upstream.connection import Call, Done
+from sidecar.upstream.passing_on import PassingOn
 from sidecar.upstream.scheduler import BackgroundCalls, Job, Priority, Result, Upstream
 
 
@@ -81,6 +82,29 @@ def test_a_call_comes_to_its_end_once_and_its_slot_is_free_then(tmp_path: Path) 
         pool.wires.finish()
         done((Attempt(0, 1, Outcome.FAILURE, None, "again"), None))
         assert [(target, result.attempt.outcome) for target, result in pool.results] == [("/slow", Outcome.SUCCESS)]
+        assert pool.slots.in_flight() == 0
+
+    on_loop(test, tmp_path)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_an_answer_that_is_passed_on_holds_its_slot_to_its_end_and_not_for_ever(tmp_path: Path, ends: bool) -> None:
+    async def test(pool: Pool) -> None:
+        pool.slots.longest = 60.0 if ends else 0.02
+        pool.submit("/long")
+        body = PassingOn(None, 60.0, pause=lambda: None, resume=lambda: None, cut=lambda: None)
+        pool.wires.under_way.pop(0)((Attempt(0, 1, Outcome.SUCCESS, 200), Response(200, passed_on=body)))
+        assert [target for target, _ in pool.results] == ["/long"]
+        pool.submit("/next")
+        assert (pool.slots.in_flight(), pool.wires.sent) == (1, ["/long"])
+        if ends:
+            body.end(None)
+        else:
+            await asyncio.sleep(0.05)
+        assert pool.wires.sent == ["/long", "/next"]
+        body.end(None)
+        assert pool.slots.in_flight() == 1, "another's by now"
+        pool.wires.finish()
         assert pool.slots.in_flight() == 0
 
     on_loop(test, tmp_path)
