@@ -328,7 +328,7 @@ def test_one_write_too_many_at_an_endpoint_that_hangs_is_taken_and_not_sent(upst
         upstream.heal()
         for each in first:
             each.join(20)
-        until(lambda: upstream.state.patients[18]["name"] == "Mo", what="sent from the outbox")
+        until(lambda: upstream.state.patients[18]["name"] == "Mo", 60, "sent from the outbox")
 
 
 def test_the_same_images_have_the_same_result(sidecar: Sidecar, upstream: Upstream) -> None:
