@@ -48,8 +48,10 @@ class Asking:
         self._via = via
         self._beside = beside
         self._budget = RetryBudget(settings.retry_budget)
-        self._pace = Pace(settings.deadline, settings.upstream_timeout)
         self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
+        self._pace = Pace(
+            settings.deadline, settings.upstream_timeout, lambda name: upstream.at_once(self._numbers[name])
+        )
 
     @contextmanager
     def room(self, context: Context, *, probe: bool = False) -> Iterator[bool]:

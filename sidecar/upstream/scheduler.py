@@ -100,6 +100,10 @@ class _Lines:
         if not line:
             del self._lines[job.priority, job.endpoint]
 
+    def has_users(self, endpoint: int) -> bool:
+        """Whether a user's job for the endpoint waits."""
+        return any((priority, endpoint) in self._lines for priority in (Priority.ONLY_UPSTREAM, Priority.USER))
+
     def heads(self) -> list[Job]:
         """The first of each line, the most urgent and oldest first."""
         return sorted((line[0] for line in self._lines.values()), key=lambda job: (job.priority, job.sequence))
@@ -142,6 +146,12 @@ class Upstream:
     def waiting(self) -> int:
         """Jobs not yet started."""
         return len(self._lines)
+
+    def at_once(self, endpoint: int) -> int:
+        """How many of the endpoint's calls are under way while users' others wait for a place; 0: none waits."""
+        if not self._lines.has_users(endpoint):
+            return 0
+        return sum(1 for job in self._under_way if job.endpoint == endpoint)
 
     async def close(self, timeout: float = 1.0) -> None:
         """Starts nothing more; waits for calls under way for so many seconds."""

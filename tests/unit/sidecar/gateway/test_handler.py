@@ -18,6 +18,7 @@ from tests.support.upstream import AMES, HOLT, basic
 
 PROVISIONAL = 2_000_000_000
 JSON = [("Content-Type", "application/json")]
+NOTE = {"title": "New", "body": "b", "patient_id": 17, "staff_id": 1}
 
 
 @pytest.fixture
@@ -135,6 +136,27 @@ def test_nobody_is_refused_whose_answer_comes_in_time(tmp_path: Path) -> None:
         for user in users:
             user.join(60)
         assert told == [200] * 30
+
+
+def test_who_is_served_beside_others_is_not_refused_for_how_long_each_takes(tmp_path: Path) -> None:
+    """One at a time they would be too many. A write's intent takes its time, in which none of them is under way yet."""
+    with InProcess(tmp_path, deadline=1.0, upstream_timeout=2.0, upstream_concurrency=32) as gateway:
+        gateway.upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+        gateway.upstream.before = lambda call: time.sleep(0.5)
+        told = [gateway.ask("GET", "/patients/17", HOLT).status, gateway.ask("POST", "/notes", HOLT, NOTE).status]
+        for asked in (("GET", "/patients/17", HOLT), ("POST", "/notes", HOLT, NOTE)):
+            users = [
+                threading.Thread(target=lambda asked=asked: told.append(gateway.ask(*asked).status))  # type: ignore[misc]
+                for _ in range(8)
+            ]
+            for user in users:
+                user.start()
+            for user in users:
+                user.join(60)
+        assert told == [200, 201] + [200] * 8 + [201] * 8
+        assert len(gateway.upstream.targets("POST")) == 9
+        answered = [event["understudy"]["answered_by"] for event in gateway.events()]
+        assert answered == ["upstream"] * 18
 
 
 @pytest.mark.parametrize(("method", "target", "status"), [("GET", "/patients/18", 503), ("POST", "/unknown", 504)])

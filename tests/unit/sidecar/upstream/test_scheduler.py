@@ -117,6 +117,21 @@ def test_however_many_calls_of_one_endpoint_hang_another_is_served_at_once(tmp_p
     on_loop(test, tmp_path, slots=8)
 
 
+def test_it_is_known_how_many_are_served_at_once_while_others_wait(tmp_path: Path) -> None:
+    async def test(pool: Pool) -> None:
+        told = []
+        for number in range(8):
+            pool.submit(f"/notes/{number}")
+            told.append(pool.upstream.at_once(1))
+        places = len(pool.wires.sent)
+        assert told == [0] * places + [places] * (8 - places)
+        assert pool.upstream.at_once(2) == 0
+        pool.submit("/errand", Priority.BACKFILL, 2)
+        assert pool.upstream.at_once(2) == 0, "an errand leaves places free"
+
+    on_loop(test, tmp_path, slots=4)
+
+
 def test_what_is_taken_back_is_not_sent(tmp_path: Path) -> None:
     async def test(pool: Pool) -> None:
         first, gone, last = (pool.submit(f"/{name}") for name in ("first", "gone", "last"))
