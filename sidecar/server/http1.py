@@ -74,7 +74,7 @@ class Http1(asyncio.Protocol):
         "_admitted", "_body", "_ended", "_head", "_in_memory", "_paused", "_parser", "_request", "_serving", "_size",
         "_spool",
         "_spooling", "_task", "_transport", "_unread", "clients", "closing", "due", "noted", "owed", "phase",
-        "remote", "socket",
+        "remote", "socket", "when_lost",
     )  # fmt: skip
 
     def __init__(self, serving: Serving, clients: Clients) -> None:
@@ -101,6 +101,8 @@ class Http1(asyncio.Protocol):
         self.phase: str | None = None
         """What is waited for: kept by `clients`, with the time at which it is `due`."""
         self.remote = ""
+        self.when_lost: Callable[[], None] | None = None
+        """Hears that nobody can be told anything."""
         self._reset()
 
     def _reset(self) -> None:
@@ -148,6 +150,8 @@ class Http1(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
         self.clients.remove(self)
+        if self.when_lost is not None:
+            self.when_lost()
         if self._head is not None:  # in the middle of a body, which is recorded
             self._arrived(Refusal(*CUT_SHORT))
 
