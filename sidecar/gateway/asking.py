@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from sidecar.upstream.vouching import vouches
 
 log = logging.getLogger(__name__)
 REFUSED: Final = frozenset(("refused", "unresolved", "connect_timeout"))
+UNHEARD: Final = frozenset(("timeout", "connect_timeout", "unresolved"))
+"""Errors in which there is no word of the upstream's."""
 
 
 class Asking:
@@ -49,15 +52,23 @@ class Asking:
         self._via = via
         self._beside = beside
         self._budget = RetryBudget(settings.retry_budget)
-        self._pace = Pace(settings.deadline, settings.upstream_timeout)
+        self._unreached = -math.inf
+        """When nobody was found there, if nobody has been since; of time.monotonic()."""
         self._numbers = {name: number for number, name in enumerate(["other", *contract.endpoints], 1)}
+        self._pace = Pace(
+            settings.deadline, settings.upstream_timeout, lambda name: upstream.at_once(self._numbers[name])
+        )
 
     @contextmanager
     def room(self, context: Context, *, probe: bool = False) -> Iterator[bool]:
         """While it waits for the upstream; gives whether that may be asked: its endpoint's line can be served in time.
-        A probe may always: there is one at a time, and it must find out."""
+        A probe may always: there is one at a time, and it must find out; if it does not, the next may."""
         with self._pace.waiting(context.exchange.endpoint_id) as context.again:
-            yield context.again is None or probe
+            try:
+                yield context.again is None or probe
+            finally:
+                if probe:
+                    self._switchboard.release(context.exchange.endpoint_id)
 
     def earn(self) -> None:
         """A user's request: it adds to what repeated calls may be spent on."""
@@ -71,11 +82,12 @@ class Asking:
         call = Call(
             asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool, patience=patience
         )  # fmt: skip
-        return UpstreamCall(
+        asking = context.presence.call = UpstreamCall(
             self._upstream, call, self._numbers[exchange.endpoint_id], priority,
             lambda result, late: self._judge(context, result, late), self._budget,
-            hedge_after=self._settings.hedge_after,
+            hedge_after=self._settings.hedge_after, left=context.presence.left,
         )  # fmt: skip
+        return asking
 
     def _judge(self, context: Context, result: Result, late: bool) -> Awaitable[None] | None:
         """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
@@ -93,8 +105,9 @@ class Asking:
         elif context.endpoint is not None and context.endpoint.repeatable:
             attempt.outcome = Outcome.FAILURE
         ok = attempt.outcome is Outcome.SUCCESS
-        if attempt.error != "timeout":
+        if attempt.error not in UNHEARD:
             self._pace.answered(exchange.endpoint_id, attempt.duration / SECOND)
+        self._unreached = time.monotonic() if attempt.error in REFUSED else -math.inf
         self._metrics.attempt(exchange.endpoint, attempt.outcome, exchange.client)
         if context.endpoint is not None and not late:
             self._switchboard.observe(context.endpoint.id, ok, attempt.error in REFUSED)
@@ -178,6 +191,11 @@ class Asking:
         if context.endpoint is not None:
             self._switchboard.observe(context.endpoint.id, False, False)
 
-    def is_silent(self, context: Context) -> bool:
-        """Whether it has had its deadline, and nothing comes back from its endpoint at all."""
-        return time.monotonic() >= context.until and self._pace.is_silent(context.exchange.endpoint_id)
+    def is_silent(self, context: Context, call: UpstreamCall) -> bool:
+        """Whether it has had its deadline, and nothing comes back from its endpoint at all; or nothing of it is under
+        way, and nobody is found at the upstream."""
+        now = time.monotonic()
+        if now < context.until:
+            return False
+        away = call.in_line and now - self._unreached <= self._settings.connect_timeout
+        return away or self._pace.is_silent(context.exchange.endpoint_id)

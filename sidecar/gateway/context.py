@@ -9,6 +9,22 @@ from sidecar.exchange import Exchange
 from sidecar.http.credentials import Credentials
 from sidecar.http.messages import Request
 from sidecar.standby.writes.intents import Write
+from sidecar.upstream.call import UpstreamCall
+
+
+@dataclass(slots=True)
+class Presence:
+    """Whether a request's client is there yet. Where they have left, what waits for a place is asked no more: a write
+    that nobody waits for may be sent again by who left, and a read is in the way of those who wait."""
+
+    left: bool = False
+    call: UpstreamCall | None = None
+    """What the upstream is asked for them."""
+
+    def leave(self) -> None:
+        self.left = True
+        if self.call is not None:
+            self.call.leave()
 
 
 @dataclass
@@ -22,6 +38,7 @@ class Context:
     caller: Credentials | None
     until: float
     """When the standby is asked, of time.monotonic()."""
+    presence: Presence
     write: Write | None = None
     again: int | None = None
     """Of one too many at its endpoint, the seconds after which to come again."""

@@ -14,6 +14,7 @@ from sidecar.access.enforcement import Guard
 from sidecar.access.test_traffic import TestTraffic
 from sidecar.events.recorder import Recorder, RecordingFailed
 from sidecar.exchange import AnsweredBy, Exchange, Outcome, Purpose
+from sidecar.gateway.context import Presence
 from sidecar.gateway.handler import Handler
 from sidecar.gateway.mirror import Copies, is_copy
 from sidecar.gateway.stored_results import Results
@@ -68,7 +69,7 @@ class Gateway:
             response = problem(arrived.status, arrived.detail, retry_after=waits)
         else:
             exchange, clock = _begun(arrived)
-            response = await self._answer(exchange)
+            response = await self._answer_to(client, exchange)
         await self._finish(exchange, response, client, clock)
         response = await self._record(exchange, response)
         self._guard.observe(exchange)
@@ -93,7 +94,16 @@ class Gateway:
         said = asked(self._app, replace(request, body=b"", spool=None), {ANSWER: response})
         return Response(said.status, said.headers, response.body)
 
-    async def _answer(self, exchange: Exchange) -> Response:
+    async def _answer_to(self, client: Http1, exchange: Exchange) -> Response:
+        """The answer to a client who may leave meanwhile."""
+        presence = Presence(left=client.is_gone)
+        client.when_lost = presence.leave
+        try:
+            return await self._answer(exchange, presence)
+        finally:
+            client.when_lost = presence.call = None
+
+    async def _answer(self, exchange: Exchange, presence: Presence) -> Response:
         caller = parse_authorization(exchange.request.header("authorization"))
         exchange.client = self._tests.client(exchange.request, caller.user if caller else None)
         if has_passed(exchange.request, self._via):
@@ -109,7 +119,7 @@ class Gateway:
         try:
             if is_copy(exchange.request):
                 return await self._beside.run(self._copies.take, exchange, caller.user if caller else None)
-            response = await self._handler.answer(exchange, caller)
+            response = await self._handler.answer(exchange, caller, presence)
         except (Exception, NeedsDatabase):
             log.exception("a request could not be handled", extra={"fields": {"event.action": "request_broke"}})
             exchange.reason = "internal"

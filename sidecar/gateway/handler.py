@@ -23,7 +23,7 @@ from sidecar.clock import earliest
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import AnsweredBy, Exchange, Identity, Outcome
 from sidecar.gateway.asking import Asking
-from sidecar.gateway.context import Context
+from sidecar.gateway.context import Context, Presence
 from sidecar.gateway.memory_share import MemoryShare
 from sidecar.gateway.mirror import key_of
 from sidecar.gateway.outside import AmbiguousMethod, may_have_changed, method_meant
@@ -106,7 +106,7 @@ class Handler:
         self._lines = RecordLines()
         self._large = MemoryShare(LARGE)
 
-    async def answer(self, exchange: Exchange, caller: Credentials | None) -> Response:
+    async def answer(self, exchange: Exchange, caller: Credentials | None, presence: Presence) -> Response:
         """The answer to a whole request of this caller; fills in the exchange."""
         try:
             method = await self._method(exchange.request)
@@ -116,7 +116,7 @@ class Handler:
         match = self._contract.match(method, exchange.request.path)
         endpoint = match.endpoint
         if exchange.request.spool is None or endpoint is None or not endpoint.action.writes:
-            return await self._answer(exchange, match, exchange.request, caller)
+            return await self._answer(exchange, match, exchange.request, caller, presence)
         until = time.monotonic() + self._settings.upstream_timeout
         async with self._large.of(exchange.request.size, until) as has_room:
             if not has_room:
@@ -127,7 +127,7 @@ class Handler:
             # the standby and the policies look into a write, and the outbox may have to keep it
             body = await self._beside.run(exchange.request.spool.whole)
             whole = replace(exchange.request, body=body, spool=None)
-            return await self._answer(exchange, match, whole, caller)
+            return await self._answer(exchange, match, whole, caller, presence)
 
     async def _method(self, request: Request) -> str:
         """Raises AmbiguousMethod."""
@@ -137,7 +137,9 @@ class Handler:
         known = caller is None or self._standby.is_known(caller.user, caller.password)
         return self._beside if known else self._doubts
 
-    async def _answer(self, exchange: Exchange, match: Match, request: Request, caller: Credentials | None) -> Response:
+    async def _answer(
+        self, exchange: Exchange, match: Match, request: Request, caller: Credentials | None, presence: Presence
+    ) -> Response:
         try:
             meant = await self._beside.quick(self._standby.rewritten, match, request)
         except SQLAlchemyError:
@@ -146,7 +148,7 @@ class Handler:
                 503, "The record could not be looked up; nothing was sent.", retry_after=RetryAfter.MOMENT
             )
         match, until = meant.match, time.monotonic() + self._settings.deadline
-        context = Context(exchange, match, meant.request, caller, until, unsettled=meant.open)
+        context = Context(exchange, match, meant.request, caller, until, presence, unsettled=meant.open)
         exchange.describe(self._contract, match, context.user)
         refusal = await self._threads_for(caller).quick(self._guard.refusal, exchange, match, meant.request, caller)
         if refusal is not None:
@@ -196,6 +198,8 @@ class Handler:
         likely = context.endpoint is not None and self._standby.likely(context.match)
         call = self._asking.ask(context, Priority.USER if likely else Priority.ONLY_UPSTREAM)
         result, known = await self._await(context, call, context.until)
+        if call.taken_back:
+            return self._left(context)
         if result is None and known is None:
             self._asking.late(context, call)
         if known is None and not _good(result):
@@ -223,10 +227,10 @@ class Handler:
     async def _await(self, context: Context, call: UpstreamCall, until: float) -> tuple[Result | None, Response | None]:
         """The upstream's result by `until`; or the standby's answer, where a write under way was all that it waited
         for, and that has settled: at its own deadline, if nothing comes back for it either."""
-        silent = partial(self._asking.is_silent, context)
+        silent = partial(self._asking.is_silent, context, call)
         while context.exchange.reason == UNSETTLED_WRITE and (look := time.monotonic() + SETTLED_LOOK) < until:
             result = await call.result(until, None, look)
-            if result is not None:
+            if result is not None or call.taken_back:
                 return result, None
             known = await self._known(context, last=False)
             settled = context.until + self._settings.deadline + TURN_AFTER
@@ -485,9 +489,9 @@ class Handler:
         self._asking.earn()
         call = self._asking.ask(context, Priority.ONLY_UPSTREAM, repeatable=False)
         longest = self._longest(context)
-        silent = partial(self._asking.is_silent, context)
+        silent = partial(self._asking.is_silent, context, call)
         result = await call.result(longest if context.write is None else context.until, silent)
-        if result is None and await self._is_known(context):
+        if result is None and not call.taken_back and await self._is_known(context):
             unsent = call.give_up()
             accepted = await self._accept(context, sent=not unsent, under_way=not unsent)
             if accepted is not None:
@@ -497,8 +501,12 @@ class Handler:
                 return accepted
             if unsent:
                 call = self._asking.ask(context, Priority.ONLY_UPSTREAM, repeatable=False)
+                silent = partial(self._asking.is_silent, context, call)
         if result is None and context.write is not None:
             result = await call.result(longest, silent)
+        if result is None and call.taken_back:
+            await self._asking.never_sent(context)
+            return self._left(context)
         if result is None:
             self._asking.late(context, call)
             unsent = call.give_up()
@@ -524,6 +532,11 @@ class Handler:
             return self._gateway_timeout(context)
         exchange.reason = _why(result)
         return problem.problem(502, "The upstream gave no whole answer; the request may have taken effect.")
+
+    def _left(self, context: Context) -> Response:
+        """Nobody hears it."""
+        context.exchange.reason = "client_aborted"
+        return problem.problem(503, "The client has left, and nothing was sent.")
 
     def _gateway_timeout(self, context: Context) -> Response:
         context.exchange.reason = "timeout"

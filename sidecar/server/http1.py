@@ -78,7 +78,7 @@ class Http1(asyncio.Protocol):
     __slots__ = (
         "_admitted", "_body", "_ended", "_head", "_parser", "_paused", "_request", "_room", "_serving", "_size",
         "_size_before", "_spool", "_spooling", "_task", "_transport", "_turn", "clients", "closing", "due", "noted",
-        "owed", "phase", "remote", "socket",
+        "owed", "phase", "remote", "socket", "when_lost",
     )  # fmt: skip
 
     def __init__(self, serving: Serving, clients: Clients) -> None:
@@ -107,6 +107,8 @@ class Http1(asyncio.Protocol):
         self.phase: str | None = None
         """What is waited for: kept by `clients`, with the time at which it is `due`."""
         self.remote = ""
+        self.when_lost: Callable[[], None] | None = None
+        """Hears that nobody can be told anything."""
         self._reset()
 
     def _reset(self) -> None:
@@ -153,6 +155,8 @@ class Http1(asyncio.Protocol):
         self._transport = None
         self._wake()
         self.clients.remove(self)
+        if self.when_lost is not None:
+            self.when_lost()
         if self._head is not None:  # in the middle of a body, which is recorded
             self._arrived(Refusal(*CUT_SHORT))
 

@@ -108,7 +108,9 @@ class Settings:
     retry_budget: float = setting("0.2", ratio, "Retries and hedges, as a share of users' requests.")
     hedge_after: float = setting("1s", duration, "When a safe or pure call still unanswered is sent a second time.")
     max_body: int = setting("32MiB", size, "The largest request body taken; beyond it 413.")
-    max_answer: int = setting("64MiB", size, "The largest upstream answer held; a good one beyond it is passed on as it comes.")
+    max_answer: int = setting(
+        "64MiB", size, "The largest upstream answer held; a good one beyond it is passed on as it comes."
+    )
     body_timeout: float = setting("30s", duration, "How long a client may send next to nothing of its body.")
     write_timeout: float = setting(
         "30s", duration, "How long a client may take nothing of its answer before it is given up."

@@ -35,8 +35,9 @@ class UpstreamCall:
 
     def __init__(
         self, upstream: Upstream, call: Call, endpoint: int, priority: Priority, judge: Judge, budget: RetryBudget,
-        *, hedge_after: float,
+        *, hedge_after: float, left: bool = False,
     ) -> None:  # fmt: skip
+        """`left`: nobody waits for it, so that nothing is asked."""
         self._upstream = upstream
         self._new_job = partial(Job, call, endpoint, priority)
         self._judge = judge
@@ -57,7 +58,9 @@ class UpstreamCall:
         self.last: Result | None = None
         self.late = False
         """Set when the user no longer waits: results now count for learning only."""
-        self._submit(hedge=False)
+        self._left = left
+        if not left:
+            self._submit(hedge=False)
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -80,12 +83,14 @@ class UpstreamCall:
     ) -> Result | None:  # fmt: skip
         """A good result; else, when everything tried has failed, the last; None: still under way at `until`, or `look`.
 
-        Both are of time.monotonic(). With `silent`, waits no longer once that says so.
+        Both are of time.monotonic(). With `silent`, waits no longer, and tries nothing more, once that says so.
         """
         pause = until if look is None else min(look, until)
         while True:
-            if not self._pending and not await self._retry(until):
-                return self.last
+            if not self._pending:
+                over = self._left or (silent is not None and silent())
+                if over or not await self._retry(until):
+                    return self.last
             limit = min(pause, self._hedge_at or pause, time.monotonic() + LOOK if silent else pause)
             result = await self._next(limit)
             if result is None:
@@ -145,6 +150,24 @@ class UpstreamCall:
             self._let_go()
         self._wake()
 
+    @property
+    def in_line(self) -> bool:
+        """Whether nothing of it is under way: it waits for a place, or to be tried again."""
+        return self._pending == sum(job.state == "queued" for job in self._jobs)
+
+    @property
+    def taken_back(self) -> bool:
+        """Whether who asked has left in time: nothing of it was or will be sent."""
+        return self._left and all(job.state == "cancelled" for job in self._jobs)
+
+    def leave(self) -> None:
+        """Who asked has left: what has not started is taken back, what is under way goes on, nothing else is tried."""
+        self._left, self._hedge_at = True, None
+        for job in self._jobs:
+            if job.state == "queued" and self._upstream.cancel(job):
+                self._pending -= 1
+        self._wake()
+
     def give_up(self) -> bool:
         """Stops asking: what has not started is taken back. True: no byte of it was or will be sent."""
         self.late = self._over = True
@@ -174,6 +197,8 @@ class UpstreamCall:
         if time.monotonic() + pause >= until or not self._budget.spend():
             return False
         await asyncio.sleep(pause)
+        if self._left:
+            return False
         self._submit(hedge=False)
         return True
 

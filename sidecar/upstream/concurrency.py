@@ -1,11 +1,12 @@
 """The node's places at the upstream, shared by all processes: never more calls in flight than the setting says.
 
 A table in a shared file, one row a place: who took it, for which endpoint, and when. Taking a place is done under a
-file lock, which the kernel releases when its holder dies. The upstream does not notice that a caller was killed and
-works on, so nobody's death frees a place at once: it is free when it is given back; when its taker is dead, the call
-has had as long as the slowest of its kind took of late (a second file, of all processes, says how long), and none was
-seen to take longer (a third says which were); or when no call can last that long. The files outlive restarts for the
-same reason.
+file lock, which the kernel releases when its holder dies. Nobody waits for that lock: its holder may be a process that
+has stood back, and gets no CPU time before those who would wait; whoever finds it held looks again soon. The upstream
+does not notice that a caller was killed and works on, so nobody's death frees a place at once: it is free when it is
+given back; when its taker is dead, the call has had as long as the slowest of its kind took of late (a second file, of
+all processes, says how long), and none was seen to take longer (a third says which were); or when no call can last that
+long. The files outlive restarts for the same reason.
 
 A process that is busy keeps a place between two calls (`rest`), which then needs no lock; while it rests it counts as
 taken for others, and it is free at once when its process is dead.
@@ -81,7 +82,7 @@ class Slots:
     def take(self, wanted: Sequence[int], reserve: int = 0) -> tuple[int, int] | None:
         """A place for the first of the endpoints (numbers from 1) in `wanted` that may have one → (place, index).
 
-        `reserve` places stay free: what is not urgent leaves room for users.
+        `reserve` places stay free: what is not urgent leaves room for users. None also while another process takes one.
         """
         if self._resting and not reserve:
             place = self._resting[-1]
@@ -93,7 +94,10 @@ class Slots:
         if asked in vain.asked and vain.stands(self._table[:]):
             return None  # without the lock: nobody is disturbed by those who wait
         with self._lock:
-            fcntl.lockf(self._file, fcntl.LOCK_EX)
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
             try:
                 taken = self._take(wanted, reserve)
                 if taken is None:

@@ -1,9 +1,12 @@
 """Calls on the wire: connections to one upstream on the event loop, kept between calls that may be repeated.
 
 Promises: the target's bytes, the fields and the body go out as given; nothing is decoded or followed. A request that
-must not be repeated always gets a connection of its own, and is sent once. A repeatable one goes out on a kept
-connection, and once more on a new one where that had died before a byte of the answer. Every call comes to its end,
-which is told once.
+must not be repeated always gets a connection of its own, which is closed after it, and is sent once. A repeatable one
+goes out on a kept connection, and once more on a new one where that had died before a byte of the answer. Every call
+comes to its end, which is told once.
+
+So no more connections are kept than calls were in flight at once, and none for longer than REST: an upstream may have
+one worker for each.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from sidecar.upstream.response_parser import Malformed, Reading, TooLarge
 
 log = logging.getLogger(__name__)
 REST: Final = 60.0
-"""Seconds after which a connection that was not used is not used again."""
+"""Seconds after which a connection that was not used is closed."""
 IN_FLOW: Final = 1.0
 """Seconds after its head in which an answer that is not passed on yet is expected to be whole."""
 LARGEST_KEPT: Final = 4 << 20
@@ -76,6 +79,7 @@ class Connections:
     def __init__(
         self, base: str, *, connect_timeout: float, timeout: float, max_answer: int,
         host: str | None = None, names: Names = NAMES, trust: Callable[[], ssl.SSLContext] = trusting,
+        rest: float = REST,
     ) -> None:  # fmt: skip
         """Times in seconds, `max_answer` in bytes of a body. `host`: the Host of every call; None: each call's own."""
         parts = urlsplit(base)
@@ -89,8 +93,11 @@ class Connections:
         """Seconds."""
         self._max_answer = max_answer
         self._names, self._trust = names, trust
+        self._longest_rest = rest
         self._kept: list[_Connection] = []
         """At rest; the one used last, which is the freshest, is taken first."""
+        self._looking: asyncio.TimerHandle | None = None
+        """Will close the one that has rested longest."""
         self._opening: set[asyncio.Task[None]] = set()
 
     def start(self, call: Call, done: Done) -> None:
@@ -112,6 +119,8 @@ class Connections:
         """Closes what is at rest; what is under way is cut off."""
         for opening in self._opening:
             opening.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
         while self._kept:
             self._kept.pop().abort()
 
@@ -119,11 +128,14 @@ class Connections:
 
     def keep(self, connection: _Connection) -> None:
         """It has nothing to do, and may be used again."""
-        now = time.monotonic()
-        while self._kept and now - self._kept[0].rests_since > REST:
-            self._kept.pop(0).abort()
-        connection.rests_since = now
+        connection.rests_since = time.monotonic()
         self._kept.append(connection)
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(self._longest_rest, self._close_rested)
+
+    def has_rested(self, connection: _Connection) -> bool:
+        """Whether it was not used for too long."""
+        return time.monotonic() - connection.rests_since >= self._longest_rest
 
     def forget(self, connection: _Connection) -> None:
         """It cannot be used again."""
@@ -161,6 +173,14 @@ class Connections:
         if "content-length" not in given and (size or call.method in _WITH_BODY):
             lines.append(f"Content-Length: {size}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def _close_rested(self) -> None:
+        self._looking = None
+        while self._kept and self.has_rested(self._kept[0]):
+            self._kept.pop(0).abort()
+        if self._kept:
+            left = self._kept[0].rests_since + self._longest_rest - time.monotonic()
+            self._looking = asyncio.get_running_loop().call_later(max(0.0, left), self._close_rested)
 
     def _take_kept(self) -> _Connection | None:
         while self._kept:
@@ -263,7 +283,7 @@ class _Connection(asyncio.Protocol):
         return (
             self._transport is not None
             and not self._transport.is_closing()
-            and time.monotonic() - self.rests_since <= REST
+            and not self._owner.has_rested(self)
             and not self._poll.poll(0)
         )
 
@@ -404,7 +424,8 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         whole = whole and self._transport.get_write_buffer_size() == 0
         passing, way = self._passing, self._rest()
-        if reading.kept and whole and passing is None and not self._transport.is_closing():
+        reusable = way.call.repeatable and reading.kept and whole and passing is None
+        if reusable and not self._transport.is_closing():
             self._used = True
             self._owner.keep(self)
         else:

@@ -1,7 +1,8 @@
 """An answer as it is read from the upstream: pure, and whole only when its framing says so. The parser is llhttp.
 
 What real servers send and every client takes is taken: lines that end with LF alone, and a length beside a chunked
-body, which is not heeded (RFC 9112, 2.2 and 6.3). The connection is not used again after the latter.
+body, which is not heeded (RFC 9112, 2.2 and 6.3). The connection is not used again after the latter, nor after an
+answer to HEAD, or a 204 or 304 that names a length: some servers send that body.
 """
 
 from __future__ import annotations
@@ -153,4 +154,7 @@ class Reading:
             self.complete, self.kept = True, self._may_be_kept()
 
     def _may_be_kept(self) -> bool:
+        """A body that may not be there, and is announced, may yet come: it would be the next one's answer."""
+        if self._head or (self.status in (204, 304) and self._framing):
+            return False
         return bool(self._parser.should_keep_alive()) and len(self._framing) < 2

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,29 +80,34 @@ class Wires(Protocol):
 
 
 class _Lines:
-    """Jobs that wait, in a line for each priority and endpoint: only the first of each can be next."""
+    """Jobs that wait, in a line for each priority and endpoint: only the first of each can be next. Who leaves a line
+    costs the same wherever they stand: of thousands, all may leave at once."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[Priority, int], deque[Job]] = {}
+        self._lines: dict[tuple[Priority, int], OrderedDict[Job, None]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def add(self, job: Job) -> None:
-        self._lines.setdefault((job.priority, job.endpoint), deque()).append(job)
+        self._lines.setdefault((job.priority, job.endpoint), OrderedDict())[job] = None
         self._count += 1
 
     def remove(self, job: Job) -> None:
         line = self._lines[job.priority, job.endpoint]
-        line.remove(job)
+        del line[job]
         self._count -= 1
         if not line:
             del self._lines[job.priority, job.endpoint]
 
+    def has_users(self, endpoint: int) -> bool:
+        """Whether a user's job for the endpoint waits."""
+        return any((priority, endpoint) in self._lines for priority in (Priority.ONLY_UPSTREAM, Priority.USER))
+
     def heads(self) -> list[Job]:
         """The first of each line, the most urgent and oldest first."""
-        return sorted((line[0] for line in self._lines.values()), key=lambda job: (job.priority, job.sequence))
+        return sorted((next(iter(line)) for line in self._lines.values()), key=lambda job: (job.priority, job.sequence))
 
 
 class Upstream:
@@ -142,6 +147,12 @@ class Upstream:
     def waiting(self) -> int:
         """Jobs not yet started."""
         return len(self._lines)
+
+    def at_once(self, endpoint: int) -> int:
+        """How many of the endpoint's calls are under way while users' others wait for a place; 0: none waits."""
+        if not self._lines.has_users(endpoint):
+            return 0
+        return sum(1 for job in self._under_way if job.endpoint == endpoint)
 
     async def close(self, timeout: float = 1.0) -> None:
         """Starts nothing more; waits for calls under way for so many seconds."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Final
 
 from sidecar.upstream.concurrency import Slots
 from tests.support.stack import until
@@ -42,3 +44,28 @@ def test_what_hung_before_its_process_was_killed_hangs_on(tmp_path: Path) -> Non
     until(lambda: slots.in_flight() == 0, 5, "no call can last that long")
     assert time.monotonic() - taken > 0.5
     slots.close()
+
+
+HOLDS: Final = """
+import fcntl, sys
+file = open(sys.argv[1], "r+b")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nobody_waits_for_a_process_that_is_taking_a_place(tmp_path: Path) -> None:
+    """It may have stood back, and get no CPU time."""
+    slots = Slots(tmp_path / "places", 2, longest=60)
+    command = [sys.executable, "-c", HOLDS, str(tmp_path / "places")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        told: list[tuple[int, int] | None] = []
+        asks = threading.Thread(target=lambda: told.append(slots.take([1])), daemon=True)
+        asks.start()
+        asks.join(10)
+        assert told == [None]
+        other.communicate()
+    assert slots.take([1]) == (0, 0)

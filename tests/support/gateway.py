@@ -148,6 +148,21 @@ class _Client:
         return
 
 
+def _reset(client: Http1) -> None:
+    cast("_Client", client._transport).close()
+    client.connection_lost(ConnectionResetError())
+
+
+def _written(method: str, target: str, headers: dict[str, str] | None, body: Any) -> bytes:
+    """A request on the wire."""
+    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    sent = {"Host": "hosp.test", **({"Content-Type": "application/json"} if data else {}), **(headers or {})}
+    if data and not {"Content-Length", "Transfer-Encoding"} & sent.keys():
+        sent["Content-Length"] = str(len(data))
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + data
+
+
 class InProcess:
     """A gateway and its upstream. `ask` is a request of a user; `lines` what was recorded, newest last."""
 
@@ -171,22 +186,43 @@ class InProcess:
         self._clients = Clients(self.settings.body_timeout, self.settings.write_timeout, 10_000)
 
     def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None) -> Got:
-        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        sent = {"Host": "hosp.test", **({"Content-Type": "application/json"} if data else {}), **(headers or {})}
-        if data and not {"Content-Length", "Transfer-Encoding"} & sent.keys():
-            sent["Content-Length"] = str(len(data))
-        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
-        answer = self._loop.run(self._say(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + data), 120)
+        answer = self._loop.run(self._say(_written(method, target, headers, body)), 120)
         head, _, got = answer.partition(b"\r\n\r\n")
         status, *fields = head.decode("latin-1").split("\r\n")
         pairs = [(name, value) for name, _, value in (field.partition(": ") for field in fields)]
         return Got(int(status.split()[1]), pairs, got)
 
+    def come(
+        self, method: str, target: str, headers: dict[str, str] | None = None, body: Any = None, *, leaves: bool = False
+    ) -> Http1:
+        """A client who asks, and may `leave` before the answer; or leaves at once."""
+
+        async def come() -> Http1:
+            connection = self._connection(asyncio.get_running_loop().create_future())
+            connection.data_received(_written(method, target, headers, body))
+            if leaves:
+                _reset(connection)
+            return connection
+
+        return self._loop.run(come())
+
+    def leave(self, client: Http1) -> None:
+        """Its connection is reset."""
+
+        async def leave() -> None:
+            _reset(client)
+
+        self._loop.run(leave())
+
+    def _connection(self, answered: asyncio.Future[bytes]) -> Http1:
+        connection = Http1(self._serving, self._clients)
+        connection.connection_made(cast("asyncio.Transport", _Client(answered)))
+        return connection
+
     async def _say(self, data: bytes) -> bytes:
         """A client says it, and closes its half if no answer is to be had for so little."""
         answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        connection = Http1(self._serving, self._clients)
-        connection.connection_made(cast("asyncio.Transport", _Client(answered)))
+        connection = self._connection(answered)
         connection.data_received(data)
         if connection.phase is not None:  # it waits for more
             connection.eof_received()

@@ -6,18 +6,24 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar import app
+from sidecar.exchange import Outcome
 from sidecar.http.messages import Response
+from sidecar.takeover.circuit import State
 from sidecar.takeover.coordinator import Switchboard
-from tests.support.gateway import NEVER_SENT, InProcess
-from tests.support.stack import Got
+from sidecar.takeover.routing import Who
+from sidecar.upstream.connection import Call, Sent
+from tests.support.gateway import NEVER_SENT, FakeUpstream, InProcess, _end
+from tests.support.stack import Got, until
 from tests.support.upstream import AMES, HOLT, basic
 
 PROVISIONAL = 2_000_000_000
 JSON = [("Content-Type", "application/json")]
+NOTE = {"title": "New", "body": "b", "patient_id": 17, "staff_id": 1}
 
 
 @pytest.fixture
@@ -137,6 +143,162 @@ def test_nobody_is_refused_whose_answer_comes_in_time(tmp_path: Path) -> None:
         assert told == [200] * 30
 
 
+def test_who_is_served_beside_others_is_not_refused_for_how_long_each_takes(tmp_path: Path) -> None:
+    """One at a time they would be too many. A write's intent takes its time, in which none of them is under way yet."""
+    with InProcess(tmp_path, deadline=1.0, upstream_timeout=2.0, upstream_concurrency=32) as gateway:
+        gateway.upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+        gateway.upstream.before = lambda call: time.sleep(0.5)
+        told = [gateway.ask("GET", "/patients/17", HOLT).status, gateway.ask("POST", "/notes", HOLT, NOTE).status]
+        for asked in (("GET", "/patients/17", HOLT), ("POST", "/notes", HOLT, NOTE)):
+            users = [
+                threading.Thread(target=lambda asked=asked: told.append(gateway.ask(*asked).status))  # type: ignore[misc]
+                for _ in range(8)
+            ]
+            for user in users:
+                user.start()
+            for user in users:
+                user.join(60)
+        assert told == [200, 201] + [200] * 8 + [201] * 8
+        assert len(gateway.upstream.targets("POST")) == 9
+        answered = [event["understudy"]["answered_by"] for event in gateway.events()]
+        assert answered == ["upstream"] * 18
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[InProcess]:
+    """Its only place at the upstream is taken by a call that takes until `released`."""
+    with InProcess(tmp_path, deadline=20.0, upstream_timeout=60.0, upstream_concurrency=1) as running:
+        running.upstream.state.notes[1] = {"id": 1, "title": "Limps", "patient_id": 17}
+        running.upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+        running.knows("/notes/1", HOLT)
+        running.upstream.sent.clear()
+        released = running.upstream.released
+        running.upstream.before = lambda call: released.wait(60)
+        running.come("GET", "/patients/17", HOLT)
+        until(lambda: app._running[0].upstream._under_way, 5, "under way")
+        yield running
+
+
+def in_line() -> int:
+    (worker,) = app._running
+    return worker.upstream.waiting
+
+
+def aborted(gateway: InProcess) -> list[dict[str, Any]]:
+    """What is recorded as 499."""
+    found = [event for event in gateway.events() if event["http"]["response"]["status_code"] == 499]
+    return [event["understudy"] for event in found]
+
+
+def test_a_write_whose_client_leaves_before_it_is_sent_is_not_sent(busy: InProcess) -> None:
+    """Who left sends it again, and rightly so: nothing had happened."""
+    clients = [busy.come("POST", "/notes", HOLT, NOTE), busy.come("PATCH", "/notes/1", HOLT, {"title": "Never"})]
+    until(lambda: in_line() == 2, 5, "they wait for a place")
+    for client in clients:
+        busy.leave(client)
+    left = until(lambda: len(found := aborted(busy)) == 2 and found, 5, "recorded")
+    assert [(each["outcome"], each["attempts"]) for each in left] == [("client_aborted", [])] * 2
+    assert in_line() == 0
+    busy.upstream.released.set()
+    assert busy.ask("POST", "/notes", HOLT, NOTE).status == 201
+    assert [note["title"] for note in busy.upstream.state.notes.values()] == ["Limps", "New"]
+    assert busy.down("/notes/1", HOLT).json()["title"] == "Limps", "no write is under way, or unclear"
+
+
+def test_who_has_left_before_the_write_could_begin_sends_nothing(gateway: InProcess) -> None:
+    gateway.come("POST", "/notes", HOLT, NOTE, leaves=True)
+    event = until(lambda: gateway.events(), 5, "recorded")[0]
+    assert (event["http"]["response"]["status_code"], event["understudy"]["attempts"]) == (499, [])
+    assert gateway.upstream.sent == []
+
+
+def test_readers_who_have_left_are_in_nobodys_way(busy: InProcess) -> None:
+    failed = failures(app._running[0].switchboard, "notes.read")
+    clients = [busy.come("GET", f"/notes/{number}", HOLT) for number in range(2, 22)]
+    until(lambda: in_line() == 20, 5, "they wait for a place")
+    for client in clients:
+        busy.leave(client)
+    busy.upstream.released.set()
+    assert busy.ask("GET", "/notes/1", HOLT).status == 200
+    assert busy.upstream.targets("GET") == ["/patients/17", "/notes/1"]
+    left = until(lambda: len(found := aborted(busy)) == 20 and found, 5, "recorded")
+    assert [(each["outcome"], each["attempts"]) for each in left] == [("client_aborted", [])] * 20
+    assert failures(app._running[0].switchboard, "notes.read") == failed, "the upstream has done nothing wrong"
+
+
+def test_a_probe_whose_client_leaves_before_it_is_sent_holds_up_no_other(busy: InProcess) -> None:
+    busy.upstream.released.set()
+    busy.upstream.fault = NEVER_SENT
+    switchboard = app._running[0].switchboard
+
+    def state() -> State:
+        return switchboard.state("notes.read").circuit.state
+
+    until(lambda: busy.ask("GET", "/notes/2", HOLT) and state() is not State.CLOSED, 10, "its circuit opens")
+    until(lambda: state() is State.HALF_OPEN, 10, "it may be probed")
+    busy.upstream.fault = None
+    busy.upstream.released.clear()
+    busy.come("GET", "/patients/17", HOLT)
+    client = busy.come("GET", "/notes/5", HOLT)
+    until(lambda: in_line() == 1, 5, "it waits for a place")
+    assert switchboard.decide("notes.read", "Dr Ames", False).who is not Who.PROBE, "one at a time"
+    busy.leave(client)
+    until(lambda: aborted(busy), 5, "recorded")
+    assert switchboard.decide("notes.read", "Dr Ames", False).who is Who.PROBE
+
+
+def test_what_is_under_way_when_its_client_leaves_is_learned_from(gateway: InProcess) -> None:
+    go_on = threading.Event()
+    gateway.upstream.before = lambda call: go_on.wait(60)
+    client = gateway.come("GET", "/notes/1", HOLT)
+    until(lambda: app._running[0].upstream._under_way, 5, "under way")
+    gateway.leave(client)
+    go_on.set()
+    until(lambda: gateway.events(), 5, "recorded")
+    assert gateway.down("/notes/1", HOLT).status == 200
+
+
+class Hole(FakeUpstream):
+    """Takes no connections: each attempt ends after a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = True
+        self.tried = 0
+
+    def _sent(self, call: Call, fault: str | Response | None, begun: int) -> Sent:
+        if self.open:
+            return super()._sent(call, fault, begun)
+        self.tried += 1
+        time.sleep(0.3)
+        return _end(begun, Outcome.FAILURE, "connect_timeout")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["has answered", "has never answered"])
+def test_where_nobody_is_found_nobody_is_tried_beyond_the_deadline(tmp_path: Path, known: bool) -> None:
+    """Of those who wait for a place only those get one who come to it before; and none is asked for again."""
+    hole = Hole()
+    settings = {"deadline": 0.4, "connect_timeout": 0.3, "upstream_timeout": 60.0, "upstream_concurrency": 2}
+    with InProcess(tmp_path, hole, retry_budget=1.0, **settings) as gateway:
+        if known:
+            hole.state.patients[17] = {"id": 17, "name": "Rex"}
+            assert gateway.ask("GET", "/patients/17", HOLT).status == 200
+        hole.open = False
+        told: list[int] = []
+        users = [
+            threading.Thread(target=lambda n=n: told.append(gateway.ask("GET", f"/patients/{n}", HOLT).status))  # type: ignore[misc]
+            for n in range(20, 40)
+        ]
+        for user in users:
+            user.start()
+        for user in users:
+            user.join(60)
+        assert told == [503] * 20
+        assert hole.tried < 10
+        line = gateway._serving.application._handler._asking._pace._lines["patients.read"]  # type: ignore[attr-defined]
+        assert line.slowest < 0.3, "nobody who takes no connection has answered"
+
+
 @pytest.mark.parametrize(("method", "target", "status"), [("GET", "/patients/18", 503), ("POST", "/unknown", 504)])
 def test_where_nothing_comes_back_at_all_nobody_waits_beyond_the_deadline(
     tmp_path: Path, method: str, target: str, status: int
@@ -189,6 +351,6 @@ def test_the_standby_that_answers_before_the_deadline_is_no_failure_of_the_upstr
         assert failures(worker.switchboard) == before
 
 
-def failures(switchboard: Switchboard) -> int:
-    """Of lists, that this process has seen."""
-    return sum(failed for (_, name, *_), (_, failed, _) in switchboard._mine.items() if name == "notes.list")
+def failures(switchboard: Switchboard, endpoint: str = "notes.list") -> int:
+    """Of the endpoint, that this process has seen."""
+    return sum(failed for (_, name, *_), (_, failed, _) in switchboard._mine.items() if name == endpoint)

@@ -117,6 +117,49 @@ def test_who_no_longer_waits_takes_back_what_has_not_begun(tmp_path: Path) -> No
     assert (len(list(filter(None, taken))), wires.sent) == (4, 0)
 
 
+def test_who_leaves_takes_back_what_waits_and_is_not_waited_for(tmp_path: Path) -> None:
+    other = Slots(tmp_path / "places", 4, longest=60)
+    assert [other.take([number]) is not None for number in (1, 2, 3, 4)] == [True] * 4
+
+    async def test(call: UpstreamCall) -> None:
+        asyncio.get_running_loop().call_later(0.01, call.leave)
+        assert await call.result(soon(60)) is None
+        assert (call.taken_back, call.attempts) == (True, [])
+
+    wires = Wires(GOOD)
+    made(tmp_path, wires, test)
+    assert wires.sent == 0
+
+
+def test_what_is_under_way_goes_on_when_who_asked_leaves_and_is_not_repeated(tmp_path: Path) -> None:
+    for says, hedge_after in (([BAD, GOOD], 60.0), ([None, GOOD], 0.05)):
+        learned: list[Result] = []
+        wires = Wires(*says)
+
+        async def test(call: UpstreamCall) -> None:
+            call.leave()
+            await call.result(soon(0.2))
+            assert not call.taken_back
+
+        def learn(result: Result, late: bool) -> None:
+            learned.append(result)  # noqa: B023 - used within its round
+
+        made(tmp_path, wires, test, hedge_after=hedge_after, judge=learn)
+        assert (wires.sent, len(learned)) == (1, 1 if says[0] else 0)
+
+
+def test_nothing_is_tried_again_where_nobody_is_waited_for(tmp_path: Path) -> None:
+    wires = Wires(BAD, GOOD)
+
+    async def test(call: UpstreamCall) -> None:
+        result = await call.result(soon(), lambda: call.in_line)
+        assert result is not None
+        assert result.attempt.outcome is Outcome.FAILURE
+
+    made(tmp_path, wires, test)
+    assert wires.sent == 1
+
+
 def test_a_result_is_seen_once_it_has_been_judged_beside_the_loop(tmp_path: Path) -> None:
     judged: list[bool] = []
 

@@ -22,6 +22,7 @@ from sidecar.http.spooled_body import Spool
 from sidecar.upstream.connection import Call, Patience
 from sidecar.upstream.dialer import Names
 from tests.support.on_loop import Wire
+from tests.support.stack import until
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 READ = Call("GET", "/a?b=%20", [("Host", "hosp")], repeatable=True)
@@ -129,8 +130,66 @@ def test_a_connection_is_kept_and_one_that_must_not_repeat_gets_its_own() -> Non
     with peer([ANSWER] * 3, [ANSWER] * 2) as upstream, Wire(f"http://127.0.0.1:{upstream.port}") as mine:
         for call in (READ, READ, WRITE, READ):
             assert told(mine.send(call)) == GOOD
-    assert [data.count(b"GET /a") for data in upstream.heard] == [2, 1]
+    assert [data.count(b"GET /a") for data in upstream.heard] == [3, 0]
     assert [data.count(b"POST /a") for data in upstream.heard] == [0, 1]
+
+
+def test_no_more_connections_are_open_than_calls_were_in_flight_at_once() -> None:
+    """An upstream may have one worker for each: those of writes that nobody uses would take them all."""
+    ended = list[bool]()
+
+    def serves(connection: socket.socket) -> None:
+        upstream.hear(connection)
+        connection.sendall(ANSWER)
+        ended.append(connection.recv(1) == b"")  # this talk, and with it the upstream, waits for that
+
+    upstream = Peer(*[serves] * 20)
+    with upstream, Wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        for _ in range(20):
+            assert told(mine.send(WRITE)) == GOOD
+        until(lambda: len(ended) == 20, 5, "each is closed")
+    assert all(ended)
+
+
+def test_a_connection_at_rest_is_closed_in_time_though_nobody_asks_again() -> None:
+    ended = threading.Event()
+
+    def serves(connection: socket.socket) -> None:
+        for _ in range(2):
+            upstream.hear(connection)
+            connection.sendall(ANSWER)
+        if connection.recv(1) == b"":
+            ended.set()
+
+    upstream = Peer(serves)
+    with upstream, Wire(f"http://127.0.0.1:{upstream.port}", rest=0.3) as mine:
+        for _ in range(2):
+            assert told(mine.send(READ)) == GOOD
+        assert ended.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("call", "announced"),
+    [
+        (Call("HEAD", "/a", [("Host", "hosp")], repeatable=True), b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+        (Call("HEAD", "/a", [("Host", "hosp")], repeatable=True), b"HTTP/1.1 200 OK\r\n\r\n"),
+        (READ, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n"),
+        (READ, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ],
+)
+def test_a_body_that_comes_where_none_may_is_nobodys_answer(call: Call, announced: bytes) -> None:
+    upstream = Peer()
+
+    def says_too_much(connection: socket.socket) -> None:
+        upstream.hear(connection)
+        connection.sendall(announced)
+        upstream.hear(connection)
+        connection.sendall(ANSWER.replace(b"hello", b"stale"))
+
+    upstream._talks = says_too_much, upstream.says(ANSWER)
+    with upstream, Wire(f"http://127.0.0.1:{upstream.port}") as mine:
+        assert mine.send(call)[0].outcome is Outcome.SUCCESS
+        assert told(mine.send(READ)) == GOOD
 
 
 def test_a_wire_at_rest_holds_no_bodies() -> None:

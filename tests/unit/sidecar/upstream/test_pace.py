@@ -5,36 +5,49 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
+import pytest
+
 from sidecar.upstream.pace import Pace
 
 DEADLINE, LONGEST = 0.05, 0.2
 
 
+def served(at_once: int) -> Pace:
+    """Of an upstream that serves so many of each endpoint's calls at once."""
+    return Pace(DEADLINE, LONGEST, lambda endpoint: at_once)
+
+
 def test_nobody_is_one_too_many_where_nobody_knows_how_long_it_takes() -> None:
-    pace = Pace(DEADLINE, LONGEST)
+    pace = served(1)
     with ExitStack() as stack:
         assert [stack.enter_context(pace.waiting("hangs")) for _ in range(5000)] == [None] * 5000
         assert stack.enter_context(pace.waiting("another")) is None
 
 
-def test_a_line_that_moves_is_as_long_as_can_be_served_in_time() -> None:
+@pytest.mark.parametrize("at_once", [1, 4])
+@pytest.mark.parametrize("each", [0.01, 0.07])
+def test_a_line_is_as_long_as_can_be_served_in_time(each: float, at_once: int) -> None:
     """At most so many wait that the last of them is answered in time."""
-    pace = Pace(DEADLINE, LONGEST)
+    pace = served(at_once)
+    pace.answered("notes", each)
     with ExitStack() as stack:
-        assert stack.enter_context(pace.waiting("notes")) is None
-        time.sleep(0.02)
-        pace.answered("notes", 0.02)
-        each = pace._lines["notes"].pace
-        assert each >= 0.02
+        admitted = 0
         while (again := stack.enter_context(pace.waiting("notes"))) is None:
-            pass
-        refused = pace._lines["notes"].waiting - 1
-        assert (refused - 1) * each <= LONGEST < refused * each
+            admitted += 1
+        assert (admitted - 1) * each / at_once <= LONGEST < admitted * each / at_once
         assert again >= 1
 
 
+def test_nobody_is_one_too_many_where_nobody_must_wait_for_a_place() -> None:
+    """They are served beside one another, however long each takes: in one's time all are answered."""
+    pace = served(0)
+    pace.answered("screenings", LONGEST * 0.9)
+    with ExitStack() as stack:
+        assert [stack.enter_context(pace.waiting("screenings")) for _ in range(50)] == [None] * 50
+
+
 def test_an_endpoint_is_silent_once_nothing_has_come_back_for_longer_than_its_answers_take() -> None:
-    pace = Pace(DEADLINE, 60)
+    pace = Pace(DEADLINE, 60, lambda endpoint: 0)
     pace.answered("notes", 0.01)
     with pace.waiting("notes"), pace.waiting("slow"):
         assert not pace.is_silent("notes")

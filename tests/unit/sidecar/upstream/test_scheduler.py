@@ -141,6 +141,46 @@ def test_however_many_calls_of_one_endpoint_hang_another_is_served_at_once(tmp_p
     on_loop(test, tmp_path, slots=8)
 
 
+def test_who_leaves_a_line_costs_the_same_wherever_they_stand(tmp_path: Path) -> None:
+    """Thousands may leave at once, those who came last first."""
+    compared = 0
+
+    class Counting(Job):
+        __hash__ = Job.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return self is other
+
+    async def test(pool: Pool) -> None:
+        jobs = [Counting(Call("GET", "/", []), 1, Priority.USER, None) for _ in range(1000)]
+        for job in jobs:
+            pool.upstream.submit(job)
+        assert all(pool.upstream.cancel(job) for job in reversed(jobs[10:]))
+        assert compared < 10 * len(jobs)
+        for _ in jobs[:10]:
+            pool.wires.finish()
+        assert (len(pool.wires.sent), pool.upstream.waiting) == (10, 0)
+
+    on_loop(test, tmp_path)
+
+
+def test_it_is_known_how_many_are_served_at_once_while_others_wait(tmp_path: Path) -> None:
+    async def test(pool: Pool) -> None:
+        told = []
+        for number in range(8):
+            pool.submit(f"/notes/{number}")
+            told.append(pool.upstream.at_once(1))
+        places = len(pool.wires.sent)
+        assert told == [0] * places + [places] * (8 - places)
+        assert pool.upstream.at_once(2) == 0
+        pool.submit("/errand", Priority.BACKFILL, 2)
+        assert pool.upstream.at_once(2) == 0, "an errand leaves places free"
+
+    on_loop(test, tmp_path, slots=4)
+
+
 def test_what_is_taken_back_is_not_sent(tmp_path: Path) -> None:
     async def test(pool: Pool) -> None:
         first, gone, last = (pool.submit(f"/{name}") for name in ("first", "gone", "last"))
