@@ -93,6 +93,8 @@ class Asking:
         if context.endpoint is not None and not late:
             self._switchboard.observe(context.endpoint.id, ok, attempt.error in REFUSED)
         refused = result.response is not None and result.response.status == 401
+        if context.unkept:  # what was learned while it was under way may be from before its effect
+            self._standby.mark_gap("a write has ended whose intent could not be kept", later=True)
         if context.write is not None or refused:
             return self._beside.run(self._learn_all, context, result)
         try:
@@ -108,7 +110,7 @@ class Asking:
             self._learn(context, result)
         except SQLAlchemyError:
             self._standby.database_failed("learning from an answer failed")
-            self._standby.mark_gap("learning failed")
+            self._standby.mark_gap("learning failed", later=True)
         except Exception:
             log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
             self._standby.mark_gap("learning failed")

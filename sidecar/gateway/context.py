@@ -23,6 +23,8 @@ class Context:
     until: float
     """When the standby is asked, of time.monotonic()."""
     write: Write | None = None
+    unkept: bool = False
+    """Its intent could not be written down."""
     again: int | None = None
     """Of one too many at its endpoint, the seconds after which to come again."""
     not_kept: str | None = None

@@ -179,7 +179,7 @@ class Standby:
         try:
             self._passing.passed(key, match, request, user)
         except SQLAlchemyError:
-            self.mark_gap("a copied write could not be kept")
+            self.mark_gap("a copied write could not be kept", later=True)
 
     def withdrawn(self, key: str) -> None:
         """The copied request of this key has come to us itself: the upstream never got it. Raises SQLAlchemyError."""
@@ -588,19 +588,24 @@ class Standby:
     def _private(self, connection: Connection, kind: str) -> bool:
         return knowledge.is_private(connection, self._contract, kind)
 
-    def mark_gap(self, reason: str) -> None:
-        """Changes may have passed us by: what is known counts as unverified until it is seen again."""
+    def mark_gap(self, reason: str, *, later: bool = False) -> None:
+        """Changes may have passed us by: what is known counts as unverified until it is seen again. `later`: the
+        database has just been waited for in vain, and is told when it can be written again."""
         level = logging.WARNING if self._why_away() is None else logging.DEBUG  # that it is away was said, once
         log.log(level, "what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
         at = self.intents.verified_since = stamp()
         try:
-            self._keep_gap(at)
+            if not later:
+                self._keep_gap(at)
         except SQLAlchemyError:
+            later = True
+        if later:
             self.outbox.note_gap(at)  # `refresh` will keep it, when the database can be written again
 
     def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
+            at = max(at, queries.number(connection, queries.VERIFIED_SINCE))  # another process may know of a later one
             bump(connection, queries.VERIFIED_SINCE, at)
         self._verified_since = self.intents.verified_since = at
 
