@@ -65,8 +65,12 @@ UNCERTAIN: Final = SECOND
 """ns by which the shared clock may be wrong for anything to be learned."""
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
+QUEUE_BYTES: Final = 32 << 20
+"""The same of their bodies, of those too that are being learned from; a larger one is taken where it is alone."""
 BATCH: Final = 100
 """Exchanges that are learned from in one transaction: to commit costs more than to learn."""
+BATCH_BYTES: Final = 1 << 20
+"""Of bodies, after which such a batch is full: what is read from them takes several times as much."""
 HELD: Final = 0.01
 """Seconds after which such a transaction ends early: users' writes wait for it."""
 
@@ -84,6 +88,11 @@ class _Lesson:
     user: str | None
     t0: int
     compare: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        return len(self.request.body) + len(self.response.body)
 
 
 class Standby:
@@ -132,6 +141,9 @@ class Standby:
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[_Lesson | Callable[[], None] | None] = queue.Queue(QUEUE)
+        self._held = 0
+        """Bytes of what was taken to be learned from and is not yet."""
+        self._holding = threading.Lock()
         self._ahead: list[Callable[[], None] | None] = []
         """The learner's own: taken from the queue behind a batch, and not done yet."""
         self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
@@ -227,7 +239,21 @@ class Standby:
         if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
-        self._later(_Lesson(match, request, response, user, t0, compare))
+        lesson = _Lesson(match, request, response, user, t0, compare)
+        if self._hold(lesson.size) and not self._later(lesson):
+            self._let_go(lesson.size)
+
+    def _hold(self, size: int) -> bool:
+        """Whether there is room for so much."""
+        with self._holding:
+            if self._held and self._held + size > QUEUE_BYTES:
+                return False
+            self._held += size
+            return True
+
+    def _let_go(self, size: int) -> None:
+        with self._holding:
+            self._held -= size
 
     def _just_learned(self, key: tuple[str, str | None], content: int, t0: int) -> bool:
         """Whether the very same was learned within AGAIN, and nothing that we know of has happened since."""
@@ -291,20 +317,27 @@ class Standby:
     def _learner(self) -> None:
         while (work := self._ahead.pop() if self._ahead else self._work.get()) is not None:
             if isinstance(work, _Lesson):
-                self._learn(self._batch(work))
+                self._learn_together(self._batch(work))
             else:
                 self._try(work)
             del work  # an idle thread holds no bodies
 
+    def _learn_together(self, lessons: Sequence[_Lesson]) -> None:
+        try:
+            self._learn(lessons)
+        finally:
+            self._let_go(sum(lesson.size for lesson in lessons))
+
     def _batch(self, first: _Lesson) -> list[_Lesson]:
         """What waits and can be learned in one transaction; the other work that follows it is done next."""
-        lessons = [first]
-        while len(lessons) < BATCH and not self._work.empty():
+        lessons, size = [first], first.size
+        while len(lessons) < BATCH and size < BATCH_BYTES and not self._work.empty():
             work = self._work.get()
             if not isinstance(work, _Lesson):
                 self._ahead.append(work)
                 break
             lessons.append(work)
+            size += work.size
         return lessons
 
     def _learn(self, lessons: Sequence[_Lesson]) -> None:

@@ -328,13 +328,13 @@ class _Connection(asyncio.Protocol):
         assert reading is not None
         assert self._transport is not None
         whole = whole and self._transport.get_write_buffer_size() == 0
-        way = self._rest()
+        response, way = reading.response(), self._rest()
         if reading.kept and whole and not self._transport.is_closing():
             self._used = True
             self._owner.keep(self)
         else:
             self.abort()
-        way.end(Outcome.SUCCESS, reading.status, None, reading.response())
+        way.end(Outcome.SUCCESS, reading.status, None, response)
 
     def _gone(self, word: str) -> None:
         """The upstream, or the way to it, has ended the connection."""
@@ -356,6 +356,8 @@ class _Connection(asyncio.Protocol):
         """Leaves the call: a connection at rest holds no bodies."""
         way = self._way
         assert way is not None
+        if self._reading is not None:
+            self._reading.forget()
         self._way = self._reading = self._room = None
         if self._timer is not None:
             self._timer.cancel()

@@ -91,6 +91,10 @@ class Reading:
         assert self.status is not None
         return Response(self.status, self._headers, b"".join(self._chunks))
 
+    def forget(self) -> None:
+        """Holds no body any more: the parser and this hold each other until garbage is collected, which may be long."""
+        self._chunks = []
+
     # What the parser calls -------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
