@@ -12,15 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.http.identifiers import uuid7
-from sidecar.journal.writer import Journal
+from sidecar.journal.writer import PATIENCE, Journal
 from sidecar.settings import Settings
 from sidecar.storage.instance import named
 from sidecar.telemetry import ecs
 from sidecar.timeunits import to_rfc3339
 
 PURPOSE = "audit"
-PATIENCE = 5.0
-"""Seconds after which a disk that does not answer counts as failed."""
 
 
 def record(

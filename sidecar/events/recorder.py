@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Final
 
 from sidecar.contract import Contract
 from sidecar.events.document import to_event
 from sidecar.events.subject import subject
 from sidecar.exchange import Exchange
-from sidecar.journal.writer import Journal, RecordingFailed, Ticket
+from sidecar.journal.writer import PATIENCE, Journal, RecordingFailed, Ticket
 from sidecar.storage.encryption import Vault
 from sidecar.telemetry import tracing
 
 __all__ = ["Recorder", "RecordingFailed"]
-SYNC_TIMEOUT: Final = 5.0
-"""Seconds after which a disk that does not answer counts as failed."""
 
 
 class Recorder:
@@ -32,13 +29,13 @@ class Recorder:
     def record(self, exchange: Exchange) -> None:
         """Returns when the exchange is where RECORD wants it. Raises RecordingFailed."""
         ticket, since = self._append(exchange), time.time_ns()
-        ticket.wait(SYNC_TIMEOUT)
+        ticket.wait(PATIENCE)
         tracing.recorded(exchange, since)
 
     async def recorded(self, exchange: Exchange) -> None:
         """The same on an event loop."""
         ticket, since = self._append(exchange), time.time_ns()
-        await ticket.on_disk(SYNC_TIMEOUT)
+        await ticket.on_disk()
         tracing.recorded(exchange, since)
 
     def _append(self, exchange: Exchange) -> Ticket:
@@ -46,7 +43,8 @@ class Recorder:
         event, bodies = to_event(
             exchange, node=self._node, contract_secrets=self._secrets, body_cap=self._body_cap, vault=self._vault
         )
-        return self._journal.append(event, bodies)
+        held = sum(len(side["body"]["content"]) for side in bodies["http"].values()) if bodies else 0
+        return self._journal.append(event, bodies, len(exchange.request.target) + held)
 
     def ready(self) -> bool:
         """Whether what is done now can be recorded, as far as that can be known before it is done."""

@@ -78,7 +78,8 @@ class Asking:
         """Begins to."""
         exchange, asked = context.exchange, context.request
         fields = upstream_fields(asked, exchange.request_id, exchange.traceparent, self._via)
-        patience = Patience(over=context.endpoint is None) if context.write is None else None
+        is_write = context.endpoint is not None and context.endpoint.action.writes  # its end is to be known
+        patience = None if is_write else Patience(over=context.endpoint is None)
         call = Call(
             asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool, patience=patience
         )  # fmt: skip
@@ -112,6 +113,8 @@ class Asking:
         if context.endpoint is not None and not late:
             self._switchboard.observe(context.endpoint.id, ok, attempt.error in REFUSED)
         refused = result.response is not None and result.response.status == 401
+        if context.unkept:  # what was learned while it was under way may be from before its effect
+            self._standby.mark_gap("a write has ended whose intent could not be kept", later=True)
         if result.response is not None and result.response.passed_on is not None:
             return None  # nothing can be learned from what was not seen
         if context.write is not None or refused:
@@ -141,7 +144,7 @@ class Asking:
             self._learn(context, result)
         except SQLAlchemyError:
             self._standby.database_failed("learning from an answer failed")
-            self._standby.mark_gap("learning failed")
+            self._standby.mark_gap("learning failed", later=True)
         except Exception:
             log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
             self._standby.mark_gap("learning failed")

@@ -40,6 +40,8 @@ class Context:
     """When the standby is asked, of time.monotonic()."""
     presence: Presence
     write: Write | None = None
+    unkept: bool = False
+    """Its intent could not be written down."""
     again: int | None = None
     """Of one too many at its endpoint, the seconds after which to come again."""
     not_kept: str | None = None

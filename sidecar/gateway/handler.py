@@ -331,7 +331,7 @@ class Handler:
         """Sends a write once, after its intent is on disk; the outbox takes what cannot be sent now."""
         copied = key_of(context.request.headers)
         if copied is not None:
-            await self._keep(lambda: self._standby.withdrawn(copied))
+            await self._beside.run(self._keep, lambda: self._standby.withdrawn(copied))
         if decision.who is Who.NOBODY:
             return await self._take(context, decision.reason)
         async with AsyncExitStack() as line:
@@ -385,7 +385,7 @@ class Handler:
             context.write = self._standby.begin_write(context.match, context.request, context.user, wait=wait)
             waits = context.write is None
 
-        await self._keep(begin)
+        context.unkept = not await self._beside.run(self._keep, begin)
         return not waits
 
     async def _send(self, context: Context) -> Response:
@@ -398,21 +398,21 @@ class Handler:
             return self._unavailable(context, "database", "The write could not be kept, and was not sent.")
         return await self._once(context)
 
-    async def _keep(self, write_down: Callable[[], None]) -> None:
-        """Where what a write may change cannot be written down, all that is known is unverified."""
-        await self._beside.run(self._keep_down, write_down)
-
-    def _keep_down(self, write_down: Callable[[], None]) -> None:
+    def _keep(self, write_down: Callable[[], None]) -> bool:
+        """In a thread. Where what a write may change cannot be written down (False), all that is known is unverified:
+        from now on, and anew from the write's end on."""
         try:
             write_down()
+            return True
         except SQLAlchemyError:
             self._standby.database_failed("the intent of a write could not be kept")
-            self._standby.mark_gap("an intent could not be kept")
+            self._standby.mark_gap("an intent could not be kept", later=True)
         except Exception:
             log.exception(
                 "the intent of a write could not be kept", extra={"fields": {"event.action": "intent_failed"}}
             )
             self._standby.mark_gap("an intent could not be kept")
+        return False
 
     async def _take(self, context: Context, reason: str) -> Response:
         """A write that must not be sent now: the outbox takes it, or it is refused and nothing has happened."""

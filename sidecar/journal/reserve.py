@@ -1,13 +1,13 @@
 """Room set aside for records of what is under way, so that a disk that fills up in between takes none of them.
 
-Who must not do what it cannot record asks `held` before, and does nothing while there is no reserve.
+Who must not do what it cannot record looks whether it is `held` before, and does nothing while there is no reserve. To
+set it aside may take the disk a while: the journal's writer does that, and nobody who serves.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import threading
 import time
 from pathlib import Path
 from typing import Final
@@ -26,36 +26,32 @@ def remove_left(data: Path) -> None:
 
 
 class Reserve:
-    """A file of allocated blocks; one a process. Thread-safe."""
+    """A file of allocated blocks; one a process. One thread at a time calls its methods; any may look at `held`."""
 
     def __init__(self, path: Path, size: int = SIZE) -> None:
         self._path, self._size = path, size
-        self._lock = threading.Lock()
-        self._held = False
         self._tried = -AGAIN
+        self.held = False
+        """Whether the room is there."""
 
-    def held(self) -> bool:
-        """Whether the room is there; tries to set it aside where it is not."""
-        with self._lock:
-            if not self._held and time.monotonic() - self._tried >= AGAIN:
-                self._tried = time.monotonic()
-                self._held = self._take()
-            return self._held
+    def renew(self) -> bool:
+        """Sets the room aside where it is not, and that has not just been tried; whether it is there."""
+        if not self.held and time.monotonic() - self._tried >= AGAIN:
+            self._tried = time.monotonic()
+            self.held = self._take()
+        return self.held
 
     def spend(self, error: OSError) -> bool:
         """Gives the room back to the disk where it was full; whether that is worth another attempt."""
-        with self._lock:
-            if not self._held or error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                return False
-            self._held = False
-            self._tried = time.monotonic()
-            self._path.unlink(missing_ok=True)
-            return True
+        if not self.held or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return False
+        self._tried = time.monotonic()
+        self.close()
+        return True
 
     def close(self) -> None:
-        with self._lock:
-            self._held = False
-            self._path.unlink(missing_ok=True)
+        self.held = False
+        self._path.unlink(missing_ok=True)
 
     def _take(self) -> bool:
         try:

@@ -65,8 +65,12 @@ UNCERTAIN: Final = SECOND
 """ns by which the shared clock may be wrong for anything to be learned."""
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
+QUEUE_BYTES: Final = 32 << 20
+"""The same of their bodies, of those too that are being learned from; a larger one is taken where it is alone."""
 BATCH: Final = 100
 """Exchanges that are learned from in one transaction: to commit costs more than to learn."""
+BATCH_BYTES: Final = 1 << 20
+"""Of bodies, after which such a batch is full: what is read from them takes several times as much."""
 HELD: Final = 0.01
 """Seconds after which such a transaction ends early: users' writes wait for it."""
 
@@ -84,6 +88,11 @@ class _Lesson:
     user: str | None
     t0: int
     compare: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        return len(self.request.body) + len(self.response.body)
 
 
 class Standby:
@@ -132,6 +141,9 @@ class Standby:
         self._generation = 0
         self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[_Lesson | Callable[[], None] | None] = queue.Queue(QUEUE)
+        self._held = 0
+        """Bytes of what was taken to be learned from and is not yet."""
+        self._holding = threading.Lock()
         self._ahead: list[Callable[[], None] | None] = []
         """The learner's own: taken from the queue behind a batch, and not done yet."""
         self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
@@ -179,7 +191,7 @@ class Standby:
         try:
             self._passing.passed(key, match, request, user)
         except SQLAlchemyError:
-            self.mark_gap("a copied write could not be kept")
+            self.mark_gap("a copied write could not be kept", later=True)
 
     def withdrawn(self, key: str) -> None:
         """The copied request of this key has come to us itself: the upstream never got it. Raises SQLAlchemyError."""
@@ -227,7 +239,21 @@ class Standby:
         if request.spool is None and self._just_learned((request.target, user), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
-        self._later(_Lesson(match, request, response, user, t0, compare))
+        lesson = _Lesson(match, request, response, user, t0, compare)
+        if self._hold(lesson.size) and not self._later(lesson):
+            self._let_go(lesson.size)
+
+    def _hold(self, size: int) -> bool:
+        """Whether there is room for so much."""
+        with self._holding:
+            if self._held and self._held + size > QUEUE_BYTES:
+                return False
+            self._held += size
+            return True
+
+    def _let_go(self, size: int) -> None:
+        with self._holding:
+            self._held -= size
 
     def _just_learned(self, key: tuple[str, str | None], content: int, t0: int) -> bool:
         """Whether the very same was learned within AGAIN, and nothing that we know of has happened since."""
@@ -291,20 +317,27 @@ class Standby:
     def _learner(self) -> None:
         while (work := self._ahead.pop() if self._ahead else self._work.get()) is not None:
             if isinstance(work, _Lesson):
-                self._learn(self._batch(work))
+                self._learn_together(self._batch(work))
             else:
                 self._try(work)
             del work  # an idle thread holds no bodies
 
+    def _learn_together(self, lessons: Sequence[_Lesson]) -> None:
+        try:
+            self._learn(lessons)
+        finally:
+            self._let_go(sum(lesson.size for lesson in lessons))
+
     def _batch(self, first: _Lesson) -> list[_Lesson]:
         """What waits and can be learned in one transaction; the other work that follows it is done next."""
-        lessons = [first]
-        while len(lessons) < BATCH and not self._work.empty():
+        lessons, size = [first], first.size
+        while len(lessons) < BATCH and size < BATCH_BYTES and not self._work.empty():
             work = self._work.get()
             if not isinstance(work, _Lesson):
                 self._ahead.append(work)
                 break
             lessons.append(work)
+            size += work.size
         return lessons
 
     def _learn(self, lessons: Sequence[_Lesson]) -> None:
@@ -588,19 +621,24 @@ class Standby:
     def _private(self, connection: Connection, kind: str) -> bool:
         return knowledge.is_private(connection, self._contract, kind)
 
-    def mark_gap(self, reason: str) -> None:
-        """Changes may have passed us by: what is known counts as unverified until it is seen again."""
+    def mark_gap(self, reason: str, *, later: bool = False) -> None:
+        """Changes may have passed us by: what is known counts as unverified until it is seen again. `later`: the
+        database has just been waited for in vain, and is told when it can be written again."""
         level = logging.WARNING if self._why_away() is None else logging.DEBUG  # that it is away was said, once
         log.log(level, "what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
         at = self.intents.verified_since = stamp()
         try:
-            self._keep_gap(at)
+            if not later:
+                self._keep_gap(at)
         except SQLAlchemyError:
+            later = True
+        if later:
             self.outbox.note_gap(at)  # `refresh` will keep it, when the database can be written again
 
     def _keep_gap(self, at: int) -> None:
         with self._engine.begin() as connection:
+            at = max(at, queries.number(connection, queries.VERIFIED_SINCE))  # another process may know of a later one
             bump(connection, queries.VERIFIED_SINCE, at)
         self._verified_since = self.intents.verified_since = at
 

@@ -27,8 +27,8 @@ from sidecar.storage.write_lock import Turns, attempt
 
 LOCK_NOT_AVAILABLE: Final = "55P03"
 """PostgreSQL's word for a lock that was waited for in vain."""
-PATIENCE: Final = 5
-"""Seconds that a transaction, and any statement, to an SQLite file waits for others to end."""
+PATIENCE: Final = 5.0
+"""Seconds that a transaction, and any statement, to an SQLite file waits for others to end, at the most."""
 HURRIED: Final = 2.0
 """Seconds, at the most, that a statement of the request path may take."""
 UNHURRIED: Final = 60.0
@@ -45,14 +45,14 @@ metadata: Final = MetaData()
 
 def open_engine(settings: Settings, patience: float = UNHURRIED) -> Engine:
     """An engine for this process. Engines are not shared over fork: each process opens its own. `patience`: seconds
-    that a statement to a shared database may take."""
+    that a statement to a shared database may take, and that others are waited for who write to a file."""
     if settings.database:
         from sidecar.storage.postgresql import open_server  # its driver is an extra
 
         engine = open_server(settings.database, patience)
         event.listen(engine, "connect", incarnation.note)
     else:
-        engine = open_file(settings.data / "understudy.db")
+        engine = open_file(settings.data / "understudy.db", min(PATIENCE, patience))
     setattr(
         engine.dialect, VAULT, open_vault(settings)
     )  # where encrypted columns find it (storage/encrypted_columns.py)
@@ -90,12 +90,12 @@ def or_away(settings: Settings) -> Iterator[None]:
 
 
 def open_file(path: Path, patience: float = PATIENCE) -> Engine:
-    """An engine for an SQLite file, whose folder is made if it is missing. `patience`: seconds that a transaction which
-    may write waits for others."""
+    """An engine for an SQLite file, whose folder is made if it is missing. `patience`: seconds that a transaction, and
+    any statement, waits for others."""
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(f"sqlite:///{path}", poolclass=OffLoopPool, pool_size=CONNECTIONS, max_overflow=-1)
     turns = Turns(path.with_name(path.name + "-turn"))
-    event.listen(engine, "connect", _sqlite)
+    event.listen(engine, "connect", partial(_sqlite, patience=patience))
     event.listen(engine, "begin", partial(_begin, turns=turns, patience=patience))
     return engine
 
@@ -113,30 +113,34 @@ def create_all(engine: Engine) -> None:
     SCHEMA.upgrade(engine)
 
 
-def _sqlite(connection: Any, _record: Any) -> None:
+def _sqlite(connection: Any, _record: Any, patience: float = PATIENCE) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late; see _begin
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={PATIENCE * 1000}", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", _busy(patience), "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _busy(patience: float) -> str:
+    return f"busy_timeout={int(patience * 1000)}"
 
 
 def _begin(connection: Any, turns: Turns | None = None, patience: float = PATIENCE) -> None:
     """A transaction that may write takes its lock at once: upgrading a read lock can fail at any time."""
     writes = connection.get_execution_options().get("writes", True)
     if writes and turns is not None:
-        _begin_in_turn(connection, turns, time.monotonic() + patience)
+        _begin_in_turn(connection, turns, patience)
     elif writes is not None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _begin_in_turn(connection: Any, turns: Turns, until: float) -> None:
-    driver = connection.connection.driver_connection
-    driver.execute("PRAGMA busy_timeout=0")
+def _begin_in_turn(connection: Any, turns: Turns, patience: float) -> None:
+    driver, until = connection.connection.driver_connection, time.monotonic() + patience
+    driver.execute(f"PRAGMA {_busy(0)}")
     try:
         with turns.turn(until):
             if not attempt(partial(_immediate, driver), until):
                 connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails, most likely, and says so
     finally:
-        driver.execute(f"PRAGMA busy_timeout={PATIENCE * 1000}")
+        driver.execute(f"PRAGMA {_busy(patience)}")
 
 
 def _immediate(driver: sqlite3.Connection) -> bool:

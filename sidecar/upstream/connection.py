@@ -423,7 +423,9 @@ class _Connection(asyncio.Protocol):
         assert reading is not None
         assert self._transport is not None
         whole = whole and self._transport.get_write_buffer_size() == 0
-        passing, way = self._passing, self._rest()
+        passing = self._passing
+        response = reading.response() if passing is None else None
+        way = self._rest()
         reusable = way.call.repeatable and reading.kept and whole and passing is None
         if reusable and not self._transport.is_closing():
             self._used = True
@@ -433,7 +435,7 @@ class _Connection(asyncio.Protocol):
         if passing is not None:
             passing.end(None)
         else:
-            way.end(Outcome.SUCCESS, reading.status, None, reading.response())
+            way.end(Outcome.SUCCESS, reading.status, None, response)
 
     def _gone(self, word: str) -> None:
         """The upstream, or the way to it, has ended the connection."""
@@ -458,6 +460,8 @@ class _Connection(asyncio.Protocol):
         """Leaves the call: a connection at rest holds no bodies."""
         way = self._way
         assert way is not None
+        if self._reading is not None:
+            self._reading.take()
         self._way = self._reading = self._room = self._passing = None
         if self._timer is not None:
             self._timer.cancel()

@@ -111,7 +111,8 @@ class Reading:
         return int(said) if self._framing == {"content-length"} and said is not None and said.isdecimal() else None
 
     def take(self) -> list[bytes]:
-        """What has come of its body since the last time."""
+        """What has come of its body since the last time, and is held here no more: the parser and this hold each other
+        until garbage is collected, which may be long."""
         taken, self._chunks = self._chunks, []
         return taken
 

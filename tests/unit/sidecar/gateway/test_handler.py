@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import ExceptionContext
+from sqlalchemy.event import listens_for
 
 from sidecar import app
 from sidecar.exchange import Outcome
@@ -108,6 +112,35 @@ def test_an_answered_write_is_the_upstreams_own(gateway: InProcess) -> None:
     assert gateway.ask("DELETE", "/notes/2", HOLT).status == 204
     assert gateway.ask("DELETE", "/notes/2", HOLT).status == 404
     assert gateway.upstream.targets("PATCH") == ["/notes/2"]
+
+
+def test_a_write_that_cannot_be_kept_waits_once_and_nothing_from_before_its_end_is_answered(
+    gateway: InProcess,
+) -> None:
+    """Another program holds the database's file; it has let go when somebody reads the record, and only then does the
+    write take effect."""
+    gateway.knows("/notes/1", HOLT)
+    (worker,), path, waited = app._running, gateway.settings.data / "understudy.db", list[str]()
+
+    @listens_for(worker.engine, "handle_error")
+    def in_vain(error: ExceptionContext) -> None:
+        waited.append(threading.current_thread().name)
+
+    def meanwhile(call: Call) -> None:
+        if call.method != "PATCH":
+            return
+        other.execute("ROLLBACK")
+        worker.standby.refresh()
+        assert gateway.ask("GET", "/notes/1", HOLT).json()["title"] == "Limps"
+        assert gateway.down("/notes/1", HOLT).status == 200, "it is known, and was seen since"
+
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        gateway.upstream.before = meanwhile
+        assert gateway.ask("PATCH", "/notes/1", HOLT, {"title": "Well"}).status == 200
+    assert len([name for name in waited if name.startswith("beside")]) == 1, waited
+    assert gateway.down("/notes/1", HOLT).status == 503
+    assert gateway.knows("/notes/1", HOLT).json()["title"] == "Well"
 
 
 def test_a_write_of_somebody_unknown_is_not_accepted(gateway: InProcess) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 import pytest
 
+from sidecar.journal.reserve import Reserve
 from sidecar.journal.verify import verify
-from sidecar.journal.writer import Journal, RecordingFailed, read_segment
+from sidecar.journal.writer import WAITING_BYTES, Journal, RecordingFailed, read_segment
 
 
 def event(number: int, **more: Any) -> dict[str, Any]:
@@ -104,12 +105,12 @@ def test_those_who_wait_share_a_sync(tmp_path: Path) -> None:
         while journal.waiting:
             time.sleep(0.001)
         tickets = [journal.append(event(number)) for number in range(1, 200)]
-        with pytest.raises(RecordingFailed, match="not on disk after"):
+        with pytest.raises(RecordingFailed, match="the disk does not answer"):
             tickets[-1].wait(0.05)
         disk.free.set()
-        for ticket in (first, *tickets):
+        for ticket in (first, *tickets[:-1]):
             ticket.wait(5)
-        assert (disk.syncs, journal.syncs, journal.events, journal.failures) == (2, 2, 200, 0)
+        assert (disk.syncs, journal.syncs, journal.events, journal.failures) == (2, 2, 200, 1)
     assert recorded(tmp_path) == [f"e{number}" for number in range(200)]
 
 
@@ -151,29 +152,88 @@ def test_what_comes_while_a_sync_runs_is_synced_together_after_it(tmp_path: Path
 
 
 def test_on_an_event_loop_a_record_is_on_disk_has_failed_or_is_given_up(tmp_path: Path) -> None:
-    async def record(journal: Journal, timeout: float) -> str:
+    async def record(journal: Journal) -> str:
         tickets = [journal.append(event(number)) for number in range(20)]
         try:
-            await asyncio.gather(*(ticket.on_disk(timeout) for ticket in tickets))
-            await tickets[0].on_disk(timeout)
+            await asyncio.gather(*(ticket.on_disk() for ticket in tickets))
+            await tickets[0].on_disk()
         except RecordingFailed as error:
             return str(error)
         return "on disk" if len(recorded(tmp_path)) == len(tickets) else "too early"
 
     with opened(tmp_path) as journal:
-        assert asyncio.run(record(journal, 5)) == "on disk"
+        assert asyncio.run(record(journal)) == "on disk"
     with opened(tmp_path / "broken", sync=lambda _: broken()) as journal:
-        assert asyncio.run(record(journal, 5)) == "cannot record: Input/output error"
+        assert asyncio.run(record(journal)) == "cannot record: Input/output error"
     over = threading.Event()
-    with opened(tmp_path / "hangs", sync=lambda _: over.wait(5) and None) as journal:
-        assert asyncio.run(record(journal, 0.05)) == "not on disk after 0.05 s"
+    with opened(tmp_path / "hangs", sync=lambda _: over.wait(5) and None, patience=0.05) as journal:
+        assert asyncio.run(record(journal)) == "the disk does not answer"
         over.set()
     with opened(tmp_path / "async", durable=False) as journal:
         assert asyncio.run(at_once(journal))
 
 
 async def at_once(journal: Journal) -> bool:
-    return journal.append(event(1)).on_disk(0).done()
+    return journal.append(event(1)).on_disk().done()
+
+
+def test_while_the_disk_hangs_nobody_waits_longer_than_patience_and_what_was_given_up_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk, patience = Disk(), 0.4
+    disk.free.clear()
+
+    async def hang(journal: Journal) -> list[str]:
+        waiters = [journal.append(event(0)).on_disk()]
+        for number in (1, 2, 3):  # one batch, and each with a time of its own
+            await asyncio.sleep(patience / 5)
+            waiters.append(journal.append(event(number)).on_disk())
+        given_up = await asyncio.wait_for(asyncio.gather(*waiters, return_exceptions=True), 5)
+        at_once = journal.append(event(4)).on_disk()
+        assert at_once.done(), "nobody else waits for a disk that is known to hang"
+        return [str(error) for error in (*given_up, at_once.exception())]
+
+    with opened(tmp_path, sync=disk.sync, patience=patience) as journal:
+        assert asyncio.run(hang(journal)) == ["the disk does not answer"] * 5
+        assert (journal.failures, journal.gaps, journal.ready()) == (5, 1, False)
+        disk.free.set()
+        wait_for(lambda: journal.events == 5)
+        assert journal.ready()
+        journal.append(event(5)).wait(5)
+        assert (journal.failures, journal.gaps) == (5, 1), "what came late was answered unrecorded, and that is told"
+    assert recorded(tmp_path) == [f"e{number}" for number in range(6)]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "exchanges cannot be recorded: the disk does not answer"),
+        ("WARNING", "exchanges are recorded again; 5 were not so far"),
+    ]
+
+
+def test_what_was_given_up_and_fails_then_counts_once(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.free.clear()
+    with opened(tmp_path, sync=disk.sync) as journal:
+        given_up, waits = journal.append(event(0)), journal.append(event(1))
+        with pytest.raises(RecordingFailed, match="does not answer"):
+            given_up.wait(0.01)
+        disk.error = OSError(errno.EIO, "Input/output error")
+        disk.free.set()
+        with pytest.raises(RecordingFailed, match="Input/output error"):
+            waits.wait(5)
+        assert (journal.failures, journal.gaps) == (2, 1)
+
+
+def test_async_says_when_its_window_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sidecar.journal.writer.FLUSH", 0.01)
+    disk = Disk()
+    disk.free.clear()
+    with opened(tmp_path, durable=False, sync=disk.sync, patience=0.05) as journal:
+        journal.append(event(0)).wait(0)
+        wait_for(journal.hangs)
+        assert not journal.ready()
+        with pytest.raises(RecordingFailed, match="does not answer"):
+            journal.append(event(1)).wait(0)
+        assert journal.failures == 1
+        disk.free.set()
 
 
 def broken() -> None:
@@ -263,6 +323,40 @@ def test_a_disk_that_hangs_does_not_fill_memory(tmp_path: Path, monkeypatch: pyt
         disk.free.set()
         tickets[-1].wait(5)
     assert recorded(tmp_path) == [f"e{number}" for number in range(6)]
+
+
+def test_few_large_events_fill_memory_no_more_than_many_small_ones(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.free.clear()
+    with opened(tmp_path, sync=disk.sync) as journal:
+        journal.append(event(0))
+        wait_for(lambda: journal.waiting == 0)
+        tickets = [journal.append(event(1), None, WAITING_BYTES * 2)]  # alone, it is taken whatever its size
+        with pytest.raises(RecordingFailed, match="does not keep up"):
+            journal.append(event(2), None, 1)
+        disk.free.set()
+        tickets[0].wait(5)
+        tickets += [journal.append(event(number), None, WAITING_BYTES // 2) for number in (3, 4)]
+        tickets[-1].wait(5)
+    assert recorded(tmp_path) == ["e0", "e1", "e3", "e4"]
+
+
+def test_room_is_set_aside_by_the_writer_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reserve, free, by = Reserve(tmp_path / "reserve", 4096), threading.Event(), list[str]()
+    with opened(tmp_path / "journal", reserve=reserve) as journal:
+        assert journal.ready(), "before the first request comes"
+
+        def slow(_descriptor: int, _offset: int, _size: int) -> None:
+            by.append(threading.current_thread().name)
+            free.wait(5)
+
+        monkeypatch.setattr("os.posix_fallocate", slow)
+        assert reserve.spend(OSError(errno.ENOSPC, "No space left on device"))
+        journal.append(event(0)).wait(5)
+        wait_for(lambda: not journal.ready() and by)
+        free.set()
+        wait_for(journal.ready)
+    assert by == ["journal"]
 
 
 def test_where_no_segment_can_be_made_each_is_told_and_one_gap_is_counted(tmp_path: Path) -> None:

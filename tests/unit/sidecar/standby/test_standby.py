@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from sidecar.http.messages import Request, Response
 from sidecar.settings import load_settings
 from sidecar.standby.answer import Answer
 from sidecar.standby.known_callers import Standing
-from sidecar.standby.standby import Standby
+from sidecar.standby.standby import QUEUE_BYTES, Standby
 from sidecar.storage.database import create_all, metadata, open_engine
 
 HOSP = Contract.load("hosp")
@@ -215,6 +216,33 @@ def test_a_gap_hides_everything_until_it_is_seen_again(world: World) -> None:
     assert world.json("/notes/1") is None
     world.learn("/notes/1", 200, {"id": 1}, stamp())
     assert world.json("/notes/1") == (200, {"id": 1})
+
+
+def test_a_gap_that_is_kept_late_does_not_undo_a_later_one(tmp_path: Path, world: World) -> None:
+    """It was told in a file, for the database took nothing; another process keeps it, which has not looked since."""
+    other = Standby(HOSP, world.engine, load_settings({"UNDERSTUDY_DATA": str(tmp_path)}))
+    other.outbox.note_gap(stamp())
+    world.learn("/notes/1", 200, {"id": 1}, stamp())
+    world.standby.mark_gap("a later one")
+    other.refresh()
+    world.standby.refresh()
+    assert world.json("/notes/1") is None
+    other.close()
+
+
+def test_few_large_answers_wait_to_be_learned_from_and_many_small_ones(world: World) -> None:
+    learning, large = threading.Event(), "x" * (QUEUE_BYTES // 4)
+    world.standby._later(learning.wait)
+    for number in range(1, 9):
+        answer = response(200, {"id": number, "title": large if number < 7 else "small"})
+        world.standby.learn(
+            HOSP.match("GET", f"/notes/{number}"), request("GET", f"/notes/{number}"), answer, "u", stamp()
+        )
+    learning.set()
+    world.standby.flush()
+    assert [number for number in range(1, 9) if world.answer(f"/notes/{number}")] == [1, 2, 3, 7, 8]
+    world.learn("/notes/4", 200, {"id": 4, "title": large * 5}, stamp())
+    assert world.answer("/notes/4"), "alone, one of any size is"
 
 
 def test_urls_are_the_callers(world: World) -> None:

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from sidecar.storage.database import open_file
+from sidecar.settings import Settings
+from sidecar.storage.database import open_engine, open_file
 from sidecar.storage.write_lock import Turns
 from tests.support.stack import until
 
@@ -61,6 +62,12 @@ def test_without_its_file_there_is_no_line_and_all_the_same_one_writes(tmp_path:
         assert not mine
 
 
+@pytest.mark.parametrize(("patience", "waited"), [(2.0, 2000), (60.0, 5000)])
+def test_who_hurries_waits_for_others_no_longer_than_that(tmp_path: Path, patience: float, waited: int) -> None:
+    with open_engine(Settings(data=tmp_path), patience).connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == waited
+
+
 def test_a_file_that_stays_locked_is_an_error_and_then_all_is_well(tmp_path: Path) -> None:
     path = tmp_path / "file.db"
     engine = open_file(path, patience=0.05)
@@ -73,4 +80,4 @@ def test_a_file_that_stays_locked_is_an_error_and_then_all_is_well(tmp_path: Pat
     other.execute("ROLLBACK")
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO t VALUES (1)"))
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 5000
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 50

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -124,6 +126,22 @@ def test_the_bytes_are_those_of_the_call() -> None:
         b"PUT /base/ HTTP/1.1\r\nHost: 127.0.0.1:%d\r\ncontent-length: 0\r\n\r\n"
         b"PATCH /base/ HTTP/1.1\r\nHost: hosp\r\nContent-Length: 0\r\n\r\n" % upstream.port
     ]
+
+
+@pytest.mark.parametrize("length", [2_000_000, 3_000_000], ids=["whole", "cut short"])
+def test_what_was_read_is_held_no_longer_than_somebody_wants_it(length: int) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + bytes(2_000_000)
+    with peer([answer]) as upstream, Wire(f"http://127.0.0.1:{upstream.port}", max_answer=9_000_000) as mine:
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            assert mine.send(READ)[0].outcome is (Outcome.SUCCESS if length == 2_000_000 else Outcome.UNKNOWN)
+            held, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+    assert held < 500_000 < 2_000_000 < most
 
 
 def test_a_connection_is_kept_and_one_that_must_not_repeat_gets_its_own() -> None:
