@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final
 
@@ -16,6 +17,8 @@ from sidecar.telemetry import tracing
 __all__ = ["Recorder", "RecordingFailed"]
 SYNC_TIMEOUT: Final = 5.0
 """Seconds after which a disk that does not answer counts as failed."""
+AT_ONCE: Final = 32 << 10
+"""Bytes of bodies that an event loop looks through for secrets itself: of more it is the client who says how long."""
 
 
 class Recorder:
@@ -37,7 +40,11 @@ class Recorder:
 
     async def recorded(self, exchange: Exchange) -> None:
         """The same on an event loop."""
-        ticket, since = self._append(exchange), time.time_ns()
+        if _takes_long(exchange):
+            ticket = await asyncio.get_running_loop().run_in_executor(None, self._append, exchange)
+        else:
+            ticket = self._append(exchange)
+        since = time.time_ns()
         await ticket.on_disk(SYNC_TIMEOUT)
         tracing.recorded(exchange, since)
 
@@ -54,3 +61,11 @@ class Recorder:
 
     def close(self) -> None:
         self._journal.close()
+
+
+def _takes_long(exchange: Exchange) -> bool:
+    """Whether to see what may be written down of it may take long. What was packed by a client may be of any size."""
+    request, response = exchange.request, exchange.response
+    if request.body and request.header("content-encoding") is not None:
+        return True
+    return len(request.body) + (0 if response is None else len(response.body)) > AT_ONCE
