@@ -72,6 +72,7 @@ from sidecar.storage.off_loop import OffLoop
 from sidecar.storage.shared_clock import synchronise
 from sidecar.storage.status_files import ask_for_backfill, background_trouble, told
 from sidecar.takeover.coordinator import Switchboard, counted
+from sidecar.telemetry.logging import lines_dropped
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
 from sidecar.telemetry.tracing import Tracing, refuse_without_extra, setup_tracing, time_steps
@@ -332,6 +333,7 @@ class _Worker:
         self.looks.at(self._tick)
 
     def _tick(self) -> None:
+        self.metrics.log(lines_dropped())
         with self.changes.looking() as look:
             self.switchboard.tick(look)
             self.standby.refresh(look)
@@ -437,7 +439,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
             backfill=lambda: told(settings, "backfill"),
         )
     )
-    parts = settings, heartbeat, start_changes(engine), standby, switchboard, rulebook, break_glass
+    parts = settings, metrics, heartbeat, start_changes(engine), standby, switchboard, rulebook, break_glass
     threading.Thread(target=_look, args=parts, name="tick", daemon=True).start()
     if settings.agent_listen is not None:
         agent_check.start(settings.agent_listen, standby.ready, lambda: service.draining)
@@ -445,8 +447,8 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
 
 
 def _look(
-    settings: Settings, heartbeat: Heartbeat, changes: Changes, standby: Standby, switchboard: Switchboard,
-    rulebook: Rulebook, break_glass: BreakGlass,
+    settings: Settings, metrics: Metrics, heartbeat: Heartbeat, changes: Changes, standby: Standby,
+    switchboard: Switchboard, rulebook: Rulebook, break_glass: BreakGlass,
 ) -> None:  # fmt: skip
     """Keeps the control plane's view of the shared state fresh."""
 
@@ -454,6 +456,7 @@ def _look(
 
     def tick() -> None:
         nonlocal ended
+        metrics.log(lines_dropped())
         with changes.looking() as look:
             switchboard.tick(look)
             standby.refresh(look)

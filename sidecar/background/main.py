@@ -27,6 +27,8 @@ from sidecar.signals import ends
 from sidecar.storage.encryption import open_vault
 from sidecar.storage.instance import named
 from sidecar.storage.status_files import tell
+from sidecar.telemetry.logging import lines_dropped
+from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.sentry import setup_sentry
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class Background:
             segment_bytes=settings.journal_segment,
         )
         self._shipping = Shipping(settings)
+        self._metrics = Metrics()
         self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap, open_vault(settings))
 
     def run(self) -> None:
@@ -66,6 +69,7 @@ class Background:
         self._live()
         told = time.monotonic()
         while not self._stop.wait(0.5):
+            self._metrics.log(lines_dropped())
             if time.monotonic() - told > ALIVE_EVERY:
                 told = time.monotonic()
                 self._live()

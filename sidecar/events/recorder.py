@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import Final
 
 from sidecar.contract import Contract
 from sidecar.events.document import to_event
@@ -13,6 +15,8 @@ from sidecar.storage.encryption import Vault
 from sidecar.telemetry import tracing
 
 __all__ = ["Recorder", "RecordingFailed"]
+AT_ONCE: Final = 32 << 10
+"""Bytes of bodies that an event loop looks through for secrets itself: of more it is the client who says how long."""
 
 
 class Recorder:
@@ -34,7 +38,11 @@ class Recorder:
 
     async def recorded(self, exchange: Exchange) -> None:
         """The same on an event loop."""
-        ticket, since = self._append(exchange), time.time_ns()
+        if _takes_long(exchange):
+            ticket = await asyncio.get_running_loop().run_in_executor(None, self._append, exchange)
+        else:
+            ticket = self._append(exchange)
+        since = time.time_ns()
         await ticket.on_disk()
         tracing.recorded(exchange, since)
 
@@ -52,3 +60,11 @@ class Recorder:
 
     def close(self) -> None:
         self._journal.close()
+
+
+def _takes_long(exchange: Exchange) -> bool:
+    """Whether to see what may be written down of it may take long. What was packed by a client may be of any size."""
+    request, response = exchange.request, exchange.response
+    if request.body and request.header("content-encoding") is not None:
+        return True
+    return len(request.body) + (0 if response is None else len(response.body)) > AT_ONCE

@@ -18,6 +18,7 @@ import orjson
 
 from sidecar.http.credentials import parse_authorization
 from sidecar.http.messages import Request
+from sidecar.http.remembered import remembered
 from sidecar.http.secret_names import SUBSTRINGS, is_secret_name, may_hold_secret
 
 REDACTED: Final = "[redacted]"
@@ -28,6 +29,10 @@ SHORT: Final = 2048
 """Bytes of a body up to which it is remembered whether it may hold a secret."""
 SHORTEST: Final = 4
 """A secret value shorter than this is replaced in its field only: as an echo it could be any word."""
+FEW: Final = 32
+"""Forms of secrets for which a text is searched one after another."""
+LONGEST_SEARCH: Final = 1 << 26
+"""Characters that are gone through for the secrets that a text may echo; one that takes more is redacted whole."""
 
 
 class Redactor:
@@ -37,10 +42,12 @@ class Redactor:
 
     def __init__(self, secret_names: frozenset[str], request: Request) -> None:
         self._names, self._words = _names(secret_names)
-        self._values: set[str] = set()
+        self._values: dict[str, tuple[str, ...]] = {}
+        """The caller's secrets, each in the forms in which it may be echoed."""
         for key, value in request.headers:
             if key.lower() in ("authorization", "cookie", "proxy-authorization"):
-                self._values.update(_credentials(value))
+                for secret in _credentials(value):
+                    self._learn(secret)
 
     def secret_name(self, name: str) -> bool:
         """Whether the contract or the common rule calls what goes by this name a secret."""
@@ -49,11 +56,15 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without the caller's own secrets, in plain, JSON and percent-encoded form."""
-        for value in self._values:
-            if len(value) >= SHORTEST:
-                for form in _forms(value):
-                    if form in text:
-                        text = text.replace(form, REDACTED)
+        forms = [form for value in self._values.values() for form in value]
+        if len(forms) > FEW:
+            begun = _begun(forms, text)
+            forms = [form for form in forms if tuple(form[:SHORTEST]) in begun]
+            if len(forms) * len(text) > LONGEST_SEARCH:
+                return REDACTED
+        for form in forms:
+            if form in text:
+                text = text.replace(form, REDACTED)
         return text
 
     def path(self, path: str) -> str:
@@ -104,7 +115,7 @@ class Redactor:
         key, equals, value = part.partition("=")
         if not (self.secret_name(unquote_plus(key)) or self._suspect(value or part)):
             return part
-        self._values.add(unquote_plus(value))
+        self._learn(unquote_plus(value))
         return f"{key}={REDACTED}" if equals and not _holds_value(unquote_plus(key)) else REDACTED
 
     def _cleaned(self, root: Any) -> Any:
@@ -131,8 +142,8 @@ class Redactor:
         return value
 
     def _learn(self, value: Any) -> None:
-        if isinstance(value, str):
-            self._values.add(value)
+        if isinstance(value, str) and len(value) >= SHORTEST and value not in self._values:
+            self._values[value] = _forms(value)
 
 
 def _suspect(plain: bytes, words: tuple[bytes, ...]) -> bool:
@@ -155,13 +166,22 @@ def _names(given: frozenset[str]) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
     return names, tuple(name.encode() for name in names)
 
 
-@lru_cache(maxsize=256)
+def _begun(forms: list[str], text: str) -> set[tuple[str, ...]]:
+    """With which characters forms begin that the text may hold. It is gone through once, however many there are."""
+    every = zip(*(text[i:] for i in range(SHORTEST)), strict=False)
+    return {tuple(form[:SHORTEST]) for form in forms}.intersection(every)
+
+
+@remembered(256)
 def _forms(value: str) -> tuple[str, ...]:
+    """In plain, JSON and percent-encoded form."""
+    if value.isascii() and value.isalnum():
+        return (value,)
     written = orjson.dumps(value.encode("utf-8", "replace").decode())[1:-1].decode()
     return tuple(dict.fromkeys((value, written, quote(value, errors="replace"), quote_plus(value, errors="replace"))))
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _credentials(value: str) -> list[str]:
     """The secrets in an Authorization or Cookie field: the token itself, and the password of Basic."""
     _, _, token = value.partition(" ")

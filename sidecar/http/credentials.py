@@ -12,10 +12,10 @@ import base64
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from sidecar.http.messages import Headers
+from sidecar.http.remembered import remembered
 
 _BASIC: Final = re.compile(r"\s*basic(?![A-Za-z0-9!#$%&'*+.^_`|~-])(.*)", re.ASCII | re.IGNORECASE | re.DOTALL)
 _STRICT: Final = re.compile(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", re.ASCII)
@@ -36,13 +36,17 @@ class Credentials:
     """The field that says so, in the one spelling that is sent on."""
 
 
-@lru_cache(maxsize=512)
 def parse_authorization(authorization: str | None) -> Credentials | None:
     """The Basic credentials of an Authorization field, or None where it holds none.
 
     Without a colon all of it is the name. A name is UTF-8 or, failing that, latin-1.
     """
-    found = _BASIC.fullmatch(authorization) if authorization else None
+    return _parsed(authorization) if authorization else None
+
+
+@remembered(512)
+def _parsed(authorization: str) -> Credentials | None:
+    found = _BASIC.fullmatch(authorization)
     if found is None:
         return None
     raw = decode_base64(found[1].strip(" \t"))

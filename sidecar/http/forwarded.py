@@ -13,7 +13,7 @@ from typing import Final
 from sidecar.http.messages import Headers
 from sidecar.settings.networks import is_address
 
-_PAIR: Final = re.compile(r"""\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*""", re.ASCII)
+_PAIR: Final = re.compile(r"""\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*+("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*""", re.ASCII)
 _WITH_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
 
 

@@ -17,6 +17,7 @@ from sidecar.http.credentials import TwoAuthorizations, canonical_authorization
 from sidecar.http.forwarded import hops, scheme_and_host
 from sidecar.http.headers import MARKS
 from sidecar.http.messages import Headers, Request
+from sidecar.http.remembered import remembered
 from sidecar.server.request_parser import Head
 from sidecar.settings import Networks, within
 
@@ -132,7 +133,7 @@ def _host(headers: Headers, version: str) -> str:
     return given[0]
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def _wrong_with(host: str) -> str | None:
     """What is wrong with a Host field, for the client."""
     if not _HOST.fullmatch(host):

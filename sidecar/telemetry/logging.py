@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
 import traceback
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn import glogging
 
 from sidecar.telemetry import ecs, tracing
+from sidecar.telemetry.log_lines import Lines
 
 if TYPE_CHECKING:
     pass
@@ -89,12 +90,23 @@ def event(logger: logging.Logger, level: int, action: str, message: str, **field
     logger.log(level, "%s", message, extra={"fields": {"event.action": action, **named}})
 
 
+@cache
+def _lines() -> Lines:
+    """The one handler of this process, and of those that it forks."""
+    lines = Lines()
+    lines.setFormatter(JsonFormatter())
+    return lines
+
+
+def lines_dropped() -> int:
+    """How many lines of this process's log nobody took."""
+    return _lines().dropped
+
+
 def setup_logging(level: str = "info") -> None:
     """Sends everything that is logged in this process to stderr as JSON lines. May be called again."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [_lines()]
     root.setLevel(level.upper())
     for name in ("urllib3", "elastic_transport", "werkzeug", "sentry_sdk.errors"):
         logging.getLogger(name).setLevel(logging.WARNING)

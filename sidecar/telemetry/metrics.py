@@ -50,6 +50,7 @@ _COUNTERS: Final = {
     "verdicts": ("What access policy said of requests.", ("endpoint", "verdict")),
     "journal_syncs": ("Syncs of the journal to disk.", ()),
     "journal_failures": ("Exchanges that could not be recorded.", ()),
+    "log_lines_dropped": ("Lines of the log that were dropped, since nobody took them.", ()),
     "dead_letter_events": ("Documents that the event store will never take.", ()),
     "backfill_requests": ("Backfill's own requests to the upstream.", ("outcome",)),
 }  # fmt: skip
@@ -144,6 +145,7 @@ class Metrics:
         self._by_labels: dict[tuple[str, ...], tuple[list[Any], Any]] = {}
         self._making = threading.Lock()
         self._journalled = (0, 0)
+        self._unread = 0
 
     def request(self, exchange: Exchange) -> None:
         """A user's request ended; our own traffic is not counted. A client that left is code 499."""
@@ -193,6 +195,11 @@ class Metrics:
         self._count("journal_syncs", by=syncs - self._journalled[0])
         self._count("journal_failures", by=failures - self._journalled[1])
         self._journalled = (syncs, failures)
+
+    def log(self, dropped: int) -> None:
+        """How many lines this process's log has dropped in all. One thread calls this."""
+        self._count("log_lines_dropped", by=dropped - self._unread)
+        self._unread = dropped
 
     def dead_letter_events(self, count: int = 1) -> None:
         self._count("dead_letter_events", by=count)

@@ -38,6 +38,8 @@ def work():
     metrics.attempt("GET /notes", Outcome.FAILURE, Client.USER)
     metrics.takeover("notes.list")
     metrics.journal(SimpleNamespace(syncs=2, failures=1))
+    metrics.log(4)
+    metrics.log(5)
     metrics.dead_letter_events()
     metrics.backfill_request(Outcome.SUCCESS)
 
@@ -84,6 +86,7 @@ def test_processes_add_up(scraped: str) -> None:
     assert duration % "2.5" + " 0.0" in lines
     assert duration % "3.0" + " 4.0" in lines
     assert "understudy_journal_syncs_total 4.0" in lines
+    assert "understudy_log_lines_dropped_total 10.0" in lines
     assert 'understudy_takeovers_total{endpoint="notes.list"} 2.0' in lines
 
 

@@ -1,14 +1,20 @@
-"""What the Sentry SDK really sends."""
+"""What the Sentry SDK really sends; and the log, where nobody reads it."""
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
+import os
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from tests.support.stack import Sidecar, ask, raw, until
+from tests.support.upstream import HOLT, Upstream
 
 SECRETS = (
     "s3cret-password",
@@ -99,3 +105,60 @@ def test_real_envelopes_hold_no_planted_secret() -> None:
     assert "asked for %s" in crumbs
     assert "GET /x?…" in crumbs
     assert [json.loads(line)["log.level"] for line in ran.stderr.splitlines()]
+
+
+FORKING = """
+import logging, os
+from sidecar.telemetry.logging import setup_logging
+
+setup_logging("info")
+for number in range(100):
+    logging.info("parent %d", number)
+child = os.fork()
+if child == 0:
+    for number in range(100):
+        logging.info("child %d", number)
+    logging.shutdown()
+    os._exit(0)
+print("forked", flush=True)
+logging.info("parent 100")
+os.waitpid(child, 0)
+"""
+
+
+def test_a_forked_process_writes_its_own_lines_and_each_is_written_by_its_end() -> None:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    with subprocess.Popen([sys.executable, "-c", FORKING], stdout=subprocess.PIPE, stderr=writing) as process:
+        os.close(writing)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"forked\n"  # it did not wait for us, who have read nothing yet
+        with os.fdopen(reading) as log:
+            said = [json.loads(line)["message"] for line in log]
+    for who, count in (("parent", 101), ("child", 100)):
+        assert [line for line in said if line.startswith(who)] == [f"{who} {number}" for number in range(count)]
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "stderr")
+    log = os.open(tmp_path / "stderr", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, 4096)
+    within = ("sh", "-c", f'exec "$@" 2<>{tmp_path}/stderr', "sh")
+    with Upstream() as upstream, Sidecar(upstream.url, tmp_path / "data", within=within) as sidecar:
+        for _ in range(50):
+            assert raw(sidecar.port, b"BAD\r\n\r\n").startswith(b"HTTP/1.1 400")
+        assert ask(sidecar.port, "GET", "/notes", HOLT).status == 200
+        metrics = ask(sidecar.control, "GET", "/metrics").body
+        assert b"\nunderstudy_log_lines_dropped_total 0.0\n" in metrics
+        read = b""
+
+        def whole() -> bool:
+            nonlocal read
+            try:
+                read += os.read(log, 65536)
+            except BlockingIOError:
+                pass
+            return read.count(b"Invalid request") >= 50
+
+        until(whole, what="every line that waited")
+    os.close(log)

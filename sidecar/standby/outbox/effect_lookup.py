@@ -38,7 +38,7 @@ WAIT_FOR_OTHERS: Final = 5.0
 """Seconds for which a look waits for other creates to be told apart from its own."""
 GIVE_UP_AFTER: Final = 5 * MINUTE
 """ns since acceptance after which a collection that lacks what is known is not whole, rather than changing."""
-_NEXT: Final = re.compile(r'<([^>]*)>[^<]*rel="?next', re.IGNORECASE)
+_NEXT: Final = re.compile(r'<([^<>]*)>[^<]*rel="?next', re.IGNORECASE)
 Ask = Callable[[Endpoint, str, Headers], "Response | None"]
 """A GET of this target in the name of these fields; None: nothing whole came of it."""
 

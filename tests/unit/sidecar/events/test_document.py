@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import string
+import tracemalloc
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from sidecar.events.redact import Redactor
 from sidecar.exchange import AnsweredBy, Attempt, Exchange, Identity, Outcome
 from sidecar.http.messages import Request, Response
 from sidecar.timeunits import parse_rfc3339, to_rfc3339
+from tests.support.growth import is_linear
 
 STARTED = 1_773_144_000_123_456_789
 SECRETS = frozenset({"password", "pin"})
@@ -302,6 +304,45 @@ def test_redaction_never_leaks_a_secret(data: Any, secret: str, escaped: bool) -
     for form in (secret, quote(secret, safe=""), quote(secret), orjson.dumps(secret)[1:-1].decode()):
         assert form not in text
         assert orjson.dumps(form)[1:-1].decode() not in text
+
+
+def many(secrets: int, begin: str = "") -> tuple[list[str], bytes]:
+    """So many secrets, and a body that holds each of them twice: under its name, and as an echo."""
+    found = [f"{begin}{sha256(str(n).encode()).hexdigest()[:12]}" for n in range(secrets)]
+    return found, orjson.dumps([{"pin": secret} for secret in found] + [f"was {secret}" for secret in found])
+
+
+@pytest.mark.parametrize("begin", ["", "same", "é+"])
+def test_of_many_secrets_none_leaks(begin: str) -> None:
+    secrets, body = many(3000, begin)
+    text = orjson.dumps(made(method="POST", body=body, answer=body, target=f"/notes/{secrets[0]}")).decode()
+    assert not [secret for secret in secrets if secret in text]
+    assert "[redacted]" in text
+
+
+def test_what_many_secrets_do_not_touch_is_recorded_as_it_is() -> None:
+    secrets, body = many(500)
+    recorded = made(method="POST", body=body, answer=b'{"id":7,"title":"Limps"}')[1]
+    assert recorded is not None
+    assert recorded["http"]["response"]["body"]["content"] == '{"id":7,"title":"Limps"}'
+    assert orjson.loads(recorded["http"]["request"]["body"]["content"])[:500] == [{"pin": "[redacted]"}] * 500
+
+
+@pytest.mark.parametrize("begin", ["", "same"])
+def test_secrets_are_looked_for_in_time_that_grows_with_the_text(begin: str) -> None:
+    assert is_linear(lambda body: made(method="POST", body=body), lambda size: many(size, begin)[1], 300)
+
+
+def test_a_long_secret_is_not_kept() -> None:
+    """It would be a client's to say how much memory we need."""
+    body = orjson.dumps({"password": "é" * 200_000})
+    made(method="POST", body=b'{"password":"s"}')
+    tracemalloc.start()
+    try:
+        made(method="POST", body=body)
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.http.forwarded import address, hops, scheme_and_host
+from tests.support.growth import is_linear
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,11 @@ def test_the_chain_is_read_in_order() -> None:
 def test_no_field_breaks_it(value: str) -> None:
     assert all(hop is None or address(hop) == hop for hop in hops([("Forwarded", value)]))
     scheme_and_host([("Forwarded", value)])
+
+
+@pytest.mark.parametrize("unit", [" ", "\t", "a=", "a=b;", '"', "\\", ","])
+def test_a_chain_is_read_in_time_that_grows_with_its_length(unit: str) -> None:
+    def read(rest: str) -> None:
+        hops([("Forwarded", f'for={rest}"x')])
+
+    assert is_linear(read, lambda size: unit * (size // len(unit)), 1000)

@@ -23,6 +23,7 @@ from sidecar.standby.outbox.effect_lookup import (
     span_of,
 )
 from sidecar.standby.outbox.overlay import Pending
+from tests.support.growth import is_linear
 
 PATIENTS = Contract.load("hosp").resources["patients"]
 AT = 1_800_000_000_000_000_000
@@ -138,6 +139,7 @@ def test_what_hints_at_more_is_not_whole() -> None:
     link = ("Link", '<http://h/notes?page=2>; rel="next", <http://h/notes?page=9>; rel="last"')
     assert next_page(Response(200, [link])) == "/notes?page=2"
     assert next_page(Response(200, [])) is None
+    assert is_linear(lambda said: next_page(Response(200, [("Link", said)])), lambda size: "<" * size, 1000)
     assert is_whole(Response(200, []), 7)
     assert is_whole(Response(200, [("X-Total-Count", "7")]), 7)
     for more in (("X-Total-Count", "70"), ("Content-Range", "items 0-6/70"), ("Link", '<?page=2>; rel="next"')):

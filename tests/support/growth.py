@@ -1,0 +1,27 @@
+"""How work grows with what it is given: by the ratio of two sizes, never by a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+TIMES: Final = 16
+ROOM: Final = 5.0
+"""What is linear takes 16 times as long for 16 times as much, and what is quadratic 256 times."""
+
+
+def is_linear(work: Callable[[T], object], given: Callable[[int], T], size: int) -> bool:
+    """Whether 16 times `size` takes no more than 80 times as long; the best of several tries at each."""
+    small, large = given(size), given(TIMES * size)
+    return _best(work, large, 3) <= _best(work, small, 30) * TIMES * ROOM
+
+
+def _best(work: Callable[[T], object], given: T, tries: int) -> float:
+    def once() -> float:
+        began = time.perf_counter()
+        work(given)
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(tries))
