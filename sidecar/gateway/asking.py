@@ -116,7 +116,8 @@ class Asking:
         if context.unkept:  # what was learned while it was under way may be from before its effect
             self._standby.mark_gap("a write has ended whose intent could not be kept", later=True)
         if result.response is not None and result.response.passed_on is not None:
-            return None  # nothing can be learned from what was not seen
+            self._recognise(context)  # nothing else can be learned from what was not seen
+            return None
         if context.write is not None or refused:
             return self._beside.run(self._learn_all, context, result)
         try:
@@ -170,7 +171,11 @@ class Asking:
             self._contract, endpoint, context.request, response, self._settings.max_answer
         ):
             self._standby.accepted(user, password, began)
-        if self._standby.is_known(user, password):
+        self._recognise(context)
+
+    def _recognise(self, context: Context) -> None:
+        """A caller who has proved before who they are."""
+        if context.caller is not None and self._standby.is_known(context.caller.user, context.caller.password):
             context.exchange.identity = Identity.VERIFIED
 
     async def never_sent(self, context: Context) -> None:
