@@ -67,11 +67,12 @@ class Asking:
         exchange, asked = context.exchange, context.request
         fields = upstream_fields(asked, exchange.request_id, exchange.traceparent, self._via)
         call = Call(asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool)
-        return UpstreamCall(
+        context.call = UpstreamCall(
             self._upstream, call, self._numbers[exchange.endpoint_id], priority,
             lambda result, late: self._judge(context, result, late), self._budget,
             hedge_after=self._settings.hedge_after,
         )  # fmt: skip
+        return context.call
 
     def _judge(self, context: Context, result: Result, late: bool) -> Awaitable[None] | None:
         """What the answer is worth, and what is learned from it, whether anyone still waits or not."""

@@ -9,6 +9,7 @@ from sidecar.exchange import Exchange
 from sidecar.http.credentials import Credentials
 from sidecar.http.messages import Request
 from sidecar.standby.writes.intents import Write
+from sidecar.upstream.call import UpstreamCall
 
 
 @dataclass
@@ -22,6 +23,8 @@ class Context:
     caller: Credentials | None
     until: float
     """When the standby is asked, of time.monotonic()."""
+    call: UpstreamCall | None = None
+    """Its last one."""
     write: Write | None = None
     unkept: bool = False
     """Its intent could not be written down."""

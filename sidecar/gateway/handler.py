@@ -155,7 +155,21 @@ class Handler:
         match, until = meant.match, time.monotonic() + self._settings.deadline
         context = Context(exchange, match, meant.request, caller, until, unsettled=meant.open)
         exchange.describe(self._contract, match, context.user)
-        refusal = await self._threads_for(caller).quick(self._guard.refusal, exchange, match, meant.request, caller)
+        try:
+            return await self._allowed(context)
+        except asyncio.CancelledError:
+            if context.call is not None:
+                context.call.late = True  # what is under way comes too late for this one
+                exchange.attempts = context.call.attempts
+            raise
+        finally:
+            context.call = None  # each holds the other, and bodies
+
+    async def _allowed(self, context: Context) -> Response:
+        """The answer to a request that is understood, if the policies allow it."""
+        exchange, match, caller = context.exchange, context.match, context.caller
+        threads = self._threads_for(caller)
+        refusal = await threads.quick(self._guard.refusal, exchange, match, context.request, caller)
         if refusal is not None:
             return refusal
         endpoint = match.endpoint

@@ -8,7 +8,8 @@ import resource
 import threading
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,22 @@ def upstream() -> Iterator[Upstream]:
 
 def test_kill_9_twenty_times_under_traffic_loses_nothing_that_was_answered(upstream: Upstream, tmp_path: Path) -> None:
     killed(upstream, tmp_path, KILLS)
+
+
+def test_a_write_that_takes_longer_than_the_end_may_is_recorded_as_cut(upstream: Upstream, tmp_path: Path) -> None:
+    def write() -> None:
+        with suppress(OSError, HTTPException):
+            sidecar.ask("POST", "/notes", HOLT, {"title": "Limps"})
+
+    with Sidecar(upstream.url, tmp_path / "data", grace="1s", drain="0s", deadline="20s") as sidecar:
+        upstream.fault("hang", "/notes")
+        client = threading.Thread(target=write)
+        client.start()
+        until(lambda: upstream.seen("/notes", "POST"), what="sent")
+        sidecar.stop()
+        client.join(20)
+        (event,) = sidecar.events(path="/notes")
+    assert (event["understudy"]["reason"], event["understudy"]["outcome"]) == ("cut", "unknown")
 
 
 @pytest.mark.elasticsearch
