@@ -48,7 +48,7 @@ from sidecar.journal.head import public_half
 from sidecar.journal.keys import SigningKey, refuse_lost, write_public
 from sidecar.journal.paths import PUBLIC_KEY, STATEMENTS
 from sidecar.journal.reserve import Reserve, remove_left
-from sidecar.journal.writer import Journal
+from sidecar.journal.writer import PATIENCE, Journal
 from sidecar.server import agent_check
 from sidecar.server.phase import Service
 from sidecar.settings import Settings
@@ -378,12 +378,16 @@ _running: list[_Worker] = []
 
 async def end() -> None:
     """At the end of a worker, on its loop: calls that are under way come to their ends, if that is soon, and are
-    learned from."""
+    learned from. What is not answered then is recorded as cut."""
     for worker in _running:
         await worker.upstream.close()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:
-        await asyncio.wait(left, timeout=1.0)
+        _, left = await asyncio.wait(left, timeout=1.0)
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=PATIENCE)
 
 
 def close() -> None:

@@ -149,6 +149,7 @@ _REASONS: Final = {
     "cannot_verify": "the caller could not be verified",
     "database": "our database was away",
     "internal": "our own error",
+    "cut": "the sidecar ended first",
 }
 
 

@@ -5,6 +5,7 @@ No answer leaves before its record is where the settings say it must be.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import replace
@@ -69,7 +70,13 @@ class Gateway:
             response = problem(arrived.status, arrived.detail, retry_after=waits)
         else:
             exchange, clock = _begun(arrived)
-            response = await self._answer_to(client, exchange)
+            try:
+                response = await self._answer_to(client, exchange)
+            except asyncio.CancelledError:  # its worker ends, and nobody hears of this but the journal
+                exchange.reason = "cut"
+                response = problem(
+                    504, "Understudy ended before there was an answer; the request may have taken effect."
+                )
         await self._finish(exchange, response, client, clock)
         response = await self._record(exchange, response)
         self._guard.observe(exchange)
@@ -131,7 +138,7 @@ class Gateway:
     async def _finish(self, exchange: Exchange, response: Response, client: Http1 | None, clock: int) -> None:
         exchange.response = response if exchange.purpose is Purpose.USER else None
         exchange.ended = exchange.started + time.monotonic_ns() - clock
-        waited = exchange.duration > BLINK and exchange.reason != "client_aborted"
+        waited = exchange.duration > BLINK and exchange.reason not in ("client_aborted", "cut")
         if waited and client is not None and await client.has_left():
             exchange.reason = "client_aborted"
         exchange.outcome = _outcome(exchange, response.status) if exchange.response else Outcome.UNKNOWN

@@ -150,7 +150,19 @@ class Handler:
         match, until = meant.match, time.monotonic() + self._settings.deadline
         context = Context(exchange, match, meant.request, caller, until, presence, unsettled=meant.open)
         exchange.describe(self._contract, match, context.user)
-        refusal = await self._threads_for(caller).quick(self._guard.refusal, exchange, match, meant.request, caller)
+        try:
+            return await self._allowed(context)
+        except asyncio.CancelledError:
+            if presence.call is not None:
+                presence.call.late = True  # what is under way comes too late for this one
+                exchange.attempts = presence.call.attempts
+            raise
+
+    async def _allowed(self, context: Context) -> Response:
+        """The answer to a request that is understood, if the policies allow it."""
+        exchange, match, caller = context.exchange, context.match, context.caller
+        threads = self._threads_for(caller)
+        refusal = await threads.quick(self._guard.refusal, exchange, match, context.request, caller)
         if refusal is not None:
             return refusal
         endpoint = match.endpoint

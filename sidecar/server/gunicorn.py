@@ -17,7 +17,7 @@ from gunicorn.arbiter import Arbiter
 
 from sidecar.server.framing import Limits
 from sidecar.server.http1 import Application, Serving
-from sidecar.server.loop_worker import LoopWorker, settle_memory
+from sidecar.server.loop_worker import LAST, LoopWorker, settle_memory
 from sidecar.server.processes import die_with_parent, say_ready
 from sidecar.settings import Settings
 from sidecar.telemetry import metrics
@@ -111,7 +111,7 @@ def worker_options(
         "workers": workers,
         "worker_class": type("Worker", (LoopWorker,), {"new_serving": partial(new_serving, settings, at_end=at_end)}),
         "worker_connections": max(64, min(CONNECTIONS, _descriptors() - RESERVED)),
-        "graceful_timeout": math.ceil(grace),
+        "graceful_timeout": math.ceil(grace + LAST),
         "post_worker_init": post_worker_init,
         "child_exit": child_exit,
         "proc_name": "understudy",

@@ -2,7 +2,8 @@
 
 It ends without losing a connection that it was given: those that wait to be accepted are taken before the socket is
 closed, requests under way are finished, and a request that comes on a kept-alive connection within IDLE seconds is
-answered with `Connection: close`. Who opens many connections at once has them spread over all workers.
+answered with `Connection: close`. What is not finished in its time is cut, and LAST seconds are left to
+write that down. Who opens many connections at once has them spread over all workers.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ FULL: Final = 0.02
 """Seconds for which nobody is taken where there is no room."""
 IDLE: Final = 2.0
 """Seconds that a worker which ends waits for those who have said nothing."""
+LAST: Final = 5.0
+"""Seconds, at the end of gunicorn's own graceful timeout, in which nobody is answered any more (`Serving.at_end`)."""
 LOOK: Final = 0.25
 """Seconds between looks at those that had their time."""
 ENDED: Final = 0.01
@@ -136,7 +139,7 @@ class LoopWorker(Worker):  # type: ignore[misc]
         if self._until is not None:
             return
         self.alive = False
-        self._until = time.monotonic() + float(self.cfg.graceful_timeout)
+        self._until = time.monotonic() + float(self.cfg.graceful_timeout) - LAST
         for listener in self.sockets:
             self.loop.remove_reader(listener.fileno())
             for _ in range(SWEEP):

@@ -136,7 +136,11 @@ class Settings:
         "30d", duration, "How long recorded bodies stay in the event store: from these `understudy rebuild` learns."
     )
     drain: float = setting("2s", duration, "On SIGTERM, how long health checks fail before connections are refused.")
-    grace: float = setting("35s", duration, "On stop and reload, how long requests under way may take to end.")
+    grace: float = setting(
+        "35s",
+        duration,
+        "On stop and reload, how long requests under way may take to end; then they are recorded as cut.",
+    )
     bypass_after: float = setting("3s", duration, "After a longer absence, what the standby knows is unverified.")
     unverified: str = setting("refuse", one_of("refuse", "serve"), "Whether unverified knowledge is answered from.")
     credentials_for: float = setting(

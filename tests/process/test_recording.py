@@ -8,7 +8,8 @@ import resource
 import threading
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,57 @@ def upstream() -> Iterator[Upstream]:
 
 def test_kill_9_twenty_times_under_traffic_loses_nothing_that_was_answered(upstream: Upstream, tmp_path: Path) -> None:
     killed(upstream, tmp_path, KILLS)
+
+
+HANGING = """
+import os, time
+def hang(descriptor, sync=os.fdatasync):
+    while os.path.exists(os.environ["HANGS"]):
+        time.sleep(0.01)
+    sync(descriptor)
+os.fdatasync = hang
+"""
+
+
+def test_while_the_disk_hangs_refuse_sends_nothing_more_and_what_was_sent_is_told(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """No disk here can be made to hang: a sync does, for as long as there is a file."""
+    (tmp_path / "sitecustomize.py").write_text(HANGING)
+    hangs = tmp_path / "hangs"
+    environ = {"PYTHONPATH": str(tmp_path), "HANGS": str(hangs)}
+    with Sidecar(upstream.url, tmp_path / "data", on_record_failure="refuse", workers="1", environ=environ) as sidecar:
+        assert sidecar.ask("GET", "/patients/17", HOLT).status == 200
+        hangs.touch()
+        titles = ["sent", "refused", "refused too"]
+        got = [sidecar.ask("POST", "/notes", HOLT, {"title": title}).status for title in titles]
+        assert (got, len(upstream.seen("/notes", "POST"))) == ([201, 503, 503], 1)
+        until(lambda: _metric(sidecar, "understudy_journal_failures_total") == 3, what="counted")
+        hangs.unlink()
+        until(lambda: sidecar.ask("POST", "/notes", HOLT, {"title": "again"}).status == 201, 10, "recovered")
+        assert len(sidecar.events(path="/notes")) >= 4, "what came late is there all the same"
+    assert sidecar.log.read_text().count("exchanges cannot be recorded") == 1
+
+
+def _metric(sidecar: Sidecar, name: str) -> float:
+    lines = sidecar.plane("GET", "/metrics").body.decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def test_a_write_that_takes_longer_than_the_end_may_is_recorded_as_cut(upstream: Upstream, tmp_path: Path) -> None:
+    def write() -> None:
+        with suppress(OSError, HTTPException):
+            sidecar.ask("POST", "/notes", HOLT, {"title": "Limps"})
+
+    with Sidecar(upstream.url, tmp_path / "data", grace="1s", drain="0s", deadline="20s") as sidecar:
+        upstream.fault("hang", "/notes")
+        client = threading.Thread(target=write)
+        client.start()
+        until(lambda: upstream.seen("/notes", "POST"), what="sent")
+        sidecar.stop()
+        client.join(20)
+        (event,) = sidecar.events(path="/notes")
+    assert (event["understudy"]["reason"], event["understudy"]["outcome"]) == ("cut", "unknown")
 
 
 @pytest.mark.elasticsearch

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sidecar import app
 from tests.support.gateway import InProcess
+from tests.support.stack import until
 from tests.support.upstream import HOLT
 
 
@@ -56,6 +61,27 @@ def test_a_loop_is_noticed_by_via(gateway: InProcess) -> None:
     (via,) = [value for name, value in gateway.upstream.sent[0].headers if name.lower() == "via"]
     assert gateway.ask("GET", "/notes/1", {**HOLT, "Via": via}).status == 508
     assert len(gateway.upstream.sent) == 1
+
+
+@pytest.mark.parametrize(("method", "outcome"), [("POST", "unknown"), ("GET", "failure")])
+def test_what_its_worker_cuts_is_recorded_with_what_was_sent_of_it(tmp_path: Path, method: str, outcome: str) -> None:
+    with InProcess(tmp_path, deadline=30.0, upstream_timeout=60.0) as gateway:
+        gateway.upstream.fault = "hang"
+        body = {"title": "Limps"} if method == "POST" else None
+
+        def ask() -> None:
+            with suppress(CancelledError):
+                gateway.ask(method, "/notes", HOLT, body)
+
+        client = threading.Thread(target=ask)
+        client.start()
+        until(lambda: gateway.upstream.sent, what="sent")
+        gateway._loop.run(app.end())
+        client.join(10)
+        (event,) = gateway.events()
+        about = event["understudy"]
+        assert (about["reason"], about["outcome"], about["upstream_outcome"]) == ("cut", outcome, "unknown")
+        assert [attempt["outcome"] for attempt in about["attempts"]] == ["unknown"]
 
 
 @pytest.mark.parametrize(("on_failure", "status"), [("pass", 200), ("refuse", 503)])
