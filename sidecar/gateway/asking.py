@@ -15,6 +15,7 @@ from sidecar.contract import Contract, Endpoint
 from sidecar.exchange import Identity, Outcome
 from sidecar.gateway.context import Context
 from sidecar.http.headers import upstream_fields
+from sidecar.http.long_json import LONG
 from sidecar.http.messages import Response
 from sidecar.settings import Settings
 from sidecar.standby.standby import Standby
@@ -92,13 +93,27 @@ class Asking:
 
     def _judge(self, context: Context, result: Result, late: bool) -> Awaitable[None] | None:
         """What the answer is worth, and what is learned from it, whether anyone still waits or not."""
+        if result.response is not None and len(result.response.body) > LONG:
+            return self._judge_beside(context, result, late)
+        return self._judged(context, result, late, self._fault(context, result))
+
+    async def _judge_beside(self, context: Context, result: Result, late: bool) -> None:
+        """The same of an answer that takes its time to be read."""
+        wrong = await self._beside.run(self._fault, context, result)
+        judged = self._judged(context, result, late, wrong)
+        if judged is not None:
+            await judged
+
+    def _fault(self, context: Context, result: Result) -> str | None:
+        if result.response is None or result.response.passed_on is not None:
+            return None
+        return response_fault(context.endpoint, context.request.method, result.response, self._settings.max_answer)
+
+    def _judged(self, context: Context, result: Result, late: bool, wrong: str | None) -> Awaitable[None] | None:
         attempt, exchange = result.attempt, context.exchange
         if result.response is not None and result.response.passed_on is not None:
             result.response.passed_on.when_over(lambda why: self._passed_on(context, why))
         elif result.response is not None:
-            wrong = response_fault(
-                context.endpoint, context.request.method, result.response, self._settings.max_answer
-            )  # fmt: skip
             if wrong is not None:
                 attempt.error = wrong
                 repeatable = context.endpoint is not None and context.endpoint.repeatable
@@ -118,7 +133,8 @@ class Asking:
         if result.response is not None and result.response.passed_on is not None:
             self._recognise(context)  # nothing else can be learned from what was not seen
             return None
-        if context.write is not None or refused:
+        long = result.response is not None and len(result.response.body) > LONG
+        if context.write is not None or refused or long:
             return self._beside.run(self._learn_all, context, result)
         try:
             self._learn(context, result)

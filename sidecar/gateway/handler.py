@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,6 +31,7 @@ from sidecar.gateway.record_line import RecordLines
 from sidecar.http import problem
 from sidecar.http.credentials import Credentials
 from sidecar.http.headers import answer_fields, upstream_fields
+from sidecar.http.long_json import LONG
 from sidecar.http.messages import Request, Response
 from sidecar.http.problem import RetryAfter
 from sidecar.http.schemes import challenge, challenge_of, shows_credentials
@@ -45,6 +46,8 @@ from sidecar.takeover.routing import Decision, Who
 from sidecar.upstream.call import UpstreamCall
 from sidecar.upstream.scheduler import Priority, Result
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 OPERATOR: Final = "takeover"
 """The reason of a decision that is an operator's word. Any other is a preference: what the standby does not know is
@@ -137,11 +140,19 @@ class Handler:
         known = caller is None or self._standby.is_known(caller.user, caller.password)
         return self._beside if known else self._doubts
 
+    async def _look(
+        self, threads: OffLoop, request: Request, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Looks into a request: here, from memory; but beside, where it is so long that others would wait."""
+        if len(request.body) > LONG:
+            return await threads.run(work, *args, **kwargs)
+        return await threads.quick(work, *args, **kwargs)
+
     async def _answer(
         self, exchange: Exchange, match: Match, request: Request, caller: Credentials | None, presence: Presence
     ) -> Response:
         try:
-            meant = await self._beside.quick(self._standby.rewritten, match, request)
+            meant = await self._look(self._beside, request, self._standby.rewritten, match, request)
         except SQLAlchemyError:
             exchange.reason = "database"
             return problem.problem(
@@ -160,9 +171,9 @@ class Handler:
 
     async def _allowed(self, context: Context) -> Response:
         """The answer to a request that is understood, if the policies allow it."""
-        exchange, match, caller = context.exchange, context.match, context.caller
+        exchange, match, caller, request = context.exchange, context.match, context.caller, context.request
         threads = self._threads_for(caller)
-        refusal = await threads.quick(self._guard.refusal, exchange, match, context.request, caller)
+        refusal = await self._look(threads, request, self._guard.refusal, exchange, match, request, caller)
         if refusal is not None:
             return refusal
         endpoint = match.endpoint

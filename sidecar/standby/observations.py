@@ -13,6 +13,7 @@ import orjson
 from sidecar.contract import Action, Contract, Match, Resource
 from sidecar.http.content import Unreadable, decode_body
 from sidecar.http.determining import determines, goes_on, total
+from sidecar.http.long_json import loads
 from sidecar.http.messages import Request, Response
 from sidecar.http.secret_names import is_secret_name, names_in
 
@@ -180,7 +181,7 @@ def _json(response: Response) -> Any:
     if not body or "json" not in (response.header("content-type") or ""):
         return None
     try:
-        return orjson.loads(body)
+        return loads(body)
     except orjson.JSONDecodeError:
         return None
 

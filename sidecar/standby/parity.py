@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, Text,
 
 from sidecar.contract import Resource
 from sidecar.http.content import Unreadable, decode_body
+from sidecar.http.long_json import loads
 from sidecar.http.messages import Response
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.diff import differences
@@ -108,7 +109,7 @@ def compare(ours: Answer | DontKnow, theirs: Response, resource: Resource) -> st
     if ours.status != 200:
         return "equal"
     try:
-        left, right = orjson.loads(ours.body), orjson.loads(decode_body(theirs, LIMIT))
+        left, right = loads(ours.body), loads(decode_body(theirs, LIMIT))
     except (orjson.JSONDecodeError, Unreadable):
         return "different"
     return "equal" if _normal(left, resource) == _normal(right, resource) else "different"
@@ -119,7 +120,7 @@ def _masked(ours: Answer, theirs: Response, resource: Resource) -> list[str]:
     if ours.status != theirs.status:
         return [f"the answer: {ours.status} here, {theirs.status} at the upstream"]
     try:
-        left, right = orjson.loads(ours.body), orjson.loads(decode_body(theirs, LIMIT))
+        left, right = loads(ours.body), loads(decode_body(theirs, LIMIT))
     except (orjson.JSONDecodeError, Unreadable):
         return ["the upstream's answer could not be read"]
     return differences(_normal(left, resource), _normal(right, resource))

@@ -9,6 +9,7 @@ import orjson
 
 from sidecar.contract import Endpoint
 from sidecar.http.content import Unreadable, decode_body
+from sidecar.http.long_json import skim
 from sidecar.http.messages import Response
 
 
@@ -28,7 +29,7 @@ def response_fault(endpoint: Endpoint | None, method: str, response: Response, l
     if endpoint.action == "delete" and not response.body:
         return None
     try:
-        value = orjson.loads(decode_body(response, limit))
+        value = skim(decode_body(response, limit))
     except (Unreadable, orjson.JSONDecodeError):
         return "invalid_json"
     return None if _fits(endpoint, value) else "wrong_shape"

@@ -9,6 +9,7 @@ import orjson
 
 from sidecar.contract import Action, Contract, Endpoint
 from sidecar.http.content import Unreadable, decode_body
+from sidecar.http.long_json import loads
 from sidecar.http.messages import Request, Response
 
 _SHOWS_NOTHING: Final = frozenset((204, 205, 206))
@@ -37,7 +38,7 @@ def vouches(contract: Contract, endpoint: Endpoint, request: Request, response: 
     if not media.endswith("json") or not endpoint.media.endswith("json"):
         return media == endpoint.media.lower()
     try:
-        return _fits(contract, endpoint, orjson.loads(decode_body(response, limit)))
+        return _fits(contract, endpoint, loads(decode_body(response, limit)))
     except (Unreadable, orjson.JSONDecodeError):
         return False
 

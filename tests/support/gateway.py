@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import replace
 from email.message import Message
@@ -230,6 +232,20 @@ class InProcess:
             return await answered
         finally:
             connection.connection_lost(None)
+
+    @contextmanager
+    def watching(self) -> Iterator[set[str]]:
+        """The names of the functions that are called on the loop's own thread meanwhile."""
+        called: set[str] = set()
+
+        async def watch(look: Callable[[Any, str, Any], None] | None) -> None:
+            sys.setprofile(look)
+
+        self._loop.run(watch(lambda frame, event, given: called.add(frame.f_code.co_name)))
+        try:
+            yield called
+        finally:
+            self._loop.run(watch(None))
 
     def learned(self) -> None:
         """Waits until what was seen is learned, which goes on beside the requests."""

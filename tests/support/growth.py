@@ -15,10 +15,12 @@ ROOM: Final = 5.0
 def is_linear(work: Callable[[T], object], given: Callable[[int], T], size: int) -> bool:
     """Whether 16 times `size` takes no more than 80 times as long; the best of several tries at each."""
     small, large = given(size), given(TIMES * size)
-    return _best(work, large, 5) <= _best(work, small, 30) * TIMES * ROOM
+    return best(work, large, 5) <= best(work, small, 30) * TIMES * ROOM
 
 
-def _best(work: Callable[[T], object], given: T, tries: int) -> float:
+def best(work: Callable[[T], object], given: T, tries: int) -> float:
+    """Seconds that the quickest of several tries takes: to be held against another's."""
+
     def once() -> float:
         began = time.thread_time()  # whatever else runs on the machine
         work(given)

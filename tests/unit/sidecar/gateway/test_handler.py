@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -16,7 +17,8 @@ from sqlalchemy.event import listens_for
 
 from sidecar import app
 from sidecar.exchange import Outcome
-from sidecar.http.messages import Response
+from sidecar.http.messages import Request, Response
+from sidecar.standby.outbox.rewrite import LOOK, _mentions
 from sidecar.takeover.circuit import State
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.takeover.routing import Who
@@ -387,3 +389,35 @@ def test_the_standby_that_answers_before_the_deadline_is_no_failure_of_the_upstr
 def failures(switchboard: Switchboard, endpoint: str = "notes.list") -> int:
     """Of the endpoint, that this process has seen."""
     return sum(failed for (_, name, *_), (_, failed, _) in switchboard._mine.items() if name == endpoint)
+
+
+@pytest.mark.parametrize(("rows", "beside"), [(2, False), (8000, True)])
+def test_a_long_answer_is_read_beside_the_loop(gateway: InProcess, rows: int, beside: bool) -> None:
+    listed = [{"id": number, "title": "Limps" * 30, "patient_id": 17} for number in range(rows)]
+    gateway.ask("GET", "/notes/1", HOLT)
+    gateway.upstream.fault = Response(200, JSON, json.dumps(listed).encode())
+    with gateway.watching() as called:
+        got = gateway.ask("GET", "/notes", HOLT)
+    assert (got.status, got.json()) == (200, listed)
+    assert ({"response_fault", "vouches", "learn"} & called == set()) is beside
+    assert "_from_upstream" in called
+    gateway.upstream.fault = Response(200, JSON, json.dumps([*listed, 1]).encode()[:-1])
+    assert gateway.ask("GET", "/notes", HOLT).status == 503, "what is no JSON is no answer, however long"
+
+
+@pytest.mark.parametrize(("size", "beside"), [(100, False), (2_000_000, True)])
+def test_a_long_write_is_looked_into_beside_the_loop(gateway: InProcess, size: int, beside: bool) -> None:
+    gateway.ask("GET", "/notes/1", HOLT)
+    with gateway.watching() as called:
+        got = gateway.ask("POST", "/notes", HOLT, {"title": "t" * size, "patient_id": 17, "staff_id": 1})
+    assert got.status == 201
+    assert ({"_mentions", "refusal"} & called == set()) is beside
+    assert "_change" in called
+
+
+def test_an_id_of_ours_is_found_wherever_it_is_in_a_long_body() -> None:
+    ours = str(PROVISIONAL)
+    for at in range(LOOK - 12, LOOK + 2):
+        body = b"x" * at + ours.encode() + b"x" * LOOK
+        assert _mentions(Request("POST", "/notes", [], body))
+    assert not _mentions(Request("POST", "/notes", [], (b"x" + ours.encode()[1:]) * (LOOK // 5)))
