@@ -372,10 +372,14 @@ class Http1(asyncio.Protocol):
             log.exception("Error handling request")
             reply = Reply(_plainly(500, "Understudy failed to handle this request."), close=True)
         close = reply.close or isinstance(arrived, Refusal) or self.clients.ending or wants_close_of(head, arrived)
-        if reply.response.passed_on is not None:
-            close = not await self._pass_on(head, reply.response, reply.response.passed_on, close) or close
-        else:
-            close = not self._say(head, reply.response, close) or close
+        try:
+            if reply.response.passed_on is not None:
+                close = not await self._pass_on(head, reply.response, reply.response.passed_on, close) or close
+            else:
+                close = not self._say(head, reply.response, close) or close
+        except Exception:
+            log.exception("an answer broke off", extra={"fields": {"event.action": "answer_broke"}})
+            self.abort()
         self._task = None
         if close:
             self._close()

@@ -12,7 +12,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import replace
@@ -124,6 +124,9 @@ class _Client:
     def write(self, data: bytes) -> None:
         if not self._answered.done():
             self._answered.set_result(data)
+
+    def writelines(self, data: Iterable[bytes]) -> None:
+        self.write(b"".join(data))
 
     def get_extra_info(self, name: str) -> Any:
         return ("192.0.2.7", 4711) if name == "peername" else self

@@ -37,6 +37,9 @@ class Transport:
         self.said += data
         self.buffer += 0 if self.takes else len(data)
 
+    def writelines(self, pieces: tuple[bytes, bytes]) -> None:
+        self.write(b"".join(pieces))
+
     def get_extra_info(self, name: str) -> Any:
         return ("192.0.2.7", 4711) if name == "peername" else self
 
@@ -447,5 +450,21 @@ def test_what_breaks_is_said_and_ends_the_connection(tmp_path: Path, error: type
         await settled()
         assert transport.statuses() == [500]
         assert transport.shut
+
+    on_loop(tmp_path, test)
+
+
+def test_an_answer_that_breaks_off_in_being_written_ends_its_connection(tmp_path: Path) -> None:
+    async def test(served: Served) -> None:
+        connection, transport = served.client()
+
+        async def large(head: Head, arrived: Arrived, client: Http1) -> Reply:
+            transport.writelines = None  # type: ignore[assignment, method-assign]
+            return Reply(Response(200, [("Content-Length", "100000")], b"x" * 100_000))
+
+        served.answer = large  # type: ignore[method-assign]
+        connection.data_received(GET % 1)
+        await settled()
+        assert transport.aborted
 
     on_loop(tmp_path, test)
