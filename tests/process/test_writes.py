@@ -366,39 +366,6 @@ def written(name: str) -> bytes:
     return b"POST /notes HTTP/1.1\r\n" + fields.encode() + body
 
 
-def test_a_write_whose_client_resets_its_connection_before_it_is_sent_is_not_sent(
-    upstream: Upstream, tmp_path: Path
-) -> None:
-    """It waits for a place at the upstream meanwhile; who closes only their half waits for the answer."""
-    with Sidecar(upstream.url, tmp_path / "data", workers="1", upstream_concurrency="1") as sidecar:
-        upstream.fault("slow", "/patients/", seconds=60)
-        first = threading.Thread(target=sidecar.ask, args=("GET", "/patients/17", HOLT))
-        first.start()
-        until(lambda: upstream.seen("/patients/17"), what="under way")
-        with socket.create_connection(("127.0.0.1", sidecar.port), 30) as leaves:
-            leaves.sendall(written("leaves"))
-            time.sleep(0.3)  # it waits
-            leaves.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        (left,) = until(lambda: sidecar.events(request_id="leaves"), what="recorded")
-        assert (left["http"]["response"]["status_code"], left["understudy"].get("attempts", [])) == (499, [])
-        with socket.create_connection(("127.0.0.1", sidecar.port), 30) as stays:
-            stays.sendall(written("stays"))
-            stays.shutdown(socket.SHUT_WR)
-            time.sleep(0.3)
-            upstream.heal()
-            with stays.makefile("rb") as answer:
-                assert answer.readline().startswith(b"HTTP/1.1 201 ")
-        first.join(30)
-        assert [row["title"] for row in upstream.state.notes.values()] == ["Round", "stays"]
-
-
-def written(name: str) -> bytes:
-    body = b'{"title":"%s","patient_id":17}' % name.encode()
-    fields = f"Host: h\r\nAuthorization: {HOLT['Authorization']}\r\nX-Request-Id: {name}\r\n"
-    fields += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return b"POST /notes HTTP/1.1\r\n" + fields.encode() + body
-
-
 def test_the_same_images_have_the_same_result(sidecar: Sidecar, upstream: Upstream) -> None:
     images = {"images": ["AOTLRTDW", "ABC"]}
     first = sidecar.ask("POST", "/patients/17/screen", HOLT, images)
