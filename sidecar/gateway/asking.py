@@ -79,10 +79,9 @@ class Asking:
         """Begins to."""
         exchange, asked = context.exchange, context.request
         fields = upstream_fields(asked, exchange.request_id, exchange.traceparent, self._via)
-        is_write = context.endpoint is not None and context.endpoint.action.writes  # its end is to be known
-        patience = None if is_write else Patience(over=context.endpoint is None)
         call = Call(
-            asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool, patience=patience
+            asked.method, asked.target, fields, asked.body, repeatable=repeatable, spool=asked.spool,
+            patience=_patience(context.endpoint),
         )  # fmt: skip
         asking = context.presence.call = UpstreamCall(
             self._upstream, call, self._numbers[exchange.endpoint_id], priority,
@@ -223,3 +222,10 @@ class Asking:
             return False
         away = call.in_line and now - self._unreached <= self._settings.connect_timeout
         return away or self._pace.is_silent(context.exchange.endpoint_id)
+
+
+def _patience(endpoint: Endpoint | None) -> Patience | None:
+    """For an answer: what a write says is to be known whole, and so is what is to be stored."""
+    if endpoint is None:
+        return Patience(over=True)
+    return None if endpoint.action.writes or endpoint.stores else Patience()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from sidecar.gateway.record_line import set_by
 
 
 class MemoryShare:
@@ -33,18 +34,13 @@ class MemoryShare:
         turn = asyncio.Event(), size
         self._line.append(turn)
         self._hand_out()
+        has_room = False
         try:
-            async with asyncio.timeout(until - time.monotonic()):
-                await turn[0].wait()
-        except TimeoutError:
-            pass
-        except BaseException:
-            self._leave(turn)
-            raise
-        if turn[0].is_set():
-            return True
-        self._leave(turn)
-        return False
+            has_room = await set_by(turn[0], until)
+        finally:
+            if not has_room:
+                self._leave(turn)
+        return has_room
 
     def _hand_out(self) -> None:
         while self._line and self._taken + self._line[0][1] <= self._most:

@@ -25,7 +25,7 @@ class RecordLines:
         line = self._lines.setdefault(key, deque())
         line.append(mine)
         try:
-            yield line[0] is mine or await _set_by(mine, until)
+            yield line[0] is mine or await set_by(mine, until)
         finally:
             was_first = line[0] is mine
             line.remove(mine)
@@ -35,7 +35,8 @@ class RecordLines:
                 del self._lines[key]
 
 
-async def _set_by(event: asyncio.Event, until: float) -> bool:
+async def set_by(event: asyncio.Event, until: float) -> bool:
+    """Whether the event came by `until`, of time.monotonic()."""
     try:
         async with asyncio.timeout(until - time.monotonic()):
             return await event.wait()

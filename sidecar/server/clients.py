@@ -75,8 +75,11 @@ class Clients:
         return len(self._all)
 
     def add(self, client: Client) -> None:
-        """One more."""
+        """One more. Whoever takes them without asking first whether they `have_room` holds too many no longer than
+        somebody can be spared."""
         self._all.add(client)
+        if len(self._all) > self._most:
+            self.make_room()
 
     def remove(self, client: Client) -> None:
         """It is gone."""

@@ -401,7 +401,7 @@ class Http1(asyncio.Protocol):
                 self._write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece, b"")
                 await self._taken()
             self._write(b"0\r\n\r\n" if chunked else b"", b"")
-        except (Cut, ValueError):
+        except Cut:
             self.socket.reset_at_close()  # it must not look like its end
             self.abort()
         finally:

@@ -12,15 +12,12 @@ import re
 import traceback
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from gunicorn import glogging
 
 from sidecar.telemetry import ecs, tracing
 from sidecar.telemetry.log_lines import Lines
-
-if TYPE_CHECKING:
-    pass
 
 SCRUBBED: Final = "[scrubbed]"
 _QUERY: Final = re.compile(r"\?[^\s\"'<>]*")

@@ -57,7 +57,7 @@ class UpstreamCall:
         """Nobody takes a result any more: one was good, or nobody waits for one."""
         self.last: Result | None = None
         self.late = False
-        """Set when the user no longer waits: results now count for learning only."""
+        """Set when its time is over, though its user may wait on: results count for learning alone."""
         self._left = left
         if not left:
             self._submit(hedge=False)

@@ -15,7 +15,6 @@ import asyncio
 import logging
 import select
 import ssl
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Headers, Response, SpooledBody
 from sidecar.upstream.dialer import NAMES, Names, Unconnected, connected, spoken, trusting
 from sidecar.upstream.passing_on import PassingOn
-from sidecar.upstream.response_parser import Malformed, Reading, TooLarge
+from sidecar.upstream.response_parser import Malformed, Reading
 
 log = logging.getLogger(__name__)
 REST: Final = 60.0
@@ -145,10 +144,6 @@ class Connections:
     def again(self, under_way: _UnderWay) -> None:
         """The kept connection had died before a byte of the answer."""
         self._open(under_way)
-
-    def reading(self, call: Call) -> Reading:
-        """Of the call's answer."""
-        return Reading(head=call.method == "HEAD", limit=sys.maxsize if call.patience else self._max_answer)
 
     def too_much(self, reading: Reading) -> bool:
         """Whether more has come of an answer than is ever held."""
@@ -292,7 +287,7 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         call = under_way.call
         head = self._owner.head(call, len(call.body) if call.spool is None else call.spool.size)
-        self._way, self._reading, self._headed = under_way, self._owner.reading(call), 0.0
+        self._way, self._reading, self._headed = under_way, Reading(head=call.method == "HEAD"), 0.0
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(max(0.0, under_way.until - time.monotonic()), self._lost, "timeout")
         self._transport.write(head + call.body)
@@ -340,8 +335,6 @@ class _Connection(asyncio.Protocol):
             return
         try:
             reading.feed(data)
-        except TooLarge:
-            self._lost("too_large")
         except Malformed:
             self._lost("broken")
         else:
@@ -373,11 +366,10 @@ class _Connection(asyncio.Protocol):
     def _in_part(self, reading: Reading) -> None:
         """Some of an answer is there: whether it is passed on as it comes, or is more than may be held."""
         way, now = self._way, time.monotonic()
-        patience = way.call.patience if way is not None else None
-        if way is None or patience is None:
-            return
+        assert way is not None
         self._headed = self._headed or now
-        if self._owner.passes_on(reading, patience, now - self._headed):
+        patience = way.call.patience
+        if patience is not None and self._owner.passes_on(reading, patience, now - self._headed):
             self._pass_on(way, reading)
         elif self._owner.too_much(reading):
             self._lost("too_large")

@@ -23,10 +23,6 @@ class Malformed(Exception):
     """This is no HTTP."""
 
 
-class TooLarge(Exception):
-    """The answer is larger than may be."""
-
-
 class Reading:
     """Fed with the bytes of one answer, in any pieces. Interim (1xx) answers are passed over."""
 
@@ -36,7 +32,6 @@ class Reading:
         "_framing",
         "_head",
         "_headers",
-        "_limit",
         "_parser",
         "_room",
         "begun",
@@ -46,12 +41,11 @@ class Reading:
         "status",
     )
 
-    def __init__(self, *, head: bool, limit: int) -> None:
-        """`head`: it answers a HEAD, and has no body. `limit`: bytes that its body may have."""
+    def __init__(self, *, head: bool) -> None:
+        """`head`: it answers a HEAD, and has no body."""
         self._parser = httptools.HttpResponseParser(self)
         self._parser.set_dangerous_leniencies(lenient_chunked_length=True, lenient_optional_cr_before_lf=True)
         self._head = head
-        self._limit = limit
         self.size = 0
         """Bytes of its body so far."""
         self._room = LARGEST_HEAD
@@ -68,7 +62,7 @@ class Reading:
         """Of a complete answer: the next one can follow on its connection, and nothing follows already."""
 
     def feed(self, data: bytes) -> None:
-        """Raises Malformed or TooLarge; the answer is then lost."""
+        """Raises Malformed; the answer is then lost."""
         self.begun = True
         if self.status is None:
             self._room -= len(data)
@@ -78,8 +72,6 @@ class Reading:
             self.kept = False
             if not self.complete:
                 raise Malformed(str(error)) from None
-        if self.size > self._limit:
-            raise TooLarge
         if self._coded:
             raise Malformed("a transfer coding that nobody asked for")
         if self.status is None and self._room < 0:
@@ -147,8 +139,7 @@ class Reading:
             self.kept = False
             return
         self.size += len(chunk)
-        if self.size <= self._limit:
-            self._chunks.append(chunk)
+        self._chunks.append(chunk)
 
     def on_message_complete(self) -> None:
         if self.status is not None and not self.complete:

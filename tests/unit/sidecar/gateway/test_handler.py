@@ -6,8 +6,9 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -421,3 +422,46 @@ def test_an_id_of_ours_is_found_wherever_it_is_in_a_long_body() -> None:
         body = b"x" * at + ours.encode() + b"x" * LOOK
         assert _mentions(Request("POST", "/notes", [], body))
     assert not _mentions(Request("POST", "/notes", [], (b"x" + ours.encode()[1:]) * (LOOK // 5)))
+
+
+class Body:
+    """Of an answer that would be passed on as it comes."""
+
+    size = None
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield b"[]"
+
+    def close(self) -> None:
+        self.closed = True
+
+    def when_over(self, tell: Callable[[str | None], None]) -> None:
+        return
+
+
+def test_an_answer_that_lacks_what_was_written_here_is_not_passed_on(gateway: InProcess) -> None:
+    for target in ("/patients/17", "/notes"):
+        gateway.knows(target, HOLT)
+    gateway.upstream.fault = passed_on = Response(200, JSON, passed_on=Body())
+    assert gateway.ask("GET", "/notes", HOLT).status == 200
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask("POST", "/notes", HOLT, {"title": "Kept", "patient_id": 17}).status == 201
+    gateway.upstream.fault = replace(passed_on, passed_on=(body := Body()))
+    got = gateway.ask("GET", "/notes", HOLT)
+    assert got.status == 503 or "Kept" in got.body.decode()
+    assert body.closed
+
+
+def test_only_what_nobody_needs_whole_may_be_passed_on(gateway: InProcess) -> None:
+    for method, target, body in (
+        ("GET", "/notes", None), ("GET", "/elsewhere", None), ("POST", "/notes", {"title": "t", "patient_id": 17}),
+        ("POST", "/patients/17/screen", {"images": ["AOTL"]}),
+    ):  # fmt: skip
+        gateway.ask(method, target, HOLT, body)
+    told = {call.target: call.patience for call in gateway.upstream.sent if call.method == "POST"}
+    assert told == {"/notes": None, "/patients/17/screen": None}
+    over = {call.target: call.patience and call.patience.over for call in gateway.upstream.sent if call.method == "GET"}
+    assert over == {"/notes": False, "/elsewhere": True}

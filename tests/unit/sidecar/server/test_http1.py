@@ -468,3 +468,17 @@ def test_an_answer_that_breaks_off_in_being_written_ends_its_connection(tmp_path
         assert transport.aborted
 
     on_loop(tmp_path, test)
+
+
+def test_who_takes_connections_without_asking_for_room_keeps_no_more_than_may_be(tmp_path: Path) -> None:
+    """As while no worker serves (server/waiting_room.py)."""
+
+    async def test(served: Served) -> None:
+        idle = [served.client() for _ in range(3)]
+        for connection, _ in idle:
+            connection.data_received(GET % 1)
+        await settled()
+        served.client()
+        assert [transport.aborted for _, transport in idle] == [True, False, False]
+
+    on_loop(tmp_path, test, most=3)

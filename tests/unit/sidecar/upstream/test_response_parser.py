@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.upstream.response_parser import LARGEST_HEAD, Malformed, Reading, TooLarge
+from sidecar.upstream.response_parser import LARGEST_HEAD, Malformed, Reading
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
@@ -33,8 +33,8 @@ CASES = {
 }  # fmt: skip
 
 
-def read(data: bytes, *cuts: int, head: bool = False, limit: int = 1000) -> Reading:
-    reading = Reading(head=head, limit=limit)
+def read(data: bytes, *cuts: int, head: bool = False) -> Reading:
+    reading = Reading(head=head)
     edges = [0, *sorted(cuts), len(data)]
     for begin, end in zip(edges, edges[1:], strict=False):
         reading.feed(data[begin:end])
@@ -53,7 +53,7 @@ def test_an_answer_is_the_same_in_whatever_pieces_it_comes(name: str, cuts: list
 @pytest.mark.parametrize("name", CASES)
 def test_no_answer_is_complete_before_its_last_byte(name: str) -> None:
     data, _, _, _ = CASES[name]
-    reading = Reading(head=False, limit=1000)
+    reading = Reading(head=False)
     for byte in data[:-1]:
         reading.feed(bytes([byte]))
         assert not reading.complete
@@ -132,10 +132,13 @@ def test_a_coding_that_nobody_asked_for_is_never_taken_for_the_whole(coding: byt
     assert read(OK + b"Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n").complete
 
 
-def test_an_answer_beyond_the_limit_is_told_as_soon_as_it_is_beyond() -> None:
-    assert read(OK + b"Content-Length: 5\r\n\r\nhello", limit=5).complete
-    with pytest.raises(TooLarge):
-        read(OK + b"Content-Length: 9999\r\n\r\nhello!", limit=5)
+def test_what_has_come_is_counted_and_can_be_taken_piece_by_piece() -> None:
+    reading = read(OK + b"Content-Type: Text/Plain; charset=utf-8\r\nContent-Length: 9\r\n\r\nhello")
+    assert (reading.size, reading.length(), reading.media_type()) == (5, 9, "text/plain")
+    assert b"".join(reading.take()) == b"hello"
+    reading.feed(b" you")
+    assert (reading.complete, reading.size, b"".join(reading.take())) == (True, 9, b" you")
+    assert read(OK + b"Transfer-Encoding: chunked\r\nContent-Length: 9\r\n\r\n").length() is None
 
 
 def test_a_head_without_an_end_is_given_up() -> None:
@@ -148,11 +151,11 @@ def test_a_head_without_an_end_is_given_up() -> None:
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_whatever_comes_nothing_but_these_two_is_raised(data: bytes, begins: bool) -> None:
-    reading = Reading(head=False, limit=50)
+def test_whatever_comes_nothing_but_malformed_is_raised(data: bytes, begins: bool) -> None:
+    reading = Reading(head=False)
     try:
         reading.feed((OK if begins else b"") + data)
-    except (Malformed, TooLarge):
+    except Malformed:
         return
     if reading.end():
-        assert len(reading.response().body) <= 50
+        assert len(reading.response().body) == reading.size
