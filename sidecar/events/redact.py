@@ -25,8 +25,6 @@ REDACTED: Final = "[redacted]"
 LARGEST: Final = 1 << 20
 """A longer body (or one that is longer when unpacked) is counted, and not recorded."""
 _USERINFO: Final = re.compile(r"\A((?:[\w+.-]*:)?//|(?!/))[^/]*@")
-SHORT: Final = 2048
-"""Bytes of a body up to which it is remembered whether it may hold a secret."""
 SHORTEST: Final = 4
 """A secret value shorter than this is replaced in its field only: as an echo it could be any word."""
 FEW: Final = 32
@@ -85,7 +83,7 @@ class Redactor:
         plain = _unpacked(body, encoding)
         if plain is None or len(plain) > LARGEST:
             return None
-        suspect = _suspect_again(plain, self._words) if len(plain) <= SHORT else _suspect(plain, self._words)
+        suspect = _suspect(plain, self._words)
         if suspect or request:
             try:
                 value = orjson.loads(plain)
@@ -146,14 +144,11 @@ class Redactor:
             self._values[value] = _forms(value)
 
 
+@remembered(4096)
 def _suspect(plain: bytes, words: tuple[bytes, ...]) -> bool:
-    """Whether a body may hold a secret under some name."""
+    """Whether a body may hold a secret under some name; most short ones are seen again and again."""
     lowered = plain.lower()
     return may_hold_secret(plain) or any(word in lowered for word in words)
-
-
-_suspect_again: Final = lru_cache(maxsize=4096)(_suspect)
-"""The same; most bodies are seen again and again."""
 
 
 def _holds_value(key: str) -> bool:

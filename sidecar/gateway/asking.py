@@ -26,7 +26,7 @@ from sidecar.timeunits import SECOND
 from sidecar.upstream.call import UpstreamCall
 from sidecar.upstream.connection import Call, Patience
 from sidecar.upstream.pace import Pace
-from sidecar.upstream.passing_on import LEFT
+from sidecar.upstream.passing_on import was_cut
 from sidecar.upstream.scheduler import Priority, Result, RetryBudget, Upstream
 from sidecar.upstream.validation import response_fault
 from sidecar.upstream.vouching import vouches
@@ -144,14 +144,7 @@ class Asking:
 
     def _passed_on(self, context: Context, why: str | None) -> None:
         """An answer that was passed on as it came has ended: as it should, or in one word otherwise."""
-        if why is None or why == LEFT:
-            return
-        fields = {
-            "event.action": "answer_cut", "http.request.id": context.exchange.request_id,
-            "understudy.endpoint": context.exchange.endpoint, "error.type": why,
-        }  # fmt: skip
-        log.warning("the upstream cut an answer that was being passed on", extra={"fields": fields})
-        if context.endpoint is not None:
+        if was_cut(why) and context.endpoint is not None:
             self._switchboard.observe(context.endpoint.id, False, False)
 
     def _learn_all(self, context: Context, result: Result) -> None:

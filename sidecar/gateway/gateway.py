@@ -33,6 +33,7 @@ from sidecar.settings import Settings
 from sidecar.storage.off_loop import NeedsDatabase, OffLoop
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import traceparent
+from sidecar.upstream.passing_on import was_cut
 
 log = logging.getLogger(__name__)
 ANSWER: Final = "understudy.answer"
@@ -59,6 +60,8 @@ class Gateway:
         self._metrics = metrics
         self._via = via
         self._copies = copies
+        self._recording = set[asyncio.Task[Response]]()
+        """That answers were cut; nobody waits for it."""
         self._tests = TestTraffic(settings)
 
     async def answer(self, head: Head, arrived: Arrived, client: Http1) -> Reply:
@@ -80,6 +83,8 @@ class Gateway:
         await self._finish(exchange, response, client, clock)
         response = await self._record(exchange, response)
         self._guard.observe(exchange)
+        if response.passed_on is not None:
+            response.passed_on.when_over(lambda why: self._passed_on(exchange, clock, why))
         response.headers = _fields(exchange, response)
         if exchange.answered_by is not AnsweredBy.UPSTREAM:
             response = self._say(exchange.request, response)
@@ -143,6 +148,26 @@ class Gateway:
             exchange.reason = "client_aborted"
         exchange.outcome = _outcome(exchange, response.status) if exchange.response else Outcome.UNKNOWN
         self._metrics.request(exchange)
+
+    def _passed_on(self, exchange: Exchange, clock: int, why: str | None) -> None:
+        """An answer that was recorded with its first byte has ended: that it was cut is one more exchange, and bad."""
+        if not was_cut(why):
+            return
+        fields = {
+            "event.action": "answer_cut", "http.request.id": exchange.request_id,
+            "understudy.endpoint": exchange.endpoint, "error.type": why,
+        }  # fmt: skip
+        log.warning("the upstream cut an answer that was being passed on", extra={"fields": fields})
+        attempts = [
+            replace(attempt, outcome=Outcome.FAILURE, error=why) if attempt.outcome is Outcome.SUCCESS else attempt
+            for attempt in exchange.attempts
+        ]
+        cut = replace(exchange, id=uuid7(time.time_ns()), attempts=attempts, outcome=Outcome.FAILURE)
+        cut.reason, cut.ended = "answer_cut", exchange.started + time.monotonic_ns() - clock
+        self._metrics.request(cut)
+        recording = asyncio.get_running_loop().create_task(self._record(cut, Response(0)))
+        self._recording.add(recording)
+        recording.add_done_callback(self._recording.discard)
 
     async def _record(self, exchange: Exchange, response: Response) -> Response:
         try:

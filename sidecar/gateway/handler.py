@@ -1,8 +1,9 @@
 """The request path, in the order of its steps: who is calling, who answers, the answer.
 
 A read goes to the upstream until the deadline; then the standby answers if it truly knows; else the upstream is waited
-for. A write goes to the upstream once, after its intent is on disk; where that comes to nothing, or nobody can say, the
-outbox takes it. What the standby does not know is never invented: the answer is then an honest 503.
+for. A write goes to the upstream once, after its intent is on disk (where the database takes none, all that is known is
+unverified meanwhile); where that comes to nothing, or nobody can say, the outbox takes it. What the standby does not
+know is never invented: the answer is then an honest 503.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from typing import Final
 
 from sidecar.http.messages import Response
 
+LARGEST_KEPT: Final = 4 << 20
+"""Bytes of an answer, other than JSON, beyond which the standby does not keep it: nothing is learned from it then."""
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import lru_cache
 from typing import Final
 
 from sidecar.http.messages import Request, Response
+from sidecar.http.remembered import remembered
 
 _ANY: Final = frozenset(
     [
@@ -96,7 +96,7 @@ def selecting(request: Request, declared: Collection[str]) -> list[str]:
     return sorted(found)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _field(name: str) -> tuple[str, bool]:
     """A field's name in lower case, and whether it selects no content unless it is declared."""
     low = name.lower()

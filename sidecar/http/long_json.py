@@ -20,8 +20,8 @@ LONG: Final = 1 << 20
 PIECE: Final = 128 << 10
 SEAMS: Final = 32
 """Places to choose from."""
-_LIST: Final = re.compile(rb"\s*\[(?=\s*\{)")
-_SEAM: Final = re.compile(rb"\}\s*,\s*(?=\{)")
+_LIST: Final = re.compile(rb"[ \t\r\n]*\[(?=[ \t\r\n]*\{)")
+_SEAM: Final = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*(?=\{)")
 """Between two objects of a list, or of a list inside: where it is the former, what comes before is whole."""
 
 

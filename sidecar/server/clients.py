@@ -21,7 +21,9 @@ MOST_HELD: Final = 64 * 1024 * 1024
 MOST_OWED: Final = 256 * 1024 * 1024
 """Bytes of answers that wait for their clients in a worker."""
 MOMENT: Final = 1.0
-"""Seconds in which a new connection's head may be on its way, before it makes room for others."""
+"""Seconds in which a head may be on its way, and a body next to nothing, before its client makes room for others."""
+LEAST_RATE: Final = 500
+"""Bytes a second of a body, less than which is too slow (Apache's least, too)."""
 _MAKES_ROOM: Final = ("closing", "idle", "head", "body")
 """What whoever makes room first waits for."""
 
@@ -41,6 +43,10 @@ class Client(Protocol):
     @property
     def held(self) -> int:
         """Bytes in memory of what it has sent."""
+
+    @property
+    def come(self) -> int:
+        """Bytes of its body since it is waited for."""
 
     @property
     def to_take(self) -> int:
@@ -146,11 +152,17 @@ class Clients:
         only just come, nor who is being answered. False: nobody can be spared."""
         now = time.monotonic()
         for phase in _MAKES_ROOM:
-            client = next(iter(self._waiting[phase]), None)
-            if client is not None and (phase != "head" or now >= client.due - HEAD_TIMEOUT + MOMENT):
-                self._drop(client)
-                return True
+            for client in self._waiting[phase]:
+                if self._can_be_spared(client, now):
+                    self._drop(client)
+                    return True
         return False
+
+    def _can_be_spared(self, client: Client, now: float) -> bool:
+        if client.phase not in ("head", "body"):
+            return True
+        waited = now - (client.due - self._times[client.phase])
+        return waited >= MOMENT and client.come < LEAST_RATE * waited
 
     def note_held(self, client: Client) -> None:
         """What it has sent and is not whole yet has changed: who has waited longest makes room, where that is too much

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -183,13 +182,13 @@ def _heed_proxies(request: Request, trusted: Networks) -> None:
         request.host = host
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def _forwarding(name: str) -> bool:
     return (
         name.lower().startswith("x-forwarded-") or name.lower() in ("forwarded", "x-real-ip") or name.lower() in MARKS
     )
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def _title(name: str) -> str:
     return "-".join(part.capitalize() for part in name.split("-"))

@@ -20,7 +20,7 @@ from sidecar.http.messages import Cut, PassedOnBody, Request, Response
 from sidecar.http.problem import phrase, problem
 from sidecar.http.spooled_body import IN_MEMORY, PIECE, Spool
 from sidecar.server.client_socket import ClientSocket
-from sidecar.server.clients import Clients
+from sidecar.server.clients import LEAST_RATE, Clients
 from sidecar.server.framing import Admitted, Limits, Refusal, admitted, too_large
 from sidecar.server.request_parser import CUT_SHORT, END, Head, Malformed, RequestParser, Why
 from sidecar.storage.off_loop import NeedsDatabase
@@ -32,8 +32,6 @@ AT_A_TIME: Final = 500
 """Pieces of a body that are taken before others have their turn."""
 IN_ONE_PIECE: Final = 64 * 1024
 """Bytes of a body up to which it is put together with its head: two pieces would wake the client twice."""
-LEAST_RATE: Final = 500
-"""Bytes a second of a body, less than which is too slow (Apache's least, too)."""
 GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 Arrived = Request | Refusal
 """A whole request; or why what came is none that goes further."""
@@ -194,6 +192,11 @@ class Http1(asyncio.Protocol):
         return self._parser.held + len(self._body)
 
     @property
+    def come(self) -> int:
+        """Bytes of its body since it is waited for."""
+        return self._size - self._size_before
+
+    @property
     def _is_busy(self) -> bool:
         """Whether something has to come before more of what has come is looked at."""
         return self._task is not None or self._spooling is not None or self._turn is not None
@@ -225,7 +228,7 @@ class Http1(asyncio.Protocol):
         if self.phase == "head" and self._parser.begun:
             self._refuse((408, "head_too_slow", "The head of the request took too long."))
         elif self.phase == "body":
-            enough = self._size - self._size_before >= LEAST_RATE * self._serving.body_timeout
+            enough = self.come >= LEAST_RATE * self._serving.body_timeout
             self._size_before = self._size
             if enough:
                 self.clients.wait("body", self)

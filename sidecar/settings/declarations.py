@@ -109,7 +109,7 @@ class Settings:
     hedge_after: float = setting("1s", duration, "When a safe or pure call still unanswered is sent a second time.")
     max_body: int = setting("32MiB", size, "The largest request body taken; beyond it 413.")
     max_answer: int = setting(
-        "64MiB", size, "The largest upstream answer held; a good one beyond it is passed on as it comes."
+        "64MiB", size, "The largest upstream answer held; a good one to a read beyond it is passed on as it comes."
     )
     body_timeout: float = setting("30s", duration, "How long a client may send next to nothing of its body.")
     write_timeout: float = setting(

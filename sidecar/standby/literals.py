@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from sidecar.contract import Endpoint, Match
-from sidecar.http.content import Unreadable, decode_body
+from sidecar.http.content import LARGEST_KEPT, Unreadable, decode_body
 from sidecar.http.determining import is_aged, selecting, varies
 from sidecar.http.messages import Request, Response
 from sidecar.standby.answer import Answer
@@ -41,8 +41,6 @@ from sidecar.storage.encrypted_columns import LockedBytes
 
 KEPT: Final = 10_000
 """Replies that are kept."""
-LARGEST: Final = 4 << 20
-"""Bytes of an answer beyond which it is not kept."""
 FRESH: Final = 10 * 10**9
 """ns in which an unchanged reply is not written again."""
 FORBIDDEN: Final = (403, 404, 410)
@@ -215,7 +213,7 @@ def _plain(response: Response, *, public: bool, secrets: frozenset[str]) -> byte
         body = decode_body(response, LIMIT)
     except Unreadable:
         return None
-    if len(body) > LARGEST:
+    if len(body) > LARGEST_KEPT:
         return None
     if "json" not in (response.header("content-type") or ""):
         return body if public else None

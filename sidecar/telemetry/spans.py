@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import urllib3
@@ -25,6 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 from sidecar import __version__
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http import identifiers
+from sidecar.http.remembered import remembered
 from sidecar.settings import Settings
 from sidecar.telemetry.metrics import METHODS
 from sidecar.telemetry.trace_facts import Facts
@@ -211,11 +212,18 @@ def _pairs(about: Mapping[str, Value]) -> Iterator[KeyValue]:
     return (_pair(name, value) for name, value in about.items())
 
 
-@lru_cache(maxsize=2048, typed=True)
-def _pair(name: str, value: Any) -> KeyValue:
+def _pair(name: str, value: Value) -> KeyValue:
+    return _text(value, name) if isinstance(value, str) else _number(name, value)
+
+
+@remembered(2048)
+def _text(value: str, name: str) -> KeyValue:
     """The same ones come again and again: copied, not made."""
+    return KeyValue(key=name, value=AnyValue(string_value=value))
+
+
+@lru_cache(maxsize=2048, typed=True)
+def _number(name: str, value: int) -> KeyValue:
     if isinstance(value, bool):
         return KeyValue(key=name, value=AnyValue(bool_value=value))
-    if isinstance(value, int):
-        return KeyValue(key=name, value=AnyValue(int_value=value))
-    return KeyValue(key=name, value=AnyValue(string_value=value))
+    return KeyValue(key=name, value=AnyValue(int_value=value))

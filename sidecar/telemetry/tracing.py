@@ -193,9 +193,7 @@ def _timed(function: Callable[..., Any], step: str, called: str) -> Callable[...
         except Exception:
             current.steps.append((step, called, began, time.time_ns()))
             raise
-        current.steps.append(
-            (step, called, began, time.time_ns())
-        )  # what only begins here, and is done in a thread, is not
-        return done
+        current.steps.append((step, called, began, time.time_ns()))
+        return done  # what only begins here goes on in a thread (NeedsDatabase is no Exception), and is a step there
 
     return timed

@@ -22,6 +22,7 @@ from typing import Final, cast
 from urllib.parse import urlsplit
 
 from sidecar.exchange import Attempt, Outcome
+from sidecar.http.content import LARGEST_KEPT
 from sidecar.http.messages import Headers, Response, SpooledBody
 from sidecar.upstream.dialer import NAMES, Names, Unconnected, connected, spoken, trusting
 from sidecar.upstream.passing_on import PassingOn
@@ -32,8 +33,6 @@ REST: Final = 60.0
 """Seconds after which a connection that was not used is closed."""
 IN_FLOW: Final = 1.0
 """Seconds after its head in which an answer that is not passed on yet is expected to be whole."""
-LARGEST_KEPT: Final = 4 << 20
-"""Bytes of an answer, other than JSON, that the standby would keep: beyond them nothing is learned from it."""
 _PASSED_ON: Final = (200, 203, 206)
 _EVENTS: Final = "text/event-stream"
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH"))

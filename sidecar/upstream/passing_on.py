@@ -107,3 +107,8 @@ class PassingOn:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def was_cut(why: str | None) -> bool:
+    """Whether a body ended because the upstream, or the way to it, cut it."""
+    return why is not None and why != LEFT

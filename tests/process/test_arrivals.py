@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import select
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -150,6 +151,22 @@ def test_bodies_that_wait_to_be_told_to_go_on_stop_nobody(upstream: Upstream, tm
         for _ in range(8):
             open_ones.enter_context(connect(sidecar, head))
         served(sidecar, 2)
+
+
+def test_at_the_bound_of_connections_those_who_say_nothing_make_room_for_new_ones(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """600 open files leave 88 connections: all are taken by clients who have been answered and stay."""
+    within = ("prlimit", "--nofile=600:600")
+    with Sidecar(upstream.url, tmp_path / "data", workers="1", within=within) as sidecar, ExitStack() as open_ones:
+        for _ in range(88):
+            idle = open_ones.enter_context(connect(sidecar, b"GET /patients/17 HTTP/1.1\r\n" + AUTH + b"\r\n"))
+            assert one_answer(idle).startswith(b"HTTP/1.1 200 ")
+        for _ in range(30):
+            new = open_ones.enter_context(connect(sidecar))
+            time.sleep(0.05)  # its request is on the way
+            new.sendall(b"GET /patients/17 HTTP/1.1\r\n" + AUTH + b"\r\n")
+            assert one_answer(new).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.slow

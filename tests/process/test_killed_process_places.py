@@ -69,3 +69,19 @@ def test_nobody_waits_for_a_process_that_is_taking_a_place(tmp_path: Path) -> No
         assert told == [None]
         other.communicate()
     assert slots.take([1]) == (0, 0)
+
+
+def test_nobody_waits_for_a_process_that_has_stood_back_while_it_took_a_place(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "places", 2, longest=60)
+    holds = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True)"
+    command = [sys.executable, "-c", f"{holds}; sys.stdin.read(1)", str(tmp_path / "places")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        let_go = threading.Timer(5, other.stdin.close)  # who waited would have a place then
+        let_go.start()
+        assert slots.take([1]) is None
+        let_go.cancel()
+        other.stdin.close()
+    assert slots.take([1]) == (0, 0)

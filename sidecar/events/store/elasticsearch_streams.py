@@ -37,14 +37,11 @@ SKEW: Final = 600 * SECOND
 class StreamSetup(Setup):
     """Templates of data streams. A stream is made by its first document."""
 
-    def install(self, held: bool) -> None:
-        self.require_elasticsearch()
-        with asking():
-            found = part(self._client.indices.resolve_index(name=f"{self._names.exchanges}-*"), "indices")
+    def _look(self) -> None:
+        found = part(self._client.indices.resolve_index(name=f"{self._names.exchanges}-*"), "indices")
         daily_ones = (each["name"] for each in found if day_end(self._names.exchanges, each["name"]) is not None)
         if (there := next(daily_ones, None)) is not None:
             raise StoreUnavailable(f"{there} is a daily index: data streams need another ELASTICSEARCH_PREFIX")
-        super().install(held)
 
     def _require_version(self, version: str) -> None:
         said = re.match(r"(\d+)\.(\d+)", version)

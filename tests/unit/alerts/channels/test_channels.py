@@ -39,6 +39,7 @@ from alerts.lifecycle.store import Alerts
 from alerts.rules import conditions
 from sidecar.settings import SettingError, Settings, load_settings
 from sidecar.timeunits import SECOND
+from tests.support.alerts.clock import Clock
 from tests.support.alerts.mail import USER, Mailbox, mailbox
 from tests.support.alerts.receivers import BROKEN, CLOSED, receiver
 from tests.support.stack import free_port
@@ -62,18 +63,11 @@ MAKE: dict[str, Callable[[str], Channel]] = {
 }
 
 
-class Clock:
-    now = 1_764_000_000 * SECOND
-
-    def __call__(self) -> int:
-        return self.now
-
-
 class Telling:
     """Alerts, their queue, and one channel that is told by hand."""
 
     def __init__(self, engine: Engine, channel: Channel, route: Route | None = None) -> None:
-        self.clock = Clock()
+        self.clock = Clock(1_764_000_000 * SECOND)
         self.state = Alerts(engine, self.clock)
         self.route = route or Route()
         self.queue = Queue(engine, {channel.name: self.route}, self.clock)

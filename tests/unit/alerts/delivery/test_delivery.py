@@ -21,6 +21,7 @@ from alerts.rules.outlook import Outlook
 from sidecar.settings import Settings
 from sidecar.storage.database import open_file
 from sidecar.timeunits import SECOND
+from tests.support.alerts.clock import Clock
 from tests.support.alerts.receivers import heart, receiver
 from tests.support.stack import free_port, until
 
@@ -30,13 +31,6 @@ BURN = Condition(name="ErrorBudgetBurn", severity="page", source="events", label
 PAGES = [replace(BURN, labels={**LABELS, "slo": name}) for name in ("answered", "in-time", "front-door")]
 TICKET = replace(BURN, severity="ticket")
 OTHER = Condition(name="NoTraffic", severity="ticket", source="events", notes={"reason": "nobody"})
-
-
-class Clock:
-    now = 1000 * SECOND
-
-    def __call__(self) -> int:
-        return self.now
 
 
 def told(queue: Queue, channel: Webhook) -> list[Told]:
@@ -49,7 +43,7 @@ def told(queue: Queue, channel: Webhook) -> list[Told]:
 
 
 def test_what_is_resolved_never_overtakes_what_fired(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     with receiver() as mine:
         channel = Webhook(mine.url, "http://dashboard/alerts")
@@ -71,7 +65,7 @@ def test_what_is_resolved_never_overtakes_what_fired(engine: Engine) -> None:
 
 def test_what_is_over_before_a_channel_came_back_is_one_message_of_the_past(engine: Engine) -> None:
     """It wakes nobody; what burns again meanwhile does."""
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     with receiver() as mine:
         channel = Webhook(mine.url, "http://dashboard/alerts")
@@ -103,7 +97,7 @@ def test_what_is_over_before_a_channel_came_back_is_one_message_of_the_past(engi
 
 
 def test_what_was_refused_while_it_burned_is_of_the_past_when_it_is_taken(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     with receiver() as mine:
         channel = Webhook(mine.url, "http://dashboard/alerts")
@@ -119,7 +113,7 @@ def test_what_was_refused_while_it_burned_is_of_the_past_when_it_is_taken(engine
 
 def test_what_was_taken_and_cannot_be_marked_is_not_told_again(engine: Engine) -> None:
     """A full disk, as SQLite sees it: the file may not be written."""
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     full = [False]
 
@@ -145,7 +139,7 @@ def test_what_was_taken_and_cannot_be_marked_is_not_told_again(engine: Engine) -
 
 
 def test_a_message_that_is_refused_holds_up_nothing_and_is_kept(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     with receiver() as mine:
         mine.answers = [422]
@@ -156,7 +150,7 @@ def test_a_message_that_is_refused_holds_up_nothing_and_is_kept(engine: Engine) 
 
 def test_a_channel_that_refuses_for_good_is_told_of_at_once_and_tried_again_later(engine: Engine) -> None:
     """PagerDuty's 400 for a key that was rotated, Slack's 410 for a room that is archived."""
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     with receiver() as mine:
         channel = Webhook(mine.url, "")
@@ -177,7 +171,7 @@ def test_a_channel_that_refuses_for_good_is_told_of_at_once_and_tried_again_late
 
 def test_a_channel_is_not_told_that_it_is_stuck(engine: Engine) -> None:
     """When it can hear of it, it is over."""
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook", "slack"], clock)
     see(state, queue, *stuck({}, {"slack": "410"}, clock.now))
     assert [delivery.channel for delivery in queue.due()] == ["webhook"]
@@ -185,7 +179,7 @@ def test_a_channel_is_not_told_that_it_is_stuck(engine: Engine) -> None:
 
 def test_what_a_channel_is_not_told_it_is_not_told_again_either(engine: Engine) -> None:
     """Alertmanager is told of all that fires, again and again; of what no message tells it nothing would end there."""
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state = Alerts(engine, clock)
     pages = Route(severities=frozenset({"page"}))
     queue = Queue(engine, {"webhook": Route(), "alertmanager": pages}, clock)
@@ -200,7 +194,7 @@ def test_what_a_channel_is_not_told_it_is_not_told_again_either(engine: Engine) 
 
 
 def test_a_channel_that_does_not_know_us_is_told_of_at_once(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     with receiver() as mine:
         mine.answers = [404]
@@ -213,7 +207,7 @@ def test_a_channel_that_does_not_know_us_is_told_of_at_once(engine: Engine) -> N
 
 
 def test_a_message_that_is_wrong_is_not_tried_again_where_others_are_taken(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     with receiver() as mine:
         channel = Webhook(mine.url, "")
@@ -239,7 +233,7 @@ def test_a_heart_that_answers_404_has_not_taken_the_beat(engine: Engine) -> None
 
 
 def test_a_receiver_that_is_not_there_is_tried_again(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     state.apply([BURN], unknown=set(), repeat=3600 * SECOND, enqueue=queue.enqueue)
     assert told(queue, Webhook(f"http://127.0.0.1:{free_port()}/", "")) == [Told.RETRY]
@@ -257,7 +251,7 @@ def see(state: Alerts, queue: Queue, *holding: Condition) -> None:
 
 
 def test_an_outage_is_one_message(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = grouped(engine, clock)
     with receiver() as mine:
         channel = Webhook(mine.url, "")
@@ -280,7 +274,7 @@ def test_an_outage_is_one_message(engine: Engine) -> None:
 
 
 def test_a_group_that_is_told_waits_for_its_interval_but_a_page_that_begins_does_not(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = grouped(engine, clock)
     with receiver() as mine:
         channel = Webhook(mine.url, "")
@@ -304,7 +298,7 @@ def test_a_group_that_is_told_waits_for_its_interval_but_a_page_that_begins_does
 
 
 def test_a_channel_for_pages_gets_no_ticket(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = grouped(engine, clock, pager=Route(severities=frozenset({"page"})))
     see(state, queue, PAGES[0], OTHER)
     clock.now += 10 * SECOND
@@ -333,7 +327,7 @@ def test_a_dead_channel_delays_no_other(engine: Engine) -> None:
 
 
 def test_a_channel_that_takes_nothing_is_an_alert_for_the_others(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook"], clock)
     with receiver() as mine:
         mine.answers = [500]
@@ -366,7 +360,7 @@ def test_a_file_made_before_messages_is_widened(tmp_path: Path) -> None:
 
 
 def test_what_was_told_long_ago_is_forgotten_and_what_waits_never(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     state, queue = Alerts(engine, clock), Queue(engine, ["webhook", "slack"], clock)
     see(state, queue, BURN)
     with receiver() as mine:
@@ -422,7 +416,7 @@ def test_the_heart_beats_only_after_a_whole_evaluation(engine: Engine) -> None:
 
 def test_the_heart_stands_still_where_no_channel_takes_anything(engine: Engine) -> None:
     beats: list[int] = []
-    clock = Clock()
+    clock = Clock(1000 * SECOND)
     queue = Queue(engine, ["webhook"], clock)
     see(Alerts(engine, clock), queue, BURN)
     [delivery] = queue.due()

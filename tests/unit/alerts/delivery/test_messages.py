@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine
@@ -13,9 +13,8 @@ from alerts.delivery.grouping import Grouping
 from alerts.delivery.queue import Queue, Route, Told
 from alerts.lifecycle.lifecycle import Condition
 from alerts.lifecycle.store import Alerts
-from alerts.lifecycle.tables import open_alerts
-from sidecar.settings import Settings
 from sidecar.timeunits import HOUR, SECOND
+from tests.support.alerts.clock import Clock
 
 TOGETHER = Grouping(by=("alertname",))
 """A page and its ticket in one message."""
@@ -28,19 +27,12 @@ DOOR = replace(PAGE, labels={**LABELS, "slo": "front-door"}, notes={"reason": "d
 DISK = Condition(name="DiskFilling", severity="page", source="sidecar", notes={"reason": "disk"})
 
 
-class Clock:
-    now = 10**6 * SECOND
-
-    def __call__(self) -> int:
-        return self.now
-
-
 class Desk:
     """Channels that take all they are told, by a clock that is set: one is told of everything, one of pages."""
 
     def __init__(self, engine: Engine, grouping: Grouping) -> None:
         routes = {"all": Route(grouping), "pager": Route(grouping, frozenset({"page"}))}
-        self.clock, self.group = Clock(), grouping.key
+        self.clock, self.group = Clock(10**6 * SECOND), grouping.key
         self.state, self.queue = Alerts(engine, self.clock), Queue(engine, routes, self.clock)
 
     def see(self, *holding: Condition) -> None:
@@ -58,10 +50,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Callable[[Grouping], Desk]]:
-    engine = open_alerts(Settings(data=tmp_path))
-    yield lambda grouping: Desk(engine, grouping)
-    engine.dispose()
+def desk(engine: Engine) -> Callable[[Grouping], Desk]:
+    return partial(Desk, engine)
 
 
 def test_a_channel_for_pages_hears_of_no_ticket_of_the_group_and_waits_for_none(desk: Callable[..., Desk]) -> None:

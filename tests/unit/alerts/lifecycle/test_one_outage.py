@@ -34,6 +34,7 @@ from alerts.lifecycle.tables import open_alerts
 from alerts.message import headline
 from sidecar.settings import Settings
 from sidecar.timeunits import HOUR, MINUTE, SECOND
+from tests.support.alerts.clock import Clock
 
 GROUPING = Grouping()
 LABELS = {"slo": "answered", "objective": "success", "view": "users", "endpoint": "all"}
@@ -45,18 +46,11 @@ OTHER = replace(PAGE, labels={**LABELS, "slo": "front-door"})
 OUTAGE = (PAGE, TICKET, UPSTREAM, ENDPOINT)
 
 
-class Clock:
-    now = 10**6 * SECOND
-
-    def __call__(self) -> int:
-        return self.now
-
-
 class Desk:
     """State and queue of one channel, by a clock that is set."""
 
     def __init__(self, engine: Engine, keep: int = 0) -> None:
-        self.clock = Clock()
+        self.clock = Clock(10**6 * SECOND)
         self.state, self.keep = Alerts(engine, self.clock), keep
         self.queue = Queue(engine, {"slack": Route()}, self.clock)
         self.messages: list[tuple[str, list[tuple[str, str]]]] = []

@@ -10,15 +10,9 @@ from sqlalchemy import Connection, Engine
 from alerts.lifecycle.lifecycle import Condition, Kind, Notice, State
 from alerts.lifecycle.store import Alerts, Superseded
 from sidecar.timeunits import SECOND
+from tests.support.alerts.clock import Clock
 
 BURN = Condition(name="ErrorBudgetBurn", severity="page", source="events", labels={"slo": "hosp"}, notes={"what": "x"})
-
-
-class Clock:
-    now = SECOND
-
-    def __call__(self) -> int:
-        return self.now
 
 
 def nothing(_connection: Connection, _notices: Sequence[Notice], _now: int) -> None:
@@ -30,16 +24,16 @@ def died(_connection: Connection, _notices: Sequence[Notice], _now: int) -> None
 
 
 def test_what_could_not_be_queued_has_not_happened(engine: Engine) -> None:
-    state = Alerts(engine, Clock())
+    state = Alerts(engine, Clock(SECOND))
     with pytest.raises(RuntimeError):
         state.apply([BURN], unknown=set(), repeat=SECOND, enqueue=died)
     assert state.all() == []
-    notices = Alerts(engine, Clock()).apply([BURN], unknown=set(), repeat=SECOND, enqueue=nothing)
+    notices = Alerts(engine, Clock(SECOND)).apply([BURN], unknown=set(), repeat=SECOND, enqueue=nothing)
     assert [notice.kind for notice in notices] == [Kind.FIRING]
 
 
 def test_a_new_evaluator_goes_on_where_the_last_one_was(engine: Engine) -> None:
-    clock = Clock()
+    clock = Clock(SECOND)
     Alerts(engine, clock).apply([BURN], unknown=set(), repeat=100 * SECOND, enqueue=nothing)
     clock.now = 16 * SECOND
     again = Alerts(engine, clock)
@@ -50,14 +44,14 @@ def test_a_new_evaluator_goes_on_where_the_last_one_was(engine: Engine) -> None:
 
 
 def test_one_who_lost_the_lease_changes_nothing(engine: Engine) -> None:
-    state = Alerts(engine, Clock())
+    state = Alerts(engine, Clock(SECOND))
     with pytest.raises(Superseded):
         state.apply([BURN], unknown=set(), repeat=SECOND, enqueue=nothing, fence=lambda _: False)
     assert state.all() == []
 
 
 def test_what_people_did_is_kept_with_who_and_why(engine: Engine) -> None:
-    state = Alerts(engine, Clock())
+    state = Alerts(engine, Clock(SECOND))
     state.apply([BURN], unknown=set(), repeat=SECOND, enqueue=nothing)
     state.acknowledge(BURN.key[:6], "Ms Pell", "on it")
     state.silence(BURN.key, "Ms Pell", "HOSP is being mended", 9 * SECOND)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tracemalloc
 
 import orjson
 import pytest
@@ -58,14 +57,3 @@ def test_a_name_is_found_backwards_where_it_is_found_forwards(text: str) -> None
 @pytest.mark.parametrize("unit", [b"key", b"pin=", b"sid ", b'otp"', b"key'\\", b": ", b"=", b"a"])
 def test_a_name_is_looked_for_in_time_that_grows_with_the_text(unit: bytes) -> None:
     assert is_linear(may_hold_secret, lambda size: b'{"sid' + unit * (size // len(unit)) + b'"}', 4096)
-
-
-def test_a_long_name_is_not_kept() -> None:
-    """It would be a client's to say how much memory we need."""
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        assert not is_secret_name("x" * 1_000_000)
-        assert tracemalloc.get_traced_memory()[0] - before < 500_000
-    finally:
-        tracemalloc.stop()

@@ -13,9 +13,9 @@ import pytest
 
 from sidecar.http.messages import Request, Response
 from sidecar.server import clients as bounds
-from sidecar.server.clients import Clients
+from sidecar.server.clients import LEAST_RATE, Clients
 from sidecar.server.framing import Limits, Refusal
-from sidecar.server.http1 import AT_A_TIME, LEAST_RATE, Arrived, Http1, Reply, Serving
+from sidecar.server.http1 import AT_A_TIME, Arrived, Http1, Reply, Serving
 from sidecar.server.request_parser import Head, Why
 from sidecar.storage.off_loop import NeedsDatabase
 
@@ -468,6 +468,22 @@ def test_an_answer_that_breaks_off_in_being_written_ends_its_connection(tmp_path
         assert transport.aborted
 
     on_loop(tmp_path, test)
+
+
+def test_an_upload_in_flow_never_makes_room_and_one_that_stands_still_does(tmp_path: Path) -> None:
+    async def test(served: Served) -> None:
+        flows, flowing = served.client()
+        flows.data_received(POST.replace(b"4", b"900000") + b"x" * 10_000)
+        stands, standing = served.client()
+        stands.data_received(POST.replace(b"4", b"900000") + b"x")
+        await settled()
+        assert not served.clients.have_room(), "both have only just come"
+        for connection in (flows, stands):
+            connection.due -= bounds.MOMENT
+        assert served.clients.have_room()
+        assert (flowing.aborted, standing.aborted) == (False, True)
+
+    on_loop(tmp_path, test, most=2)
 
 
 def test_who_takes_connections_without_asking_for_room_keeps_no_more_than_may_be(tmp_path: Path) -> None:

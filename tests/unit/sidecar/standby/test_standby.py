@@ -21,7 +21,7 @@ from sidecar.http.messages import Request, Response
 from sidecar.settings import load_settings
 from sidecar.standby.answer import Answer
 from sidecar.standby.known_callers import Standing
-from sidecar.standby.standby import QUEUE_BYTES, Standby
+from sidecar.standby.standby import QUEUE, QUEUE_BYTES, Standby
 from sidecar.storage.database import create_all, metadata, open_engine
 
 HOSP = Contract.load("hosp")
@@ -243,6 +243,19 @@ def test_few_large_answers_wait_to_be_learned_from_and_many_small_ones(world: Wo
     assert [number for number in range(1, 9) if world.answer(f"/notes/{number}")] == [1, 2, 3, 7, 8]
     world.learn("/notes/4", 200, {"id": 4, "title": large * 5}, stamp())
     assert world.answer("/notes/4"), "alone, one of any size is"
+
+
+def test_what_is_not_learned_for_want_of_room_gives_its_bytes_back(world: World) -> None:
+    learning = threading.Event()
+    world.standby._later(learning.wait)
+    for number in range(QUEUE + 50):
+        question = HOSP.match("GET", f"/notes/{number}"), request("GET", f"/notes/{number}")
+        world.standby.learn(*question, response(200, {"id": number, "title": "t"}), "u", stamp())
+    learning.set()
+    world.standby.flush(60)
+    assert world.standby._held == 0
+    world.learn("/notes/1", 200, {"id": 1, "title": "again"}, stamp())
+    assert world.answer("/notes/1")
 
 
 def test_urls_are_the_callers(world: World) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +20,11 @@ class Pipe:
         self.read = threading.Event()
         self.reached = threading.Event()
         self.broken = False
+        self.by: threading.Thread | None = None
         self.lines: list[str] = []
 
     def write(self, line: str) -> bool:
+        self.by = threading.current_thread()
         self.reached.set()
         self.read.wait()
         if not self.broken:
@@ -96,3 +100,14 @@ def test_lines_of_many_threads_are_each_written_once(pipe: Pipe) -> None:
     assert len(pipe.lines) == 800
     for who in range(4):
         assert [line for line in pipe.lines if line.startswith(f"{who} ")] == [f"{who} {n}" for n in range(200)]
+
+
+def test_the_thread_hears_no_signal(pipe: Pipe) -> None:
+    """One that the process puts off would end it there."""
+    said(Lines(pipe.write), "0")
+    assert pipe.reached.wait(10)
+    assert pipe.by is not None
+    status = Path(f"/proc/self/task/{pipe.by.native_id}/status").read_text()
+    blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
+    assert all(blocked >> (number - 1) & 1 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1))
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "ours is as it was"
