@@ -18,6 +18,7 @@ from jsonschema.exceptions import best_match
 
 from alerts.objectives.calendar import Calendar
 from alerts.objectives.model import Objective, View
+from sidecar.contract.document import LOADER
 from sidecar.timeunits import MILLISECOND, SECOND
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def _documents(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
         yield f"{path}: document {number} ({name})", name, document
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(LOADER):  # type: ignore[misc, valid-type]  # libyaml's, or PyYAML's own where it has none
     """Numbers stay as written: a target is a fraction, never a binary float."""
 
 
@@ -134,7 +135,7 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _plain)
 
 @cache
 def _validator() -> Draft202012Validator:
-    return Draft202012Validator(yaml.safe_load(_SCHEMA.read_text()))
+    return Draft202012Validator(yaml.load(_SCHEMA.read_text(), LOADER))
 
 
 def _check(document: Any, where: str) -> str:

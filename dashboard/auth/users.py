@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Engine, delete, insert, select, update
@@ -56,7 +57,7 @@ class Users:
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
         self._clock = clock
-        self._nobody = generate_password_hash("nobody's password", SCRYPT)
+        self._nobody = _nobody()
 
     def add(self, name: str, role: Role, password: str) -> None:
         """Raises AccessError when the name is taken or unfit, or the password is too short."""
@@ -132,6 +133,12 @@ def fit_name(name: str) -> str:
     if not name or len(name) > 100 or name != " ".join(name.split()) or not name.isprintable():
         raise AccessError(f"a user's name: expected 1 to 100 printable characters; found {name!r}")
     return name
+
+
+@cache
+def _nobody() -> str:
+    """Whose password is wrong: a name that nobody has takes as long to refuse as any other."""
+    return generate_password_hash("nobody's password", SCRYPT)
 
 
 def _hash(password: str) -> str:

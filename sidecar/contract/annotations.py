@@ -49,6 +49,7 @@ class Annotations:
             for key, schema in self._schemas.items()
             if (resource := schema.text("x-understudy-resource")) is not None
         }
+        self._operations = tuple(self._all_operations())
         self.secrets: frozenset[str] = frozenset(self._secrets())
         """Names that hold secrets, wherever they occur."""
         self.schemes: Mapping[str, Any] = {
@@ -61,7 +62,7 @@ class Annotations:
             if (resource := schema.text("x-understudy-resource")) is not None:
                 self.resources[resource] = self._resource(resource, schema)
         self.endpoints: dict[str, Endpoint] = {}
-        for template, item, operation, method in self._operations():
+        for template, item, operation, method in self._operations:
             endpoint = self._endpoint(template, item, operation, method)
             if endpoint.id in self.endpoints:
                 raise ContractError(name, f"{operation.key}.operationId", "an id of its own", endpoint.id)
@@ -152,7 +153,7 @@ class Annotations:
         given = operation.member("x-understudy-store-result")
         return {key: given.needed(key, "text") for key in STORED} if given.value else {}
 
-    def _operations(self) -> Iterator[tuple[str, Part, Part, str]]:
+    def _all_operations(self) -> Iterator[tuple[str, Part, Part, str]]:
         """Template, path item, operation, method."""
         for template, item in self._paths.items():
             if not template.startswith("/"):
@@ -166,14 +167,14 @@ class Annotations:
                     yield template, item, operations[method].mapping(), method.upper()
 
     def _operations_of(self, resource: str, action: Action) -> Iterator[tuple[str, Part]]:
-        for template, _, operation, _ in self._operations():
+        for template, _, operation, _ in self._operations:
             if operation.text("x-understudy-resource") == resource and _action(operation) is action:
                 yield template, operation
 
     def _secrets(self) -> Iterator[str]:
         for schema in self._schemas.values():
             yield from _secret_fields(schema)
-        for _, _, operation, _ in self._operations():
+        for _, _, operation, _ in self._operations:
             for content in operation.member("requestBody").members("content").values():
                 yield from _secret_fields(content.schema())
 

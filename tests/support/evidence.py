@@ -41,11 +41,11 @@ def lay(environ: Mapping[str, str], of: str) -> None:
     settings = load_settings(environ)
     if settings.contract != "hosp":
         return
-    if not settings.database:
-        if (settings.data / tables.NAME).exists():
-            return
-        tables.lay(settings.data)
+    if not settings.database and (settings.data / "understudy.db").exists():
+        return
     rows, engine = learned(of), open_engine(settings)
+    if not settings.database:
+        tables.lay(engine)
     create_all(engine)
     with engine.begin() as connection:
         if connection.scalar(select(evidence.c.endpoint).limit(1)) is None:

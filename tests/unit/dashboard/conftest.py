@@ -15,12 +15,13 @@ from dashboard.data import tables
 from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
 from tests.support.dashboard.plane import Plane
+from tests.support.tables import lay
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = open_engine(Settings(data=tmp_path))
-    tables.create_all(engine)
+    lay(engine, tables.SCHEMA)
     yield engine
     engine.dispose()
 
@@ -35,7 +36,11 @@ def plane() -> Iterator[Plane]:
 @pytest.fixture
 def parts(tmp_path: Path, plane: Plane) -> Iterator[Parts]:
     listen = ("127.0.0.1", plane.server.server_address[1])
-    made = wire(Settings(data=tmp_path, control_listen=listen, control_token="a token of sixteen"), time.time_ns)
+    settings = Settings(data=tmp_path, control_listen=listen, control_token="a token of sixteen")
+    engine = open_engine(settings)
+    lay(engine, tables.SCHEMA)
+    engine.dispose()
+    made = wire(settings, time.time_ns)
     yield made
     made.store.close()
     made.engine.dispose()

@@ -15,6 +15,7 @@ from dashboard.cli import dashboard
 from dashboard.data import tables
 from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
+from tests.support.tables import lay
 
 PASSWORD = "correct horse battery\n"
 
@@ -26,7 +27,7 @@ class Place:
         self.settings = Settings(data=data)
         self.key = data / "export.key"
         self.engine: Engine = open_engine(self.settings)
-        tables.create_all(self.engine)
+        lay(self.engine, tables.SCHEMA)
 
     def run(self, *words: str) -> Result:
         return CliRunner().invoke(dashboard, words, input=PASSWORD, obj=self.settings)

@@ -24,6 +24,7 @@ from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
 from tests.support.dashboard import seed
 from tests.support.stack import until
+from tests.support.tables import lay
 
 UTC = ZoneInfo("UTC")
 NOW = time.time_ns()
@@ -69,7 +70,7 @@ def store(tmp_path: Path) -> EmbeddedStore:
 
 def export(tmp_path: Path, store: EmbeddedStore, form: str) -> tuple[Export, Path, Path]:
     engine = open_engine(Settings(data=tmp_path))
-    tables.create_all(engine)
+    lay(engine, tables.SCHEMA)
     exports = Exports(engine, store, tmp_path, held(settings(tmp_path), tuple), UTC, api="HOSP")
     ident = exports.start("auditor", View(period="7d", person="Dr Holt").fixed(NOW + seed.SECOND, UTC), form)
     made = until(lambda: (found := exports.find(ident, "auditor")) and found.state != "running" and found, 20)

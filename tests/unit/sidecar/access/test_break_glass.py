@@ -10,8 +10,9 @@ from sqlalchemy import Engine
 
 from sidecar.access.break_glass import BreakGlass, Grant
 from sidecar.settings import Settings
-from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.database import open_engine
 from sidecar.timeunits import HOUR
+from tests.support.tables import lay
 
 
 class Clock:
@@ -102,6 +103,6 @@ def test_hours_that_cannot_be_are_refused(engine: Engine, clock: Clock, trail: T
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = open_engine(Settings(data=tmp_path))
-    create_all(engine)
+    lay(engine)
     yield engine
     engine.dispose()

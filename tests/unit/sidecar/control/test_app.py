@@ -86,8 +86,8 @@ class FakeParity:
 
 class Plane:
     def __init__(self, data: Path, token: str | None) -> None:
-        lay(data)
         self.engine = open_engine(Settings(data=data))
+        lay(self.engine)
         contract = Contract.load("hosp")
         self.switchboard, self.standby = Switchboard(self.engine, contract.endpoints, "control"), FakeStandby()
         self.switchboard.tick()

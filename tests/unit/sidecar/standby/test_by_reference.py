@@ -20,8 +20,9 @@ from sidecar.standby.observations import RecordSeen
 from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.reader import Library
 from sidecar.standby.tables import DOUBT, collections, records
-from sidecar.storage.database import create_all, open_file
+from sidecar.storage.database import open_file
 from sidecar.storage.encryption import VAULT, Vault
+from tests.support.tables import lay
 
 HOSP = Contract.load("hosp")
 NOTES = HOSP.resources["notes"]
@@ -31,7 +32,7 @@ PROVEN = {"agreements": 9, "inputs": "[]", "differences": 0, "difference": None,
 
 def engine(folder: Path) -> Engine:
     made = open_file(folder / "understudy.db")
-    create_all(made)
+    lay(made)
     return made
 
 

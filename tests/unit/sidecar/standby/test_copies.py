@@ -20,9 +20,10 @@ from sidecar.standby.answer import Answer
 from sidecar.standby.copies import answer_may_show_others, may_show_others
 from sidecar.standby.observations import RecordSeen
 from sidecar.standby.tables import DOUBT, records
-from sidecar.storage.database import create_all, open_memory
+from sidecar.storage.database import open_memory
 from sidecar.storage.encryption import VAULT, Vault
 from tests.support.gateway import InProcess
+from tests.support.tables import lay
 from tests.support.upstream import AMES, HOLT
 
 HOSP = Contract.load("hosp")
@@ -83,7 +84,7 @@ def test_a_deletions_doubt_goes_as_far_as_references_do() -> None:
     patient refers to it by a name of no contract."""
     engine = open_memory()
     setattr(engine.dialect, VAULT, Vault())
-    create_all(engine)
+    lay(engine)
     known = {
         ("patients", "3"): {"id": 3, "hospital_id": 1},
         ("patients", "4"): {"id": 4, "hospital_id": 2},

@@ -20,7 +20,8 @@ from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.derivations import MEANINGS, Comparison, crosses_a_cap, leaves_out, room
 from sidecar.standby.evidence import NOTHING, State
 from sidecar.standby.standby import Standby
-from sidecar.storage.database import create_all, metadata, open_engine
+from sidecar.storage.database import metadata, open_engine
+from tests.support.tables import lay
 
 HOSP = Contract.load("hosp")
 JSON = [("Content-Type", "application/json; charset=utf-8")]
@@ -56,7 +57,7 @@ class World:
     def __init__(self, data: Path) -> None:
         settings_ = load_settings({"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": "1"})
         self.engine = open_engine(settings_)
-        create_all(self.engine)
+        lay(self.engine)
         self.standby = Standby(HOSP, self.engine, settings_)
 
     def reset(self) -> None:

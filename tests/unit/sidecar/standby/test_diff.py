@@ -14,7 +14,8 @@ from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
 from sidecar.standby.diff import differences
 from sidecar.standby.parity import SAMPLES, Parity
-from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.database import open_engine
+from tests.support.tables import lay
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_no_value_is_told(ours: str, theirs: str) -> None:
 
 def test_the_latest_few_samples_are_kept(tmp_path: Any) -> None:
     engine = open_engine(Settings(data=tmp_path))
-    create_all(engine)
+    lay(engine)
     parity = Parity(engine)
     for number in range(4, SAMPLES + 7):
         theirs = Response(200, [("Content-Type", "application/json")], b'{"id":1,"title":"' + b"x" * number + b'"}')

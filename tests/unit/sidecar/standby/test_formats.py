@@ -15,7 +15,8 @@ from sidecar.settings import load_settings
 from sidecar.standby.answer import Answer, DontKnow, format_wanted
 from sidecar.standby.comparing import MOST_FORMATS
 from sidecar.standby.standby import Standby
-from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.database import open_engine
+from tests.support.tables import lay
 
 HOSP = Contract.load("hosp")
 JSON = "application/json"
@@ -27,7 +28,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 def standby(tmp_path: Path) -> Iterator[Standby]:
     settings = load_settings({"UNDERSTUDY_DATA": str(tmp_path), "UNDERSTUDY_PARITY_SAMPLE": "0"})
     engine = open_engine(settings)
-    create_all(engine)
+    lay(engine)
     standby = Standby(HOSP, engine, settings)
     yield standby
     standby.close()

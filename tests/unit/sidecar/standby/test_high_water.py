@@ -21,7 +21,8 @@ from sidecar.standby.outbox.entries import INCARNATION, NEXT_ID, VERSION, GoneBa
 from sidecar.standby.outbox.overlay import PROVISIONAL
 from sidecar.standby.outbox.watermark import Mark, Watermark
 from sidecar.storage import incarnation
-from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.database import open_engine
+from tests.support.tables import lay
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
     engine = open_engine(settings)
-    create_all(engine)
+    lay(engine)
     yield engine
     engine.dispose()
 

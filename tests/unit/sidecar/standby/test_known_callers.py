@@ -22,8 +22,8 @@ ANN = "Dr Ann"
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    lay(tmp_path)
     engine = open_file(tmp_path / "understudy.db")
+    lay(engine)
     yield engine
     engine.dispose()
 

@@ -12,8 +12,9 @@ from sidecar.settings import SettingError
 from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.seal_key import fingerprint, refuse_another, remember, shown
 from sidecar.standby.outbox.sealing import Seal
-from sidecar.storage.database import create_all, open_memory
+from sidecar.storage.database import open_memory
 from sidecar.storage.encryption import VAULT, Vault
+from tests.support.tables import lay
 
 
 def seal_entry(connection: Connection, seal: Seal) -> None:
@@ -30,7 +31,7 @@ def seal_entry(connection: Connection, seal: Seal) -> None:
 def test_another_key_is_refused_while_anything_is_sealed(tmp_path: Path, remembered: bool) -> None:
     engine, path = open_memory(), tmp_path / "seal"
     setattr(engine.dialect, VAULT, Vault())
-    create_all(engine)
+    lay(engine)
     with engine.begin() as connection:
         refuse_another(connection, path, "n1")
         seal_entry(connection, Seal(path))

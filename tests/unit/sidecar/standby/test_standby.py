@@ -22,7 +22,8 @@ from sidecar.settings import load_settings
 from sidecar.standby.answer import Answer
 from sidecar.standby.known_callers import Standing
 from sidecar.standby.standby import QUEUE, QUEUE_BYTES, Standby
-from sidecar.storage.database import create_all, metadata, open_engine
+from sidecar.storage.database import metadata, open_engine
+from tests.support.tables import lay
 
 HOSP = Contract.load("hosp")
 JSON = [("Content-Type", "application/json; charset=utf-8")]
@@ -45,7 +46,7 @@ class World:
             {"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": "0", "UNDERSTUDY_UNPROVEN": "serve"}
         )
         self.engine = open_engine(settings_)
-        create_all(self.engine)
+        lay(self.engine)
         self.standby = Standby(HOSP, self.engine, settings_)
         self.notes: dict[int, dict[str, Any]] = {}
         self.next = 1

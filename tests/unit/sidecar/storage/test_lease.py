@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from sidecar.storage.database import create_all, open_memory
+from sidecar.storage.database import open_memory
 from sidecar.storage.lease import AGAIN, TTL, Lease, leases
+from tests.support.tables import lay
 
 
 class Hands:
@@ -19,7 +20,7 @@ class Hands:
 
 def test_a_holder_whose_clock_was_ahead_holds_it_no_longer_than_another() -> None:
     engine, hands = open_memory(), Hands()
-    create_all(engine)
+    lay(engine)
     dead, waiting = Lease(engine, "replay", "dead", hands), Lease(engine, "replay", "waiting", hands)
     assert dead.hold()
     with engine.begin() as connection:  # as by a clock an hour ahead
@@ -34,7 +35,7 @@ def test_a_holder_whose_clock_was_ahead_holds_it_no_longer_than_another() -> Non
 
 def test_a_holder_who_renews_it_keeps_it_and_one_who_was_stopped_does_not() -> None:
     engine, hands = open_memory(), Hands()
-    create_all(engine)
+    lay(engine)
     one, two = Lease(engine, "replay", "one", hands), Lease(engine, "replay", "two", hands)
     assert one.hold()
     for _ in range(10):

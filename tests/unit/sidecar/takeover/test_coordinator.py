@@ -39,8 +39,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    lay(tmp_path)
     engine = open_engine(Settings(data=tmp_path))
+    lay(engine)
     yield engine
     engine.dispose()
 

@@ -19,7 +19,8 @@ from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.dependencies import Holds
 from sidecar.standby.outbox.entries import CLAIMS, KEPT, Outbox, State
 from sidecar.standby.outbox.snapshot import Snapshot
-from sidecar.storage.database import create_all, open_file
+from sidecar.storage.database import open_file
+from tests.support.tables import lay
 
 HOUR = 3600 * 10**9
 
@@ -27,7 +28,7 @@ HOUR = 3600 * 10**9
 @pytest.fixture
 def connection() -> Iterator[Connection]:
     engine = create_engine("sqlite://")
-    create_all(engine)
+    lay(engine)
     with engine.begin() as connection:
         yield connection
 
@@ -78,7 +79,7 @@ def test_a_deletion_is_of_the_record_that_its_provisional_id_became(connection: 
 
 def test_a_look_shows_what_provisional_ids_have_become_since(tmp_path: Path) -> None:
     engine = open_file(tmp_path / "understudy.db")
-    create_all(engine)
+    lay(engine)
     outbox = Outbox(Contract.load("hosp"), engine, tmp_path / "outbox.version")
     with engine.begin() as connection:
         entry(connection, "a", State.PENDING, 1, action="update", record="2000000001")
@@ -97,7 +98,7 @@ def test_a_look_shows_what_provisional_ids_have_become_since(tmp_path: Path) -> 
 @pytest.mark.parametrize("seed", range(2))
 def test_what_is_read_of_changes_alone_is_what_reading_everything_shows(tmp_path: Path, seed: int) -> None:
     engine, chance = open_file(tmp_path / "understudy.db"), random.Random(seed)
-    create_all(engine)
+    lay(engine)
     contract, shared = Contract.load("hosp"), tmp_path / "outbox.version"
     often, seldom = (Outbox(contract, engine, shared) for _ in range(2))
     seen = [False] * 7
@@ -155,7 +156,7 @@ def told(snapshot: Snapshot) -> tuple[object, ...]:
 
 def test_a_transaction_of_before_sees_the_outbox_of_before(tmp_path: Path) -> None:
     engine = open_file(tmp_path / "understudy.db")
-    create_all(engine)
+    lay(engine)
     outbox = Outbox(Contract.load("hosp"), engine, tmp_path / "outbox.version")
     with engine.begin() as connection:
         entry(connection, "a", State.PENDING, 1)
@@ -173,7 +174,7 @@ def test_a_transaction_of_before_sees_the_outbox_of_before(tmp_path: Path) -> No
 def test_without_the_database_only_what_cannot_have_changed_is_known(tmp_path: Path) -> None:
     """Else an accepted write would be missing from answers, and others would be sent past it."""
     engine = open_file(tmp_path / "understudy.db")
-    create_all(engine)
+    lay(engine)
     outbox = Outbox(Contract.load("hosp"), engine, tmp_path / "outbox.version")
     with engine.begin() as connection:
         entry(connection, "2000000001", State.PENDING, time.time_ns())
@@ -201,7 +202,7 @@ def test_who_owns_what_is_unknown_before_the_database_was_ever_asked(tmp_path: P
 
 def test_kept_credentials_outlive_the_process_and_forgotten_ones_do_not_come_back(tmp_path: Path) -> None:
     engine = open_file(tmp_path / "understudy.db")
-    create_all(engine)
+    lay(engine)
     callers = Callers(engine)
     assert callers.is_new("Dr Holt", "secret")
     assert Callers(engine).check("Dr Holt", "secret") is Standing.UNKNOWN

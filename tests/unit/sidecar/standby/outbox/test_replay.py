@@ -40,8 +40,8 @@ class Leader:
 
     def __init__(self, data: Path) -> None:
         self.settings = Settings(data=data, seal_key=data / "seal-key", upstream="http://127.0.0.1:1")
-        lay(data)
         self.engine: Engine = open_engine(self.settings)
+        lay(self.engine)
         self.standby = Standby(CONTRACT, self.engine, self.settings)
         self.lease, self.other = (Lease(self.engine, "replay", name) for name in ("one", "two"))
         self.meanwhile: Callable[[], object] = lambda: None

@@ -18,8 +18,9 @@ from sidecar.standby.outbox.missing import Fate, Missing
 from sidecar.standby.rebuild.moments import Lack, moments
 from sidecar.standby.rebuild.relearning import NotEmpty, Relearning, state_of
 from sidecar.standby.tables import collections, records
-from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.database import open_engine
 from sidecar.timeunits import DAY, SECOND, to_rfc3339
+from tests.support.tables import lay
 
 START = 20_000 * DAY
 Recorded = tuple[dict[str, Any], dict[str, Any] | None]
@@ -71,7 +72,7 @@ def exchange(
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = open_engine(Settings(upstream="http://hosp.test", data=tmp_path / "scratch"))
-    create_all(engine)
+    lay(engine)
     yield engine
     engine.dispose()
 
@@ -272,7 +273,7 @@ def test_times_are_those_of_the_record_and_all_is_unverified(
     )
     assert relearning.finish([], {}) == []
     target = open_engine(Settings(upstream="http://hosp.test", data=tmp_path / "new"))
-    create_all(target)
+    lay(target)
     relearning.into(target)
     with target.connect() as connection:
         row = queries.record(connection, "notes", "1")
@@ -302,7 +303,7 @@ def test_what_users_were_promised_is_not_shown_as_it_was(
     assert states(engine) == {"1": ("known", "kept"), "2": ("doubt", "kept")}
     assert not is_whole(engine)
     target = open_engine(Settings(upstream="http://hosp.test", data=tmp_path / "new"))
-    create_all(target)
+    lay(target)
     relearning.into(target)
     with target.connect() as connection:
         assert queries.number(connection, "next_provisional_id") == 2_000_000_008
