@@ -28,15 +28,19 @@ def main() -> int:
     judged: list[Judged] = []
     until, seed = time.monotonic() + given.hours * 3600, given.seed
     more = given.more if given.more is not None else 5000 if given.hours else 0
-    while True:
-        for world in worlds:
-            judged += _run(world, seed, more)
-            if given.hours and time.monotonic() >= until:
+    try:
+        while True:
+            if given.hours:
+                random.Random(seed).shuffle(worlds)
+            for world in worlds:
+                judged += _run(world, seed, more)
+                if given.hours and time.monotonic() >= until:
+                    break
+            seed += 1
+            if time.monotonic() >= until:
                 break
-        seed += 1
-        random.Random(seed).shuffle(worlds)
-        if time.monotonic() >= until:
-            break
+    except KeyboardInterrupt:
+        print("interrupted: what was judged until now", file=sys.stderr)
     print(table(judged, len(CELLS), given.seed))
     if given.known:
         print("\n".join(sorted({f"{each.cell} {each.verdict}" for each in judged if each.verdict in BAD})))
@@ -52,8 +56,9 @@ def _named(world: World) -> set[str]:
 def _run(world: World, seed: int, more: int) -> list[Judged]:
     with tempfile.TemporaryDirectory() as folder:
         judged = list(Drive(world, Path(folder) / "data", seed, more=more).run())
-    bad = sum(each.verdict in BAD for each in judged)
-    print(f"{world.api}/{world.twist or 'plain'}: {len(judged)} answers, {bad} false", file=sys.stderr, flush=True)
+    bad, own = sum(each.verdict in BAD for each in judged), sum(each.standby for each in judged)
+    name = f"{world.api}/{world.twist or 'plain'}"
+    print(f"{name}: {len(judged)} answers, {own} of them the standby's, {bad} false", file=sys.stderr, flush=True)
     return judged
 
 

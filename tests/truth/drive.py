@@ -6,6 +6,8 @@ import json
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ LEARNED = 2.0
 """Seconds in which what was asked is learned and compared, and backfill seeks some of what tells rivals apart."""
 ROUNDS = 6
 """Times that something is written and looked at before the outage: what lists say after a write is to be proven too."""
+AT_ONCE = 4
+"""Clients who ask the random questions of an outage."""
 LOOKED_AGAIN = 0.5
 """How often somebody looks after the last writes and before the outage. Else what was written says nothing of what else
 it changed, and most is honestly not known."""
@@ -79,7 +83,7 @@ class Drive:
                     self.ask("GET", target)
             self.simulator.set_profile("outage")
             yield from self._reads("outage", [*asked, *beside])
-            yield from self._reads("outage", (any_question(self.world, self.dice) for _ in range(self.more)))
+            yield from self._reads("outage", (any_question(self.world, self.dice) for _ in range(self.more)), AT_ONCE)
             told = []
             for change in written:
                 answer = self.ask(change.method, change.target, change.body)
@@ -146,15 +150,19 @@ class Drive:
             headers["authorization"] = basic(*self.user)
         return Asked(method, target, headers, body, f"http://{HOST}")
 
-    def _reads(self, phase: str, asked: Iterable[Question]) -> Iterator[Judged]:
-        for question in asked:
-            status, value = self.truth(question)
-            got = self.ask("GET", question.target, headers=question.headers)
-            told = value_of(got["Content-Type"], got.body)
-            verdict = read(got.status, told, status, value)
-            what = f"GET {question.target} {question.headers or ''}: {status}, answered {got.status} "
-            own = got.status != 503 and "hit" in got["Cache-Status"]
-            yield Judged(self.world.cell(phase), verdict, what + difference(value, told), own)
+    def _reads(self, phase: str, asked: Iterable[Question], at_once: int = 1) -> Iterator[Judged]:
+        """Each after the other, or some at once, where nothing that they ask for changes meanwhile."""
+        with ThreadPoolExecutor(at_once) as clients:
+            yield from clients.map(partial(self._read, phase), asked)
+
+    def _read(self, phase: str, question: Question) -> Judged:
+        status, value = self.truth(question)
+        got = self.ask("GET", question.target, headers=question.headers)
+        told = value_of(got["Content-Type"], got.body)
+        verdict = read(got.status, told, status, value)
+        what = f"GET {question.target} {question.headers or ''}: {status}, answered {got.status} "
+        own = got.status != 503 and "hit" in got["Cache-Status"]
+        return Judged(self.world.cell(phase), verdict, what + difference(value, told), own)
 
     def _own_view(self, change: Change, answer: Got) -> Iterator[Judged]:
         """What was acknowledged is shown to its author, or honestly not at all."""
