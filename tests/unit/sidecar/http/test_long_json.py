@@ -53,6 +53,14 @@ def test_a_long_value_that_is_broken_is_refused(body: bytes, piece: int, data: A
         assert loads(body, 0, piece) == value
 
 
+@pytest.mark.parametrize("blank", [b"\x0b", b"\x0c", b"\x85", b"\xa0"])
+@pytest.mark.parametrize("body", [b"%s[{},{},{}]", b"[%s{},{},{}]", b"[{}%s,{},{}]", b"[{},%s{},{}]"])
+def test_what_is_a_blank_elsewhere_is_none_in_json(body: bytes, blank: bytes) -> None:
+    for read in (loads, skim):
+        with pytest.raises(orjson.JSONDecodeError):
+            read(body % blank, 0, 1)
+
+
 PLAIN = {"id": 1, "title": "[Limps", "in": {"a": [{"b": [{}, {}]}, {"c": 2}]}}
 
 
