@@ -105,8 +105,9 @@ def prometheus(home: Path, port: int, rules: str, control: str, alerts: str, eve
     path.write_text(prometheus_config([control], alerts, every))
     (home / RULES).write_text(rules)
     storage = f"--storage.tsdb.path={home / 'prometheus'}"
+    exemplars = "--enable-feature=exemplar-storage"
     resend = [] if every is None else [f"--rules.alert.resend-delay={every}"]  # the first is lost before discovery
-    return Service("prometheus", home, port, f"--config.file={path}", storage, *resend)
+    return Service("prometheus", home, port, f"--config.file={path}", storage, exemplars, *resend)
 
 
 def write(home: Path, rules: str, controls: Sequence[str], alerts: str, webhook: str | None) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from alerts.lifecycle.inhibition import parts
 from alerts.lifecycle.lifecycle import (
     BURNING,
+    UNTIL_RESOLVED,
     Alert,
     Condition,
     Notice,
@@ -150,9 +151,13 @@ class Alerts:
         return [mine, *(a for a in burning if a.key != mine.key and (a.key in keys or a.part_of in keys))]
 
     def shift(self, by: int) -> None:
-        """The clock stepped by so many ns: what is counted from moves with it."""
+        """The clock stepped by so many ns: every time that is counted from, or waited for, moves with it."""
         with self._engine.begin() as connection:
-            connection.execute(update(alerts).values(since=alerts.c.since + by, sent_at=alerts.c.sent_at + by))
+            for name in ("since", "sent_at", "fired_at", "resolved_at", "silenced_until"):
+                column = alerts.c[name]
+                told = column.not_in((0, UNTIL_RESOLVED))
+                connection.execute(update(alerts).where(told).values({name: column + by}))
+            connection.execute(update(silences).values(until=silences.c.until + by))
 
     def history(self, limit: int = 200) -> list[dict[str, Any]]:
         """What became of alerts, the latest first."""

@@ -103,10 +103,16 @@ def _documents(path: Path) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for number, document in enumerate(documents, 1):
         kind = document.get("kind") if isinstance(document, dict) else None
         if kind in PASSED_OVER:
-            log.info("%s: document %d: %s is not read here", path, number, kind)
+            _pass_over(path, number, kind)
             continue
         name = _check(document, f"{path}: document {number}")
         yield f"{path}: document {number} ({name})", name, document
+
+
+@cache
+def _pass_over(path: Path, number: int, kind: str) -> None:
+    """Said once in a process, to whoever runs it: at the level that a command without a log shows."""
+    log.warning("%s: document %d: %s is not read here", path, number, kind)
 
 
 class _Loader(LOADER):  # type: ignore[misc, valid-type]  # libyaml's, or PyYAML's own where it has none

@@ -1,9 +1,9 @@
 """Prometheus recording and alerting rules of the same promises, windows and guards. Pure.
 
-They decide as `policy` does but for one thing: PromQL has no binomial distribution, so Chernoff's bound stands in for
+They decide as `burn_rules` does but for this: PromQL has no binomial distribution, so Chernoff's bound stands in for
 the exact one. It never says yes where the exact one says no; near the threshold it says yes some requests later. And
 Prometheus' own `increase` does not see a series' first value: of a failure never seen before the first scrape's worth
-is missed.
+is missed. A ticket for an upstream that is not asked any more ends with its windows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Whether the standby answers users where the upstream fails. Pure: it remembers what it was shown."""
+"""Whether the standby answers users where the upstream fails, and whether that is asked at all. Pure: it remembers what
+it was shown."""
 
 from __future__ import annotations
 
@@ -29,3 +30,16 @@ class Cover:
             return all(now - self._ready.get(name, 0) <= self._keep for name in names)
 
         return covered
+
+
+def asked(endpoints: Sequence[Row] | None) -> Callable[[str | None], bool]:
+    """Whether the upstream is asked for what users ask of an endpoint, by name; of None: of all of them. It is not
+    where a circuit is not closed, or somebody took over; what has been promoted is none of its any more."""
+    resting = {
+        row["name"] for row in endpoints or () if row.get("answered_by") == "standby" and not row.get("owned")
+    }  # fmt: skip
+
+    def is_asked(endpoint: str | None) -> bool:
+        return not resting if endpoint is None else endpoint not in resting
+
+    return is_asked

@@ -21,7 +21,7 @@ from alerts.rules.conditions.metrics import Metrics
 from alerts.rules.context import Context
 from alerts.rules.control_plane import Readings, look
 from alerts.rules.counters import Counters, bounds
-from alerts.rules.coverage import Cover
+from alerts.rules.coverage import Cover, asked
 from alerts.rules.doubt import Doubt
 from alerts.rules.evaluation import SOURCE, Covered, Evaluation, Levels, no_data, told, unsettled
 from alerts.rules.outlook import Outlook
@@ -80,14 +80,19 @@ class Watch:
         if metrics is not None:
             self._counters.add(moment, metrics)
         covered = self._cover.seen(readings.endpoints, moment)
-        burning = self._guarded("ErrorBudgetBurn", SOURCE, lambda: self._burning(metrics, moment, now, covered))
+        burning = self._guarded(
+            "ErrorBudgetBurn", SOURCE,
+            lambda: self._burning(metrics, moment, now, covered, asked(readings.endpoints)),
+        )  # fmt: skip
         beyond = holding(self._rules, readings.seen, self._memory, now, moment)
         return Outlook(self._explained(burning.holding, readings, now), burning.unknown, burning.unasked).joined(beyond)
 
-    def _burning(self, metrics: Metrics | None, moment: int, now: int, covered: Covered) -> Outlook:
+    def _burning(
+        self, metrics: Metrics | None, moment: int, now: int, covered: Covered, is_asked: Covered
+    ) -> Outlook:  # fmt: skip
         """Where the store's figures are in doubt nothing ends, and the sidecars' own counters page."""
         of = self._objectives
-        found = self._guarded("the event store's counts", SOURCE, lambda: of.evaluation.step(now, covered))
+        found = self._guarded("the event store's counts", SOURCE, lambda: of.evaluation.step(now, covered, is_asked))
         late = self._doubt.seen(metrics, now, moment)
         if self._doubt.stepped(moment):
             found = found._replace(holding=[each for each in found.holding if each.name != "ErrorBudgetBurn"])

@@ -23,6 +23,7 @@ BLIND: Final = MINUTE
 BUILD: Final = 5.0
 """Seconds of an evaluation that may go into counting old blocks; until they are counted, what needs them is unknown."""
 Covered = Callable[[str | None], bool]
+"""Of an endpoint by name, or of all (None); whether the upstream is asked for it is said in the same way."""
 Levels = Mapping[int, Sequence[Window]]
 """Windows by the period in seconds for which they are meant."""
 
@@ -61,8 +62,9 @@ class Evaluation:
             ]
         return measured
 
-    def step(self, now: int, covered: Covered) -> Outlook:
-        """What holds at `now`. Windows that are not counted yet are unknown."""
+    def step(self, now: int, covered: Covered, asked: Covered = lambda _: True) -> Outlook:
+        """What holds at `now`. Windows that are not counted yet are unknown, and so is an upstream that is not
+        asked."""
         try:
             measured = self.measures(now)
         except StoreUnavailable as error:
@@ -81,7 +83,7 @@ class Evaluation:
         unknown = frozenset(self._unknown(measured))
         if unknown and self._troubles:
             burning.append(no_data(f"windows that reach so far back are unknown: {self._troubles[0]}"))
-        return Outlook(burning, unknown)
+        return Outlook(burning, unknown | frozenset(self._resting(measured, asked)))
 
     def _unknown(self, measured: Mapping[int, Sequence[Measure]]) -> Iterable[str]:
         """The keys of alerts of which a window is unknown: they neither start by it nor end. Others do."""
@@ -92,6 +94,16 @@ class Evaluation:
                     yield _condition(each.objective, severity).key
                 if each.spans.get(self._rule.silence) is None:
                     yield _silence("").key
+
+    def _resting(self, measured: Mapping[int, Sequence[Measure]], asked: Covered) -> Iterable[str]:
+        """The keys of tickets for an upstream of which nothing is heard, since the standby answers in its place: that
+        it fails no more is not known."""
+        for period, measures in measured.items():
+            for each in measures:
+                counts = (each.spans.get(window.short) for window in self._levels[period])
+                heard = any(count is not None and count.total for count in counts)
+                if each.objective.view == "hosp" and not heard and not asked(each.objective.endpoint):
+                    yield _condition(each.objective, "ticket").key
 
     def _ever(self, measured: Mapping[int, Sequence[Measure]]) -> bool:
         """Whether anybody was seen to ask anything within a whole period."""

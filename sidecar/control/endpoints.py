@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from flask import Blueprint, g, jsonify
 
+from sidecar.contract import Action
 from sidecar.control.requests import Problem, body_field, json_body
 from sidecar.control.services import ControlServices, completeness_ratio
 
@@ -15,7 +16,7 @@ from sidecar.control.services import ControlServices, completeness_ratio
 def blueprint(services: ControlServices) -> Blueprint:
     views = Blueprint("endpoints", __name__)
 
-    def state(name: str, completeness: Mapping[str, Any]) -> dict[str, Any]:
+    def state(name: str, completeness: Mapping[str, Any], owned: Collection[str]) -> dict[str, Any]:
         found, declared = services.switchboard.state(name), services.contract.endpoints[name]
         able, reason = services.standby.ready(name)
         known = completeness.get(declared.resource) if declared.resource else None
@@ -27,6 +28,7 @@ def blueprint(services: ControlServices) -> Blueprint:
             "circuit": found.circuit.state,
             "circuit_reason": found.circuit.reason,
             "answered_by": found.answered_by,
+            "owned": declared.action is not Action.CALL and declared.resource in owned,
             "reason": found.reason,
             "changed_at": found.changed_at or None,
             "changed_by": found.changed_by,
@@ -39,12 +41,12 @@ def blueprint(services: ControlServices) -> Blueprint:
     def act(action: Callable[..., Any], endpoint: str, *given: Any) -> Any:
         reason = body_field(json_body(), "reason", str, "")
         action(services.endpoint(endpoint), *given, g.by, reason)
-        return state(endpoint, services.standby.completeness())
+        return state(endpoint, services.standby.completeness(), services.promotion.owned())
 
     @views.get("/endpoints")
     def endpoints() -> Any:
-        completeness = services.standby.completeness()
-        return jsonify([state(name, completeness) for name in services.contract.endpoints])
+        completeness, owned = services.standby.completeness(), services.promotion.owned()
+        return jsonify([state(name, completeness, owned) for name in services.contract.endpoints])
 
     @views.post("/endpoints/<endpoint>/takeover")
     def takeover(endpoint: str) -> Any:

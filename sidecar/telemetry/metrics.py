@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.exchange import Client, Exchange, Outcome, Purpose
+from sidecar.telemetry import exemplars
 from sidecar.telemetry.metric_files import allocate_first, locked, merge_dead
 
 if TYPE_CHECKING:
@@ -106,8 +107,9 @@ def prepare(directory: Path, fresh: bool = True) -> None:
     """Names the directory of this run's counters, and empties it unless the run goes on. In the parent, before
     prometheus_client is imported; then imports it, once for all processes rather than once in each."""
     directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob("*.db") if fresh else ():
-        leftover.unlink()
+    for kind in ("*.db", f"{exemplars.PREFIX}*") if fresh else ():
+        for leftover in directory.glob(kind):
+            leftover.unlink()
     os.environ[DIRECTORY] = str(directory)
     import_module("prometheus_client.multiprocess")
     import_module("prometheus_flask_exporter.multiprocess")
@@ -121,6 +123,7 @@ def forget(pid: int) -> None:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
         try:
             merge_dead(Path(os.environ[DIRECTORY]), pid)
+            exemplars.merge_dead(Path(os.environ[DIRECTORY]), pid)
         except _LOST as error:  # its file stays, and is summed up as it is
             _say_lost(error)
 
@@ -230,7 +233,7 @@ class Metrics:
                 self._metrics[name] = Histogram(
                     f"understudy_{DURATION}",
                     "How long users waited for their answers.",
-                    ("endpoint", "client", "outcome", "upstream"),
+                    exemplars.LABELS,
                     buckets=BUCKETS,
                     registry=self.registry,
                 )
@@ -283,11 +286,19 @@ def serve_metrics(app: Flask, shared: SharedState) -> None:
     from prometheus_client.multiprocess import MultiProcessCollector
     from prometheus_flask_exporter.multiprocess import GunicornInternalPrometheusMetrics
 
+    class Counted(MultiProcessCollector):
+        def __init__(self) -> None:
+            super().__init__(None)  # type: ignore[no-untyped-call]
+
+        def collect(self) -> Iterator[Metric]:
+            counted = super().collect()  # type: ignore[no-untyped-call]
+            return exemplars.put_in(counted, f"understudy_{DURATION}", exemplars.read(Path(os.environ[DIRECTORY])))
+
     class Exposition(GunicornInternalPrometheusMetrics):  # type: ignore[misc]
         def generate_metrics(self, accept_header: str | None = None, names: Any = None) -> tuple[bytes, str]:
             """The exporter makes a fresh registry at each scrape; the shared state belongs in it."""
             registry: Any = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            registry.register(Counted())
             registry.register(shared)
             encode, content_type = choose_encoder(accept_header or "")
             with locked(Path(os.environ[DIRECTORY]), fcntl.LOCK_SH):

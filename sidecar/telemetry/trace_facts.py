@@ -35,3 +35,6 @@ class Facts:
     identity: str
     attempts: tuple[Attempt, ...]
     steps: tuple[Step, ...]
+    client: str
+    upstream: str
+    """What the upstream gave over all attempts, or not_asked."""

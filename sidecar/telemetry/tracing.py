@@ -11,6 +11,7 @@ which holds them and knows who may look.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -19,11 +20,14 @@ from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sidecar.exchange import Exchange, Purpose
 from sidecar.http import identifiers
 from sidecar.settings import PREFIX, SettingError, Settings
+from sidecar.telemetry.exemplars import Exemplar, Exemplars
+from sidecar.telemetry.metrics import BUCKETS, DIRECTORY
 from sidecar.telemetry.trace_facts import Facts, Step
 
 log = logging.getLogger(__name__)
@@ -47,10 +51,14 @@ class Spans(Protocol):
 
 
 class Tracing:
-    """One per process. `sample`: the share of traces that begin here which are recorded."""
+    """One per process. `sample`: the share of traces that begin here which are recorded. `exemplars`: where metrics
+    are told of them."""
 
-    def __init__(self, spans: Spans, sample: float, dice: random.Random | None = None) -> None:
+    def __init__(
+        self, spans: Spans, sample: float, dice: random.Random | None = None, exemplars: Exemplars | None = None
+    ) -> None:
         self._spans = spans
+        self._exemplars = exemplars
         self._sample = sample
         self._dice = dice or random.Random()
         self._waiting: deque[Facts] = deque()
@@ -89,7 +97,8 @@ class Tracing:
                 exchange.ended, (since, time.time_ns()), exchange.request.method, exchange.endpoint,
                 exchange.endpoint_id, exchange.request.scheme, None if response is None else response.status,
                 exchange.outcome.value, exchange.answered_by.value, exchange.reason, exchange.circuit, exchange.verdict,
-                exchange.identity.value, tuple(exchange.attempts), tuple(current.steps),
+                exchange.identity.value, tuple(exchange.attempts), tuple(current.steps), exchange.client.value,
+                upstream.value if (upstream := exchange.upstream_outcome) else "not_asked",
             )
         )  # fmt: skip
 
@@ -106,7 +115,11 @@ class Tracing:
     def _work(self) -> None:
         try:
             while self._waiting:
-                self._spans.make(self._waiting.popleft())
+                facts = self._waiting.popleft()
+                self._tell(facts)
+                self._spans.make(facts)
+            if self._exemplars is not None:
+                self._exemplars.write()
             self._spans.flush()
         except Exception:
             log.exception("a trace could not be made", extra={"fields": {"event.action": "trace_failed"}})
@@ -114,6 +127,12 @@ class Tracing:
         if lost:
             fields = {"event.action": "traces_lost", "count": lost}
             log.warning("%d exchanges have no trace: there were too many at once", lost, extra={"fields": fields})
+
+    def _tell(self, facts: Facts) -> None:
+        if self._exemplars is not None:
+            labels = facts.endpoint, facts.client, facts.outcome, facts.upstream
+            took = (facts.ended - facts.started) / 1e9
+            self._exemplars.seen(labels, Exemplar(facts.traceparent[3:35], took, facts.ended / 1e9))
 
 
 @dataclass(slots=True)
@@ -135,7 +154,9 @@ def setup_tracing(settings: Settings) -> Tracing | None:
     global _tracing
     _tracing = None
     if settings.otlp:
-        _tracing = Tracing(_exporting(settings), settings.traces_sample)
+        directory = os.environ.get(DIRECTORY)
+        told = Exemplars(Path(directory), os.getpid(), BUCKETS) if directory else None
+        _tracing = Tracing(_exporting(settings), settings.traces_sample, exemplars=told)
     return _tracing
 
 

@@ -8,16 +8,17 @@ from alerts.lifecycle.store import Alerts
 from sidecar.timeunits import SECOND
 from tests.alerts.judging import OVER, SOON, Cell, deployment, embedded, paged, pages
 from tests.alerts.plays import ALWAYS
-from tests.alerts.simulated_sidecar import COVERED, FAILING, WELL, Given
+from tests.alerts.simulated_sidecar import COVERED, FAILING, TAKEN_OVER, WELL, Given
 
 TICKET_OVER: Final = 21600 + 1800
 """The longest short window of a ticket, and some."""
 EVERY: Final = ("webhook", "email", "slack", "pagerduty", "sentry", "alertmanager")
 
 
-def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20) -> dict[str, Cell]:
+def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20, hours: int = 0) -> dict[str, Cell]:
     """So many minutes of it, and its end, by channel: one message of this kind, and one of its end. `deaf`: a channel
-    that is away all the while, and comes back when all is over."""
+    that is away all the while, and comes back when all is over. `hours`: for so long after those minutes the upstream
+    is down still and is not asked."""
     # A ticket ends hours after; that it goes on is not told again meanwhile.
     with deployment(embedded, names=EVERY, alert_repeat=86400.0) as world:
         world.run(60)
@@ -25,7 +26,11 @@ def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20) -> dict[s
             world.listening[deaf].answer(503, again=ALWAYS)
         world.users = users
         world.run(minutes * 60)
-        world.users = WELL
+        if hours:
+            world.users, world.sidecars[0].took_over = TAKEN_OVER, True
+            world.run(hours * 3600, 300)
+        early = {said.channel for said in world.heard if said.kind == "end"}
+        world.users, world.sidecars[0].took_over = WELL, False
         world.run(*((OVER + 60, 30) if kind == "page" else (TICKET_OVER, 300)))
         if deaf:
             world.listening[deaf].answer()
@@ -39,6 +44,7 @@ def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20) -> dict[s
         # Alertmanager is told of what is over too, and tells nobody of it.
         past = [] if channel == "alertmanager" else ["past"]
         wanted = past if channel == deaf else [kind, "end"]
+        cell.demand(channel not in early, "told as over while it lasts")
         cell.demand(told == wanted, f"expected {', '.join(wanted) or 'nothing'}")
         others = ["page"] if deaf and channel != deaf else []
         cell.demand(stuck == others, f"of ChannelStuck: {', '.join(stuck) or 'nothing'}")
@@ -47,6 +53,8 @@ def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20) -> dict[s
 
 OUTAGES: Final = {
     "HOSP is down, the standby covers": lambda minutes: outage(COVERED, "ticket", minutes=minutes),
+    "HOSP is down for eight hours, the standby took over":
+        lambda minutes: outage(COVERED, "ticket", minutes=minutes, hours=8),
     "HOSP is down, users get errors": lambda minutes: outage(FAILING, "page", minutes=minutes),
     "the same, and Slack is away all the while": lambda minutes: outage(FAILING, "page", "slack", minutes),
     "the same, and Alertmanager is away all the while":

@@ -46,13 +46,15 @@ class Given:
 
     outcome: Outcome
     answered_by: AnsweredBy
-    upstream: Outcome
+    upstream: Outcome | None
+    """None: it was not asked."""
     status: int
 
 
 WELL: Final = Given(Outcome.SUCCESS, AnsweredBy.UPSTREAM, Outcome.SUCCESS, 200)
 FAILING: Final = Given(Outcome.FAILURE, AnsweredBy.UNDERSTUDY, Outcome.FAILURE, 503)
 COVERED: Final = Given(Outcome.SUCCESS, AnsweredBy.STANDBY, Outcome.FAILURE, 200)
+TAKEN_OVER: Final = Given(Outcome.SUCCESS, AnsweredBy.STANDBY, None, 200)
 
 
 @dataclass
@@ -68,7 +70,7 @@ class Sidecar:
 
     def __init__(self, clock: Clock, shelf: Shelf, node: str = "one") -> None:
         self.node, self._clock, self._shelf = node, clock, shelf
-        self.gone = self.disk_full = self.unready = self.nonsense = False
+        self.gone = self.disk_full = self.unready = self.nonsense = self.took_over = False
         self.lacks: frozenset[str] = frozenset()
         """Metrics that it does not tell."""
         self.others: dict[str, Sidecar] = {}
@@ -95,7 +97,9 @@ class Sidecar:
             id=name(number), started=at, request=Request(method, ASKED.get(endpoint, "/"), [], remote="192.0.2.7"),
             request_id=f"r-{number}", traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             endpoint_id=declared.id, endpoint=endpoint, action=declared.action.value, user="Dr Holt",
-            attempts=[Attempt(at, 4 * MILLISECOND, given.upstream, 200 if given.upstream == "success" else 503)],
+            attempts=[] if given.upstream is None else [
+                Attempt(at, 4 * MILLISECOND, given.upstream, 200 if given.upstream == "success" else 503)
+            ],
             response=Response(given.status), outcome=given.outcome, answered_by=given.answered_by,
             ended=at + 5 * MILLISECOND,
         )  # fmt: skip
@@ -126,8 +130,8 @@ class Sidecar:
         self._answer()
         if self.nonsense:
             return {"detail": "what is that?"}
-        rows = [{"name": each, "ready": not self.unready, "ready_reason": "", "answered_by": "upstream"}
-                for each in COVERABLE]  # fmt: skip
+        rows = [{"name": each, "ready": not self.unready, "ready_reason": "", "owned": False,
+                 "answered_by": "standby" if self.took_over else "upstream"} for each in COVERABLE]  # fmt: skip
         every = [(self, ""), *((other, address) for address, other in self.others.items())]
         nodes = [{"node": each.node, "control": address, "self": each is self, "state": each.state}
                  for each, address in every]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,10 +44,15 @@ def test_what_is_no_number_is_refused_with_file_and_field(tmp_path: Path, number
     assert path in str(error.value)
 
 
-def test_documents_come_in_any_order_and_strangers_are_passed_over(tmp_path: Path) -> None:
+def test_documents_come_in_any_order_and_strangers_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     policy = "apiVersion: openslo/v1\nkind: AlertPolicy\nmetadata: {name: p}\nspec: {whatever: 1}\n"
     found = load(written(tmp_path, SLO % ("a", "upstream", "target: 0.99"), policy, SERVICE), ENDPOINTS)
     assert [(each.objective.slo, each.objective.view) for each in found] == [("a", "users"), ("a", "hosp")]
+    [word] = caplog.records
+    assert word.getMessage().endswith("document 2: AlertPolicy is not read here")
+    assert word.levelno >= logging.WARNING, "or nobody who runs a command hears it"
 
 
 def test_percent_and_the_older_name_of_the_view(tmp_path: Path) -> None:

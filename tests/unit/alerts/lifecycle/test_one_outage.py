@@ -362,6 +362,49 @@ def test_a_clock_that_steps_ends_repeats_and_delays_nothing(tmp_path: Path, by: 
     assert [status for status, _ in desk.messages] == ["firing", "resolved"]
 
 
+@pytest.mark.parametrize("by", [2 * HOUR, -2 * HOUR])
+def test_a_clock_that_steps_makes_no_second_outage_of_one(desk: Desk, by: int) -> None:
+    """What began a minute later begins an hour later by such a clock, and would be news."""
+    loose = replace(OTHER, notes={"reason": "r", "target": "0.9"})
+    tight = replace(PAGE, notes={"reason": "r", "target": "0.99"})
+    desk.see(tight)
+    desk.see(tight)
+    desk.clock.now += by
+    desk.state.shift(by)
+    desk.queue.shift(by)
+    desk.see(tight, loose, after=MINUTE)
+    desk.see(tight, loose, after=MINUTE)
+    assert [status for status, _ in desk.messages] == ["firing"]
+
+
+@pytest.mark.parametrize("by", [2 * HOUR, -2 * HOUR])
+@pytest.mark.parametrize("matched", [True, False])
+def test_a_silence_of_an_hour_is_an_hour_though_the_clock_steps(desk: Desk, by: int, matched: bool) -> None:
+    desk.see(OTHER)
+    desk.see(OTHER)
+    if matched:
+        desk.state.mute({"slo": "front-door"}, "Pell", "works", desk.clock.now + HOUR)
+    else:
+        desk.state.silence(OTHER.key, "Pell", "works", desk.clock.now + HOUR)
+    desk.see(OTHER, after=10 * MINUTE)
+    desk.clock.now += by
+    desk.state.shift(by)
+    desk.see(OTHER, after=10 * MINUTE)
+    assert [alert.state for alert in desk.state.all()] == [State.SILENCED]
+    desk.see(OTHER, after=45 * MINUTE)
+    assert [alert.state for alert in desk.state.all()] == [State.FIRING]
+
+
+def test_a_silence_until_resolved_lasts_until_then_though_the_clock_steps(desk: Desk) -> None:
+    desk.see(OTHER)
+    desk.state.silence(OTHER.key, "Pell", "known", UNTIL_RESOLVED)
+    desk.state.shift(HOUR)
+    desk.see(OTHER)
+    assert [alert.silenced_until for alert in desk.state.all()] == [UNTIL_RESOLVED]
+    desk.see()
+    assert [alert.silenced_until for alert in desk.state.all()] == [0]
+
+
 def test_times_to_come_that_a_restart_finds_hold_up_nothing(tmp_path: Path) -> None:
     """The clock was set back while nobody ran."""
     desk = Desk(open_alerts(Settings(data=tmp_path)))

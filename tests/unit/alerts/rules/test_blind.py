@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,12 +15,13 @@ from alerts.rules.conditions.metrics import parse
 from alerts.rules.counters import NAMES, Counters
 from alerts.rules.cycle import Objectives, Watch
 from alerts.rules.doubt import BEHIND, LOST
-from alerts.rules.evaluation import SOURCE, Evaluation, levels
+from alerts.rules.evaluation import SOURCE, Evaluation, _condition, levels
 from alerts.rules.outlook import Outlook
 from sidecar.contract import Contract
 from sidecar.control.client import ControlError
-from sidecar.events.store import StoreUnavailable
+from sidecar.events.store import Bucket, Filter, StoreUnavailable
 from sidecar.settings.parsers import Quiet
+from sidecar.timeunits import SECOND
 
 CONTRACT = Contract.load("hosp")
 PROMISES = load("hosp", [endpoint.name for endpoint in CONTRACT.endpoints.values()])
@@ -51,11 +52,13 @@ class Sidecar:
 
     metrics: str | None = text(0, 0)
     rows: Any = ()
+    nodes: Any = None
+    """None: what it says of its rows."""
 
     def get(self, path: str) -> Any:
         if self.metrics is None:
             raise ControlError("away")
-        return self.rows
+        return self.nodes if path == "/nodes" and self.nodes is not None else self.rows
 
     def text(self, path: str) -> str:
         if self.metrics is None:
@@ -68,13 +71,21 @@ class Store:
 
     away = False
     broken = False
+    heard = 0
+    """When, in Unix seconds, the upstream answered one user well; 0: never."""
 
-    def count(self, *_: Any) -> list[Any]:
+    def count(self, where: Filter, interval: int | None, by: Sequence[str] = ()) -> list[Bucket]:
         if self.away:
             raise StoreUnavailable("away")
         if self.broken:
             raise KeyError("unmapped")
-        return []
+        at = self.heard * SECOND
+        if not at or not (where.since or 0) <= at < (where.until or at + 1):
+            return []
+        said = {"understudy.purpose": "user", "understudy.client": "user", "understudy.endpoint": "GET /notes",
+                "event.outcome": "success", "understudy.answered_by": "upstream",
+                "understudy.upstream_outcome": "success", "http.response.status_code": "200"}  # fmt: skip
+        return [Bucket(at - at % (interval or at), tuple(said.get(name, "") for name in by), 1)]
 
 
 class Looked:
@@ -271,3 +282,70 @@ def test_small_steps_of_the_clock_are_none() -> None:
     looked.after(15, text(1000, 0))
     looked.off = 20
     assert SOURCE not in looked.after(15, text(1010, 0)).unknown
+
+
+def rows(by: str, owned: bool = False) -> list[dict[str, Any]]:
+    """What a control plane says of endpoints that are all answered so."""
+    return [
+        {"name": each.name, "ready": True, "ready_reason": "", "answered_by": by, "owned": owned}
+        for each in CONTRACT.endpoints.values()
+    ]
+
+
+def open_tickets(seen: Outlook) -> set[str]:
+    """Of which endpoints a ticket for the upstream would not end."""
+    return {
+        promise.objective.endpoint or "all"
+        for promise in PROMISES if _condition(promise.objective, "ticket").key in seen.unknown
+        if promise.objective.view == "hosp"
+    }  # fmt: skip
+
+
+def test_of_an_upstream_that_is_not_asked_nothing_is_over() -> None:
+    looked = Looked()
+    looked.after(15, text(100, 0))
+    looked.sidecar.nodes, looked.sidecar.rows = (), rows("standby")
+    seen = looked.after(15, text(100, 0))
+    assert open_tickets(seen) == {"all", *(each.name for each in CONTRACT.endpoints.values())}
+    assert seen.unasked == frozenset(), "which is no trouble, and stops no heart"
+    users = {_condition(each.objective, "ticket").key for each in PROMISES if each.objective.view == "users"}
+    pages = {_condition(each.objective, "page").key for each in PROMISES}
+    assert not (users | pages) & seen.unknown, "what users get is known: nobody asked"
+    for answered in (rows("upstream"), rows("both"), rows("standby", owned=True)):
+        looked.sidecar.rows = answered
+        assert open_tickets(looked.after(15, text(100, 0))) == set()
+
+
+def test_one_endpoint_that_is_not_asked_holds_its_own_ticket_and_that_of_all_where_nothing_else_is_heard() -> None:
+    looked = Looked()
+    looked.sidecar.nodes = ()
+    looked.sidecar.rows = [*rows("standby")[:1], *rows("upstream")[1:]]
+    rarely = looked.sidecar.rows[0]["name"]
+    assert open_tickets(looked.after(15, text(100, 0))) == {rarely, "all"}
+    looked.store.heard = NOW + 20
+    assert open_tickets(looked.after(60, text(100, 0))) == {rarely}
+    assert rarely != "GET /notes"
+
+
+def test_what_an_upstream_answers_while_its_circuit_is_tried_counts() -> None:
+    looked = Looked()
+    looked.sidecar.nodes = ()
+    looked.sidecar.rows = rows("standby")
+    looked.store.heard = NOW + 20
+    tickets = open_tickets(looked.after(60, text(100, 0)))
+    assert "GET /notes" not in tickets
+    assert "all" not in tickets
+
+
+@pytest.mark.parametrize("by", [3600, -3600])
+def test_a_step_of_the_clock_has_not_seen_an_hour_in_which_nobody_asked(by: int) -> None:
+    """Nobody asks, and that is news after an hour: by the clock that never steps, from when it stepped."""
+    looked = Looked(Quiet(3600))
+    looked.store.heard = NOW - 7000
+    for _ in range(130):
+        seen = looked.after(30, text(1000, 0))
+    assert "NoTraffic" in named(seen), "as it is without a step"
+    looked.off = by
+    told = [(looked.at, "NoTraffic" in named(looked.after(300, text(1000, 0)))) for _ in range(40)]
+    began = next(at for at, is_told in told if is_told)
+    assert began - 130 * 30 >= 3600

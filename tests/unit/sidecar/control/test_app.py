@@ -231,6 +231,9 @@ def test_the_rest(plane: Plane) -> None:
     assert plane.control.post("/resources/notes/promote", {"force": True})["overruled"] == ["3 notes are in doubt"]
     assert plane.control.get("/resources")["notes"]["owner"] == "standby"
     assert plane.control.post("/resources/staffs/promote")["overruled"] == []
+    owned = {row["id"] for row in plane.control.get("/endpoints") if row["owned"]}
+    assert "staffs.list" in owned, "the upstream is not asked about it any more"
+    assert not owned & {"patients.list", "patients.screen"}
     status, _, why = plane.ask("POST", "/resources/patients/promote")
     assert (status, "what patients.read answers is not proven: item is unproven" in str(why)) == (409, True), why
     assert plane.control.post("/resources/notes/demote")["owner"] == "upstream"

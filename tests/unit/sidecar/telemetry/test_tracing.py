@@ -27,7 +27,7 @@ from tests.support.upstream import HOLT, USERS
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 FACTS = Facts(
     f"00-{TRACE}-{CALLER}-01", None, "1-1", 1, 2, (2, 3), "GET", "GET /notes", "notes.list", "http", 200, "success",
-    "upstream", None, "closed", "", "known", (), (),
+    "upstream", None, "closed", "", "known", (), (), "user", "success",
 )  # fmt: skip
 EACH = 2
 """Spans of it: its own, and its record's."""
