@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -30,6 +31,7 @@ from sidecar.access.identities import People
 from sidecar.access.policy_file import load as load_policies
 from sidecar.access.policy_store import Rulebook
 from sidecar.background.main import Background
+from sidecar.background.sharing import Sharing
 from sidecar.contract import Contract
 from sidecar.contract.document import read
 from sidecar.control.app import create_control
@@ -148,6 +150,8 @@ def prepare(settings: Settings) -> None:
             clock.share(settings.data / "database.clock")
             synchronise(engine, latest)
             register(engine, settings.node_name, instance_of(settings.data), _about(settings))
+            with closing(Sharing(settings)) as sharing:
+                sharing.step()
     engine.dispose()
 
 

@@ -17,6 +17,7 @@ from typing import Final
 from sidecar.background.backfilling import Backfilling
 from sidecar.background.indexing import Indexing
 from sidecar.background.replaying import Replaying
+from sidecar.background.sharing import Sharing
 from sidecar.background.shipping import Shipping
 from sidecar.background.verifying import Verifying
 from sidecar.contract import Contract
@@ -37,7 +38,7 @@ ALIVE_EVERY: Final = 2.0
 
 
 class Background:
-    """The process's threads: shipping, signing, backfill, replay, indexing, verifying."""
+    """The process's threads: shipping, signing, backfill, replay, indexing, sharing, verifying."""
 
     def __init__(self, settings: Settings, is_last: Callable[[], bool]) -> None:
         """`is_last`: whether the sidecar ends, so that the gateway has before this does; else another goes on after."""
@@ -62,6 +63,7 @@ class Background:
         ends(self._stop)
         works = {"ship": self._ship, "sign": self._sign, "fill": self._fill, "replay": self._replay}
         works["index"] = lambda: Indexing(self._settings, self._contract).run(self._stop)
+        works["share"] = lambda: Sharing(self._settings).run(self._stop)
         works["verify"] = lambda: Verifying(self._settings).run(self._stop)
         threads = [threading.Thread(target=work, name=name) for name, work in works.items()]
         for thread in threads:

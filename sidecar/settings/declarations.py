@@ -104,7 +104,9 @@ class Settings:
     upstream_timeout: float = setting("30s", duration, "The longest wait for the upstream when only it can answer.")
     late_effect: float = setting("30s", duration, "How long after we stopped waiting a write may yet take effect.")
     connect_timeout: float = setting("1s", duration, "The longest wait for a connection to the upstream.")
-    upstream_concurrency: int = setting("8", count, "Requests in flight at the upstream, over all workers of a node.")
+    upstream_concurrency: int = setting(
+        "8", count, "Requests in flight at the upstream, over all workers, and all nodes that share DATABASE."
+    )
     retry_budget: float = setting("0.2", ratio, "Retries and hedges, as a share of users' requests.")
     hedge_after: float = setting("1s", duration, "When a safe or pure call still unanswered is sent a second time.")
     max_body: int = setting("32MiB", size, "The largest request body taken; beyond it 413.")

@@ -11,6 +11,10 @@ long. The files outlive restarts for the same reason.
 A process that is busy keeps a place between two calls (`rest`), which then needs no lock; while it rests it counts as
 taken for others, and it is free at once when its process is dead.
 
+Where nodes share a database they share the places too: a node uses no more than its share of them (a fourth file says
+how many; `background/sharing.py` keeps it up to date), and all of them where nobody has said so for a while, as when
+the database is away.
+
 An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and Hahne 1998), and the last
 place goes only to one that has none: however many calls of one or two endpoints hang, others find places.
 """
@@ -31,6 +35,8 @@ from typing import Final
 ALPHA: Final = 2
 ENDPOINTS: Final = 4096
 """Endpoints of which it is kept how long their calls take; of others nobody knows."""
+TOLD: Final = 3_000_000_000
+"""Nanoseconds for which a share holds after it was last told: less than others wait for a node that says nothing."""
 FADES: Final = 0.99
 """What is left of the slowest call's time with each further one."""
 LOOK: Final = 100_000_000
@@ -41,6 +47,8 @@ _ROW: Final = _PLACE.size
 _RESTS: Final = 0xFFFFFFFF
 """Stands for the endpoint of a place that its process keeps for its next call."""
 _FREE: Final = b"\0" * _ROW
+_SHARE, _TOLD, _WANTED = range(3)
+"""Numbers of the share's file: places, when they were told, and how many were wanted since."""
 
 
 _Asked = tuple[tuple[int, ...], int]
@@ -75,6 +83,7 @@ class Slots:
         self._table = mmap.mmap(self._file, limit * _ROW)
         self._slowest = _numbers(path.with_name(f"{path.name}-slowest"), ENDPOINTS)
         self._late = _numbers(path.with_name(f"{path.name}-late"), limit)
+        self._share = _numbers(path.with_name(f"{path.name}-share"), 3)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._vain = _Vain(b"", 0, frozenset())
@@ -124,6 +133,9 @@ class Slots:
         if mine is None or self._table[start : start + _ROW] != mine:
             self.give(place)
             return
+        if self.taken() > self.share:
+            self.give(place)
+            return
         self._note_duration(mine)
         row = _PLACE.pack(self._pid, _RESTS, time.monotonic_ns())
         self._table[start : start + _ROW] = self._mine[place] = row
@@ -142,7 +154,10 @@ class Slots:
             return None  # it took so long that another has it
         held = self._held()
         held[place] = None
-        free = held.count(None)
+        free = self._free(held)
+        if free <= 0:
+            self._want(self.limit - held.count(None) + 1)
+            return None  # it is another node's now
         for index, endpoint in enumerate(wanted):
             if _may_have(held.count(endpoint), free):
                 if place in self._resting:
@@ -164,6 +179,27 @@ class Slots:
         """0: nobody knows."""
         return _get(self._slowest, endpoint) if endpoint < ENDPOINTS else 0
 
+    @property
+    def share(self) -> int:
+        """Places that this node may use now."""
+        age = time.monotonic_ns() - _get(self._share, _TOLD)
+        return min(self.limit, _get(self._share, _SHARE)) if 0 <= age < TOLD else self.limit
+
+    def tell_share(self, places: int) -> None:
+        """So many are this node's, for the next moments."""
+        _put(self._share, _SHARE, places)
+        _put(self._share, _TOLD, time.monotonic_ns())
+
+    def wanted(self) -> int:
+        """The most places that the node could have used since this was last asked."""
+        most = max(_get(self._share, _WANTED), self.taken())
+        _put(self._share, _WANTED, 0)
+        return most
+
+    def taken(self) -> int:
+        """Places that nobody else may have now, resting ones too."""
+        return self.limit - self._held().count(None)
+
     def in_flight(self) -> int:
         """Places taken now, by any process."""
         return sum(1 for held in self._held() if held not in (None, _RESTS))
@@ -172,21 +208,34 @@ class Slots:
         self._table.close()
         self._slowest.close()
         self._late.close()
+        self._share.close()
         os.close(self._file)
 
     def _take(self, wanted: Sequence[int], reserve: int) -> tuple[int, int] | None:
         held = self._held()
-        free = [place for place, endpoint in enumerate(held) if endpoint is None]
-        if len(free) <= reserve:
+        free = self._free(held)
+        self._want(self.limit - held.count(None) + 1)
+        if free <= reserve:
             return None
         for index, endpoint in enumerate(wanted):
-            if _may_have(held.count(endpoint), len(free)):
+            if _may_have(held.count(endpoint), free):
+                place = held.index(None)
                 row = _PLACE.pack(self._pid, endpoint, time.monotonic_ns())
-                self._table[free[0] * _ROW : (free[0] + 1) * _ROW] = self._mine[free[0]] = row
-                if free[0] in self._resting:
-                    self._resting.remove(free[0])
-                return free[0], index
+                self._table[place * _ROW : (place + 1) * _ROW] = self._mine[place] = row
+                if place in self._resting:
+                    self._resting.remove(place)
+                return place, index
         return None
+
+    def _free(self, held: Sequence[int | None]) -> int:
+        """Places that are free, and ours."""
+        free = held.count(None)
+        return min(free, self.share - (self.limit - free))
+
+    def _want(self, places: int) -> None:
+        """Two processes at once may lose one of their notes, and no more."""
+        if places > _get(self._share, _WANTED):
+            _put(self._share, _WANTED, places)
 
     def _note(self, asked: _Asked) -> None:
         table = self._table[:]

@@ -234,7 +234,7 @@ class Upstream:
         jobs = self._lines.heads()
         for users in (True, False):
             group = [job for job in jobs if (job.priority <= Priority.USER) is users]
-            reserve = 0 if users else self._slots.limit // 2
+            reserve = 0 if users else self._slots.share // 2
             taken = self._slots.take([job.endpoint for job in group], reserve) if group else None
             if taken is not None:
                 job = group[taken[1]]
@@ -315,11 +315,15 @@ class RetryBudget:
         return True
 
 
+def open_slots(settings: Settings) -> Slots:
+    """The node's, which all its processes share."""
+    longest = settings.upstream_timeout + settings.connect_timeout
+    return Slots(settings.data / "places", settings.upstream_concurrency, longest)
+
+
 def new_upstream(settings: Settings, wires: Wires | None = None) -> Upstream:
     """One that shares the node's slots with every other. `wires` is the seam for tests: no socket then."""
-    longest = settings.upstream_timeout + settings.connect_timeout
-    slots = Slots(settings.data / "places", settings.upstream_concurrency, longest)
-    return Upstream(slots, wires or Connections(
+    return Upstream(open_slots(settings), wires or Connections(
         settings.require_upstream(),
         connect_timeout=settings.connect_timeout,
         timeout=settings.upstream_timeout,

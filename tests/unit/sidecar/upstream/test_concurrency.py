@@ -120,3 +120,41 @@ def test_a_place_is_passed_on_by_the_same_rule_by_which_it_is_taken(tmp_path: Pa
     for place in places:
         slots.give(place)
     assert slots.pass_on(places[0], [1]) is None, "it is anybody's by now"
+
+
+def test_a_node_uses_no_more_than_its_share_for_as_long_as_it_holds(tmp_path: Path) -> None:
+    slots, other = (Slots(tmp_path / "places", 4, longest=60) for _ in range(2))
+    assert slots.share == 4, "nobody has said anything"
+    places = [(slots.take([endpoint]) or (-1, -1))[0] for endpoint in (1, 2, 3)]
+    slots.tell_share(2)
+    assert (other.share, other.taken()) == (2, 3)
+    assert other.take([4]) is None
+    assert slots.pass_on(places[0], [4]) is None, "it is another node's by now"
+    slots.rest(places[0])
+    assert other.taken() == 2, "it does not rest here"
+    assert slots.pass_on(places[1], [4]) == 0, "the share may be used to the last"
+    slots.give(places[2])
+    assert other.take([5], reserve=1) is None
+    assert other.take([5]) is not None
+    assert slots.take([6]) is None
+    with (tmp_path / "places-share").open("r+b") as file:
+        file.seek(8)
+        file.write((time.monotonic_ns() - concurrency.TOLD).to_bytes(8, "little"))
+    assert slots.share == 4
+    until(lambda: slots.take([6]), 2, "who asked in vain looks again")
+    slots.tell_share(9)
+    assert slots.share == 4, "the node's own limit holds too"
+
+
+def test_what_is_wanted_is_the_most_that_could_have_been_used_since(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "places", 4, longest=60)
+    slots.tell_share(2)
+    assert slots.wanted() == 0
+    taken = [slots.take([endpoint]) for endpoint in (1, 2, 3)]
+    assert taken[2] is None
+    assert slots.wanted() == 3, "one more than there were"
+    assert slots.wanted() == 2, "who waits asks again"
+    for each in taken:
+        if each is not None:
+            slots.give(each[0])
+    assert slots.wanted() == 0
