@@ -37,6 +37,11 @@ def actor(by: str) -> str:
     return f"by {by}"
 
 
+def unready(reason: str | None, api: str) -> str:
+    """Why the standby could not answer: `only HOSP can answer this`; empty: it could."""
+    return (reason or "").replace("the upstream", api)
+
+
 def write(reason: str, api: str) -> str:
     """Why a write has not reached the upstream."""
     if reason.startswith("conflict: "):
