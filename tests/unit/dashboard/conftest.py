@@ -34,8 +34,7 @@ def plane() -> Iterator[Plane]:
 
 @pytest.fixture
 def parts(tmp_path: Path, plane: Plane) -> Iterator[Parts]:
-    listen = ("127.0.0.1", plane.server.server_address[1])
-    made = wire(Settings(data=tmp_path, control_listen=listen, control_token="a token of sixteen"), time.time_ns)
+    made = wire(Settings(data=tmp_path, control_listen=plane.place, control_token="a token of sixteen"), time.time_ns)
     yield made
     made.store.close()
     made.engine.dispose()
