@@ -169,28 +169,11 @@ def _upstream(traffic: Traffic) -> str:
     return f"{components.number(bad)} of {components.number(asked)} failed{unclear}"
 
 
-_REASONS: Final = {
-    "deadline": "{api} was too late",
-    "timeout": "{api} was too late",
-    "upstream_timeout": "{api} was too late",
-    "unverified": "the copy is not verified",
-    "queued": "waits behind an unsettled write",
-    "cannot_verify": "the caller could not be verified",
-    "database": "our database was away",
-    "internal": "our own error",
-    "cut": "the sidecar ended first",
-}
-
-
 def _kinds(api: str, traffic: Traffic) -> str:
     """`12 × 503, HOSP was too late; 2 × 500, of HOSP`; the most frequent first."""
     said = []
     for (answerer, status, reason), count in traffic.kinds.most_common(4):
-        why = (
-            _REASONS[reason].format(api=api)
-            if reason in _REASONS
-            else reason.replace("_", " ").replace("upstream", f"{api}:")
-        )
+        why = reasons.failure(reason, api)
         of = f", of {api}" if answerer == "upstream" else ""
         said.append(f"{count:,} × {status or 'no answer'}{of}{f', {why}' if why else ''}")
     return "; ".join(said) or "none"
