@@ -76,7 +76,7 @@ def _resource(verb: str) -> Callable[[Parts, Visit, str, str, str], str]:
     def do(parts: Parts, who: Visit, what: str, reason: str, extra: str) -> str:
         body = {"reason": reason, **({"force": extra == "force"} if verb == "promote" else {})}
         answer = parts.plane(who.who.user).post(f"/resources/{segment(what)}/{verb}", body)
-        overruled = f", overruling: {'; '.join(answer['overruled'])}" if answer.get("overruled") else ""
+        overruled = f", despite failed checks: {'; '.join(answer['overruled'])}" if answer.get("overruled") else ""
         return f"{what}: the {answer['owner']} owns it{overruled}"
 
     return do

@@ -23,7 +23,7 @@ from dashboard.auth.authorization import HOME, Callbacks, Guard
 from dashboard.auth.sessions import Sessions
 from dashboard.auth.users import Role, Users
 from dashboard.context import Parts, Visit, visit
-from dashboard.data import tables
+from dashboard.data import latencies, tables
 from dashboard.data.days import days
 from dashboard.data.disclosure import Disclosures
 from dashboard.data.event_queries import Queries
@@ -35,7 +35,7 @@ from dashboard.data.findings import BASELINE
 from dashboard.data.nodes import Nodes
 from dashboard.data.objectives import Promised
 from dashboard.data.reviews import Reviews
-from dashboard.data.slo_figures import Counted
+from dashboard.data.slo_figures import LONGEST, Counted
 from dashboard.page import Page
 from dashboard.pages import PAGES
 from dashboard.sign_in.routes import PATHS, Entrance
@@ -49,7 +49,7 @@ from sidecar.events.store import EventStore, StoreUnavailable
 from sidecar.settings import Settings
 from sidecar.storage.database import open_engine
 from sidecar.storage.nodes import everyone
-from sidecar.timeunits import DAY, SECOND
+from sidecar.timeunits import SECOND
 
 log = logging.getLogger(__name__)
 AGAIN: Final = 10_000
@@ -174,10 +174,11 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
 
 
 def _know_the_days(parts: Parts) -> None:
-    """What findings over the longest period compare with, before anybody waits for it."""
+    """What findings over the longest period compare with, and how long answers took, before anybody waits for it."""
     now = parts.clock()
     try:
-        days(parts.queries, now - 30 * DAY - BASELINE, now, parts.zone)
+        latencies.spreads(parts.queries, LONGEST, now)
+        days(parts.queries, now - LONGEST * SECOND - BASELINE, now, parts.zone)
     except StoreUnavailable as error:
         log.warning("the event store does not answer yet", extra={"fields": {"error.type": type(error).__name__}})
 

@@ -70,7 +70,8 @@ def _said_of_endpoint(parts: Parts, state: Mapping[str, Any]) -> str:
         state["answered_by"], f"The standby answers {state['percent']:g}% of callers, {parts.api} the others"
     )
     circuit = reasons.circuit(state["circuit"], state["circuit_reason"] or "", parts.api)
-    ready = "the standby is ready" if state["ready"] else f"the standby is not ready ({state['ready_reason']})"
+    why = reasons.unready(state["ready_reason"], parts.api)
+    ready = "the standby is ready" if state["ready"] else f"the standby is not ready ({why})"
     return f"{who}; its circuit is {circuit}; {ready}."
 
 

@@ -14,6 +14,7 @@ SECOND: Final = 1_000_000_000
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
+_UNITS: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
 
@@ -31,6 +32,15 @@ def parse_rfc3339(text: str) -> int:
     second, fraction, zone = found.groups()
     whole = datetime.fromisoformat(second + ("+00:00" if zone == "Z" else zone))
     return int(whole.timestamp()) * SECOND + int((fraction or "").ljust(9, "0"))
+
+
+def spelled(seconds: int) -> str:
+    """3,725 → 1 h 2 min 5 s; only what is not 0."""
+    parts, rest = [], seconds
+    for name, size in _UNITS:
+        count, rest = divmod(rest, size)
+        parts += [f"{count} {name}"] if count else []
+    return " ".join(parts) or "0 s"
 
 
 @lru_cache(maxsize=64)

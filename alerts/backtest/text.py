@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from alerts.backtest.incidents import Fired, Incident
+from sidecar.timeunits import spelled
 
 _TITLES: Final = {"users": "Users", "hosp": "Upstream", "silence": "Silence"}
-_UNITS: Final = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 def lines(incidents: Sequence[Incident]) -> Iterator[str]:
@@ -45,8 +45,8 @@ def as_json(incidents: Sequence[Incident]) -> str:
 
 
 def _incident(incident: Incident) -> Iterator[str]:
-    soon = "no page" if incident.paged_after is None else f"paged after {span(incident.paged_after)}"
-    lasted = span(incident.stop - incident.start)
+    soon = "no page" if incident.paged_after is None else f"paged after {spelled(incident.paged_after)}"
+    lasted = spelled(incident.stop - incident.start)
     yield f"{_TITLES[incident.view]}: {_moment(incident.start)}, for {lasted}: {soon}"
     yield from (f"  {_alert(incident, alert)}" for alert in incident.alerts)
 
@@ -54,17 +54,8 @@ def _incident(incident: Incident) -> Iterator[str]:
 def _alert(incident: Incident, fired: Fired) -> str:
     of = fired.finding
     name = "no traffic" if incident.view == "silence" else f"{of.slo} ({of.endpoint or 'all'}) {of.window}"
-    lasted = "still holds" if fired.ended is None else f"held {span(fired.ended - fired.began)}"
-    return f"{of.severity:6} after {span(fired.began - incident.start)}, {lasted}: {name}: {of.reason}"
-
-
-def span(seconds: int) -> str:
-    """3,725 → 1 h 2 min 5 s; only what is not 0."""
-    parts, rest = [], seconds
-    for name, size in _UNITS:
-        count, rest = divmod(rest, size)
-        parts += [f"{count} {name}"] if count else []
-    return " ".join(parts) or "0 s"
+    lasted = "still holds" if fired.ended is None else f"held {spelled(fired.ended - fired.began)}"
+    return f"{of.severity:6} after {spelled(fired.began - incident.start)}, {lasted}: {name}: {of.reason}"
 
 
 def _moment(at: int) -> str:

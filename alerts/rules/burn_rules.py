@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from alerts.objectives import burn_rate
 from alerts.objectives.model import Counts, Finding, Objective, Severity, Window
+from sidecar.timeunits import spelled
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def burning(
     share = window.factor * objective.budget
     if long.bad < rule.least_bad or not burn_rate.confident(long, share, rule.confidence):
         return None
-    reason = f"{long.bad} of {long.total} bad in {window.long} s: {burn_rate.written(fast)} times the budget's pace"
+    reason = (
+        f"{long.bad} of {long.total} bad in {spelled(window.long)}: {burn_rate.written(fast)} times the budget's pace"
+    )
     severity = window.severity
     if objective.view == "hosp" and covered(objective.endpoint):
         severity, reason = "ticket", f"running on the standby; {reason}"
@@ -74,10 +77,10 @@ def missing(measure: Measure, windows: Iterable[Window], rule: Rule, now: int) -
     spans = {each for window in windows for each in (window.long, window.short)} | {rule.silence}
     unknown = sorted(span for span in spans if measure.spans.get(span) is None)
     if unknown:
-        return _finding(measure, "no-data", "ticket", f"no data for the last {unknown[0]} s", now, None, None)
+        return _finding(measure, "no-data", "ticket", f"no data for the last {spelled(unknown[0])}", now, None, None)
     quiet = measure.spans[rule.silence]
     if quiet and not quiet.total:
-        return _finding(measure, "silence", "ticket", f"no request in {rule.silence} s", now, None, None)
+        return _finding(measure, "silence", "ticket", f"no request in {spelled(rule.silence)}", now, None, None)
     return None
 
 

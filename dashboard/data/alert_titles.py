@@ -13,9 +13,10 @@ from alerts.evaluator import LEASE
 from alerts.lifecycle.lifecycle import Alert
 from alerts.objectives import burn_rate
 from dashboard.data.objectives import Promised
+from dashboard.values import budgets
 from dashboard.values.tones import BAD, GOOD, UNKNOWN, WARN
 from sidecar.storage.lease import holder
-from sidecar.timeunits import DAY, HOUR, MINUTE, SECOND
+from sidecar.timeunits import SECOND, spelled
 
 GRACE: Final = 10 * SECOND
 """How long after its lease an evaluator may be another process's clock away."""
@@ -61,24 +62,16 @@ def facts(alert: Alert) -> list[tuple[str, str]]:
         found.append(("Burn rate", f"{rates}, over {windows(notes.get('window', ''))}"))
     if "budget_left" in notes:
         left = float(notes["budget_left"])
-        found.append(("Error budget", f"{left:.1%} left" if left > 0 else f"{1 - left:.2g}× over budget"))
+        found.append(("Error budget", f"{left:.1%} left" if left > 0 else budgets.over(left)))
     return found
 
 
 def windows(name: str) -> str:
     """`3600s-300s` → `1 h and 5 min`."""
     try:
-        return " and ".join(span(int(part.removesuffix("s"))) for part in name.split("-"))
+        return " and ".join(spelled(int(part.removesuffix("s"))) for part in name.split("-"))
     except ValueError:
         return name
-
-
-def span(seconds: int) -> str:
-    """`300` → `5 min`: whole units where they fit."""
-    for unit, word in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
-        if seconds * SECOND >= unit and seconds * SECOND % unit == 0:
-            return f"{seconds * SECOND // unit} {word}"
-    return f"{seconds} s"
 
 
 def _words(name: str) -> str:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -41,23 +41,6 @@ class Rows:
     cursor: str | None
 
 
-@dataclass
-class Traffic:
-    """One endpoint's requests: how many, how they ended, how long they took (nanoseconds by percent).
-
-    `kinds`: failures by who answered, status and reason. `upstream`: what HOSP gave, by outcome; `uncertain`: nobody
-    knows how they ended.
-    """
-
-    name: str
-    total: int = 0
-    failed: int = 0
-    uncertain: int = 0
-    kinds: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    upstream: Counter[str] = field(default_factory=Counter)
-    percentiles: Mapping[float, float] = field(default_factory=dict)
-
-
 class Queries:
     """Safe from any thread. Every method raises StoreUnavailable."""
 
@@ -86,9 +69,12 @@ class Queries:
     def total(self, where: Filter) -> int:
         return sum(bucket.count for bucket in self._count(where))
 
-    def by(self, where: Filter, *fields: str, anew: bool = False) -> list[tuple[tuple[str, ...], int]]:
-        """Counts per combination of the fields' values, the most frequent first. `anew`: none that was kept."""
-        found = [(bucket.group, bucket.count) for bucket in self._count(where, None, fields, anew=anew)]
+    def by(
+        self, where: Filter, *fields: str, keep: float = 0.0, anew: bool = False
+    ) -> list[tuple[tuple[str, ...], int]]:
+        """Counts per combination of the fields' values, the most frequent first. `keep`: seconds for which the same may
+        be shown again; `anew`: none that was kept."""
+        found = [(bucket.group, bucket.count) for bucket in self._count(where, None, fields, keep=keep, anew=anew)]
         return sorted(found, key=lambda each: (-each[1], each[0]))
 
     def endings(self, where: Filter) -> Counter[str]:
@@ -144,43 +130,9 @@ class Queries:
     def over_time(self, where: Filter, interval: int, *fields: str, anew: bool = False) -> Sequence[Bucket]:
         return self._count(where, interval, fields, anew=anew)
 
-    def traffic(self, where: Filter, seconds: int) -> dict[str, Traffic]:
-        """People's requests per endpoint's name, of so many seconds: the more, the longer the same is shown again."""
-        people = replace(where, terms={**where.terms, **PEOPLE})
-        found: dict[str, Traffic] = {}
-        ended = ("understudy.endpoint", "event.outcome", "understudy.upstream_outcome")
-        for bucket in self._count(people, None, ended, keep=seconds / 100_000):
-            name, outcome, upstream = bucket.group
-            part = found.setdefault(name, Traffic(name))
-            part.total += bucket.count
-            part.upstream[upstream] += bucket.count
-            part.failed += bucket.count * (outcome == "failure")
-            part.uncertain += bucket.count * (outcome == "unknown")
-        failures = replace(people, terms={**people.terms, "event.outcome": ["failure"]})
-        kind = ("understudy.answered_by", "http.response.status_code", "understudy.reason")
-        for bucket in self._count(failures, None, ("understudy.endpoint", *kind), keep=seconds / 100_000):
-            name, answerer, status, reason = bucket.group
-            found.setdefault(name, Traffic(name)).kinds[answerer, status, reason] += bucket.count
-        of, wanted = ("understudy.endpoint",), (50.0, 95.0, 99.0)
-        for bucket in self.kept(
-            ("times", seconds, _which(where)), _long(seconds), lambda: self._store.count(people, None, of, wanted)
-        ):
-            found.setdefault(bucket.group[0], Traffic(bucket.group[0])).percentiles = bucket.percentiles
-        return found
-
-    def durations(self, seconds: int, now: int) -> Mapping[float, float]:
-        """In how many ns half and 99% of people's requests of the last so many seconds were answered; empty: none were.
-
-        The longer the period, the longer the same is shown again: a thousandth of it, ten minutes at the most.
-        """
-        where = Filter(since=now - seconds * SECOND, terms=PEOPLE)
-
-        def ask() -> Mapping[float, float]:
-            found = self._store.count(where, None, (), (50.0, 99.0))
-            return found[0].percentiles if found else {}
-
-        made: Mapping[float, float] = self.kept(("durations", seconds), _long(seconds), ask)
-        return made
+    def spread(self, where: Filter, field: str, marks: Sequence[float]) -> Sequence[Bucket]:
+        """Of each value of a field: in how many ns each of these percent of its requests were answered. Asked anew."""
+        return self._store.count(where, None, (field,), marks)
 
     def percentiles(self, where: Filter, interval: int) -> list[tuple[int, dict[float, float]]]:
         """Per bucket of time: half, 95% and 99% of requests took at most so many nanoseconds."""
@@ -235,11 +187,6 @@ def _which(where: Filter) -> tuple[Any, ...]:
     """All of a filter but since when, as a part of a key."""
     terms = tuple((name, tuple(values)) for name, values in where.terms.items())
     return where.until, terms, tuple(where.at_most.items()), where.text
-
-
-def _long(seconds: float) -> float:
-    """For how many seconds percentiles of so many may be shown again: a thousandth of it, ten minutes at the most."""
-    return min(max(KEEP, seconds / 1000), 600.0)
 
 
 def bucket_for(span: int, most: int = 120) -> int:

@@ -1,4 +1,4 @@
-"""Signs what leaves the audit, so that whoever holds it later can prove that it left just so. Ed25519."""
+"""Signs what leaves the audit, so that whoever holds it later can prove that it is unaltered. Ed25519."""
 
 from __future__ import annotations
 

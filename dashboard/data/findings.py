@@ -236,9 +236,10 @@ def _many_patients(known: Sequence[Day], base: View, since: int, zone: ZoneInfo)
                 limit = min(limit, BUSIEST * max(days_known[-1], 1))
         for start, count in counts[user].items():
             if start >= first and count >= PATIENTS and count > limit:
-                by_habit = f"a usual day of theirs has {own}" if own is not None else "they are new here"
+                by_habit = f"{own} on a usual day of theirs" if own is not None else "they are new here"
                 said = (
-                    f"{user} opened {count} patients on {time_format.day(start, zone)}; {by_habit}, the others' {group}"
+                    f"{user} opened {count} patients on {time_format.day(start, zone)}: "
+                    f"{by_habit}, {group} on a colleague's busiest"
                 )
                 ends = {"start": utc(start), "end": utc(time_format.midnight(start, zone, 1))}
                 yield Finding("Many patients", said, count, replace(base, period="between", **ends, person=user), 4)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from alerts.lifecycle.lifecycle import Alert, State
 from dashboard.data.timeline import Moment
+from dashboard.values import reasons
 from sidecar.contract import Action, Contract
 from sidecar.timeunits import HOUR, MINUTE
 
@@ -124,12 +125,16 @@ def changed(moments: Iterable[Moment], since: int) -> list[Moment]:
     return sorted(found, key=lambda each: -each.at)
 
 
-def covered(states: Iterable[Mapping[str, Any]], names: Iterable[str]) -> dict[str, tuple[str, str]]:
+def covered(states: Iterable[Mapping[str, Any]], names: Iterable[str], api: str) -> dict[str, tuple[str, str]]:
     """Endpoint's name → its id, and who covers it, in words."""
     wanted, found = set(names), {}
     for state in states:
         if state["name"] in wanted:
             standby = state["answered_by"] == "standby"
-            able = "the standby could answer it" if state["ready"] else f"not covered: {state['ready_reason']}"
+            able = (
+                "the standby could answer it"
+                if state["ready"]
+                else f"not covered: {reasons.unready(state['ready_reason'], api)}"
+            )
             found[str(state["name"])] = (str(state["id"]), "the standby answers it" if standby else able)
     return found

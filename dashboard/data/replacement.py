@@ -87,12 +87,13 @@ def _candidate(
         Check(bool(row["complete"]), f"All {name} are known" if row["complete"] else f"Not all {name} are known"),
         Check(
             bool(row["verified"]),
-            "What is known was seen since traffic may last have passed us by"
+            f"All {name} were read again since {api} may last have been changed unseen"
             if row["verified"]
-            else f"Traffic may have passed us by since the {name} were last seen",
+            else f"{api} may have been changed unseen since the {name} were last read",
         ),
         Check(
-            not row.get("private"), "Each caller sees other records" if row.get("private") else "Callers see the same"
+            not row.get("private"),
+            "Each caller sees other records" if row.get("private") else "All callers see the same records",
         ),
         Check(not doubtful, _many(doubtful, one, name, "in doubt")),
         Check(not parked, _many(parked, "write", "writes", "parked")),

@@ -189,6 +189,15 @@ class Counted:
                 failed[cell.endpoint] += counts[0] * (cell.outcome == "failure")
         return [(name, count, asked[name]) for name, count in failed.most_common() if count]
 
+    def endings(self, seconds: int) -> Mapping[tuple[str, str, str], int]:
+        """How people's requests of the last so many seconds ended: by endpoint, outcome, and what the upstream gave."""
+        cubes, _ = self._spans(LONGEST, (seconds,))
+        found = Counter[tuple[str, str, str]]()
+        for cell, counts in cubes[seconds].cells.items():
+            if cell.client == "user":
+                found[cell.endpoint, cell.outcome, cell.upstream] += counts[0]
+        return found
+
     def course(self, labels: Mapping[str, str], window: str, seconds: int) -> Course | None:
         """The burn rate that an alert with these labels is about, over its windows; None: it is of no objective."""
         promise = next((each for each in self._promised.promises if _is_of(each, labels)), None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from dash import Input, Output, State, html
@@ -54,7 +55,7 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
             components.card(
                 "Narrow down",
                 html.Div(_waiting("Counting …"), id="audit-histogram"),
-                html.Div(id="audit-facets"),
+                html.Div([html.Div(id=f"audit-{name}") for name in facets.NAMES], className="facets"),
                 ident="narrow",
             ),
         ],
@@ -100,7 +101,7 @@ def verified(settings: Settings, now: int, stamp: Callable[[int], str]) -> Trust
     held = int(float(state["held"]) * SECOND) if isinstance(state.get("held"), int | float) else None
     since = "" if held is None else f" It last held at {stamp(held)}."
     if not state:
-        return Trust(tones.WARN, "Nobody has said whether the journal behind this is as it was written.")
+        return Trust(tones.WARN, "Whether the journal behind this is as it was written has not been checked yet.")
     if ok is False:
         return Trust(tones.BAD, f"The journal behind this is NOT verified: {why}.{since}")
     if ok is not True or held is None:
@@ -182,6 +183,10 @@ def counted(parts: Parts, view: View) -> components.Part:
     return [html.Strong(components.many(total, "event")), told, link]
 
 
+def _facet(parts: Parts, name: str, view: View) -> components.Part:
+    return facets.facet(parts, name, view, _where(parts, view))
+
+
 def wire(callbacks: Callbacks, parts: Parts) -> None:
     def part(ident: str, draw: Any) -> None:
         """A part that is counted after the events stand there."""
@@ -195,7 +200,8 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
     part("findings", lambda view: found(parts, view))
     part("audit-count", lambda view: counted(parts, view))
     part("audit-histogram", lambda view: facets.histogram(parts, view, _where(parts, view)))
-    part("audit-facets", lambda view: facets.facets(parts, view, _where(parts, view)))
+    for name in facets.NAMES:
+        part(f"audit-{name}", partial(_facet, parts, name))
     filter_bar.wire(callbacks, parts)
     export_card.wire(callbacks, parts)
     evidence_card.wire(callbacks, parts)

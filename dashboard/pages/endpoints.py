@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
 from dash import html
 
+from alerts.counting.counts import OTHER
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
-from dashboard.data.event_queries import PEOPLE, Traffic, bucket_for
+from dashboard.data.event_queries import PEOPLE, bucket_for
 from dashboard.data.nodes import differing
+from dashboard.data.replacement import ONLY_UPSTREAM
+from dashboard.data.traffic import Traffic, traffic
 from dashboard.page import Page
 from dashboard.ui import charts, components, refresh
 from dashboard.values import reasons, time_format, tones
 from dashboard.values.filters import PERIODS, View
 from dashboard.widgets import action_dialog, nodes_card
 from sidecar.control.client import ControlError
-from sidecar.events.store import Filter
-from sidecar.timeunits import DAY, SECOND
+from sidecar.events.store import Filter, StoreUnavailable
+from sidecar.timeunits import DAY
 
-SHOWN: Final = ("1h", "24h", "7d", "30d")
+log = logging.getLogger(__name__)
+SHOWN: Final = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
+"""The periods, in seconds."""
 _CIRCUITS: Final = {"closed": tones.GOOD, "open": tones.BAD, "half_open": tones.WARN}
 
 
 def draw(parts: Parts, asked: Visit) -> components.Part:
-    view = View.parse(asked.query)
+    period = _period(asked)
     periods = [
-        components.link(PERIODS[key], f"/endpoints?period={key}", className="here" if view.period == key else "")
+        components.link(PERIODS[key], f"/endpoints?period={key}", className="here" if period == key else "")
         for key in SHOWN
     ]
     return [
@@ -38,11 +44,14 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
     ]
 
 
+def _period(asked: Visit) -> str:
+    period = View.parse(asked.query).period
+    return period if period in SHOWN else "24h"
+
+
 def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
-    view = View.parse(asked.query)
     now = parts.clock()
-    where = view.filter(now, parts.zone)
-    traffic = parts.queries.traffic(where, (now - (where.since or 0)) // SECOND)
+    known, blind = _traffic(parts, SHOWN[_period(asked)], now)
     try:
         states = parts.plane().get("/endpoints")
         lost = None
@@ -50,16 +59,14 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
         states = [{"id": each.id, "name": each.name} for each in parts.contract.endpoints.values()]
         lost = components.failed("The sidecar's control plane does not answer: who answers is not known", str(error))
     others = differing(parts.nodes.each("/endpoints"), states) if lost is None else {}
-    seen = [state for state in states if state["name"] in traffic or state.get("mode", "auto") != "auto"]
+    seen = [state for state in states if known is None or state["name"] in known or state.get("mode", "auto") != "auto"]
     rest = [state for state in states if state not in seen]
-    seen.sort(key=lambda state: _harm(traffic.get(state["name"], Traffic(""))))
-    outside = traffic.get("other")
+    of = {state["id"]: None if known is None else known.get(state["name"], Traffic("")) for state in seen}
+    seen.sort(key=lambda state: _harm(of[state["id"]], state))
+    outside = known.get(OTHER) if known else None
     return {
-        "lost": [each for each in (lost, nodes_card.silence(parts.nodes.health())) if each is not None] or None,
-        **{
-            state["id"]: _card(parts, state, traffic.get(state["name"], Traffic("")), others.get(state["id"], {}))
-            for state in seen
-        },
+        "lost": [each for each in (lost, blind, nodes_card.silence(parts.nodes.health())) if each is not None] or None,
+        **{state["id"]: _card(parts, state, of[state["id"]], others.get(state["id"], {})) for state in seen},
         **{state["id"]: None for state in rest},
         "rest": _rest(parts, rest),
         "outside": html.P(f"{components.number(outside.total)} requests outside the contract.") if outside else None,
@@ -67,8 +74,21 @@ def drawn(parts: Parts, asked: Visit) -> refresh.Drawn:
     }
 
 
-def _harm(traffic: Traffic) -> tuple[int, int, int]:
-    """The most harm to users first: what failed them, then what ended without certainty, then the busiest."""
+def _traffic(parts: Parts, seconds: int, now: int) -> tuple[dict[str, Traffic] | None, components.Part]:
+    """None while the event store is away, with a word for it: who answers is known, and can be changed."""
+    try:
+        return traffic(parts.queries, parts.counted, seconds, now), None
+    except StoreUnavailable as error:
+        log.warning("the event store does not answer (%s)", type(error).__name__)
+    words = "Who answers is, and can be changed. This is tried again by itself."
+    return None, components.notice(tones.WARN, "The event store does not answer: traffic is not known", words)
+
+
+def _harm(traffic: Traffic | None, state: Mapping[str, Any]) -> tuple[int, int, int]:
+    """The most harm to users first: what failed them, then what ended without certainty, then the busiest; where that
+    is not known, what the upstream is not asked for."""
+    if traffic is None:
+        return -(state.get("circuit", "closed") != "closed"), 0, 0
     return -traffic.failed, -traffic.uncertain, -traffic.total
 
 
@@ -76,40 +96,32 @@ def _verbs(state: dict[str, Any]) -> list[str]:
     """What can be done here that would work."""
     if "mode" not in state:
         return []
-    only_hosp = state["ready_reason"] == "only the upstream can answer this"
+    only_hosp = state["ready_reason"] == ONLY_UPSTREAM
     verbs = [] if only_hosp or state["mode"] == "standby" else ["takeover"]
     if state["mode"] != "auto":
         verbs.append("handback")
     return verbs if only_hosp else [*verbs, "route"]
 
 
-def _card(parts: Parts, state: dict[str, Any], traffic: Traffic, others: Mapping[str, str]) -> components.Part:
-    """`others`: nodes that say that somebody else answers."""
+def _card(parts: Parts, state: dict[str, Any], traffic: Traffic | None, others: Mapping[str, str]) -> components.Part:
+    """`traffic`: None where it is not known. `others`: nodes that say that somebody else answers."""
     ident = state["id"]
     verbs = _verbs(state)
     buttons = html.Div([action_dialog.button(verb, ident) for verb in verbs], className="buttons") if verbs else None
     facts = html.Div(_facts(parts.api, state, traffic, others), className="facts")
-    kind = "endpoint failing" if traffic.failed else "endpoint"
+    kind = "endpoint failing" if traffic is not None and traffic.failed else "endpoint"
     return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind=kind)
 
 
-def _facts(api: str, state: dict[str, Any], traffic: Traffic, others: Mapping[str, str]) -> components.Part:
-    answered = traffic.total - traffic.failed - traffic.uncertain
-    ratio = answered / traffic.total if traffic.total else None
-    unsure = f", {components.number(traffic.uncertain)} without certainty" if traffic.uncertain else ""
-    facts: list[tuple[str, components.Part]] = [
-        ("Traffic", f"{components.many(traffic.total, 'request')}, {components.percent(ratio)} answered{unsure}"),
-        (f"{api} itself", _upstream(traffic)),
-        ("Failures by kind", _kinds(api, traffic)),
-        ("Time to answer", html.Span([_times(traffic), _latency(state["id"])])),
-    ]
+def _facts(api: str, state: dict[str, Any], traffic: Traffic | None, others: Mapping[str, str]) -> components.Part:
+    facts = [("Traffic", "not known")] if traffic is None else _requests(api, state["id"], traffic)
     if "mode" in state:
         share = f", {state['percent']:g}% of callers go to the standby" if 0 < (state.get("percent") or 0) < 100 else ""
         why = f": {state['reason']}" if state["reason"] else ""
         by = f" ({reasons.actor(state['changed_by'])}{why})" if state.get("changed_by") else ""
         said = reasons.circuit(state["circuit"], state["circuit_reason"] or "", api)
         circuit = components.mark(_CIRCUITS.get(state["circuit"], tones.UNKNOWN), said)
-        ready = components.mark(tones.GOOD if state["ready"] else tones.WARN, state["ready_reason"] or "ready")
+        ready = _ready(state, api)
         facts += [
             ("Who answers", f"{_answerer(state['answered_by'], api)}{share}; {_mode(state['mode'], api)}{by}"),
             *([("Other nodes", _disagree(others, api))] if others else []),
@@ -119,6 +131,23 @@ def _facts(api: str, state: dict[str, Any], traffic: Traffic, others: Mapping[st
             ("Completeness", _of(state["completeness"], "of its records are certain", "not known as a whole")),
         ]
     return html.Dl([html.Div([html.Dt(name), html.Dd(value)]) for name, value in facts])
+
+
+def _ready(state: Mapping[str, Any], api: str) -> components.Part:
+    said = reasons.unready(state["ready_reason"], api) or "ready"
+    return components.mark(tones.GOOD if state["ready"] else tones.WARN, said)
+
+
+def _requests(api: str, ident: str, traffic: Traffic) -> list[tuple[str, components.Part]]:
+    answered = traffic.total - traffic.failed - traffic.uncertain
+    ratio = answered / traffic.total if traffic.total else None
+    unsure = f", {components.number(traffic.uncertain)} without certainty" if traffic.uncertain else ""
+    return [
+        ("Traffic", f"{components.many(traffic.total, 'request')}, {components.percent(ratio)} answered{unsure}"),
+        (f"{api} itself", _upstream(traffic)),
+        ("Failures by kind", _kinds(api, traffic)),
+        ("Time to answer", html.Span([_times(traffic), _latency(ident)])),
+    ]
 
 
 def _times(traffic: Traffic) -> str:
@@ -140,28 +169,11 @@ def _upstream(traffic: Traffic) -> str:
     return f"{components.number(bad)} of {components.number(asked)} failed{unclear}"
 
 
-_REASONS: Final = {
-    "deadline": "{api} was too late",
-    "timeout": "{api} was too late",
-    "upstream_timeout": "{api} was too late",
-    "unverified": "the copy is not verified",
-    "queued": "waits behind an unsettled write",
-    "cannot_verify": "the caller could not be verified",
-    "database": "our database was away",
-    "internal": "our own error",
-    "cut": "the sidecar ended first",
-}
-
-
 def _kinds(api: str, traffic: Traffic) -> str:
     """`12 × 503, HOSP was too late; 2 × 500, of HOSP`; the most frequent first."""
     said = []
     for (answerer, status, reason), count in traffic.kinds.most_common(4):
-        why = (
-            _REASONS[reason].format(api=api)
-            if reason in _REASONS
-            else reason.replace("_", " ").replace("upstream", f"{api}:")
-        )
+        why = reasons.failure(reason, api)
         of = f", of {api}" if answerer == "upstream" else ""
         said.append(f"{count:,} × {status or 'no answer'}{of}{f', {why}' if why else ''}")
     return "; ".join(said) or "none"
@@ -192,11 +204,7 @@ def _rest(parts: Parts, states: list[dict[str, Any]]) -> components.Part:
     for state in states:
         known = "mode" in state
         who = _answerer(state["answered_by"], parts.api) if known else "not known"
-        ready = (
-            components.mark(tones.GOOD if state.get("ready") else tones.WARN, state.get("ready_reason") or "ready")
-            if known
-            else "–"
-        )
+        ready = _ready(state, parts.api) if known else "–"
         rows.append(
             (
                 state["name"],

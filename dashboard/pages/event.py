@@ -57,28 +57,34 @@ def draw(parts: Parts, asked: Visit) -> components.Part:
 
 
 def _written(parts: Parts, event: Event, bodies: Event | None) -> components.Part:
-    """The recorded words: each field as it was before, and as it was written."""
+    """The recorded words: each field as it was before, and as it was written. Before is what was recorded with the
+    event itself; what that lacks, what was recorded of the record earlier."""
     request, response = content(bodies, "request"), content(bodies, "response")
     if bodies is None:
         return components.empty("Nothing", "No words of it were recorded, or they were erased.")
-    changed = at(event, "event.action") in ("create", "update")
-    update = at(event, "event.action") == "update"
-    before = history.before(parts.queries, event) if update else None
+    action = at(event, "event.action")
+    before = history.before(parts.queries, event) if action in ("update", "delete") else None
+    kept = content(bodies, "before")
+    known = {**(before.record if before else {}), **(kept if isinstance(kept, Mapping) else {})}
     shown: list[components.Part] = []
     if isinstance(request, Mapping):
-        known = before.record if before else {}
+        changed = action in ("create", "update")
         names = ["field", "before", "written"] if changed else ["field", "sent"]
         rows = [
             (name, _value(known, name), _text(value)) if changed else (name, _text(value))
             for name, value in request.items()
         ]
         shown.append(components.table("Fields that were sent", names, rows))
+    if action == "delete" and known:
+        fields = [(name, _text(value)) for name, value in known.items()]
+        shown.append(components.table("What was deleted", ["field", "before"], fields))
     if before is not None:
         did = "wrote" if before.wrote else "was shown"
         whom = f"{before.who} {did} it so on {time_format.stamp(before.at, parts.zone)}"
         shown.append(html.P(["Before: ", components.link(whom, address(before.event_id)), "."], className="quiet"))
-    elif update:
-        shown.append(html.P("What it was before was not recorded.", className="quiet"))
+    elif action in ("update", "delete"):
+        said = "Before: as the standby knew it." if known else "What it was before was not recorded."
+        shown.append(html.P(said, className="quiet"))
     for title, side, found in (
         ("Request as recorded", "request", request),
         ("Answer as recorded", "response", response),

@@ -11,7 +11,7 @@ from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
 from dashboard.page import Page
 from dashboard.ui import components
-from dashboard.values import tones
+from dashboard.values import reasons, tones
 
 PATH: Final = "/standby/evidence"
 _STATES: Final = {"proven": tones.GOOD, "unproven": tones.WARN, "refuted": tones.BAD}
@@ -26,13 +26,14 @@ def draw(parts: Parts, _asked: Visit) -> components.Part:
             f"What {parts.api} has not itself said is answered only once it is proven: so many agreements on different "
             "questions, and one difference undoes them all. A literal repeat by the same caller needs no proof."
         ),
-        *(_endpoint(name, row) for name, row in endpoints.items()),
+        *(_endpoint(parts.api, name, row) for name, row in endpoints.items()),
         html.P(components.link("To the standby", "/standby")),
     ]
 
 
-def _endpoint(name: str, row: Mapping[str, Any]) -> components.Part:
-    ready = components.mark(tones.GOOD if row["ready"] else tones.WARN, row["reason"] or "ready")
+def _endpoint(api: str, name: str, row: Mapping[str, Any]) -> components.Part:
+    said = reasons.unready(row["reason"], api) or "ready"
+    ready = components.mark(tones.GOOD if row["ready"] else tones.WARN, said)
     rows = [_derivation(each, seen) for each, seen in row["derivations"].items()]
     columns = ["derivation", "state", "agreed", "differed", "not ruled out, and what settles it"]
     table = (

@@ -13,7 +13,7 @@ from alerts.objectives import burn_rate
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit
-from dashboard.data import alert_titles, timeline
+from dashboard.data import alert_titles, latencies, timeline
 from dashboard.data.event_queries import bucket_for
 from dashboard.data.slo_figures import Slice
 from dashboard.data.timeline import Group, Moment
@@ -174,7 +174,7 @@ def _got(label: str, tally: Tally, what: str) -> components.Part:
 
 
 def _speed(parts: Parts, seconds: int) -> components.Part:
-    percentiles = parts.queries.durations(seconds, parts.clock())
+    percentiles = latencies.whole(parts.queries, seconds, parts.clock())
     if not percentiles:
         return components.tile("Time to answer", "no data")
     slowest = f"half are faster; 99% within {time_format.took(percentiles[99.0])}"

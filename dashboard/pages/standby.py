@@ -127,8 +127,8 @@ def _resource(parts: Parts, name: str, row: dict[str, Any]) -> components.Part:
         (row["complete"], "its whole collection is known", "its collection is not known as a whole"),
         (
             row["verified"],
-            "what is known was seen since the last gap",
-            "traffic may have passed us by since it was seen",
+            f"it was read again since {parts.api} may last have been changed unseen",
+            f"{parts.api} may have been changed unseen since it was last read",
         ),
         (not row["in_doubt"], "no record is in doubt", f"{row['in_doubt']} records are in doubt"),
         (not row["parked"], "no write is parked", f"{row['parked']} writes are parked"),

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dashboard.data.slo_figures import Slice
 from dashboard.data.timeline import Moment
-from dashboard.values import time_format
+from dashboard.values import budgets, time_format
 from sidecar.timeunits import DAY, HOUR, MINUTE
 
 Figure = dict[str, Any]
@@ -80,6 +80,7 @@ def _lane(moments: Sequence[Moment], kind: str, now: int, zone: ZoneInfo) -> dic
         "text": words,
         "line": {"color": colour, "width": 5},
         "marker": {"symbol": symbol, "size": 10, "color": colour},
+        "cliponaxis": False,
         "hovertemplate": "%{text}<br>%{x|%a %d %b %H:%M:%S}<extra></extra>",
         "showlegend": False,
     }
@@ -114,8 +115,8 @@ def burn_down(courses: Mapping[str, Sequence[tuple[int, float]]], zone: ZoneInfo
     layout["yaxis"] |= {"tickformat": ".0%", "range": [lowest, 1.04]}
     layout["annotations"] = [
         {
-            "x": _time(points[-1][0], zone), "y": LOWEST, "text": f"{styles[view][0]}: {points[-1][1]:.0%}",
-            "showarrow": False, "xanchor": "right", "yanchor": "bottom", "yshift": 14 * number,
+            "x": _time(points[0][0], zone), "y": LOWEST, "showarrow": False, "xanchor": "left", "yanchor": "bottom",
+            "text": f"{styles[view][0]}: {budgets.over(points[-1][1])}", "yshift": 14 * number,
         }
         for number, (view, points) in enumerate(courses.items()) if points and points[-1][1] < LOWEST
     ]  # fmt: skip

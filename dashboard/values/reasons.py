@@ -14,6 +14,17 @@ _CIRCUIT: Final = {
     "not_sent": "{api} unreachable",
     "pending": "queued",
 }
+_FAILURES: Final = {
+    "deadline": "{api} was too late",
+    "timeout": "{api} was too late",
+    "upstream_timeout": "{api} was too late",
+    "unverified": "the copy is not verified",
+    "queued": "waits behind an unsettled write",
+    "cannot_verify": "the caller could not be verified",
+    "database": "our database was away",
+    "internal": "our own error",
+    "cut": "the sidecar ended first",
+}
 _STATES: Final = {"closed": "healthy", "open": "open", "half_open": "trying {api} again"}
 _PROCESS: Final = re.compile(r"\S+/\S+/\d+")
 """How a process calls itself: host/role/pid. Nobody decided anything: it did so by itself."""
@@ -35,6 +46,23 @@ def actor(by: str) -> str:
     if not by or _PROCESS.fullmatch(by):
         return "automatically"
     return f"by {by}"
+
+
+def failure(reason: str, api: str) -> str:
+    """Why a request was not answered by the upstream as ever: `deadline` → `HOSP was too late`."""
+    if reason in _FAILURES:
+        return _FAILURES[reason].format(api=api)
+    return reason.replace("_", " ").replace("upstream", f"{api}:")
+
+
+def verdict(said: str | None) -> str:
+    """What the access policy said of a request."""
+    return {"allow": "allowed", "deny": "denied", "report": "would be denied if it were enforced"}.get(said or "", "")
+
+
+def unready(reason: str | None, api: str) -> str:
+    """Why the standby could not answer: `only HOSP can answer this`; empty: it could."""
+    return (reason or "").replace("the upstream", api)
 
 
 def write(reason: str, api: str) -> str:

@@ -9,7 +9,7 @@ from dash import html
 from dashboard.context import Parts
 from dashboard.data.event_queries import Rows
 from dashboard.ui import components
-from dashboard.values import time_format, tones
+from dashboard.values import reasons, time_format, tones
 from dashboard.values.filters import View
 from dashboard.values.sentences import Sentence, at, sentence
 from sidecar.events.store import Event, Filter
@@ -92,9 +92,9 @@ def details(event: Event, api: str) -> str:
         ("Identity", at(event, "understudy.identity")),
         ("Browser or program", at(event, "user_agent.original")),
         (f"Tries at {api}", len(at(event, "understudy.attempts") or [])),
-        ("Why so", at(event, "understudy.reason")),
+        ("Why so", reasons.failure(at(event, "understudy.reason") or "", api)),
         ("Findings", ", ".join(at(event, "understudy.findings") or [])),
-        ("Access policy", at(event, "understudy.verdict")),
+        ("Access policy", reasons.verdict(at(event, "understudy.verdict"))),
         ("Time in UTC", event["@timestamp"]),
         ("Request id", at(event, "http.request.id")),
         ("Event id", at(event, "event.id")),

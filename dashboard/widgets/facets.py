@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from dash import html
@@ -15,25 +15,27 @@ from dashboard.values.filters import ACTIONS, OUTCOMES, View, utc
 from sidecar.events.store import Filter
 from sidecar.timeunits import DAY
 
+NAMES: Final[Mapping[str, tuple[str, str, Callable[[str], str]]]] = {
+    "person": ("People", "user.name", str),
+    "patient": ("Patients", "understudy.patient.id", "Patient {}".format),
+    "action": ("Did what", "event.action", lambda key: ACTIONS.get(key, key)),
+    "outcome": ("How it ended", "event.outcome", str),
+}
+"""By the filter's name: title, field, and how a value is said. Each is counted by itself: who wants one waits for no
+other."""
 SHOWN: Final = 8
 _BARS: Final = 60
 
 
-def facets(parts: Parts, view: View, where: Filter) -> components.Part:
-    """Raises StoreUnavailable."""
-    names = parts.queries.by(where, "user.name")
-    patients = parts.queries.by(where, "understudy.patient.id")
-    actions = parts.queries.by(where, "event.action")
-    endings = parts.queries.endings(where).most_common()
-    return html.Div(
-        [
-            _facet("People", view, "person", ((key, key, count) for (key,), count in names)),
-            _facet("Patients", view, "patient", ((key, f"Patient {key}", count) for (key,), count in patients)),
-            _facet("Did what", view, "action", ((key, ACTIONS.get(key, key), count) for (key,), count in actions)),
-            _facet("How it ended", view, "outcome", ((key, OUTCOMES[key][0], count) for key, count in endings)),
-        ],
-        className="facets",
-    )
+def facet(parts: Parts, name: str, view: View, where: Filter) -> components.Part:
+    """One of NAMES. Raises StoreUnavailable."""
+    queries = parts.queries
+    if name == "outcome":
+        endings = queries.endings(where).most_common()
+        return _facet("How it ended", view, name, ((key, OUTCOMES[key][0], count) for key, count in endings))
+    title, field, said = NAMES[name]
+    counted = queries.by(where, field)
+    return _facet(title, view, name, ((key, said(key), count) for (key,), count in counted))
 
 
 def _facet(title: str, view: View, name: str, values: Iterable[tuple[str, str, int]]) -> components.Part:

@@ -19,6 +19,7 @@ from dashboard.ui import charts, components
 from dashboard.ui.error_notices import guarded
 from dashboard.values import time_format, tones
 from dashboard.widgets import action_dialog, objectives_card
+from sidecar.timeunits import spelled
 
 OFFERED: Final = 3
 """Endpoints for which a takeover is offered at once."""
@@ -95,7 +96,7 @@ def _facts(
     since = f"{time_format.stamp(incident.since, parts.zone)}, {time_format.ago(incident.since, now)}"
     found: list[tuple[str, components.Part]] = [("Since", since), ("Who works on it", _workers(incident))]
     if incident.hurt:
-        found.append(("Who covers", _cover(incident, states)))
+        found.append(("Who covers", _cover(parts, incident, states)))
     if incident.budget is not None:
         found.append(("Error budget", components.mark(*objectives_card.budget(Fraction(incident.budget)))))
     changed = incidents.changed(moments, incident.since)
@@ -111,10 +112,10 @@ def _workers(incident: Incident) -> components.Part:
     return ", ".join(name for name in names if name) or "silenced"
 
 
-def _cover(incident: Incident, states: Sequence[Mapping[str, Any]] | None) -> components.Part:
+def _cover(parts: Parts, incident: Incident, states: Sequence[Mapping[str, Any]] | None) -> components.Part:
     if states is None:
         return components.mark(tones.UNKNOWN, "not known: the control plane does not answer")
-    known = incidents.covered(states, incident.hurt)
+    known = incidents.covered(states, incident.hurt, parts.api)
     lines = [html.Li(f"{name}: {known[name][1]}" if name in known else f"{name}: not known") for name in incident.hurt]
     return html.Ul(lines, className="plain")
 
@@ -146,7 +147,7 @@ def _rates(parts: Parts, incident: Incident) -> components.Part:
 
 def _drawn(parts: Parts, course: Course, alert: Alert) -> components.Part:
     called = alert_titles.title(parts.promised, alert.name, alert.labels)
-    spans = [alert_titles.span(each) for each in (course.window.long, course.window.short)]
+    spans = [spelled(each) for each in (course.window.long, course.window.short)]
     limit = f"{float(course.window.factor):g}"
     says = f"Burn rate over {spans[0]} and {spans[1]}; it alerts where both exceed {limit}. {called}"
 

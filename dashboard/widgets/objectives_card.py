@@ -11,10 +11,10 @@ from dash import html
 
 from alerts.objectives.model import Objective
 from dashboard.context import Parts
-from dashboard.data import alert_titles
 from dashboard.data.slo_figures import Rate, Standing
 from dashboard.ui import charts, components
-from dashboard.values import time_format, tones
+from dashboard.values import budgets, time_format, tones
+from sidecar.timeunits import spelled
 
 LOW: Final = Fraction(1, 4)
 """The share of a budget below which it is worth a look."""
@@ -60,7 +60,7 @@ def _objective(parts: Parts, number: int, both: Sequence[Standing]) -> component
 
 
 def _period(of: Objective) -> str:
-    return f"over {alert_titles.span(of.period)}" if of.calendar is None else of.calendar.named
+    return f"over {spelled(of.period)}" if of.calendar is None else of.calendar.named
 
 
 def _name(parts: Parts, view: str) -> str:
@@ -87,7 +87,7 @@ def budget(left: Fraction | None) -> tuple[str, str]:
     if left is None:
         return tones.UNKNOWN, "budget not known"
     if left <= 0:
-        return tones.BAD, f"{_times(1 - left)}× over budget" if left < 0 else "budget spent"
+        return tones.BAD, budgets.over(left) if left < 0 else "budget spent"
     return (tones.WARN if left < LOW else tones.GOOD), f"{components.percent(float(left), 1)} of budget left"
 
 
@@ -111,7 +111,7 @@ def _rates(parts: Parts, both: Sequence[Standing]) -> components.Part:
     rows = []
     for rates in zip(*(each.rates for each in both), strict=True):
         window = rates[0].window
-        spans = f"{alert_titles.span(window.long)} / {alert_titles.span(window.short)}"
+        spans = f"{spelled(window.long)} / {spelled(window.short)}"
         rows.append((spans, f"{float(window.factor):g} ({window.severity})", *(_rate(rate) for rate in rates)))
     columns = ["windows", "alerts above", *(_name(parts, each.promise.objective.view) for each in both)]
     return components.table(f"Burn rates against their thresholds: {both[0].promise.title}", columns, rows)
@@ -128,9 +128,4 @@ def _rate(rate: Rate) -> components.Part:
 
 
 def _figures(rates: Iterable[Fraction | None]) -> str:
-    return " / ".join("no requests" if rate is None else _times(rate) for rate in rates)
-
-
-def _times(factor: Fraction) -> str:
-    """Two digits: 0.34, 14; beyond a thousand it no longer matters by how much."""
-    return ">1,000" if factor > 1000 else f"{float(factor):.0f}" if factor >= 100 else f"{float(factor):.2g}"
+    return " / ".join("no requests" if rate is None else budgets.times(rate) for rate in rates)

@@ -534,7 +534,7 @@ def test_an_operator_acknowledges_and_silences_an_alert(page: Page, dashboard: D
     enter(page, dashboard, "operator", "/alerts")
     incident = page.locator(".incident").filter(has_text=called)
     expect(incident).to_contain_text("Users cannot reliably have images screened")
-    expect(incident).to_contain_text("only the upstream can answer this")
+    expect(incident).to_contain_text("only HOSP can answer this")
     incident.get_by_text("alerts of this incident").click()
     alert = page.locator(".alert").filter(has_text=called).filter(has=page.locator(".tag.page"))
     expect(alert).to_contain_text("firing since")

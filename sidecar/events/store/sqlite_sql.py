@@ -20,6 +20,7 @@ _COLUMNS: Final = {field.name: field.column for field in FIELDS if field.column 
 """Fields with a column of their own; any other is read out of the document."""
 _NUMBERS: Final = tuple(field.column for field in FIELDS if field.kind is Kind.LONG and field.column is not None)
 _WORDS: Final = tuple(field.name for field in FIELDS if field.words)
+_STATUS: Final = "http.response.status_code"
 _FIELD = re.compile(r"[@\w]+(\.\w+)*")
 _FILTERED: Final = (
     "user", "patient_id", "action", "outcome", "status", "address", "answered_by", "verdict", "resource_type",
@@ -43,7 +44,7 @@ INDICES: Final = {
     "events_action": _counting("action"),
     "events_outcome": _counting("outcome"),
     "events_endpoint": ("endpoint", "outcome", "at", "id"),
-    "events_status": ("status", "at", "id"),
+    "events_status": _counting("status"),
     "events_resource": ("resource_type", "resource_id", "at", "id"),
     "events_kind": ("resource_type", "at", "id"),
     "events_address": ("address", "at", "id"),
@@ -159,11 +160,18 @@ def _best_index(where: Filter, by: Sequence[str], share: float) -> tuple[str | N
         return _OWN[next(iter(used))], True
     if used <= _WIDE and "user.name" in where.terms and where.text is None:
         return "events_user", False
+    if used <= _WIDE and where.text is None and all(map(_is_error, where.terms.get(_STATUS, [""]))):
+        return "events_status", False
     index = _OWN.get(by[0]) if len(by) == 1 and share >= MUCH else None
     alone = used == {*by} and where.text is None
     if index is not None and (alone or (used <= _WIDE and INDICES[index] == _counting(_COLUMNS[by[0]]))):
         return index, True
     return ("events_count" if used <= _COUNTED else None), False
+
+
+def _is_error(status: str) -> bool:
+    """Whether few events have this status."""
+    return status >= "400"
 
 
 def condition(where: Filter) -> tuple[str, list[Any]]:

@@ -38,7 +38,7 @@ def burning(view: str, severity: str, slo: str = "screening", **notes: str) -> C
     """As the evaluator makes it."""
     where = "POST /patients/{id}/screen" if slo == "screening" else "all"
     labels = {"slo": slo, "objective": "success", "view": view, "endpoint": where}
-    said = {"reason": "30 of 31 bad in 3600 s: 96.8 times the budget's pace", "window": "3600s-300s", **notes}
+    said = {"reason": "30 of 31 bad in 1 h: 96.8 times the budget's pace", "window": "3600s-300s", **notes}
     return Condition(name="ErrorBudgetBurn", severity=severity, source="events", labels=labels, notes=said)
 
 

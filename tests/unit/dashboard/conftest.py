@@ -35,8 +35,7 @@ def plane() -> Iterator[Plane]:
 
 @pytest.fixture
 def parts(tmp_path: Path, plane: Plane) -> Iterator[Parts]:
-    listen = ("127.0.0.1", plane.server.server_address[1])
-    settings = Settings(data=tmp_path, control_listen=listen, control_token="a token of sixteen")
+    settings = Settings(data=tmp_path, control_listen=plane.place, control_token="a token of sixteen")
     engine = open_engine(settings)
     lay(engine, tables.SCHEMA)
     engine.dispose()

@@ -40,7 +40,8 @@ def parts(parts: Parts) -> Parts:
 )
 def test_what_is_chosen_is_marked(parts: Parts, view: View, chosen: list[str]) -> None:
     where = parts.queries.where(view, parts.clock(), parts.zone)
-    shown = json.loads(json.dumps(facets.facets(parts, view, where), cls=PlotlyJSONEncoder))
+    drawn = [facets.facet(parts, name, view, where) for name in facets.NAMES]
+    shown = json.loads(json.dumps(drawn, cls=PlotlyJSONEncoder))
     rows = [row["props"] for row in _all(shown, "Li")]
     marked = [row["children"][0]["props"] for row in rows if row.get("aria-current") == "true"]
     assert [link["children"] for link in marked] == chosen

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.auth.sessions import FREE_TRIES, pause
-from dashboard.ui import components
+from dashboard.ui import charts, components
 from dashboard.values import time_format
 from dashboard.values.filters import View, ViewError
 from dashboard.values.sentences import sentence, singular
@@ -165,6 +165,22 @@ def test_a_ratio_is_never_rounded_up_to_all() -> None:
     assert [components.percent(ratio) for ratio in (None, 1.0, 0.999_99, 0.9999, 0.0)] == [
         "no data", "100.00%", "> 99.99%", "99.99%", "0.00%"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (-1574.3, "users: >1,000× over budget"),
+        (-157.3, "users: 158× over budget"),
+        (-1.3, "users: 2.3× over budget"),
+        (-0.4, None),
+        (0.3, None),
+    ],
+)
+def test_a_burn_down_that_leaves_the_frame_says_how_far(left: float, said: str | None) -> None:
+    figure = charts.burn_down({"users": [(NOON - DAY, 1.0), (NOON, left)]}, UTC, "HOSP")
+    assert [each["text"] for each in figure["layout"]["annotations"]] == ([said] if said else [])
+    assert min(figure["data"][0]["y"]) >= figure["layout"]["yaxis"]["range"][0]
 
 
 def test_pauses_grow_to_a_quarter_of_an_hour() -> None:

@@ -192,3 +192,10 @@ def test_an_error_names_the_file_the_level_and_the_value(tmp_path: Path, text: s
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"w\.yaml: .*{said}"):
         windows.load(path, 100)
+
+
+def test_the_reason_is_in_words_that_somebody_reads_at_night() -> None:
+    found = judge(steady(Fraction(3, 10), Fraction(1)))
+    assert found[0].reason == "1080 of 3600 bad in 1 h: 30 times the budget's pace"
+    nothing = judge(dict.fromkeys(steady(Fraction(0), Fraction(1))))
+    assert "no data for the last 5 min" in {each.reason for each in nothing}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from dashboard.data.event_queries import Queries
 from dashboard.values.filters import OUTCOMES, View
-from sidecar.events.store import Filter
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.timeunits import SECOND
 from tests.support.dashboard import seed
@@ -66,28 +63,4 @@ def test_when_each_was_there_last_is_found_however_long_ago(tmp_path: Path, many
     where = View(period="24h", patient="17").filter(NOW, ZoneInfo("UTC"))
     found = Queries(store).lasts(where, ["Dr Holt", "Nurse Tan", "Dr Sato", ""])
     assert found == {"Dr Holt": NOW - 4000 * SECOND, "Nurse Tan": NOW - SECOND, "Dr Sato": 0, "": 0}
-    store.close()
-
-
-def test_percentiles_are_those_of_the_filter_that_they_are_shown_for(tmp_path: Path) -> None:
-    store, dice = EmbeddedStore(tmp_path / "events.db"), random.Random(4)
-    store.install()
-    made = [seed.event(NOW - n * SECOND, dice, kind="patient", user=("Dr Holt", "Nurse Tan")[n % 2]) for n in range(60)]
-    store.append([event for event, _ in made])
-    where = View(period="1h").filter(NOW, ZoneInfo("UTC"))
-    others = [
-        replace(where, terms={"user.name": ["Dr Holt"]}),
-        replace(where, text="Tan"),
-        replace(where, until=NOW - 30 * SECOND),
-        replace(where, at_most={"event.duration": SECOND // 4}),
-    ]
-    queries = Queries(store, lambda: 0.0)
-
-    def times(asked: Queries, of: Filter) -> list[Any]:
-        return sorted((name, dict(each.percentiles)) for name, each in asked.traffic(of, 3600).items())
-
-    whole = times(queries, where)
-    for other in others:
-        assert times(queries, other) == times(Queries(store), other) != whole
-    assert times(queries, where) == whole
     store.close()

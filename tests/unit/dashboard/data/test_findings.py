@@ -50,7 +50,7 @@ def test_who_is_new_is_held_against_colleagues_and_comes_first(store: EmbeddedSt
         opened(store, name, 0, 40)
     opened(store, "Nurse Tan", 0, 312)
     assert found(store) == {
-        "Nurse Tan": "Nurse Tan opened 312 patients on Wed 25 Nov 2026; they are new here, the others' 40"
+        "Nurse Tan": "Nurse Tan opened 312 patients on Wed 25 Nov 2026: they are new here, 40 on a colleague's busiest"
     }
     made = findings.find(Queries(store), HOSP, View(period="today"), NOW, UTC).findings
     assert made[0].said.startswith("Nurse Tan opened 312")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -18,42 +16,14 @@ from dashboard.data.nodes import AVOIDED, GLANCE, KNOWN, Nodes, differing
 from sidecar.control.client import TIMEOUT, ControlError
 from sidecar.settings import Settings
 from sidecar.storage.nodes import SILENT, Node
+from tests.support.dashboard.plane import Plane
 
 
-class Plane:
-    """A node's control plane: what it tells, its status, and what it was asked to do."""
+class Named(Plane):
+    """It tells whose word it is, whatever it is asked."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.status, self.breaks, self.done = name, 200, False, list[str]()
-        self.hang: threading.Event | None = None
-        plane = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.answer()
-
-            def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
-                plane.done.append(self.path)
-                if not plane.breaks:
-                    self.answer()
-
-            def answer(self) -> None:
-                if plane.hang:
-                    plane.hang.wait()
-                content = {"of": plane.name} if plane.status == 200 else {"detail": f"{plane.name} is unwell"}
-                raw = json.dumps(content).encode()
-                self.send_response(plane.status)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-            def log_message(self, format: str, *args: Any) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.place = ("127.0.0.1", int(self.server.server_address[1]))
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
-        self._thread.start()
+    def tells(self, path: str) -> Any:
+        return {"of": self.name}
 
     def node(self, **told: Any) -> Node:
         made = Node(
@@ -62,21 +32,12 @@ class Plane:
         )  # fmt: skip
         return replace(made, **told)
 
-    def stop(self) -> None:
-        if not self._thread.is_alive():
-            return
-        if self.hang:
-            self.hang.set()
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
-
 
 class Pair:
     """Two nodes, a clock, and the registry that knows them; the settings name the first."""
 
     def __init__(self) -> None:
-        self.a, self.b = Plane("a"), Plane("b")
+        self.a, self.b = Named("a"), Named("b")
         self.rows = [self.a.node(), self.b.node()]
         self.now, self.lost = 0.0, False
         settings = Settings(control_listen=self.a.place, control_token="a token of sixteen", node="a")
@@ -93,12 +54,12 @@ def pair() -> Iterator[Pair]:
     made = Pair()
     yield made
     for plane in (made.a, made.b):
-        plane.stop()
+        plane.close()
 
 
 def test_the_node_that_the_settings_name_is_asked_first_and_another_where_it_does_not_answer(pair: Pair) -> None:
     assert pair.nodes.plane().get("/endpoints") == {"of": "a"}
-    pair.a.stop()
+    pair.a.close()
     assert pair.nodes.plane().get("/endpoints") == {"of": "b"}
     assert pair.nodes.places() == [pair.b.place, pair.a.place], "it is asked last for a while"
     pair.now += AVOIDED
@@ -132,7 +93,7 @@ def slow(plane: Plane, seconds: float) -> Iterator[None]:
 
 
 def test_a_slow_node_tells_where_no_other_can(pair: Pair) -> None:
-    pair.b.stop()
+    pair.b.close()
     with slow(pair.a, GLANCE + 0.5):
         assert pair.nodes.plane().get("/endpoints") == {"of": "a"}
 
@@ -157,7 +118,7 @@ def test_a_silent_node_is_not_asked(pair: Pair) -> None:
 
 
 def test_one_that_does_not_answer_when_it_is_asked_how_it_is_is_asked_last(pair: Pair) -> None:
-    pair.a.stop()
+    pair.a.close()
     assert pair.nodes.health()[0].trouble == "its control plane does not answer"
     assert pair.nodes.places() == [pair.b.place, pair.a.place]
 
@@ -168,8 +129,8 @@ def test_our_own_node_is_asked_last_while_it_is_silent(pair: Pair) -> None:
 
 
 def test_what_surely_was_not_sent_is_done_by_another_and_once(pair: Pair) -> None:
-    pair.a.stop()
-    assert pair.nodes.plane("Sam").post("/endpoints/notes.list/takeover", {}) == {"of": "b"}
+    pair.a.close()
+    assert pair.nodes.plane("Sam").post("/endpoints/notes.list/takeover", {}) == {"answered_by": "standby"}
     assert (pair.a.done, pair.b.done) == ([], ["/endpoints/notes.list/takeover"])
 
 
@@ -182,7 +143,7 @@ def test_what_a_node_has_refused_no_other_is_asked_to_do(pair: Pair, status: int
 
 
 def test_what_may_have_been_done_is_not_done_again(pair: Pair) -> None:
-    pair.a.breaks = True
+    pair.a.broken = True
     with pytest.raises(ControlError) as told:
         pair.nodes.plane("Sam").post("/outbox/1/retry", {})
     assert told.value.unknown
@@ -200,7 +161,7 @@ def test_who_is_silent_or_unwell_is_named(pair: Pair) -> None:
         ("mute", False, UNTOLD),
     ]
     pair.now += KNOWN
-    pair.b.stop()
+    pair.b.close()
     assert pair.nodes.health()[1].trouble == "its control plane does not answer"
 
 

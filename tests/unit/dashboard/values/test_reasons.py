@@ -17,3 +17,13 @@ def test_circuits_and_writes_say_what_happened_at_hosp() -> None:
     said = reasons.write("conflict: someone changed this record at HOSP meanwhile", "HOSP")
     assert said == "Someone changed this record at HOSP meanwhile"
     assert reasons.because("anything_new", "HOSP") == "anything new"
+
+
+def test_what_an_event_and_an_endpoint_say_of_failures_is_in_words() -> None:
+    assert reasons.failure("deadline", "Library") == "Library was too late"
+    assert reasons.failure("upstream_refused", "Library") == "Library: refused"
+    assert reasons.failure("", "Library") == ""
+    assert reasons.verdict("deny") == "denied"
+    assert reasons.verdict(None) == ""
+    assert reasons.unready("only the upstream can answer this", "Library") == "only Library can answer this"
+    assert reasons.unready(None, "Library") == ""

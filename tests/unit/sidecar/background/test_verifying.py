@@ -73,7 +73,7 @@ def test_what_cannot_be_looked_at_is_neither_good_nor_bad(settings: Settings) ->
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ({}, "Nobody has said whether"),
+        ({}, "has not been checked yet"),
         ({"at": NOW, "ok": True, "held": NOW, "events": 7}, "verified"),
         ({"at": NOW - 9e6, "ok": True, "held": NOW - 9e6, "events": 7}, "not been verified since"),
         ({"at": NOW, "ok": False, "held": NOW - 60, "why": "altered"}, "NOT verified"),
