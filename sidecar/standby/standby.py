@@ -556,8 +556,11 @@ class Standby:
     def revoke(self, user: str) -> None:
         """Refuses the user from now on, and parks what waits of theirs."""
         self._callers.revoke(user)
-        with self._engine.begin() as connection:
-            park_those_of(connection, user)
+        try:
+            with self._engine.begin() as connection:
+                park_those_of(connection, user)
+        except SQLAlchemyError:  # replay looks again before it sends anything
+            self.database_failed("what waits of a revoked person could not be parked yet")
         self.outbox.touch()
 
     def restore(self, user: str) -> None:
