@@ -156,8 +156,7 @@ def _canary(settings: Settings, endpoint: str, steps: str, every: str, share: Ca
 @click.pass_obj
 def revoke(settings: Settings, user: str) -> None:
     """Refuse USER's credentials from now on, also while the upstream is down."""
-    client.post(settings, "/revocations", {"user": user, "revoked": True}, by=this_person())
-    click.echo(f"{user}: revoked")
+    _set_revoked(settings, user, True)
 
 
 @click.command()
@@ -175,8 +174,13 @@ def restore(settings: Settings, user: str | None, check: bool, journals: tuple[P
     if user is None:
         restored.check(settings, journals)
         return
-    client.post(settings, "/revocations", {"user": user, "revoked": False}, by=this_person())
-    click.echo(f"{user}: restored")
+    _set_revoked(settings, user, False)
+
+
+def _set_revoked(settings: Settings, user: str, revoked: bool) -> None:
+    told = client.post(settings, "/revocations", {"user": user, "revoked": revoked}, by=this_person())
+    unsaid = "" if told.get("recorded", True) else "; it could not be written to the trail, and holds all the same"
+    click.echo(f"{user}: {'revoked' if revoked else 'restored'}{unsaid}")
 
 
 @click.command()

@@ -47,10 +47,12 @@ def show(settings: Settings, entry: str) -> None:
 @outbox.command("retry")
 @click.argument("entry")
 @click.option("--reason", default="", help="Why, for the record.")
+@click.option("--replay-credentials", is_flag=True, help="With REPLAY_CREDENTIALS: the writer's own are refused.")
 @click.pass_obj
-def retry(settings: Settings, entry: str, reason: str) -> None:
+def retry(settings: Settings, entry: str, reason: str, replay_credentials: bool) -> None:
     """Try the parked ENTRY again."""
-    told = client.post(settings, f"/outbox/{client.segment(entry)}/retry", {"reason": reason})
+    body = {"reason": reason, "replay_credentials": replay_credentials}
+    told = client.post(settings, f"/outbox/{client.segment(entry)}/retry", body)
     click.echo(f"{entry}: {told['state']}")
 
 

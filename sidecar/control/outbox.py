@@ -10,6 +10,7 @@ from flask import Blueprint, g
 
 from sidecar.control.requests import Problem, acted, body_field, json_body
 from sidecar.control.services import ControlServices
+from sidecar.settings import PREFIX
 from sidecar.standby.outbox.review import Undecidable
 from sidecar.standby.outbox.sealing import SealError
 
@@ -46,7 +47,11 @@ def blueprint(services: ControlServices) -> Blueprint:
 
     @views.post("/outbox/<entry>/retry")
     def retry(entry: str) -> Any:
-        return decided(services.desk.retry, entry)
+        """`replay_credentials`: with these, in place of the writer's own."""
+        in_anothers_name = body_field(json_body(), "replay_credentials", bool, False)
+        if in_anothers_name and services.settings.replay_credentials is None:
+            raise Problem(409, f"{PREFIX}REPLAY_CREDENTIALS is not set", "replay_credentials")
+        return decided(lambda ident, by, why: services.desk.retry(ident, by, why, in_anothers_name), entry)
 
     @views.post("/outbox/<entry>/merge")
     def merge(entry: str) -> Any:

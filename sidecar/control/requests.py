@@ -28,8 +28,8 @@ class Problem(Exception):
 
 ANYBODY: Final = frozenset(("healthz", "readyz", "ready", "metrics"))
 """What is asked by load balancers and monitoring, by whatever name; nothing of anybody's is in it."""
-CONFIDENTIAL: Final = frozenset(("outbox", "parity", "evidence", "break-glass"))
-"""What shows records, or what somebody wrote: it needs the token also to be read."""
+CONFIDENTIAL: Final = frozenset(("outbox", "parity", "evidence", "break-glass", "policies"))
+"""What shows records, or what somebody did or wrote of a person: it needs the token also to be read."""
 
 
 def require_own_host(names: Iterable[str]) -> None:

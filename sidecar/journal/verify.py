@@ -163,7 +163,8 @@ def verify_node(
     """The whole journal of this node. `shipped`: what the event store says of how far it had come.
 
     Nothing under DATA is believed of itself: only what `trusted` (unset: the node's own key) has signed, and only a
-    journal that is no older than the head kept beside that key. Raises SigningError where neither can be read.
+    journal that is no older than the head kept beside that key: without one, that it was put back would not be noticed.
+    Raises SigningError where neither can be read.
     """
     paths, statements = sorted((settings.data / "journal").glob("*.jsonl")), settings.data / STATEMENTS
     trusted, head = trusted or own_key(settings), read_head(settings.sign_head_file)
@@ -171,8 +172,10 @@ def verify_node(
         raise SigningError(f"UNDERSTUDY_SIGN_KEY: {settings.sign_key_file} cannot be read: no key to trust is known")
     known = known_checkpoints(shipped, settings)
     verdict = verify(paths, known, statements=statements, trusted=trusted, head=head, processes=processes)
-    if head is None:
-        verdict.notes.append(f"{settings.sign_head_file} is not there: that all was put back would not be noticed")
+    if head is None and verdict.events:
+        verdict.bad(
+            settings.sign_head_file, 0, "not there: how far the journal had been signed is known from DATA alone"
+        )
     return verdict
 
 

@@ -239,14 +239,16 @@ class Journal:
                     ticket.failure = why
                     self.failures += 1
 
-    def close(self) -> None:
-        """Writes and syncs what waits, then ends the writer."""
+    def close(self, patience: float | None = None) -> bool:
+        """Writes and syncs what waits, then ends the writer. False: it has not ended within `patience` (s; None: it is
+        waited for however long that takes), since the disk hangs; what it was at may still be written."""
         with self._lock:
             self._closing = True
             self._ring()
-        self._thread.join()
+        self._thread.join(patience)
         if self._reserve is not None:
             self._reserve.close()
+        return not self._thread.is_alive()
 
     def _ring(self) -> None:
         """With the lock held."""

@@ -155,7 +155,10 @@ class Settings:
     )
     backfill_rate: float = setting("2", float, "Backfill's and parity's requests a second, at the most.")
     replay_credentials: tuple[str, str] | None = setting(
-        None, credentials, "user:password for replay where the writer's own are refused.", secret=True
+        None,
+        credentials,
+        "user:password for parked writes of which a person says so (`outbox retry`).",
+        secret=True,
     )
     seal_key: Path | None = setting(
         None,

@@ -120,7 +120,7 @@ class Callers:
 
     def is_revoked(self, user: str) -> bool:
         """From memory: at most as old as the last refresh. Whatever the spelling."""
-        return bool(self._revoked) and _person(user) in self._revoked
+        return bool(self._revoked) and person_of(user) in self._revoked
 
     def is_known(self, user: str, password: str) -> bool:
         """Whether this process knows that the upstream has accepted these credentials; from memory."""
@@ -138,7 +138,7 @@ class Callers:
         """
         if self.is_revoked(user):
             return Standing.REVOKED
-        digest, person = self._digest(user, password), _person(user)
+        digest, person = self._digest(user, password), person_of(user)
         known = self._from_memory(digest)
         if known is not None:
             return known
@@ -175,7 +175,7 @@ class Callers:
     def is_new(self, user: str, password: str, began: int | None = None) -> bool:
         """Whether this process has yet to remember these credentials; the caller then calls `remember`, or `put_off`
         where it cannot. `began`: the stamp at which the answer that proves them was asked for; None: just now."""
-        began, digest, person = earliest() if began is None else began, self._digest(user, password), _person(user)
+        began, digest, person = earliest() if began is None else began, self._digest(user, password), person_of(user)
         if len(user) > LONGEST:
             return False
         with self._lock:
@@ -200,7 +200,7 @@ class Callers:
 
     def remember(self, user: str, password: str) -> None:
         """Keeps credentials that the upstream has accepted, instead of the person's others. Slow; safe to repeat."""
-        digest, person = self._digest(user, password), _person(user)
+        digest, person = self._digest(user, password), person_of(user)
         known = self._accepted.get(digest)
         if known is None:
             return  # retired meanwhile
@@ -236,7 +236,7 @@ class Callers:
 
     def reject(self, user: str, password: str) -> None:
         """The upstream refuses these credentials: they are forgotten if they were kept. Slow."""
-        person = _person(user)
+        person = person_of(user)
         stale = [row.id for row in self._rows(user) if check_password_hash(row.hash, password)]
         if stale:
             with self._engine.begin() as connection:
@@ -255,11 +255,11 @@ class Callers:
 
     def has(self, connection: Connection, user: str) -> bool:
         """Whether anything is kept of the person."""
-        return bool(self._of(connection, _person(user)))
+        return bool(self._of(connection, person_of(user)))
 
     def forget(self, connection: Connection, user: str) -> None:
         """The person's password has changed, or the person is gone: what was accepted before no longer counts."""
-        person = _person(user)
+        person = person_of(user)
         ids = [row.id for row in self._of(connection, person)]
         connection.execute(delete(credentials).where(credentials.c.id.in_(ids)))
         self._note_retired(connection, person, stamp())
@@ -274,19 +274,19 @@ class Callers:
         with self._engine.begin() as connection:
             connection.execute(delete(revocations).where(revocations.c.user == user))
             connection.execute(insert(revocations).values(user=user, at=time.time_ns()))
-        self._revoked |= {_person(user)}
+        self._revoked |= {person_of(user)}
 
     def restore(self, user: str) -> None:
         """Takes a revocation back, however it was spelled."""
-        person = _person(user)
+        person = person_of(user)
         with self._engine.begin() as connection:
-            names = [name for name in connection.scalars(_REVOKED) if _person(name) == person]
+            names = [name for name in connection.scalars(_REVOKED) if person_of(name) == person]
             connection.execute(delete(revocations).where(revocations.c.user.in_(names)))
         self._revoked -= {person}
 
     def refresh(self, connection: Connection) -> None:
         """Looks at what other processes did."""
-        self._revoked = frozenset(_person(user) for user in connection.scalars(_REVOKED))
+        self._revoked = frozenset(person_of(user) for user in connection.scalars(_REVOKED))
         version = queries.number(connection, VERSION)
         if version == self._version:
             return
@@ -321,7 +321,7 @@ class Callers:
     def _of(self, connection: Connection, person: str) -> list[Any]:
         """What is kept for the person, under any spelling of the name."""
         rows: Iterable[Any] = connection.execute(select(credentials.c.id, credentials.c.user))
-        return [row for row in rows if _person(row.user) == person]
+        return [row for row in rows if person_of(row.user) == person]
 
     def _note_retired(self, connection: Connection, person: str, at: int) -> None:
         bump(connection, VERSION)
@@ -347,7 +347,12 @@ def hashed(password: str) -> str:
     return generate_password_hash(password, "scrypt")
 
 
-def _person(user: str) -> str:
+def who_is_revoked(connection: Connection) -> frozenset[str]:
+    """As `person_of` gives them."""
+    return frozenset(person_of(user) for user in connection.scalars(_REVOKED))
+
+
+def person_of(user: str) -> str:
     """Whose name it is, however spelled."""
     return folded(user)[:LONGEST]
 

@@ -45,6 +45,7 @@ from sidecar.standby.observations import (
 from sidecar.standby.outbox.entries import Outbox
 from sidecar.standby.outbox.other_lives import refuse_other_lives
 from sidecar.standby.outbox.overlay_response import Newer, over_answer
+from sidecar.standby.outbox.revoked import park_those_of
 from sidecar.standby.outbox.rewrite import Rewritten, rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.outbox.snapshot import Snapshot
@@ -553,7 +554,14 @@ class Standby:
         return self._callers.is_revoked(user)
 
     def revoke(self, user: str) -> None:
+        """Refuses the user from now on, and parks what waits of theirs."""
         self._callers.revoke(user)
+        try:
+            with self._engine.begin() as connection:
+                park_those_of(connection, user)
+        except SQLAlchemyError:  # replay looks again before it sends anything
+            self.database_failed("what waits of a revoked person could not be parked yet")
+        self.outbox.touch()
 
     def restore(self, user: str) -> None:
         self._callers.restore(user)

@@ -51,7 +51,7 @@ _COUNTERS: Final = {
     "verdicts": ("What access policy said of requests.", ("endpoint", "verdict")),
     "journal_syncs": ("Syncs of the journal to disk.", ()),
     "journal_failures": ("Exchanges that could not be recorded.", ()),
-    "log_lines_dropped": ("Lines of the log that were dropped, since nobody took them.", ()),
+    "log_lines_dropped": ("Lines of the log that workers, control plane and background work dropped.", ()),
     "dead_letter_events": ("Documents that the event store will never take.", ()),
     "backfill_requests": ("Backfill's own requests to the upstream.", ("outcome",)),
 }  # fmt: skip

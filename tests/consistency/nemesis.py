@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.consistency.upstreams import Tested
+from tests.support.small_disk import fill
 from tests.support.stack import Sidecar
 
 STEPS = (0.0, 3600.0, -3600.0, 90_000.0, -2.5, 2.5)
@@ -36,12 +37,13 @@ def stepped(folder: Path) -> dict[str, str]:
 
 
 class Nemesis:
-    """Draws acts. `sidecars` are those that take traffic."""
+    """Draws acts. `sidecars` are those that take traffic; `disk`: a small one with their DATA, if there is one."""
 
-    def __init__(self, upstream: Tested, sidecars: list[Sidecar], seed: int) -> None:
+    def __init__(self, upstream: Tested, sidecars: list[Sidecar], seed: int, disk: Path | None = None) -> None:
         self._upstream = upstream
         self._sidecars = sidecars
         self._dice = random.Random(seed)
+        self._disk = disk
         self.acts: dict[str, Callable[[Sidecar], None]] = {
             "kill -9 of all": self._kill_all,
             "kill -9 of one process": self._kill_one,
@@ -77,7 +79,13 @@ class Nemesis:
         _signal(pid, signal.SIGCONT)
 
     def _full_disk(self, sidecar: Sidecar) -> None:
-        """Files cannot grow beyond what a journal or database already has: EFBIG, as of a quota."""
+        """Not a block is left; without a small disk, files cannot grow beyond what a journal or database already has:
+        EFBIG, as of a quota."""
+        if self._disk is not None:
+            filler = fill(self._disk)
+            time.sleep(self._dice.uniform(0.5, 2))
+            filler.unlink()
+            return
         limited = children(sidecar)
         for pid in limited:
             _limit(pid, 4096)

@@ -16,18 +16,19 @@ STEPPED_AND_LISTED = 321298
 
 
 @pytest.mark.parametrize(
-    ("seed", "postgresql"),
+    ("seed", "postgresql", "only"),
     [
-        (None, False),
-        (STEPPED, False),
-        pytest.param(STEPPED_AND_LISTED, True, marks=pytest.mark.postgresql),
-        pytest.param(None, True, marks=pytest.mark.postgresql),
+        (None, False, ""),
+        (STEPPED, False, ""),
+        (None, False, "full disk"),
+        pytest.param(STEPPED_AND_LISTED, True, "", marks=pytest.mark.postgresql),
+        pytest.param(None, True, "", marks=pytest.mark.postgresql),
     ],
 )
-def test_no_promise_is_broken(seed: int | None, postgresql: bool) -> None:
+def test_no_promise_is_broken(seed: int | None, postgresql: bool, only: str) -> None:
     seed = random.randrange(10**6) if seed is None else seed
     print(f"seed {seed}, postgresql {postgresql}")
-    verdict = run(11, seed, strike_every=4, postgresql=postgresql)
+    verdict = run(11, seed, strike_every=4, postgresql=postgresql, only=only)
     assert not verdict.violations, "\n".join(verdict.lines())
     assert not verdict.parked, "\n".join(verdict.lines())
     assert sum(verdict.counts.values()) > 50

@@ -27,6 +27,7 @@ from tests.consistency.upstreams import RailsHosp, SimulatedHosp, Tested, screen
 from tests.consistency.workload import KINDS, Client
 from tests.support.postgres import cluster
 from tests.support.rails_app import RailsApp, generate_app
+from tests.support.small_disk import NoDisk, small_disk
 from tests.support.stack import Sidecar
 from tests.support.upstream import basic
 
@@ -34,6 +35,8 @@ SCALE = 0.25
 SCALED = {"upstream_timeout": "10s", "late_effect": "10s", "deadline": "700ms", "hedge_after": "250ms"}
 CLIENTS = 6
 SHARES = {**KINDS, "screen": 0.1}
+SMALL = 1 << 30
+"""Bytes of the disk that DATA lies on."""
 DRAIN = 600.0
 """Seconds in which all must be settled after the last trouble."""
 
@@ -62,14 +65,15 @@ class Verdict:
 
 def run(
     seconds: float, seed: int, *, strike_every: float, say: Callable[[str], None] = print, postgresql: bool = False,
-    pause: float = 0.2, rails: bool = False,
+    pause: float = 0.2, rails: bool = False, only: str = "",
 ) -> Verdict:  # fmt: skip
-    """One run; deterministic but for the machine's own timing."""
+    """One run; deterministic but for the machine's own timing. `only`: the one blow, in place of any."""
     dice, history = random.Random(seed), History()
     folder = Path(tempfile.mkdtemp(prefix="understudy-torture-"))
     with ExitStack() as stack:
         extra = {"database": stack.enter_context(cluster())} if postgresql else {}
         upstream = stack.enter_context(a_rails_application(folder) if rails else a_simulator(seed))
+        disk = stack.enter_context(a_small_disk(folder / "data", say))
         keeper = ":".join(upstream.staff[-1])
         sidecar = stack.enter_context(
             Sidecar(
@@ -80,9 +84,9 @@ def run(
         for user in upstream.staff[:CLIENTS]:
             for path in ("/notes", "/patients", "/staffs", "/hospitals", "/staffs/me"):
                 sidecar.ask("GET", path, {"Authorization": basic(*user)})
-        nemesis = Nemesis(upstream, [sidecar], seed)
+        nemesis = Nemesis(upstream, [sidecar], seed, disk)
         clients = [Client(n, upstream.staff[n], sidecar.port, history, seed, pause, SHARES) for n in range(CLIENTS)]
-        _trouble(seconds, dice, nemesis, strike_every, say)
+        _trouble(seconds, dice, nemesis, strike_every, say, only)
         for client in clients:
             client.stop()
         upstream.calm()
@@ -99,7 +103,7 @@ def run(
 
 
 def _trouble(
-    seconds: float, dice: random.Random, nemesis: Nemesis, strike_every: float, say: Callable[[str], None]
+    seconds: float, dice: random.Random, nemesis: Nemesis, strike_every: float, say: Callable[[str], None], only: str
 ) -> None:
     began = time.monotonic()
     turn_at = strike_at = began
@@ -108,7 +112,7 @@ def _trouble(
             say(f"{now - began:6.0f} s  {nemesis.turn()}")
             turn_at = now + dice.uniform(3, 8)
         if now >= strike_at + strike_every:
-            say(f"{now - began:6.0f} s  {nemesis.strike()}")
+            say(f"{now - began:6.0f} s  {nemesis.strike(only)}")
             strike_at = time.monotonic()
         time.sleep(0.1)
 
@@ -124,6 +128,18 @@ def drained(sidecar: Sidecar, say: Callable[[str], None]) -> list[dict[str, obje
         if time.monotonic() - began > DRAIN:
             raise AssertionError(f"not drained in {DRAIN} s: {told['entries'][:3]}")
         time.sleep(0.5)
+
+
+@contextmanager
+def a_small_disk(folder: Path, say: Callable[[str], None]) -> Iterator[Path | None]:
+    """For DATA alone, so that it can be full; None: none can be made here, and limits on files stand in for it."""
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(small_disk(folder, SMALL))
+        except NoDisk as why:
+            say(f"no small disk, only a limit on files: {why}")
+            disk = None
+        yield disk
 
 
 @contextmanager
@@ -147,11 +163,12 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=1.0, help="mean seconds between two operations of a client")
     parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--rails", action="store_true", help="before a real Rails application, in real time")
+    parser.add_argument("--only", default="", help='one blow in place of any, such as "full disk"')
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     verdict = run(
         given.minutes * 60, given.seed, strike_every=given.strike_every, postgresql=given.postgresql, pause=given.pause,
-        rails=given.rails, say=lambda line: print(line, flush=True),
+        rails=given.rails, only=given.only, say=lambda line: print(line, flush=True),
     )  # fmt: skip
     print("\n".join(verdict.lines()), flush=True)
     return 1 if verdict.violations or verdict.parked else 0

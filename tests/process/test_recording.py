@@ -70,6 +70,25 @@ def test_while_the_disk_hangs_refuse_sends_nothing_more_and_what_was_sent_is_tol
     assert sidecar.log.read_text().count("exchanges cannot be recorded") == 1
 
 
+def test_while_the_disk_hangs_a_deed_is_refused_and_what_holds_all_the_same_is_said(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HANGING)
+    hangs = tmp_path / "hangs"
+    environ = {"PYTHONPATH": str(tmp_path), "HANGS": str(hangs)}
+    with Sidecar(upstream.url, tmp_path / "data", workers="1", environ=environ) as sidecar:
+        hangs.touch()
+        hold = sidecar.cli("audit", "hold", "--patient", "17", "--reason", "court")
+        assert (hold.returncode, hold.stdout) == (1, "")
+        assert "not done, since it could not be written down: the disk does not answer" in hold.stderr
+        assert "the trail may tell of it all the same" in hold.stderr
+        revoked = sidecar.cli("revoke", "Dr Zorn")
+        assert revoked.stdout == "Dr Zorn: revoked; it could not be written to the trail, and holds all the same\n"
+        assert hangs.exists(), "nobody waited for the disk"
+        hangs.unlink()
+        assert sidecar.cli("audit", "holds").stdout == ""
+
+
 def _metric(sidecar: Sidecar, name: str) -> float:
     lines = sidecar.plane("GET", "/metrics").body.decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))

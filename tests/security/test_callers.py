@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.stack import Sidecar, raw, until
-from tests.support.upstream import AMES, HOLT, Upstream, basic
+from tests.support.upstream import AMES, HOLT, USERS, Upstream, basic
 
 EVE = {"Authorization": basic("eve", "guess"), "Accept": "application/json"}
 CODE = base64.b64encode(b"Dr Holt:s3cret-Holt").decode()
@@ -133,3 +133,32 @@ def test_who_is_gone_is_forgotten(sidecar: Sidecar, upstream: Upstream, method: 
     assert sidecar.ask(method, "/staffs/3", HOLT, body).status in (200, 204)
     away(sidecar, upstream, HOLT, 200)
     assert sidecar.ask("GET", "/patients/17", AMES).status == 503
+
+
+QUICK = {"upstream_timeout": "2s", "late_effect": "1s", "deadline": "500ms", "replay_credentials": "Root:r00t"}
+
+
+@pytest.mark.parametrize(("refused", "why"), [("revoked", "revoked"), ("deleted", "refused")])
+def test_what_waits_of_somebody_who_is_refused_is_sent_in_nobodys_name_until_a_person_says_so(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, why: str
+) -> None:
+    """Not in their own, when they are revoked, nor by itself in that of REPLAY_CREDENTIALS, when HOSP refuses them."""
+    monkeypatch.setitem(USERS, "Root", "r00t")
+    with Sidecar(upstream.url, tmp_path / "data", workers="1", **QUICK) as sidecar:
+        for headers in (HOLT, AMES):
+            known(sidecar, headers)
+        away(sidecar, upstream, HOLT, 200)
+        for headers, title in ((HOLT, "by Holt"), (AMES, "by Ames")):
+            assert sidecar.ask("POST", "/notes", headers, {"title": title}).status == 201
+        if refused == "revoked":
+            assert sidecar.cli("revoke", "dr AMES ").returncode == 0
+        else:
+            monkeypatch.delitem(USERS, "Dr Ames")
+        upstream.start()
+        until(lambda: not sidecar.plane("GET", "/outbox").json()["pending"], 30, "settled or parked")
+        assert [row["title"] for row in upstream.state.notes.values()] == ["by Holt"]
+        (entry,) = sidecar.plane("GET", "/outbox").json()["parked"]
+        assert (entry["user"], entry["reason"].partition(":")[0]) == ("Dr Ames", why)
+        assert sidecar.cli("outbox", "retry", entry["id"], "--replay-credentials").returncode == 0
+        until(lambda: len(upstream.state.notes) == 2, 20, "sent, since a person said so")
+        assert upstream.seen("/notes", "POST")[-1].all("Authorization") == [basic("Root", "r00t")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 from sidecar.journal.reserve import Reserve
 from sidecar.journal.writer import Journal, read_segment
+from tests.support.small_disk import MIB, NoDisk, fill, small_disk
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import HOLT, Upstream
 
@@ -19,24 +18,11 @@ from tests.support.upstream import HOLT, Upstream
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """48 MiB."""
-    folder, libc = tmp_path / "disk", ctypes.CDLL(None, use_errno=True)
-    folder.mkdir()
-    if libc.mount(b"none", str(folder).encode(), b"tmpfs", 0, b"size=48m") != 0:
-        pytest.skip(f"needs to mount a file system: {os.strerror(ctypes.get_errno())}")
-    yield folder
-    libc.umount2(str(folder).encode(), 2)
-
-
-def fill(disk: Path) -> Path:
-    """Takes the last block."""
-    path, size = disk / "filler", 1 << 20
-    with path.open("ab", buffering=0) as file:
-        while size:
-            try:
-                file.write(b"x" * size)
-            except OSError:
-                size //= 2
-    return path
+    try:
+        with small_disk(tmp_path / "disk", 48 * MIB) as folder:
+            yield folder
+    except NoDisk as why:
+        pytest.skip(f"needs to mount a file system: {why}")
 
 
 def test_the_reserve_takes_the_records_of_what_was_under_way(disk: Path) -> None:

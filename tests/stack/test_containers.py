@@ -30,6 +30,9 @@ UNITS = sorted((FOLDER / "systemd").glob("understudy-*"))
 CONTENT: dict[str, Any] = yaml.safe_load(FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = CONTENT["services"]
 OURS = {name: service for name, service in SERVICES.items() if "UNDERSTUDY_IMAGE" in service["image"]}
+DIGEST = "sha256:[0-9a-f]{64}"
+BY_TAG_ALONE = {"haproxy", "docker.elastic.co/kibana/kibana"}
+"""Images of whose releases no digest could be found twice, from where no registry is reached."""
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -69,13 +72,19 @@ def test_profiles_hold_what_they_are_for() -> None:
     assert of("kibana") == of("full") | {"kibana", "kibana-objects"}
 
 
+def test_what_is_pulled_is_pinned_by_digest() -> None:
+    pulled = {service["image"] for name, service in SERVICES.items() if name not in OURS}
+    loose = {image for image in pulled if not re.fullmatch(rf"[\w./-]+@{DIGEST}", image)}
+    assert {image.partition(":")[0] for image in loose} == BY_TAG_ALONE
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_service_is_bounded_and_pinned(name: str) -> None:
     service = SERVICES[name]
     assert {"cpus", "mem_limit", "pids_limit", "logging", "restart"} <= service.keys()
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
-    assert re.search(r":v?\d+\.\d+|:-understudy:local", service["image"]), "an image of a release"
+    assert re.search(rf":v?\d+\.\d+|:-understudy:local|@{DIGEST}", service["image"]), "an image of a release"
     assert all(published.startswith("127.0.0.1:") for published in service.get("ports", []))
     assert name in OURS or "healthcheck" in service
     for other, how in service.get("depends_on", {}).items():
@@ -141,7 +150,8 @@ def test_the_dockerfile_has_two_stages_and_ends_as_nobody() -> None:
     lines = (FOLDER / "Dockerfile").read_text().splitlines()
     words = [line.split() for line in lines if line and not line.startswith(("#", " "))]
     assert [word[0] for word in words].count("FROM") == 2
-    assert ["ARG", "BASE=python:3.11.11-slim-bookworm"] in words
+    (base,) = (word[1] for word in words if word[0] == "ARG" and word[1].startswith("BASE="))
+    assert re.fullmatch(rf"BASE=python:3\.11\.\d+-slim-bookworm@{DIGEST}", base)
     last = {word[0]: word[1:] for word in words}
     assert last["USER"] == ["10001:10001"]
     assert last["ENTRYPOINT"] == ['["understudy"]']

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, select
@@ -34,6 +33,8 @@ from sidecar.standby.outbox.effect_lookup import Effect, EffectLookup, Found
 from sidecar.standby.outbox.entries import RESTORED, Outbox, State
 from sidecar.standby.outbox.missing import Key
 from sidecar.standby.outbox.orphans import orphans, park_orphans
+from sidecar.standby.outbox.review import IN_ANOTHERS_NAME
+from sidecar.standby.outbox.revoked import is_revoked, revoked_since
 from sidecar.standby.outbox.rewrite import rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.writes.intents import Intents
@@ -151,7 +152,10 @@ class Replayer:
     # One entry ----------------------------------------------------------------------------------------------------
 
     def _work(self, row: Any) -> None:
-        headers, body = self._open(row)
+        kept, body = self._open(row)
+        headers = self._in_whose_name(row, kept)
+        if headers is None:
+            return
         endpoint = self._contract.endpoints[row.endpoint]
         match = self._contract.match(row.method, row.target.partition("?")[0])
         request = rewritten(self._contract, match, Request(row.method, row.target, headers, body), self._outbox.real)
@@ -170,9 +174,18 @@ class Replayer:
         target, content = request.request.target, request.request.body
         call = Call(row.method, target, headers, content, fence=lambda: self._still_claimed(row))
         result = self._send(endpoint, call, row.request_id)
-        if result.response is not None and result.response.status == 401 and self._substitute is not None:
-            result = self._send(endpoint, _with(call, self._substitute), row.request_id)
         self._change(lambda connection: self._judge(connection, row, result))
+
+    def _in_whose_name(self, row: Any, headers: Headers) -> Headers | None:
+        """The writer's own, unless a person has said otherwise of this entry. None: in nobody's, and it is parked."""
+        if row.proposal == IN_ANOTHERS_NAME and self._substitute is not None:
+            return _in_name_of(self._substitute, headers)
+        with self._reader.connect() as connection, connection.begin():
+            revoked = is_revoked(connection, row.user)
+        if revoked:
+            self._change(lambda connection: self._intents.park(connection, row, revoked_since(row), "discard"))
+            return None
+        return headers
 
     def _open(self, row: Any) -> tuple[Headers, bytes]:
         with self._reader.connect() as connection, connection.begin():
@@ -258,7 +271,7 @@ class Replayer:
         for _ in range(3):
             result = self._send(endpoint, Call("GET", target, _json_please(kept), repeatable=True), "")
             if result.response is not None and result.response.status == 401 and self._substitute is not None:
-                kept = _with(Call("GET", target, kept), self._substitute).headers
+                kept = _in_name_of(self._substitute, kept)
                 continue
             if result.attempt.outcome is Outcome.SUCCESS:
                 return result.response
@@ -269,7 +282,6 @@ def _json_please(headers: Headers) -> Headers:
     return [(n, v) for n, v in headers if n.lower() != "accept"] + [("Accept", "application/json")]
 
 
-def _with(call: Call, credentials: tuple[str, str]) -> Call:
-    """The same call in another's name."""
-    kept = [(n, v) for n, v in call.headers if n.lower() != "authorization"]
-    return replace(call, headers=[*kept, ("Authorization", basic_authorization(*credentials))])
+def _in_name_of(credentials: tuple[str, str], headers: Headers) -> Headers:
+    kept = [(n, v) for n, v in headers if n.lower() != "authorization"]
+    return [*kept, ("Authorization", basic_authorization(*credentials))]

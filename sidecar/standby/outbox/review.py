@@ -17,6 +17,8 @@ from sidecar.standby.outbox.merging import CannotMerge, merged
 from sidecar.standby.outbox.sealing import Seal
 
 SHOWN: Final = 500
+IN_ANOTHERS_NAME: Final = "replay_credentials"
+"""What is proposed for an entry that a person has said is to be sent with REPLAY_CREDENTIALS."""
 
 
 class Undecidable(ValueError):
@@ -106,12 +108,16 @@ class Desk:
 
         return self._decide(ident, decide)
 
-    def retry(self, ident: str, by: str, _reason: str) -> dict[str, Any]:
-        """A parked entry is tried again: first it is looked for, where it may have taken effect."""
+    def retry(self, ident: str, by: str, _reason: str, in_anothers_name: bool = False) -> dict[str, Any]:
+        """A parked entry is tried again: first it is looked for, where it may have taken effect. `in_anothers_name`:
+        with REPLAY_CREDENTIALS, since the writer's own are refused."""
 
         def decide(row: Any) -> dict[str, Any]:
             state = State.UNCLEAR if row.sent else State.PENDING
-            return {"state": state, "due": stamp(), "attempts": 0, "reason": f"tried again by {by}", "proposal": None}
+            how = " with REPLAY_CREDENTIALS" if in_anothers_name else ""
+            proposal = IN_ANOTHERS_NAME if in_anothers_name else None
+            reason = f"tried again by {by}{how}"
+            return {"state": state, "due": stamp(), "attempts": 0, "reason": reason, "proposal": proposal}
 
         return self._decide(ident, decide)
 

@@ -265,9 +265,10 @@ def test_the_clients_errors_are_one_line(plane: Plane) -> None:
 
 
 def test_what_shows_records_needs_the_token_also_to_be_read(plane: Plane) -> None:
-    for path in ("/outbox", "/outbox/w1", "/parity"):
+    for path in ("/outbox", "/outbox/w1", "/parity", "/break-glass", "/policies"):
         assert plane.ask("GET", path, Authorization="")[0] == 401
         assert plane.ask("GET", path)[0] == 200
+    assert plane.ask("GET", "/policies/report", Authorization="")[0] == 401
     assert plane.ask("GET", "/endpoints", Authorization="")[0] == 200
 
 
