@@ -17,7 +17,9 @@ from sidecar.http.content import media_type
 from sidecar.http.messages import Request, Response
 from sidecar.standby import evidence, knowledge, queries
 from sidecar.standby.answer import format_wanted, in_contracts_order, plain_filters
+from sidecar.standby.copies import own_of
 from sidecar.standby.derivations import (
+    APART,
     DELETED,
     FORMAT,
     ITEM,
@@ -29,6 +31,7 @@ from sidecar.standby.derivations import (
     Comparison,
     by_filter,
     by_format,
+    by_write,
     leaves_out,
     list_rivals,
 )
@@ -96,6 +99,8 @@ class Comparer:
         if row.state != KNOWN or not since <= row.stamp <= t0:
             return
         said = _differences(row.body, seen.body)
+        if said is not None and row.source == READ:
+            yield from self._apart(connection, resource, [(row, seen)], _stamp(whole), t0)
         if row.source == WRITE:
             rival = frozenset({"answer_is_an_echo"})
             yield endpoint.id, Comparison(WRITTEN, f"{seen.id} {row.body}", said, rival)
@@ -150,6 +155,10 @@ class Comparer:
         yield from self._written_and_listed(connection, read, seen, known, since)
         theirs = [record.id for record in seen.records]
         if not seen.filters:
+            both = [(known[record.id], record) for record in seen.records if record.id in known]
+            listed = _stamp(whole)
+            yield from self._apart(connection, resource, both, listed, t0, whole=listed > since)
+        if not seen.filters:
             hidden = known.keys() - set(theirs)
             if any(known[ident].stamp >= since for ident in hidden):
                 yield read.id, Comparison(MISSING, "left out", "a list leaves out records that are there")
@@ -179,6 +188,34 @@ class Comparer:
             yield read.id, Comparison(MISSING, "grown", None, frozenset(PAGES))
         if user is not None and whole.caller not in (None, user):
             yield from _shared(endpoint, user, whole.caller, "list " + digest, said)
+
+    def _apart(
+        self, connection: Connection, resource: Resource, both: Sequence[tuple[Any, RecordSeen]], at: int, t0: int,
+        *, whole: bool = False,
+    ) -> Iterator[Compared]:  # fmt: skip
+        """What was known of records, all of it last shown at `at` or since, beside what is shown after others were
+        written. A read tells only what has changed: whose writes leave it alone is told by a list of all. Kept by the
+        resource."""
+        since, wrote = queries.since(connection, resource.name), queries.last_writes(connection)
+        agreed: list[tuple[str, set[str]]] = []
+        for row, seen in both:
+            shown = max(row.stamp, at)
+            kinds = {kind for kind, stamp in wrote.items() if shown < stamp <= t0}
+            if not kinds or shown < since:
+                continue
+            said = _differences(own_of(resource, row.body), own_of(resource, seen.body))
+            if said is not None and row.source == WRITE:
+                return  # it may be that the write's answer was no more than an echo
+            if said is not None:
+                yield resource.name, Comparison(APART, f"{seen.id} {t0}", said)
+                return
+            agreed.append((seen.id, kinds))
+        if not whole:
+            return
+        ended = {kind for kind in wrote if knowledge.clean(connection, kind, None, t0)}
+        for ident, kinds in agreed[: self._proof]:
+            told = frozenset(by_write(kind) for kind in kinds & ended)
+            yield resource.name, Comparison(APART, f"{ident} {max(wrote[kind] for kind in kinds)}", None, told)
 
     def _written_and_listed(
         self, connection: Connection, read: Endpoint, seen: ListSeen, known: Mapping[str, Any], since: int
@@ -210,6 +247,11 @@ def compare_format(connection: Connection, endpoint: Endpoint, request: Request,
     media = media_type(response.header("content-type")) or "no type"
     said = None if media == "application/json" or media.endswith("+json") else f"{media[:60]} instead of JSON"
     return [(endpoint.id, Comparison(name, request.target, said))]
+
+
+def _stamp(whole: Any) -> int:
+    """The stamp by which a whole list showed all records, or 0."""
+    return int(whole.stamp) if whole is not None and whole.complete else 0
 
 
 def _shared(endpoint: Endpoint, user: str, other: str | None, asked: str, said: str | None) -> Iterator[Compared]:

@@ -5,7 +5,7 @@ A rule's rivals matter for an answer only where they would give another one; eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from sidecar.http.messages import Request
 from sidecar.standby import evidence, knowledge, queries
 from sidecar.standby.answer import Answer, DontKnow, format_wanted, in_contracts_order, plain_filters
 from sidecar.standby.derivations import (
+    APART,
     ITEM,
     LIST,
     MISSING,
@@ -24,6 +25,7 @@ from sidecar.standby.derivations import (
     SHARED,
     by_filter,
     by_format,
+    by_write,
     crosses_a_cap,
     list_rivals,
     rivals,
@@ -86,6 +88,11 @@ class Gate:
         listed = whole is not None and whole.complete and whole.caller == user
         own = row is not None and (row.caller == user or (listed and row.stamp <= whole.stamp))
         return self.shared(resource, user, shown=own)
+
+    def apart(self, resource: Resource, written: Collection[str]) -> list[Claim]:
+        """For what is known of a resource from before these others (or others of its own) were `written`: that it is as
+        it was."""
+        return [Claim(resource.name, APART, frozenset(map(by_write, written)))] if written else []
 
     def format(self, endpoint: Endpoint, request: Request) -> list[Claim]:
         """For JSON to who did not ask for JSON alone: that the upstream gave it to those who asked so."""

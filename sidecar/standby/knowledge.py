@@ -399,11 +399,20 @@ def changed(connection: Connection, kind: str, stamp: int) -> None:
     """Records of the resource were added or removed: lists that were shown to single callers no longer hold."""
     bump(connection, f"changed:{kind}", stamp)
     touched(connection, kind)
+    _written(connection, kind, stamp)
+
+
+def _written(connection: Connection, kind: str, stamp: int) -> None:
+    """A write to the resource has ended: what it changed beside its own record is not said."""
+    if stamp > queries.number(connection, f"{queries.WROTE}{kind}"):
+        bump(connection, f"{queries.WROTE}{kind}", stamp)
 
 
 def _set(connection: Connection, kind: str, record: str, values: Mapping[str, Any]) -> None:
     if values.get("source", WRITE) == WRITE:
         touched(connection, kind)
+        if values["state"] != DOUBT:  # else it is under way, and its end will tell
+            _written(connection, kind, values["stamp"])
     values = {**values, "observed": time.time_ns()} if values["state"] != DOUBT else dict(values)
     there, named = values["state"] != GONE, {**values, "kind": kind, "ident": record}
     if there and connection.execute(_SET_PRESENT, named).rowcount:

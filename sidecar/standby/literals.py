@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from sqlalchemy import (
@@ -200,7 +199,9 @@ def _digest(*parts: str) -> str:
 
 
 def _query(request: Request) -> str:
-    return urlencode(sorted(parse_qsl(request.query, keep_blank_values=True)))
+    """In the order of its names; of one that is given again the order counts, and how it is written: what another
+    spelling means is the upstream's to say."""
+    return "&".join(sorted(request.query.split("&"), key=lambda pair: pair.partition("=")[0]))
 
 
 def _selected(request: Request, names: list[str]) -> str:

@@ -116,10 +116,18 @@ class Library:
             return answer
         resource = self._contract.resources.get(kind or "")
         if resource is not None and not answer_may_show_others(resource, answer):
-            return answer
+            apart = self._others_written(connection, resource, view, since)
+            if self._gate.refuses(connection, resource, apart) is None:
+                return answer
         if self._may_change(connection, view):
             return None
         return literals.recall(connection, endpoint, request, caller, max(since, queries.touched(connection, None)))
+
+    def _others_written(self, connection: Connection, resource: Resource, view: Snapshot, stamp: int) -> list[Claim]:
+        """For what was known of the resource by the stamp: the upstream may have changed others since, and these with
+        them. Its own that wait are laid over it."""
+        sent = {kind for kind in self._contract.resources if any(write.sent for write in view.pending(kind))}
+        return self._gate.apart(resource, queries.written_after(connection, stamp) | (sent - {resource.name}))
 
     def _may_change(self, connection: Connection, view: Snapshot) -> bool:
         """Whether any write is under way, waits, or has ended in a way that nobody knows."""
@@ -190,6 +198,7 @@ class Library:
             observed = max(row.observed, whole.observed if whole and whole.complete else 0)
             found = item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
             claims = [*claims, *self._source(endpoint, row), *self._gate.shown(resource, user, row, whole)]
+            claims += self._others_written(connection, resource, view, stamp)
             return self._gate.passes(connection, resource, found, claims)
         if private or not verified:
             return DontKnow("never_seen")
@@ -267,6 +276,7 @@ class Library:
         if isinstance(claims, DontKnow):
             return claims
         claims = [*claims, *self._gate.shared(resource, user, shown={whole.caller, *callers} == {user})]
+        claims += self._others_written(connection, resource, view, whole.stamp)
         bodies = [row.body for row in rows]
         found = self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)
         return self._gate.passes(connection, resource, found, claims)

@@ -583,7 +583,7 @@ class Standby:
             self._callers.refresh(connection)
             self._verified_since = queries.number(connection, queries.VERIFIED_SINCE)
             rows = connection.execute(select(collections)).all()
-            self._settled = evidence.settled(connection, self._settings.proof)
+            self._settled = evidence.settled(connection, self._contract, self._settings.proof)
         self.outbox.owned()  # a request finds it in memory
         if self._shared is None:
             self.outbox.snapshot()  # so that what was last seen is never old, should the database go away
@@ -712,7 +712,7 @@ class Standby:
                     self._contract, endpoint, found, self._settings.proof, rooms[str(endpoint.resource)]
                 )
                 able, reason = self.ready(endpoint.id)
-                shared = evidence.shared(found, str(endpoint.resource), self._settings.proof)
+                shared = evidence.of_resource(self._contract, found, str(endpoint.resource), self._settings.proof)
                 told[endpoint.id] = {"ready": able, "reason": reason, "derivations": {**rows, **shared}}
         return told
 
