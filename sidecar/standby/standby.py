@@ -400,6 +400,10 @@ class Standby:
                 self._note_evidence(connection, match, response, seen, user, t0)
             for of, comparison in compare_format(connection, endpoint, request, response):
                 evidence.note(connection, of, [comparison], self._settings.proof)
+            shown = [each for each in seen if isinstance(each, ListSeen | RecordSeen)]
+            if any([knowledge.lags(connection, self._contract, each, t0) for each in shown]):
+                self._generation += 1
+                return
             for observation in seen:
                 self._see(connection, endpoint, observation, user, t0)
             if user is not None and any(isinstance(observation, ListSeen | RecordSeen) for observation in seen):
