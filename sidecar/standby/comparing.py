@@ -23,6 +23,7 @@ from sidecar.standby.derivations import (
     DELETED,
     FORMAT,
     ITEM,
+    LANGUAGE,
     MISSING,
     OWN,
     PAGES,
@@ -31,6 +32,7 @@ from sidecar.standby.derivations import (
     Comparison,
     by_filter,
     by_format,
+    by_language,
     by_write,
     leaves_out,
     list_rivals,
@@ -44,6 +46,9 @@ MOST_FORMATS: Final = 32
 """Ways of asking for a format that are kept of one endpoint."""
 _FORMATS: Final = select(evidence.evidence.c.derivation).where(
     evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(FORMAT)
+)
+_LANGUAGES: Final = select(evidence.evidence.c.derivation).where(
+    evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(LANGUAGE)
 )
 Compared = tuple[str, Comparison]
 """An endpoint's id, with what was compared of it."""
@@ -233,6 +238,27 @@ class Comparer:
         if shows.holds(self._proof, {"list_shows_otherwise"}):
             for record in written:
                 yield read.id, Comparison(WRITTEN, f"{record.id} {record.body}", None, rival)
+
+
+def compare_language(
+    connection: Connection, resource: Resource, wanted: str, seen: RecordSeen | ListSeen, t0: int, proof: int
+) -> list[Compared]:  # fmt: skip
+    """Whether who asks in this language is told what is known from others. Kept by the resource; how many
+    languages are kept is bounded."""
+    name, since = by_language(wanted), queries.since(connection, resource.name)
+    kept = connection.scalars(_LANGUAGES, {"of": resource.name}).all()
+    if (name not in kept and len(kept) >= MOST_FORMATS) or not knowledge.clean(connection, resource.name, None, t0):
+        return []
+    found: list[Compared] = []
+    for record in [seen] if isinstance(seen, RecordSeen) else seen.records:
+        row = queries.record(connection, resource.name, record.id)
+        if row is not None and row.state == KNOWN and since <= row.stamp <= t0:
+            said = _differences(own_of(resource, row.body), own_of(resource, record.body))
+            if said is not None:
+                return [(resource.name, Comparison(name, record.id, said))]
+            if len(found) < proof:
+                found.append((resource.name, Comparison(name, record.id)))
+    return found
 
 
 def compare_format(connection: Connection, endpoint: Endpoint, request: Request, response: Response) -> list[Compared]:

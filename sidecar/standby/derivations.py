@@ -28,6 +28,9 @@ SHARED: Final = "shared"
 """What one caller was shown, for another."""
 OWN: Final = "own"
 """The caller's own record, found by the caller's name."""
+LANGUAGE: Final = "language:"
+"""What was learned from who asked in one language (or in none), for who asks in another: APIs may choose the text by it
+and not say so."""
 APART: Final = "apart"
 """A record as it was before others were written: that their writes change nothing of its own."""
 FILTER: Final = "filter:"
@@ -91,6 +94,11 @@ def by_filter(name: str) -> str:
 def by_write(kind: str) -> str:
     """The rival by which a write to that resource changes other records too: their times, their places, their text."""
     return f"written:{kind}"
+
+
+def by_language(wanted: str) -> str:
+    """The derivation of an answer to who asks in this language."""
+    return (LANGUAGE + wanted)[:200]
 
 
 def by_format(wanted: str) -> str:

@@ -25,6 +25,7 @@ from sidecar.standby.derivations import (
     SHARED,
     by_filter,
     by_format,
+    by_language,
     by_write,
     crosses_a_cap,
     list_rivals,
@@ -93,6 +94,12 @@ class Gate:
         """For what is known of a resource from before these others (or others of its own) were `written`: that it is as
         it was."""
         return [Claim(resource.name, APART, frozenset(map(by_write, written)))] if written else []
+
+    def language(self, connection: Connection, resource: Resource, wanted: str) -> list[Claim]:
+        """For who asks in another language than those who were learned from: that both are told the same."""
+        if knowledge.in_language(connection, resource.name, wanted):
+            return []
+        return [Claim(resource.name, by_language(wanted))]
 
     def format(self, endpoint: Endpoint, request: Request) -> list[Claim]:
         """For JSON to who did not ask for JSON alone: that the upstream gave it to those who asked so."""

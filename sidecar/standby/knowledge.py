@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
+from zlib import crc32
 
 import orjson
 from sqlalchemy import BigInteger, Connection, Engine, and_, bindparam, cast, delete, func, insert, select, update
@@ -21,6 +22,7 @@ from sidecar.contract import Action, Contract, Endpoint, Resource
 from sidecar.standby import queries
 from sidecar.standby.answer import Shape
 from sidecar.standby.copies import own_of
+from sidecar.standby.derivations import LANGUAGE
 from sidecar.standby.known_callers import bump
 from sidecar.standby.observations import ListSeen, Observation, OwnSeen, RecordMissing, RecordSeen, ReplySeen
 from sidecar.standby.outbox import entries
@@ -161,9 +163,23 @@ def see(
     return False
 
 
+def in_language(connection: Connection, kind: str, wanted: str) -> bool:
+    """Whether what is known of the resource was learned from who asked in this language; the first to be learned from
+    decides it."""
+    known, ours = queries.number(connection, f"{LANGUAGE}{kind}"), crc32(wanted.encode()) + 1
+    return known in (0, ours)
+
+
+def learn_language(connection: Connection, kind: str, wanted: str) -> None:
+    """From now on what is learned of the resource is of this language, if nothing was learned before."""
+    if queries.number(connection, f"{LANGUAGE}{kind}") == 0:
+        bump(connection, f"{LANGUAGE}{kind}", crc32(wanted.encode()) + 1)
+
+
 def lags(connection: Connection, contract: Contract, seen: RecordSeen | ListSeen, t0: int) -> bool:
-    """Whether what was shown at t0 contradicts what a confirmed write lately made of a record: it comes from a copy that
-    lags, or another has written since. Then neither is believed, until LAG after the write or until the write is seen."""
+    """Whether what was shown at t0 contradicts what a confirmed write lately made of a record: it comes from a copy
+    that lags, or another has written since. Neither is believed then, until LAG after the write or until it is seen.
+    """
     resource = contract.resources[seen.type]
     asked = {"kind": seen.type, "at": t0 - LAG, "until": t0}
     fresh = connection.execute(_FRESH, asked).all()
@@ -189,7 +205,7 @@ def _contradicts(resource: Resource, row: Any, seen: RecordSeen | ListSeen, body
         return True
     was, now = orjson.loads(row.body), orjson.loads(body)
     field = resource.updated_field
-    if field in was and field in now:
+    if field in was and field in now and now[field] != was[field]:
         return str(now[field]) < str(was[field])
     return own_of(resource, row.body) != own_of(resource, body)
 

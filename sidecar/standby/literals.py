@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from sidecar.contract import Endpoint, Match
 from sidecar.http.content import LARGEST_KEPT, Unreadable, decode_body
-from sidecar.http.determining import is_aged, selecting, varies
+from sidecar.http.determining import is_aged, language, selecting, varies
 from sidecar.http.messages import Request, Response
 from sidecar.standby.answer import Answer
 from sidecar.standby.observations import LIMIT
@@ -169,6 +169,8 @@ def has_any(connection: Connection, endpoint: str) -> bool:
 def _question(endpoint: Endpoint, request: Request, caller: str) -> str:
     accept = request.header("accept") or ""
     parts = [endpoint.id, caller, request.scheme, request.host, request.path, _query(request), accept]
+    if language(request):
+        parts.append(language(request))
     asked = sha256("\0".join([*parts, *selecting(request, endpoint.headers)]).encode("utf-8", "surrogateescape"))
     if not endpoint.safe:
         asked.update(b"\0\0" + (request.header("content-type") or "").encode("utf-8", "surrogateescape") + b"\0")

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, Engine, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
-from sidecar.http.determining import selecting
+from sidecar.http.determining import language, selecting
 from sidecar.http.messages import Request
 from sidecar.standby import by_reference, knowledge, literals, queries
 from sidecar.standby.answer import Answer, DontKnow, Shape, accepts_json, item, listing, missing
@@ -66,7 +66,8 @@ class Library:
             return DontKnow("unknown_query", "the question has a part that may select other content")
         resource = self._contract.resources[endpoint.resource]
         found = self._derived(connection, match, endpoint, resource, request, user, view)
-        return self._gate.passes(connection, resource, found, self._gate.format(endpoint, request))
+        told = self._gate.format(endpoint, request) + self._gate.language(connection, resource, language(request))
+        return self._gate.passes(connection, resource, found, told)
 
     def _derived(
         self, connection: Connection, match: Match, endpoint: Endpoint, resource: Resource, request: Request, user: str,

@@ -67,7 +67,7 @@ class Change:
 
 
 def lists_of(world: World) -> list[str]:
-    """All that is there. Somebody looks at it once after each kind of write: whose writes leave it alone is to be proven."""
+    """All that is there. Somebody looks at it once after each kind of write: whose writes leave it alone is told so."""
     return ["/owners", "/pets"] if world.api == "petclinic" else ["/hospitals", "/staffs", "/patients", "/notes"]
 
 

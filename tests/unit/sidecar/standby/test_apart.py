@@ -1,4 +1,7 @@
-"""What was known of a record before another was written is known no more, until the upstream was seen to leave it alone."""
+"""What was known of a record before another was written is known no more, until writes were seen to leave it alone.
+
+And what is not believed, or not for everybody: copies that lag behind a write, and text in the language asked for.
+"""
 
 from __future__ import annotations
 
@@ -60,3 +63,51 @@ def test_a_name_that_is_given_again_is_another_question_in_another_order(tmp_pat
         assert gateway.down("/notes?staff_id=2&staff_id=1&fields=id", HOLT).status == 503
         assert gateway.down("/notes?staff_id=1&staff_id=2&fields=%69d", HOLT).status == 503
         assert gateway.down("/notes?fields=id&staff_id=1&staff_id=2", HOLT).status == 200
+
+
+def test_a_read_that_lags_behind_a_write_is_not_believed(tmp_path: Path) -> None:
+    with beside(tmp_path) as gateway:
+        looks(gateway)
+        was = dict(gateway.upstream.state.patients[17])
+        gateway.ask("PATCH", "/patients/17", HOLT, {"name": "Max"})
+        now, gateway.upstream.state.patients[17] = gateway.upstream.state.patients[17], was
+        for target in ("/patients/17", "/patients"):
+            assert b"Max" not in gateway.ask("GET", target, HOLT).body, "from a copy of before"
+            assert gateway.down(target, HOLT).status == 503
+        gateway.upstream.state.patients[17] = now
+        assert b"Max" in gateway.knows("/patients/17", HOLT).body
+
+
+def test_a_list_that_lacks_what_was_just_made_and_a_record_that_was_just_deleted_are_not_believed(
+    tmp_path: Path,
+) -> None:
+    with beside(tmp_path) as gateway:
+        looks(gateway)
+        gateway.ask("GET", "/notes?patient_id=17", HOLT)
+        made = gateway.ask("POST", "/notes", HOLT, {"title": "New", "patient_id": 17}).json()["id"]
+        now = gateway.upstream.state.notes.pop(made)
+        for target in ("/notes?patient_id=17", "/notes"):
+            gateway.ask("GET", target, HOLT)
+            assert gateway.down(target, HOLT).status == 503
+        gateway.upstream.state.notes[made] = now
+        gateway.knows("/notes", HOLT)
+        gateway.ask("DELETE", f"/notes/{made}", HOLT)
+        gateway.upstream.state.notes[made] = now
+        gateway.ask("GET", f"/notes/{made}", HOLT)
+        assert gateway.down(f"/notes/{made}", HOLT).status == 503
+
+
+def test_who_asks_in_another_language_is_told_nothing_until_both_were_told_the_same(tmp_path: Path) -> None:
+    german = {**HOLT, "Accept-Language": "de"}
+    with beside(tmp_path) as gateway:
+        looks(gateway)
+        for number in (17, 18):
+            gateway.knows(f"/patients/{number}", HOLT)
+        assert gateway.down("/patients/17", german).status == 503
+        gateway.upstream.state.patients[17]["name"] = "Rex siebzehn"
+        gateway.ask("GET", "/patients/17", german)
+        assert gateway.down("/patients/17", HOLT).json()["name"] == "Rex 17"
+        assert gateway.down("/patients/18", german).status == 503, "it is not the same"
+        gateway.upstream.state.patients[17]["name"] = "Rex 17"
+        gateway.ask("GET", "/patients", german)
+        assert gateway.down("/patients/18", german).json()["name"] == "Rex 18"
