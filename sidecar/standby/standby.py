@@ -140,7 +140,7 @@ class Standby:
         self._why_away = why_away
         self._was_away = False
         self._generation = 0
-        self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
+        self._recent: dict[tuple[str, str | None, str], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[_Lesson | Callable[[], None] | None] = queue.Queue(QUEUE)
         self._held = 0
         """Bytes of what was taken to be learned from and is not yet."""
@@ -237,7 +237,7 @@ class Standby:
         if clock.error() > UNCERTAIN:
             return  # nobody can say what was before what
         content = hash((response.status, response.body, request.body))
-        if request.spool is None and self._just_learned((request.target, user), content, t0):
+        if request.spool is None and self._just_learned((request.target, user, language(request)), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         lesson = _Lesson(match, request, response, user, t0, compare)
@@ -256,7 +256,7 @@ class Standby:
         with self._holding:
             self._held -= size
 
-    def _just_learned(self, key: tuple[str, str | None], content: int, t0: int) -> bool:
+    def _just_learned(self, key: tuple[str, str | None, str], content: int, t0: int) -> bool:
         """Whether the very same was learned within AGAIN, and nothing that we know of has happened since."""
         latest = (content, self._generation)
         found = self._recent.get(key)
