@@ -91,7 +91,7 @@ TWISTS = (
     Behaviour("soft-delete", "a deleted record is in no list, but can be read"),
     Behaviour("put-creates", "PUT of a record that is not there creates it"),
     Behaviour("accepted", "writes are answered 202 without a body"),
-    Behaviour("computed", "records show a count that rises every five seconds"),
+    Behaviour("computed", "records show a count that rises every half second"),
     Behaviour("language-silent", "Accept-Language selects the text, and nothing says so"),
 )
 RAILS_NAMES = frozenset(behaviour.name for behaviour in RAILS)

@@ -113,7 +113,7 @@ def shown(table: str, row: Row, tables: Mapping[str, Mapping[int, Row]], asked: 
     if "counts" in on:
         row |= _counts(table, row["id"], tables)
     if "computed" in on:
-        row["fives"] = int(time.time() / 5)
+        row["age"] = int(time.time() * 2)
     if {"language", "language-silent"} & on and asked.headers.get("accept-language", "").startswith("de"):
         row |= {k: f"[de] {v}" for k, v in row.items() if k in ("title", "name", "description") and v}
     if "uuid-ids" in on:

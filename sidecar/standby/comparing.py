@@ -28,6 +28,7 @@ from sidecar.standby.derivations import (
     OWN,
     PAGES,
     SHARED,
+    STEADY,
     WRITTEN,
     Comparison,
     by_filter,
@@ -41,6 +42,7 @@ from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.diff import differences
 from sidecar.standby.observations import ListSeen, Observation, RecordMissing, RecordSeen
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, LIST, READ, WRITE, records
+from sidecar.timeunits import HOUR
 
 MOST_FORMATS: Final = 32
 """Ways of asking for a format that are kept of one endpoint."""
@@ -104,6 +106,8 @@ class Comparer:
         if row.state != KNOWN or not since <= row.stamp <= t0:
             return
         said = _differences(row.body, seen.body)
+        if row.source == READ:
+            yield from self._steady(connection, resource, [(row, seen)], _stamp(whole), t0)
         if said is not None and row.source == READ:
             yield from self._apart(connection, resource, [(row, seen)], _stamp(whole), t0)
         if row.source == WRITE:
@@ -162,6 +166,8 @@ class Comparer:
         if not seen.filters:
             both = [(known[record.id], record) for record in seen.records if record.id in known]
             listed = _stamp(whole)
+            alike = [(row, record) for row, record in both if row.source == LIST]
+            yield from self._steady(connection, resource, alike, listed, t0)
             yield from self._apart(connection, resource, both, listed, t0, whole=listed > since)
         if not seen.filters:
             hidden = known.keys() - set(theirs)
@@ -221,6 +227,23 @@ class Comparer:
         for ident, kinds in agreed[: self._proof]:
             told = frozenset(by_write(kind) for kind in kinds & ended)
             yield resource.name, Comparison(APART, f"{ident} {max(wrote[kind] for kind in kinds)}", None, told)
+
+    def _steady(
+        self, connection: Connection, resource: Resource, both: Sequence[tuple[Any, RecordSeen]], at: int, t0: int
+    ) -> Iterator[Compared]:
+        """What is not the records' own, shown again before anything was written."""
+        if queries.any_unclear(connection):
+            return
+        last = max([queries.since(connection, resource.name), *queries.last_writes(connection).values()])
+        both = [(row, seen) for row, seen in both if max(row.stamp, at) >= last]
+        for row, seen in both:
+            if row.body != seen.body and own_of(resource, row.body) == own_of(resource, seen.body):
+                said = _differences(row.body, seen.body)
+                if said is not None:
+                    yield resource.name, Comparison(STEADY, f"{seen.id} {t0}", said)
+                    return
+        if both and evidence.standing(connection, resource.name, STEADY).refuted:
+            yield resource.name, Comparison(STEADY, str(t0 // HOUR))
 
     def _written_and_listed(
         self, connection: Connection, read: Endpoint, seen: ListSeen, known: Mapping[str, Any], since: int

@@ -31,6 +31,9 @@ OWN: Final = "own"
 LANGUAGE: Final = "language:"
 """What was learned from who asked in one language (or in none), for who asks in another: APIs may choose the text by it
 and not say so."""
+STEADY: Final = "steady"
+"""What is not a record's own (a computed age, a count) as it was, while nothing was written: that it changes with
+nothing else. Taken for granted until it was seen to change; then it is to be seen unchanged in as many hours."""
 APART: Final = "apart"
 """A record as it was before others were written: that their writes change nothing of its own."""
 FILTER: Final = "filter:"
@@ -48,6 +51,7 @@ RIVALS: Final[Mapping[str, tuple[str, ...]]] = {
     SHARED: ("callers_own",),
     OWN: ("another_field",),
     APART: (),
+    STEADY: (),
 }
 """Of a list and of filters: see `list_rivals`. Of what is apart: `by_write` of each resource that was written since."""
 SETTLES: Final[Mapping[str, str]] = {

@@ -23,6 +23,7 @@ from sidecar.standby.derivations import (
     MISSING,
     PAGES,
     SHARED,
+    STEADY,
     by_filter,
     by_format,
     by_language,
@@ -94,6 +95,10 @@ class Gate:
         """For what is known of a resource from before these others (or others of its own) were `written`: that it is as
         it was."""
         return [Claim(resource.name, APART, frozenset(map(by_write, written)))] if written else []
+
+    def steady(self, resource: Resource) -> list[Claim]:
+        """For what is shown of a record that is not its own: that it was not seen to change by itself."""
+        return [Claim(resource.name, STEADY, agreed=0)]
 
     def language(self, connection: Connection, resource: Resource, wanted: str) -> list[Claim]:
         """For who asks in another language than those who were learned from: that both are told the same."""

@@ -120,7 +120,9 @@ class Library:
             apart = self._others_written(connection, resource, view, since)
             if self._gate.refuses(connection, resource, apart) is None:
                 return answer
-        if self._may_change(connection, view):
+        if self._may_change(connection, view) or (
+            resource is not None and self._gate.refuses(connection, resource, self._gate.steady(resource)) is not None
+        ):
             return None
         return literals.recall(connection, endpoint, request, caller, max(since, queries.touched(connection, None)))
 
@@ -195,6 +197,7 @@ class Library:
             other = may_show_others(resource, orjson.loads(row.body))
             if other is not None and (stamp <= queries.touched(connection, None) or self._may_change(connection, view)):
                 return _in_doubt(other)
+            claims = [*claims, *(self._gate.steady(resource) if other is not None else ())]
             shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
             observed = max(row.observed, whole.observed if whole and whole.complete else 0)
             found = item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
@@ -278,6 +281,8 @@ class Library:
             return claims
         claims = [*claims, *self._gate.shared(resource, user, shown={whole.caller, *callers} == {user})]
         claims += self._others_written(connection, resource, view, whole.stamp)
+        if any(may_show_others(resource, value) is not None for value in values):
+            claims += self._gate.steady(resource)
         bodies = [row.body for row in rows]
         found = self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)
         return self._gate.passes(connection, resource, found, claims)

@@ -68,6 +68,8 @@ class Drive:
             for target in lists_of(self.world):
                 self.ask("GET", target)
             time.sleep(LEARNED)
+            for target in lists_of(self.world):  # what has changed meanwhile, no write did
+                self.ask("GET", target)
             beside, lists = self._related(), sorted({change.target for change in written if change.method == "POST"})
             for question in beside:
                 self.ask("GET", question.target)

@@ -111,3 +111,18 @@ def test_who_asks_in_another_language_is_told_nothing_until_both_were_told_the_s
         gateway.upstream.state.patients[17]["name"] = "Rex 17"
         gateway.ask("GET", "/patients", german)
         assert gateway.down("/patients/18", german).json()["name"] == "Rex 18"
+
+
+def test_what_was_seen_to_change_with_nothing_written_is_not_known_later(tmp_path: Path) -> None:
+    with beside(tmp_path) as gateway:
+        gateway.upstream.state.notes[2] = {"id": 2, "title": "Well", "age": 1}
+        gateway.upstream.state.notes[1]["age"] = 1
+        for target in ("/notes", "/notes/1", "/notes/2"):
+            gateway.knows(target, HOLT)
+        for note in gateway.upstream.state.notes.values():
+            note["age"] = 2
+        gateway.ask("GET", "/notes/1", HOLT)
+        for target in ("/notes", "/notes/1", "/notes/2"):
+            assert gateway.down(target, HOLT).status == 503
+        gateway.ask("GET", "/patients", HOLT)
+        assert gateway.down("/patients", HOLT).status == 200, "that is all its own"
