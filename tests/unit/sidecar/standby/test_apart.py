@@ -126,3 +126,12 @@ def test_what_was_seen_to_change_with_nothing_written_is_not_known_later(tmp_pat
             assert gateway.down(target, HOLT).status == 503
         gateway.ask("GET", "/patients", HOLT)
         assert gateway.down("/patients", HOLT).status == 200, "that is all its own"
+
+
+def test_a_path_with_a_slash_at_its_end_is_answered_where_the_upstream_was_seen_to_answer_it(tmp_path: Path) -> None:
+    with beside(tmp_path) as gateway:
+        for number in (17, 18):
+            gateway.knows(f"/patients/{number}", HOLT)
+        assert gateway.down("/patients/18/", HOLT).status == 503
+        gateway.ask("GET", "/patients/17/", HOLT)
+        assert gateway.down("/patients/18/", HOLT).json()["name"] == "Rex 18"
