@@ -20,13 +20,13 @@ from sidecar.standby.answer import format_wanted, in_contracts_order, plain_filt
 from sidecar.standby.copies import own_of
 from sidecar.standby.derivations import (
     APART,
+    CUT,
     DELETED,
     FORMAT,
     ITEM,
     LANGUAGE,
     MISSING,
     OWN,
-    PAGES,
     SHARED,
     STEADY,
     WRITTEN,
@@ -174,7 +174,7 @@ class Comparer:
             if any(known[ident].stamp >= since for ident in hidden):
                 yield read.id, Comparison(MISSING, "left out", "a list leaves out records that are there")
             if seen.counted:
-                yield read.id, Comparison(MISSING, f"counted {len(theirs)}", None, frozenset(PAGES))
+                yield read.id, Comparison(MISSING, f"counted {len(theirs)}", None, CUT)
         if whole is None or not whole.complete or not since <= whole.stamp <= t0:
             return
         values = [orjson.loads(row.body) for row in known.values()]
@@ -196,7 +196,7 @@ class Comparer:
         digest = knowledge.list_digest(text)
         yield endpoint.id, Comparison(LISTED, digest, said, told[LISTED])
         if said is None and len(ours) > whole.listed and digest != whole.digest:
-            yield read.id, Comparison(MISSING, "grown", None, frozenset(PAGES))
+            yield read.id, Comparison(MISSING, "grown", None, CUT)
         if user is not None and whole.caller not in (None, user):
             yield from _shared(endpoint, user, whole.caller, "list " + digest, said)
 

@@ -42,6 +42,9 @@ FORMAT: Final = "format:"
 
 PAGES: Final = ("page_of_newest", "page_of_oldest", "hidden")
 """What a list may leave out, by where a number that it does not have lies: below, above or between its ids."""
+CUT: Final = frozenset({"page_of_newest", "page_of_oldest"})
+"""Of these, what a list does that is cut. One that leaves out what is hidden (archived, say) grows and counts as any
+other: nothing but a read of an id between tells; and the next list leaves the same out."""
 RIVALS: Final[Mapping[str, tuple[str, ...]]] = {
     ITEM: ("list_shows_otherwise",),
     WRITTEN: ("answer_is_an_echo",),

@@ -18,10 +18,10 @@ from sidecar.standby import evidence, knowledge, queries
 from sidecar.standby.answer import Answer, DontKnow, format_wanted, in_contracts_order, plain_filters
 from sidecar.standby.derivations import (
     APART,
+    CUT,
     ITEM,
     LIST,
     MISSING,
-    PAGES,
     SHARED,
     STEADY,
     by_filter,
@@ -137,7 +137,7 @@ class Gate:
         ids = [str(value[resource.id_field]) for value in ours]
         known = {row.id for row in rows}
         read = self._contract.endpoint_for(resource.name, Action.READ) or endpoint
-        beyond = room(known)
+        beyond = room(known) & CUT
         if crosses_a_cap(whole.listed, len(known)) and not self._serve and not self._owns(connection, resource):
             return DontKnow(UNPROVEN, f"whether a list of more than {whole.listed} {resource.name} is cut")
         claims = [Claim(read.id, MISSING, beyond, 1 if beyond else 0)]
@@ -169,7 +169,7 @@ class Gate:
         if crosses_a_cap(whole.listed, now) and not self._serve and not self._owns(connection, resource):
             return None
         read = self._contract.endpoint_for(resource.name, Action.READ) or endpoint
-        beyond = Claim(read.id, MISSING, frozenset(PAGES), 1)
+        beyond = Claim(read.id, MISSING, CUT, 1)
         if self._why_not(connection, beyond) is not None:
             return None  # it may be that not all of them have room
         ids = [str(value[resource.id_field]) for value in ours]

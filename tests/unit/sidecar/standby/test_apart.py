@@ -135,3 +135,15 @@ def test_a_path_with_a_slash_at_its_end_is_answered_where_the_upstream_was_seen_
         assert gateway.down("/patients/18/", HOLT).status == 503
         gateway.ask("GET", "/patients/17/", HOLT)
         assert gateway.down("/patients/18/", HOLT).json()["name"] == "Rex 18"
+
+
+def test_a_list_that_grows_says_nothing_of_what_it_may_hide_between(tmp_path: Path) -> None:
+    with beside(tmp_path) as gateway:
+        for number in (1, 2, 4):
+            gateway.upstream.state.notes[number] = {"id": number, "title": "Limps"}
+        gateway.ask("GET", "/notes/999", HOLT)
+        looks(gateway)
+        gateway.ask("POST", "/notes", HOLT, {"title": "New"})
+        looks(gateway)
+        assert gateway.down("/notes/998", HOLT).status == 404
+        assert gateway.down("/notes/3", HOLT).status == 503, "archived, perhaps: no list shows it"
