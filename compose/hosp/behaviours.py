@@ -84,6 +84,15 @@ TWISTS = (
     Behaviour("uuid-ids", "ids are UUIDs"),
     Behaviour("bom", "JSON begins with a byte order mark"),
     Behaviour("trims-history", "a create deletes the oldest record"),
+    Behaviour("touches", "a write to a record sets updated_at of those that it refers to"),
+    Behaviour("siblings", "a write to a record changes the one before it, of the same parent"),
+    Behaviour("lagging", "reads are as they were up to 1.5 s ago, and nothing says so"),
+    Behaviour("archived", "lists leave out every 17th record, which can be read"),
+    Behaviour("soft-delete", "a deleted record is in no list, but can be read"),
+    Behaviour("put-creates", "PUT of a record that is not there creates it"),
+    Behaviour("accepted", "writes are answered 202 without a body"),
+    Behaviour("computed", "records show a count that rises every half second"),
+    Behaviour("language-silent", "Accept-Language selects the text, and nothing says so"),
 )
 RAILS_NAMES = frozenset(behaviour.name for behaviour in RAILS)
 TWIST_NAMES = frozenset(behaviour.name for behaviour in TWISTS)

@@ -96,6 +96,8 @@ class Hosp:
                 return self._list(table, asked, me)
             return self._create(table, asked, user, form) if method == "POST" else Reply(500, format=form)
         record = self._record(table, unquote(parts[1]), asked, me)
+        if record is None and method == "PUT" and "put-creates" in self.on and parts[1].isdecimal():
+            return self._create(table, asked, user, form, int(parts[1]))
         if record is None:
             return Reply(404, format=form)
         if len(parts) == 3:
@@ -116,7 +118,7 @@ class Hosp:
         else:
             ident = int(written) if written.isdecimal() else None
         record = self.data.tables[table].get(-1 if ident is None else ident)
-        return record if record and twists.sees(table, record, asked, me, self.on) else None
+        return record if record and twists.sees(table, record, asked, me, self.on, True) else None
 
     def _list(self, table: str, asked: Asked, me: Row | None) -> Reply:
         wanted = asked.query.get("patient_id") if table == "notes" else None
@@ -143,7 +145,7 @@ class Hosp:
             stored = {name: casts.to_column(name, value) for name, value in stored.items()}
         return twists.stored(table, stored, self.on) | ({"password": given["password"]} if "password" in given else {})
 
-    def _create(self, table: str, asked: Asked, user: str, form: str) -> Reply:
+    def _create(self, table: str, asked: Asked, user: str, form: str, number: int = 0) -> Reply:
         given = self._given(table, asked)
         row = {k: given.get(k) for k in FIELDS[table]}
         if wrong := self._invalid(table, row, given):
@@ -151,11 +153,14 @@ class Hosp:
         rows = self.data.tables[table]
         least = 2_000_000_000 if "big-ids" in self.on else 0
         given_before = 0 if "reused-ids" in self.on else self._highest.get(table, 0)
-        ident = self._highest[table] = max(given_before, least, max(rows, default=0)) + 1
+        ident = number or max(given_before, least, max(rows, default=0)) + 1
+        self._highest[table] = max(self._highest.get(table, 0), ident)
         now = stamp(datetime.now(UTC))
         rows[ident] = {"id": ident, **row, "created_at": now, "updated_at": now}
         self._password(table, rows[ident], given)
-        self._note("POST", f"/{table}", ident, user, given)
+        path = f"/{table}/{number}" if number else f"/{table}"
+        self._note("PUT" if number else "POST", path, ident, user, given)
+        twists.ripples(table, rows[ident], self.data.tables, now, self.on)
         if "trims-history" in self.on:
             del rows[min(rows)]
         return self._written(201, table, rows[ident], asked, form)
@@ -176,6 +181,7 @@ class Hosp:
             record["updated_at"] = stamp(datetime.now(UTC))
         self._password(table, record, given)
         self._note(method, f"/{table}/{record['id']}", record["id"], user, given)
+        twists.ripples(table, record, self.data.tables, stamp(datetime.now(UTC)), self.on)
         return self._written(200, table, record, asked, form)
 
     def _written(self, status: int, table: str, record: Row, asked: Asked, form: str) -> Reply:
@@ -212,7 +218,10 @@ class Hosp:
             return Reply(500, format=form)
         for child, number in children if table == "patients" else []:
             self._remove(child, number)
-        self._remove(table, ident)
+        if "soft-delete" in self.on:
+            record["deleted_at"] = stamp(datetime.now(UTC))
+        else:
+            self._remove(table, ident)
         if table == "staffs":
             self.data.passwords.pop(record["name"], None)
         self._note("DELETE", f"/{table}/{ident}", ident, user, {})

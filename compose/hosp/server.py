@@ -21,6 +21,8 @@ from compose.hosp.records import Hosp
 from compose.hosp.wire import HospHandler, HospServer, reset
 
 KINDS = ("hang", "reset", "status500", "applied_500", "applied_hang", "applied_reset", "truncated", "invalid_json")
+LAGS = 1.5
+"""The same of the twist `lagging`, which does not say so."""
 STALE_FOR = 6.0
 """Seconds for which the twist `stale` answers as before."""
 
@@ -155,12 +157,14 @@ class Simulator:
 
     def answer(self, asked: Asked) -> Reply:
         """What the application answers, or, with the twist `stale`, what it answered lately."""
-        if "stale" not in self.hosp.on or asked.method != "GET":
+        late = STALE_FOR if "stale" in self.hosp.on else LAGS if "lagging" in self.hosp.on else 0.0
+        if not late or asked.method != "GET":
             return self.hosp.answer(asked)
         key = (asked.origin + asked.target, asked.headers.get("authorization", ""), asked.headers.get("accept", ""))
         kept = self._kept.get(key)
-        if kept is not None and time.monotonic() - kept[0] < STALE_FOR:
-            return replace(kept[1], headers={**kept[1].headers, "Age": "100"})
+        if kept is not None and time.monotonic() - kept[0] < late:
+            aged = {"Age": "100"} if "stale" in self.hosp.on else {}
+            return replace(kept[1], headers={**kept[1].headers, **aged})
         reply = self.hosp.answer(asked)
         self._kept[key] = (time.monotonic(), replace(reply))
         return reply

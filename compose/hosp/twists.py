@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -61,12 +62,16 @@ def fits(value: str, wanted: str, on: frozenset[str]) -> bool:
     return value.casefold() == wanted.casefold() if "filter-case" in on else value == wanted
 
 
-def sees(table: str, row: Row, asked: Asked, me: Row | None, on: frozenset[str]) -> bool:
+def sees(
+    table: str, row: Row, asked: Asked, me: Row | None, on: frozenset[str], by_id: bool = False
+) -> bool:  # fmt: skip
     """Whether the record is there for this caller and these headers."""
     if "private" in on and me is not None:
         mine = row.get("staff_id", me["id"]) == me["id"] if table == "notes" else True
         return bool(mine and (table != "patients" or row["hospital_id"] == me["hospital_id"]))
     tenant = asked.headers.get("x-tenant")
+    if row.get("deleted_at") and not by_id or "archived" in on and not by_id and row["id"] % 17 == 0:
+        return False
     if "tenant" in on and tenant is not None and table in PARENT:
         return int(row.get(PARENT[table]) or 0) % 2 == len(tenant) % 2
     return True
@@ -107,7 +112,9 @@ def shown(table: str, row: Row, tables: Mapping[str, Mapping[int, Row]], asked: 
         row[f"{reference[:-2].rstrip('_')}_name"] = parent.get("name", parent.get("lastName"))
     if "counts" in on:
         row |= _counts(table, row["id"], tables)
-    if "language" in on and asked.headers.get("accept-language", "").startswith("de"):
+    if "computed" in on:
+        row["age"] = int(time.time() * 2)
+    if {"language", "language-silent"} & on and asked.headers.get("accept-language", "").startswith("de"):
         row |= {k: f"[de] {v}" for k, v in row.items() if k in ("title", "name", "description") and v}
     if "uuid-ids" in on:
         row = {**row, **{k: to_uuid(OF[k], v) for k, v in row.items() if k in OF and v is not None},
@@ -135,12 +142,30 @@ def from_uuid(table: str, written: Any, rows: Mapping[int, Row]) -> int | None:
     return next((ident for ident in rows if to_uuid(table, ident) == written), None)
 
 
+def ripples(table: str, row: Row, tables: Mapping[str, Mapping[int, Row]], at: str, on: frozenset[str]) -> None:
+    """What else a write to the record changes."""
+    reference = PARENT.get(table)
+    if "touches" in on:
+        for name in OF.keys() & row.keys():
+            parent = tables[OF[name]].get(row[name] or 0)
+            if parent is not None and "updated_at" in parent:
+                parent["updated_at"] = at
+    if "siblings" in on and reference:
+        before = [each for each in tables[table].values() if each.get(reference) == row.get(reference)
+                  and each["id"] < row["id"]]  # fmt: skip
+        name = "title" if table == "notes" else "name"
+        for each in sorted(before, key=lambda each: int(each["id"]))[-1:]:
+            each[name] = f"{each[name]}'"
+
+
 def disguise(asked: Asked, reply: Reply, on: frozenset[str]) -> Reply:
     """What is changed about an answer as a whole."""
     if "text-404" in on and reply.status == 404:
         reply.value, reply.format, reply.fixed = "Not found", "text", True
     if "create-empty" in on and reply.status == 201:
         reply.value, reply.format = "", "empty"
+    if "accepted" in on and asked.method != "GET" and reply.status < 300:
+        reply.status, reply.value, reply.format, reply.fixed = 202, "", "empty", True
     for name, header in (("tenant", "X-Tenant"), ("language", "Accept-Language")):
         if name in on and asked.method == "GET":
             reply.headers["Vary"] = ", ".join(filter(None, (reply.headers.get("Vary"), header)))

@@ -103,6 +103,11 @@ def _field(name: str) -> tuple[str, bool]:
     return low, low in _ANY or low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-", "x-understudy-"))
 
 
+def language(request: Request) -> str:
+    """The language that is asked for, as it was written; empty: none."""
+    return (request.header("accept-language") or "").strip()
+
+
 def varies(response: Response) -> list[str] | None:
     """The fields that Vary names, in lower case; None: it varies by more than can be told."""
     names = [n.strip().lower() for key, value in response.headers if key.lower() == "vary" for n in value.split(",")]

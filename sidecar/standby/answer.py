@@ -61,6 +61,8 @@ def format_wanted(request: Request) -> str | None:
     To `*/*`, to nothing and to several kinds APIs answer as they like: Rails gives a browser's page to all three.
     """
     accept = (request.header("accept") or "").strip()
+    if request.path.endswith("/") and request.path != "/":  # another spelling: to some that is another page, or none
+        return f"{accept} {request.header('x-requested-with') or ''} /".strip()
     parameters = {part.partition("=")[0].strip().lower() for each in accept.split(",") for part in each.split(";")[1:]}
     if _kinds(accept) == {"application/json"} and parameters <= {"charset"}:  # any other may ask for a version
         return None

@@ -17,18 +17,24 @@ from sidecar.http.content import media_type
 from sidecar.http.messages import Request, Response
 from sidecar.standby import evidence, knowledge, queries
 from sidecar.standby.answer import format_wanted, in_contracts_order, plain_filters
+from sidecar.standby.copies import own_of
 from sidecar.standby.derivations import (
+    APART,
+    CUT,
     DELETED,
     FORMAT,
     ITEM,
+    LANGUAGE,
     MISSING,
     OWN,
-    PAGES,
     SHARED,
+    STEADY,
     WRITTEN,
     Comparison,
     by_filter,
     by_format,
+    by_language,
+    by_write,
     leaves_out,
     list_rivals,
 )
@@ -36,11 +42,15 @@ from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.diff import differences
 from sidecar.standby.observations import ListSeen, Observation, RecordMissing, RecordSeen
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, LIST, READ, WRITE, records
+from sidecar.timeunits import HOUR
 
 MOST_FORMATS: Final = 32
 """Ways of asking for a format that are kept of one endpoint."""
 _FORMATS: Final = select(evidence.evidence.c.derivation).where(
     evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(FORMAT)
+)
+_LANGUAGES: Final = select(evidence.evidence.c.derivation).where(
+    evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(LANGUAGE)
 )
 Compared = tuple[str, Comparison]
 """An endpoint's id, with what was compared of it."""
@@ -96,6 +106,10 @@ class Comparer:
         if row.state != KNOWN or not since <= row.stamp <= t0:
             return
         said = _differences(row.body, seen.body)
+        if row.source == READ:
+            yield from self._steady(connection, resource, [(row, seen)], _stamp(whole), t0)
+        if said is not None and row.source == READ:
+            yield from self._apart(connection, resource, [(row, seen)], _stamp(whole), t0)
         if row.source == WRITE:
             rival = frozenset({"answer_is_an_echo"})
             yield endpoint.id, Comparison(WRITTEN, f"{seen.id} {row.body}", said, rival)
@@ -150,11 +164,17 @@ class Comparer:
         yield from self._written_and_listed(connection, read, seen, known, since)
         theirs = [record.id for record in seen.records]
         if not seen.filters:
+            both = [(known[record.id], record) for record in seen.records if record.id in known]
+            listed = _stamp(whole)
+            alike = [(row, record) for row, record in both if row.source == LIST]
+            yield from self._steady(connection, resource, alike, listed, t0)
+            yield from self._apart(connection, resource, both, listed, t0, whole=listed > since)
+        if not seen.filters:
             hidden = known.keys() - set(theirs)
             if any(known[ident].stamp >= since for ident in hidden):
                 yield read.id, Comparison(MISSING, "left out", "a list leaves out records that are there")
             if seen.counted:
-                yield read.id, Comparison(MISSING, f"counted {len(theirs)}", None, frozenset(PAGES))
+                yield read.id, Comparison(MISSING, f"counted {len(theirs)}", None, CUT)
         if whole is None or not whole.complete or not since <= whole.stamp <= t0:
             return
         values = [orjson.loads(row.body) for row in known.values()]
@@ -176,9 +196,54 @@ class Comparer:
         digest = knowledge.list_digest(text)
         yield endpoint.id, Comparison(LISTED, digest, said, told[LISTED])
         if said is None and len(ours) > whole.listed and digest != whole.digest:
-            yield read.id, Comparison(MISSING, "grown", None, frozenset(PAGES))
+            yield read.id, Comparison(MISSING, "grown", None, CUT)
         if user is not None and whole.caller not in (None, user):
             yield from _shared(endpoint, user, whole.caller, "list " + digest, said)
+
+    def _apart(
+        self, connection: Connection, resource: Resource, both: Sequence[tuple[Any, RecordSeen]], at: int, t0: int,
+        *, whole: bool = False,
+    ) -> Iterator[Compared]:  # fmt: skip
+        """What was known of records, all of it last shown at `at` or since, beside what is shown after others were
+        written. A read tells only what has changed: whose writes leave it alone is told by a list of all. Kept by the
+        resource."""
+        since, wrote = queries.since(connection, resource.name), queries.last_writes(connection)
+        agreed: list[tuple[str, set[str]]] = []
+        for row, seen in both:
+            shown = max(row.stamp, at)
+            kinds = {kind for kind, stamp in wrote.items() if shown < stamp <= t0}
+            if not kinds or shown < since:
+                continue
+            said = _differences(own_of(resource, row.body), own_of(resource, seen.body))
+            if said is not None and row.source == WRITE:
+                return  # it may be that the write's answer was no more than an echo
+            if said is not None:
+                yield resource.name, Comparison(APART, f"{seen.id} {t0}", said)
+                return
+            agreed.append((seen.id, kinds))
+        if not whole:
+            return
+        ended = {kind for kind in wrote if knowledge.clean(connection, kind, None, t0)}
+        for ident, kinds in agreed[: self._proof]:
+            told = frozenset(by_write(kind) for kind in kinds & ended)
+            yield resource.name, Comparison(APART, f"{ident} {max(wrote[kind] for kind in kinds)}", None, told)
+
+    def _steady(
+        self, connection: Connection, resource: Resource, both: Sequence[tuple[Any, RecordSeen]], at: int, t0: int
+    ) -> Iterator[Compared]:
+        """What is not the records' own, shown again before anything was written."""
+        if queries.any_unclear(connection):
+            return
+        last = max([queries.since(connection, resource.name), *queries.last_writes(connection).values()])
+        both = [(row, seen) for row, seen in both if max(row.stamp, at) >= last]
+        for row, seen in both:
+            if row.body != seen.body and own_of(resource, row.body) == own_of(resource, seen.body):
+                said = _differences(row.body, seen.body)
+                if said is not None:
+                    yield resource.name, Comparison(STEADY, f"{seen.id} {t0}", said)
+                    return
+        if both and evidence.standing(connection, resource.name, STEADY).refuted:
+            yield resource.name, Comparison(STEADY, str(t0 // HOUR))
 
     def _written_and_listed(
         self, connection: Connection, read: Endpoint, seen: ListSeen, known: Mapping[str, Any], since: int
@@ -198,6 +263,27 @@ class Comparer:
                 yield read.id, Comparison(WRITTEN, f"{record.id} {record.body}", None, rival)
 
 
+def compare_language(
+    connection: Connection, resource: Resource, wanted: str, seen: RecordSeen | ListSeen, t0: int, proof: int
+) -> list[Compared]:  # fmt: skip
+    """Whether who asks in this language is told what is known from others. Kept by the resource; how many
+    languages are kept is bounded."""
+    name, since = by_language(wanted), queries.since(connection, resource.name)
+    kept = connection.scalars(_LANGUAGES, {"of": resource.name}).all()
+    if (name not in kept and len(kept) >= MOST_FORMATS) or not knowledge.clean(connection, resource.name, None, t0):
+        return []
+    found: list[Compared] = []
+    for record in [seen] if isinstance(seen, RecordSeen) else seen.records:
+        row = queries.record(connection, resource.name, record.id)
+        if row is not None and row.state == KNOWN and since <= row.stamp <= t0:
+            said = _differences(own_of(resource, row.body), own_of(resource, record.body))
+            if said is not None:
+                return [(resource.name, Comparison(name, record.id, said))]
+            if len(found) < proof:
+                found.append((resource.name, Comparison(name, record.id)))
+    return found
+
+
 def compare_format(connection: Connection, endpoint: Endpoint, request: Request, response: Response) -> list[Compared]:
     """Whether who asks so is answered in JSON. How many ways of asking are kept of an endpoint is bounded."""
     wanted = format_wanted(request)
@@ -210,6 +296,11 @@ def compare_format(connection: Connection, endpoint: Endpoint, request: Request,
     media = media_type(response.header("content-type")) or "no type"
     said = None if media == "application/json" or media.endswith("+json") else f"{media[:60]} instead of JSON"
     return [(endpoint.id, Comparison(name, request.target, said))]
+
+
+def _stamp(whole: Any) -> int:
+    """The stamp by which a whole list showed all records, or 0."""
+    return int(whole.stamp) if whole is not None and whole.complete else 0
 
 
 def _shared(endpoint: Endpoint, user: str, other: str | None, asked: str, said: str | None) -> Iterator[Compared]:

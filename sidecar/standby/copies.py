@@ -26,6 +26,13 @@ def may_show_others(resource: Resource, record: Any) -> str | None:
     return None
 
 
+def own_of(resource: Resource, body: str) -> str:
+    """The record with what is its own alone."""
+    record = orjson.loads(body)
+    own = {name: value for name, value in record.items() if may_show_others(resource, {name: value}) is None}
+    return orjson.dumps(own).decode()
+
+
 def answer_may_show_others(resource: Resource, answer: Answer) -> bool:
     """The same of an answer in the upstream's own words. A refusal shows none."""
     if answer.status >= 400:

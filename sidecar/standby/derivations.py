@@ -28,12 +28,23 @@ SHARED: Final = "shared"
 """What one caller was shown, for another."""
 OWN: Final = "own"
 """The caller's own record, found by the caller's name."""
+LANGUAGE: Final = "language:"
+"""What was learned from who asked in one language (or in none), for who asks in another: APIs may choose the text by it
+and not say so."""
+STEADY: Final = "steady"
+"""What is not a record's own (a computed age, a count) as it was, while nothing was written: that it changes with
+nothing else. Taken for granted until it was seen to change; then it is to be seen unchanged in as many hours."""
+APART: Final = "apart"
+"""A record as it was before others were written: that their writes change nothing of its own."""
 FILTER: Final = "filter:"
 FORMAT: Final = "format:"
 """What is known, told as JSON, to who did not ask for JSON alone."""
 
 PAGES: Final = ("page_of_newest", "page_of_oldest", "hidden")
 """What a list may leave out, by where a number that it does not have lies: below, above or between its ids."""
+CUT: Final = frozenset({"page_of_newest", "page_of_oldest"})
+"""Of these, what a list does that is cut. One that leaves out what is hidden (archived, say) grows and counts as any
+other: nothing but a read of an id between tells; and the next list leaves the same out."""
 RIVALS: Final[Mapping[str, tuple[str, ...]]] = {
     ITEM: ("list_shows_otherwise",),
     WRITTEN: ("answer_is_an_echo",),
@@ -42,8 +53,10 @@ RIVALS: Final[Mapping[str, tuple[str, ...]]] = {
     LIST: (),
     SHARED: ("callers_own",),
     OWN: ("another_field",),
+    APART: (),
+    STEADY: (),
 }
-"""Of a list and of filters: see `list_rivals`."""
+"""Of a list and of filters: see `list_rivals`. Of what is apart: `by_write` of each resource that was written since."""
 SETTLES: Final[Mapping[str, str]] = {
     "list_shows_otherwise": "a read of a record that so far only a list has shown",
     "answer_is_an_echo": "a read of a record after it was written",
@@ -85,6 +98,16 @@ def by_filter(name: str) -> str:
     return FILTER + name
 
 
+def by_write(kind: str) -> str:
+    """The rival by which a write to that resource changes other records too: their times, their places, their text."""
+    return f"written:{kind}"
+
+
+def by_language(wanted: str) -> str:
+    """The derivation of an answer to who asks in this language."""
+    return (LANGUAGE + wanted)[:200]
+
+
 def by_format(wanted: str) -> str:
     """The derivation of an answer's format, by the fields that chose it."""
     return (FORMAT + wanted)[:200]
@@ -101,6 +124,8 @@ def rivals(resource: Resource | None, derivation: str) -> tuple[str, ...]:
 def settles(rival: str) -> str:
     """The one request that would tell the rival apart."""
     kind, _, order = rival.partition(":")
+    if kind == "written":
+        return f"a list of all after a write to {order}"
     field, _, way = order.rpartition(" ")
     other = f"a list that is in another order by {field}, {'descending' if way == 'down' else 'ascending'}"
     return SETTLES.get(rival) or (other if kind == "order" else rival)

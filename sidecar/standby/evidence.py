@@ -30,7 +30,8 @@ from sqlalchemy import (
 )
 
 from sidecar.contract import Contract, Endpoint
-from sidecar.standby.derivations import SHARED, Comparison, rivals, settles
+from sidecar.standby import queries
+from sidecar.standby.derivations import APART, SHARED, Comparison, by_write, rivals, settles
 from sidecar.storage.database import metadata
 
 MOST: Final = 64
@@ -160,29 +161,35 @@ def told(
     return rows
 
 
-def shared(found: dict[tuple[str, str], Standing], resource: str, proof: int) -> dict[str, Any]:
-    """For people: how much is known of callers seeing the same of a resource, and of how many callers."""
-    seen = found.get((resource, SHARED))
-    if seen is None:
-        return {}
+def of_resource(
+    contract: Contract, found: dict[tuple[str, str], Standing], resource: str, proof: int
+) -> dict[str, Any]:  # fmt: skip
+    """For people: how much is known of callers seeing the same of a resource, and of how many callers; and of whose
+    writes leave its records alone."""
     callers = [one for (of, name), one in found.items() if of == resource and name.startswith(f"{SHARED}:")]
-    names = rivals(None, SHARED)
+    more: dict[str, dict[str, Any]] = {SHARED: {"callers": sum(one.agreements > 0 for one in callers)}, APART: {}}
+    names = {SHARED: rivals(None, SHARED), APART: tuple(map(by_write, contract.resources))}
     return {
-        SHARED: {
-            "state": seen.state(proof, names), "agreements": seen.agreements, "needed": proof,
-            "rivals": [{"name": n, "settled_by": settles(n)} for n in names if n not in seen.told_apart],
+        derivation: {
+            "state": seen.state(proof, names[derivation]), "agreements": seen.agreements, "needed": proof,
+            "rivals": [{"name": n, "settled_by": settles(n)} for n in names[derivation] if n not in seen.told_apart],
             "told_apart": sorted(seen.told_apart), "differences": seen.differences,
-            "last_difference": seen.difference, "callers": sum(one.agreements > 0 for one in callers),
+            "last_difference": seen.difference, **more[derivation],
         }
+        for derivation in names if (seen := found.get((resource, derivation))) is not None
     }  # fmt: skip
 
 
-def settled(connection: Connection, proof: int) -> frozenset[str]:
-    """Endpoints of which everything compared has agreed often enough: they are compared by sample only."""
+def settled(connection: Connection, contract: Contract, proof: int) -> frozenset[str]:
+    """Endpoints of which everything compared has agreed often enough, and of which it is known too whose writes leave
+    their records alone: they are compared by sample only."""
     counts: dict[str, bool] = {}
-    for (endpoint, _), seen in every(connection).items():
+    found, wrote = every(connection), set(map(by_write, queries.last_writes(connection)))
+    for (endpoint, _), seen in found.items():
         counts[endpoint] = counts.get(endpoint, True) and seen.agreements >= proof and not seen.refuted
-    return frozenset(endpoint for endpoint, enough in counts.items() if enough)
+    alone = {kind for kind in contract.resources if found.get((kind, APART), NOTHING).told_apart >= wrote}
+    of = {endpoint.id: endpoint.resource for endpoint in contract.endpoints.values() if endpoint.resource}
+    return frozenset(name for name, enough in counts.items() if enough and of.get(name) in (None, *alone))
 
 
 def _standing(row: Any) -> Standing:

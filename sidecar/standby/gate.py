@@ -5,7 +5,7 @@ A rule's rivals matter for an answer only where they would give another one; eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,13 +17,17 @@ from sidecar.http.messages import Request
 from sidecar.standby import evidence, knowledge, queries
 from sidecar.standby.answer import Answer, DontKnow, format_wanted, in_contracts_order, plain_filters
 from sidecar.standby.derivations import (
+    APART,
+    CUT,
     ITEM,
     LIST,
     MISSING,
-    PAGES,
     SHARED,
+    STEADY,
     by_filter,
     by_format,
+    by_language,
+    by_write,
     crosses_a_cap,
     list_rivals,
     rivals,
@@ -87,6 +91,21 @@ class Gate:
         own = row is not None and (row.caller == user or (listed and row.stamp <= whole.stamp))
         return self.shared(resource, user, shown=own)
 
+    def apart(self, resource: Resource, written: Collection[str]) -> list[Claim]:
+        """For what is known of a resource from before these others (or others of its own) were `written`: that it is as
+        it was."""
+        return [Claim(resource.name, APART, frozenset(map(by_write, written)))] if written else []
+
+    def steady(self, resource: Resource) -> list[Claim]:
+        """For what is shown of a record that is not its own: that it was not seen to change by itself."""
+        return [Claim(resource.name, STEADY, agreed=0)]
+
+    def language(self, connection: Connection, resource: Resource, wanted: str) -> list[Claim]:
+        """For who asks in another language than those who were learned from: that both are told the same."""
+        if knowledge.in_language(connection, resource.name, wanted):
+            return []
+        return [Claim(resource.name, by_language(wanted))]
+
     def format(self, endpoint: Endpoint, request: Request) -> list[Claim]:
         """For JSON to who did not ask for JSON alone: that the upstream gave it to those who asked so."""
         wanted = format_wanted(request)
@@ -118,7 +137,7 @@ class Gate:
         ids = [str(value[resource.id_field]) for value in ours]
         known = {row.id for row in rows}
         read = self._contract.endpoint_for(resource.name, Action.READ) or endpoint
-        beyond = room(known)
+        beyond = room(known) & CUT
         if crosses_a_cap(whole.listed, len(known)) and not self._serve and not self._owns(connection, resource):
             return DontKnow(UNPROVEN, f"whether a list of more than {whole.listed} {resource.name} is cut")
         claims = [Claim(read.id, MISSING, beyond, 1 if beyond else 0)]
@@ -150,7 +169,7 @@ class Gate:
         if crosses_a_cap(whole.listed, now) and not self._serve and not self._owns(connection, resource):
             return None
         read = self._contract.endpoint_for(resource.name, Action.READ) or endpoint
-        beyond = Claim(read.id, MISSING, frozenset(PAGES), 1)
+        beyond = Claim(read.id, MISSING, CUT, 1)
         if self._why_not(connection, beyond) is not None:
             return None  # it may be that not all of them have room
         ids = [str(value[resource.id_field]) for value in ours]

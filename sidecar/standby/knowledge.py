@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
+from zlib import crc32
 
 import orjson
 from sqlalchemy import BigInteger, Connection, Engine, and_, bindparam, cast, delete, func, insert, select, update
@@ -20,6 +21,8 @@ from sidecar.clock import stamp as now_stamp
 from sidecar.contract import Action, Contract, Endpoint, Resource
 from sidecar.standby import queries
 from sidecar.standby.answer import Shape
+from sidecar.standby.copies import own_of
+from sidecar.standby.derivations import LANGUAGE
 from sidecar.standby.known_callers import bump
 from sidecar.standby.observations import ListSeen, Observation, OwnSeen, RecordMissing, RecordSeen, ReplySeen
 from sidecar.standby.outbox import entries
@@ -27,6 +30,7 @@ from sidecar.standby.tables import (
     DOUBT,
     GONE,
     KNOWN,
+    LAGS,
     LIST,
     MISSING,
     READ,
@@ -58,6 +62,14 @@ _DOUBTFUL: Final = select(records.c.id, records.c.body).where(
 HIGHEST: Final = "highest:"
 """Before a resource's name: the number in `meta` that is the highest id which it ever had. One that somebody asked for
 in vain is none."""
+LAG: Final = MINUTE
+"""ns after a write for which a read that shows its record otherwise may be of a copy that lags behind."""
+_FRESH: Final = select(records.c.id, records.c.body, records.c.source, records.c.stamp).where(
+    records.c.type == bindparam("kind"),
+    records.c.stamp > bindparam("at"),
+    records.c.stamp <= bindparam("until"),
+    (records.c.source == WRITE) & (records.c.state != DOUBT) | (records.c.source == LAGS),
+)
 SAID_AGAIN: Final = MINUTE
 """ns after which it is written down that the upstream still says the same."""
 
@@ -149,6 +161,53 @@ def see(
     elif isinstance(seen, ReplySeen):
         see_reply(connection, endpoint.id, seen.kind, seen.status, seen.content_type, seen.body)
     return False
+
+
+def in_language(connection: Connection, kind: str, wanted: str) -> bool:
+    """Whether what is known of the resource was learned from who asked in this language; the first to be learned from
+    decides it."""
+    known, ours = queries.number(connection, f"{LANGUAGE}{kind}"), crc32(wanted.encode()) + 1
+    return known in (0, ours)
+
+
+def learn_language(connection: Connection, kind: str, wanted: str) -> None:
+    """From now on what is learned of the resource is of this language, if nothing was learned before."""
+    if queries.number(connection, f"{LANGUAGE}{kind}") == 0:
+        bump(connection, f"{LANGUAGE}{kind}", crc32(wanted.encode()) + 1)
+
+
+def lags(connection: Connection, contract: Contract, seen: RecordSeen | ListSeen, t0: int) -> bool:
+    """Whether what was shown at t0 contradicts what a confirmed write lately made of a record: it comes from a copy
+    that lags, or another has written since. Neither is believed then, until LAG after the write or until it is seen.
+    """
+    resource = contract.resources[seen.type]
+    asked = {"kind": seen.type, "at": t0 - LAG, "until": t0}
+    fresh = connection.execute(_FRESH, asked).all()
+    if not fresh or not clean(connection, seen.type, None, t0):
+        return False
+    shown = {seen.id: seen.body} if isinstance(seen, RecordSeen) else {each.id: each.body for each in seen.records}
+    behind = [row for row in fresh if _contradicts(resource, row, seen, shown.get(row.id))]
+    for row in behind:
+        if row.source == WRITE:
+            _set(connection, seen.type, row.id, {"state": DOUBT, "stamp": row.stamp, "source": LAGS})
+    return bool(behind)
+
+
+def _contradicts(resource: Resource, row: Any, seen: RecordSeen | ListSeen, body: str | None) -> bool:
+    """Of a record as a write made it (or that it deleted), whether what is shown of it may be from before."""
+    if body is None:
+        if isinstance(seen, RecordSeen) or row.body is None:
+            return False
+        made = orjson.loads(row.body)
+        pairs = orjson.loads(seen.filters) if seen.filters else []
+        return all(str(made.get(name)) == value for name, value in pairs)
+    if row.body is None:
+        return True
+    was, now = orjson.loads(row.body), orjson.loads(body)
+    field = resource.updated_field
+    if field in was and field in now and now[field] != was[field]:
+        return str(now[field]) < str(was[field])
+    return own_of(resource, row.body) != own_of(resource, body)
 
 
 def see_record(
@@ -399,11 +458,20 @@ def changed(connection: Connection, kind: str, stamp: int) -> None:
     """Records of the resource were added or removed: lists that were shown to single callers no longer hold."""
     bump(connection, f"changed:{kind}", stamp)
     touched(connection, kind)
+    _written(connection, kind, stamp)
+
+
+def _written(connection: Connection, kind: str, stamp: int) -> None:
+    """A write to the resource has ended: what it changed beside its own record is not said."""
+    if stamp > queries.number(connection, f"{queries.WROTE}{kind}"):
+        bump(connection, f"{queries.WROTE}{kind}", stamp)
 
 
 def _set(connection: Connection, kind: str, record: str, values: Mapping[str, Any]) -> None:
     if values.get("source", WRITE) == WRITE:
         touched(connection, kind)
+        if values["state"] != DOUBT:  # else it is under way, and its end will tell
+            _written(connection, kind, values["stamp"])
     values = {**values, "observed": time.time_ns()} if values["state"] != DOUBT else dict(values)
     there, named = values["state"] != GONE, {**values, "kind": kind, "ident": record}
     if there and connection.execute(_SET_PRESENT, named).rowcount:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from hashlib import sha256
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from sqlalchemy import (
@@ -32,7 +31,7 @@ from sqlalchemy import (
 
 from sidecar.contract import Endpoint, Match
 from sidecar.http.content import LARGEST_KEPT, Unreadable, decode_body
-from sidecar.http.determining import is_aged, selecting, varies
+from sidecar.http.determining import is_aged, language, selecting, varies
 from sidecar.http.messages import Request, Response
 from sidecar.standby.answer import Answer
 from sidecar.standby.observations import LIMIT
@@ -170,6 +169,8 @@ def has_any(connection: Connection, endpoint: str) -> bool:
 def _question(endpoint: Endpoint, request: Request, caller: str) -> str:
     accept = request.header("accept") or ""
     parts = [endpoint.id, caller, request.scheme, request.host, request.path, _query(request), accept]
+    if language(request):
+        parts.append(language(request))
     asked = sha256("\0".join([*parts, *selecting(request, endpoint.headers)]).encode("utf-8", "surrogateescape"))
     if not endpoint.safe:
         asked.update(b"\0\0" + (request.header("content-type") or "").encode("utf-8", "surrogateescape") + b"\0")
@@ -200,7 +201,9 @@ def _digest(*parts: str) -> str:
 
 
 def _query(request: Request) -> str:
-    return urlencode(sorted(parse_qsl(request.query, keep_blank_values=True)))
+    """In the order of its names; of one that is given again the order counts, and how it is written: what another
+    spelling means is the upstream's to say."""
+    return "&".join(sorted(request.query.split("&"), key=lambda pair: pair.partition("=")[0]))
 
 
 def _selected(request: Request, names: list[str]) -> str:

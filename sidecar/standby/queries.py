@@ -32,6 +32,17 @@ _SHOWN: Final = select(sightings.c.id).where(
 )
 _TOUCHED: Final = select(func.max(meta.c.value)).where(meta.c.name.like("touched:%"))
 _ANY_UNCLEAR: Final = select(writes.c.id).where(or_(writes.c.outcome == "open", writes.c.outcome == "unknown")).limit(1)
+WROTE: Final = "wrote:"
+"""Before a resource's name: the number in `meta` that is the stamp of the last write to it."""
+_WRITTEN_AFTER: Final = (
+    select(func.substr(meta.c.name, len(WROTE) + 1).label("kind"))
+    .where(meta.c.name.like(f"{WROTE}%"), meta.c.value > bindparam("at"))
+    .union(
+        select(writes.c.type).where(
+            or_(writes.c.ended.is_(None), (writes.c.outcome == "unknown") & (writes.c.ended > bindparam("at")))
+        )
+    )
+)
 _KNOWN_COUNT: Final = select(func.count()).where(records.c.type == _KIND, records.c.state == KNOWN)
 _NEWER: Final = select(records.c.caller).where(records.c.type == _KIND, records.c.stamp > bindparam("at"))
 _OWN: Final = select(identities.c.id).where(identities.c.caller == bindparam("user"))
@@ -74,6 +85,17 @@ def touched(connection: Connection, kind: str | None) -> int:
     if kind is not None:
         return number(connection, f"touched:{kind}")
     return connection.scalar(_TOUCHED) or 0
+
+
+def written_after(connection: Connection, at: int) -> set[str]:
+    """The resources to which a write ended after the stamp, or may take effect yet."""
+    return set(connection.scalars(_WRITTEN_AFTER, {"at": at}))
+
+
+def last_writes(connection: Connection) -> dict[str, int]:
+    """By resource, the stamp of the last write to it."""
+    rows = connection.execute(select(meta).where(meta.c.name.like(f"{WROTE}%")))
+    return {row.name.removeprefix(WROTE): row.value for row in rows}
 
 
 def any_unclear(connection: Connection) -> bool:

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, Engine, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
-from sidecar.http.determining import selecting
+from sidecar.http.determining import language, selecting
 from sidecar.http.messages import Request
 from sidecar.standby import by_reference, knowledge, literals, queries
 from sidecar.standby.answer import Answer, DontKnow, Shape, accepts_json, item, listing, missing
@@ -66,7 +66,8 @@ class Library:
             return DontKnow("unknown_query", "the question has a part that may select other content")
         resource = self._contract.resources[endpoint.resource]
         found = self._derived(connection, match, endpoint, resource, request, user, view)
-        return self._gate.passes(connection, resource, found, self._gate.format(endpoint, request))
+        told = self._gate.format(endpoint, request) + self._gate.language(connection, resource, language(request))
+        return self._gate.passes(connection, resource, found, told)
 
     def _derived(
         self, connection: Connection, match: Match, endpoint: Endpoint, resource: Resource, request: Request, user: str,
@@ -116,10 +117,20 @@ class Library:
             return answer
         resource = self._contract.resources.get(kind or "")
         if resource is not None and not answer_may_show_others(resource, answer):
-            return answer
-        if self._may_change(connection, view):
+            apart = self._others_written(connection, resource, view, since)
+            if self._gate.refuses(connection, resource, apart) is None:
+                return answer
+        if self._may_change(connection, view) or (
+            resource is not None and self._gate.refuses(connection, resource, self._gate.steady(resource)) is not None
+        ):
             return None
         return literals.recall(connection, endpoint, request, caller, max(since, queries.touched(connection, None)))
+
+    def _others_written(self, connection: Connection, resource: Resource, view: Snapshot, stamp: int) -> list[Claim]:
+        """For what was known of the resource by the stamp: the upstream may have changed others since, and these with
+        them. Its own that wait are laid over it."""
+        sent = {kind for kind in self._contract.resources if any(write.sent for write in view.pending(kind))}
+        return self._gate.apart(resource, queries.written_after(connection, stamp) | (sent - {resource.name}))
 
     def _may_change(self, connection: Connection, view: Snapshot) -> bool:
         """Whether any write is under way, waits, or has ended in a way that nobody knows."""
@@ -186,10 +197,12 @@ class Library:
             other = may_show_others(resource, orjson.loads(row.body))
             if other is not None and (stamp <= queries.touched(connection, None) or self._may_change(connection, view)):
                 return _in_doubt(other)
+            claims = [*claims, *(self._gate.steady(resource) if other is not None else ())]
             shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
             observed = max(row.observed, whole.observed if whole and whole.complete else 0)
             found = item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
             claims = [*claims, *self._source(endpoint, row), *self._gate.shown(resource, user, row, whole)]
+            claims += self._others_written(connection, resource, view, stamp)
             return self._gate.passes(connection, resource, found, claims)
         if private or not verified:
             return DontKnow("never_seen")
@@ -267,6 +280,9 @@ class Library:
         if isinstance(claims, DontKnow):
             return claims
         claims = [*claims, *self._gate.shared(resource, user, shown={whole.caller, *callers} == {user})]
+        claims += self._others_written(connection, resource, view, whole.stamp)
+        if any(may_show_others(resource, value) is not None for value in values):
+            claims += self._gate.steady(resource)
         bodies = [row.body for row in rows]
         found = self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)
         return self._gate.passes(connection, resource, found, claims)

@@ -17,6 +17,7 @@ from sidecar.contract import Action, Contract, Endpoint, Resource
 from sidecar.standby import evidence, knowledge, queries
 from sidecar.standby.answer import in_contracts_order
 from sidecar.standby.derivations import (
+    APART,
     DELETED,
     ITEM,
     LIST,
@@ -24,6 +25,7 @@ from sidecar.standby.derivations import (
     MISSING,
     WRITTEN,
     by_filter,
+    by_write,
     list_rivals,
     probes,
     room,
@@ -89,7 +91,9 @@ def _lists(
     if ours is None or any(row.state == DOUBT for row in rows):
         return
     digest = knowledge.list_digest(orjson.dumps(value).decode() for value in ours)
-    if digest != whole.digest and not evidence.standing(connection, listing.id, LIST).holds(proof, ()):
+    told = evidence.standing(connection, resource.name, APART).told_apart
+    untold = {kind for kind in queries.written_after(connection, whole.stamp) if by_write(kind) not in told}
+    if untold or (digest != whole.digest and not evidence.standing(connection, listing.id, LIST).holds(proof, ())):
         yield listing.template
     for name in listing.filters:
         seen = evidence.standing(connection, listing.id, by_filter(name))

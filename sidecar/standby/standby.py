@@ -25,13 +25,14 @@ from sidecar import clock
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import Outcome
+from sidecar.http.determining import language
 from sidecar.http.messages import Headers, Request, Response
 from sidecar.settings import Settings
 from sidecar.standby import evidence, knowledge, literals, pure_calls, queries, seeking
 from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.comparing import Comparer, compare_format
+from sidecar.standby.comparing import Comparer, compare_format, compare_language
 from sidecar.standby.departures import Departures
-from sidecar.standby.derivations import PAGES, room
+from sidecar.standby.derivations import PAGES, by_language, room
 from sidecar.standby.gate import Gate
 from sidecar.standby.known_callers import Callers, Standing, bump
 from sidecar.standby.mirrored_writes import Passing
@@ -140,7 +141,7 @@ class Standby:
         self._why_away = why_away
         self._was_away = False
         self._generation = 0
-        self._recent: dict[tuple[str, str | None], tuple[tuple[int, int], int]] = {}
+        self._recent: dict[tuple[str, str | None, str], tuple[tuple[int, int], int]] = {}
         self._work: queue.Queue[_Lesson | Callable[[], None] | None] = queue.Queue(QUEUE)
         self._held = 0
         """Bytes of what was taken to be learned from and is not yet."""
@@ -237,7 +238,7 @@ class Standby:
         if clock.error() > UNCERTAIN:
             return  # nobody can say what was before what
         content = hash((response.status, response.body, request.body))
-        if request.spool is None and self._just_learned((request.target, user), content, t0):
+        if request.spool is None and self._just_learned((request.target, user, language(request)), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         lesson = _Lesson(match, request, response, user, t0, compare)
@@ -256,7 +257,7 @@ class Standby:
         with self._holding:
             self._held -= size
 
-    def _just_learned(self, key: tuple[str, str | None], content: int, t0: int) -> bool:
+    def _just_learned(self, key: tuple[str, str | None, str], content: int, t0: int) -> bool:
         """Whether the very same was learned within AGAIN, and nothing that we know of has happened since."""
         latest = (content, self._generation)
         found = self._recent.get(key)
@@ -396,18 +397,40 @@ class Standby:
         if endpoint is None:
             return
         user = "" if endpoint.public else user
+        shown = [each for each in seen if isinstance(each, ListSeen | RecordSeen)]
+        if shown and not self._is_in_our_language(connection, shown, language(request), t0):
+            self._keep_words(connection, endpoint, request, response, user, t0)
+            return
         with self._departures.watch(connection, endpoint.resource or ""):
             if lesson.compare or endpoint.id not in self._settled:
                 self._note_evidence(connection, match, response, seen, user, t0)
             for of, comparison in compare_format(connection, endpoint, request, response):
                 evidence.note(connection, of, [comparison], self._settings.proof)
+            if any(knowledge.lags(connection, self._contract, each, t0) for each in shown):
+                self._generation += 1
+                return
             for observation in seen:
                 self._see(connection, endpoint, observation, user, t0)
-            if user is not None and any(isinstance(observation, ListSeen | RecordSeen) for observation in seen):
+            if user is not None and shown:
                 literals.forget_refusal(connection, match, request, user)
             elif user is not None:
                 literals.note_refusal(connection, match, request, response.status, user, t0)
             self._keep_words(connection, endpoint, request, response, user, t0)
+
+    def _is_in_our_language(
+        self, connection: Connection, shown: Sequence[ListSeen | RecordSeen], wanted: str, t0: int
+    ) -> bool:  # fmt: skip
+        """Whether what is shown to who asks in this language is what others are shown: else nothing is learned."""
+        kind, proof = shown[0].type, self._settings.proof
+        if knowledge.in_language(connection, kind, wanted):
+            knowledge.learn_language(connection, kind, wanted)
+            return True
+        if not evidence.standing(connection, kind, by_language(wanted)).holds(proof, ()):
+            for each in shown:
+                resource = self._contract.resources[kind]
+                for of, comparison in compare_language(connection, resource, wanted, each, t0, proof):
+                    evidence.note(connection, of, [comparison], proof)
+        return evidence.standing(connection, kind, by_language(wanted)).holds(proof, ())
 
     def _keep_words(
         self, connection: Connection, endpoint: Endpoint, request: Request, response: Response, user: str | None,
@@ -591,7 +614,7 @@ class Standby:
             self._callers.refresh(connection)
             self._verified_since = queries.number(connection, queries.VERIFIED_SINCE)
             rows = connection.execute(select(collections)).all()
-            self._settled = evidence.settled(connection, self._settings.proof)
+            self._settled = evidence.settled(connection, self._contract, self._settings.proof)
         self.outbox.owned()  # a request finds it in memory
         if self._shared is None:
             self.outbox.snapshot()  # so that what was last seen is never old, should the database go away
@@ -720,7 +743,7 @@ class Standby:
                     self._contract, endpoint, found, self._settings.proof, rooms[str(endpoint.resource)]
                 )
                 able, reason = self.ready(endpoint.id)
-                shared = evidence.shared(found, str(endpoint.resource), self._settings.proof)
+                shared = evidence.of_resource(self._contract, found, str(endpoint.resource), self._settings.proof)
                 told[endpoint.id] = {"ready": able, "reason": reason, "derivations": {**rows, **shared}}
         return told
 

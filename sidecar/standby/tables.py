@@ -19,7 +19,9 @@ READ: Final = "read"
 LIST: Final = "list"
 WRITE: Final = "write"
 MISSING: Final = "missing"
-"""How a record came to be known: it was read, listed, shown or made by a write, or a read said that it is not there."""
+LAGS: Final = "lags"
+"""How a record came to be known: it was read, listed, shown or made by a write, or a read said that it is not there;
+or it was written, and a read since, which may be of a copy that lags behind, showed it otherwise."""
 
 UNINDEXED: Final = text("(indexed IS NULL OR indexed <> stamp)")
 """Of `records`. In so many words: with a parameter in it, a condition does not find its partial index."""

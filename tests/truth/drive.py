@@ -19,7 +19,7 @@ from tests.support.stack import Got, Sidecar
 from tests.support.upstream import basic
 from tests.truth.judge import Judged, difference, read, value_of, write
 from tests.truth.petclinic import Petclinic, records
-from tests.truth.worlds import Change, Question, World, any_question, changes, lessons, questions
+from tests.truth.worlds import Change, Question, World, any_question, changes, lessons, lists_of, questions
 
 CONTRACT = Path(__file__).with_name("petclinic.yaml")
 HOST = "api.test"
@@ -67,7 +67,13 @@ class Drive:
                 yield from self._reads("learn", known)
             for target in lessons(self.world, self.dice):
                 self.ask("GET", target)
+            for change in self._while_well():
+                self.ask(change.method, change.target, change.body)
+            for target in lists_of(self.world):
+                self.ask("GET", target)
             time.sleep(LEARNED)
+            for target in lists_of(self.world):  # what has changed meanwhile, no write did
+                self.ask("GET", target)
             beside, lists = self._related(), sorted({change.target for change in written if change.method == "POST"})
             for question in beside:
                 self.ask("GET", question.target)
@@ -160,6 +166,8 @@ class Drive:
         got = self.ask("GET", question.target, headers=question.headers)
         told = value_of(got["Content-Type"], got.body)
         verdict = read(got.status, told, status, value)
+        if verdict == "lie":  # it may have changed while it was asked
+            verdict = read(got.status, told, *self.truth(question))
         what = f"GET {question.target} {question.headers or ''}: {status}, answered {got.status} "
         own = got.status != 503 and "hit" in got["Cache-Status"]
         return Judged(self.world.cell(phase), verdict, what + difference(value, told), own)

@@ -238,6 +238,7 @@ def test_a_write_whose_client_leaves_before_it_is_sent_is_not_sent(busy: InProce
     busy.upstream.released.set()
     assert busy.ask("POST", "/notes", HOLT, NOTE).status == 201
     assert [note["title"] for note in busy.upstream.state.notes.values()] == ["Limps", "New"]
+    busy.ask("GET", "/notes", HOLT)  # which is learned from
     assert busy.down("/notes/1", HOLT).json()["title"] == "Limps", "no write is under way, or unclear"
 
 
