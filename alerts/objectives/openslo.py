@@ -141,7 +141,7 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _plain)
 
 @cache
 def _validator() -> Draft202012Validator:
-    return Draft202012Validator(yaml.load(_SCHEMA.read_text(), LOADER))
+    return Draft202012Validator(yaml.safe_load(_SCHEMA.read_text()))
 
 
 def _check(document: Any, where: str) -> str:
