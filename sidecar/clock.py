@@ -52,7 +52,7 @@ def share(path: Path) -> None:
     _boot = zlib.crc32(boot().encode())  # CLOCK_MONOTONIC begins anew with each
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.ftruncate(file, _FORM.size)
+    os.posix_fallocate(file, 0, _FORM.size)  # a page without a block ends whoever writes to it on a full disk
     _file = mmap.mmap(file, _FORM.size)
     os.close(file)
 

@@ -12,8 +12,6 @@ BEAT tries, so that one write a beat proves it for all, and none of them is need
 from __future__ import annotations
 
 import logging
-import mmap
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +26,7 @@ from sidecar.storage.database import GLANCE, open_engine
 from sidecar.storage.instance import instance_of
 from sidecar.storage.nodes import State, beat
 from sidecar.storage.shared_clock import ask, note, skew
+from sidecar.storage.shared_map import shared_map
 from sidecar.storage.status_files import told
 from sidecar.timeunits import SECOND
 
@@ -54,11 +53,7 @@ class Proof:
     failed."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(file, 32 + _CAUSE)
-        self._map = mmap.mmap(file, 32 + _CAUSE)
-        os.close(file)
+        self._map = shared_map(path, 32 + _CAUSE)
 
     def tried(self) -> int:
         return self._read(0)

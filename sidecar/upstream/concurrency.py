@@ -32,6 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sidecar.storage.shared_map import shared_map
+
 ALPHA: Final = 2
 ENDPOINTS: Final = 4096
 """Endpoints of which it is kept how long their calls take; of others nobody knows."""
@@ -72,18 +74,15 @@ class Slots:
     """`limit` places for calls that last `longest` seconds at most. `path` is made on first use."""
 
     def __init__(self, path: Path, limit: int, longest: float) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.limit, self.longest = limit, longest
         self._longest = int(longest * 1e9)
         self._mine: dict[int, bytes] = {}
         self._resting: list[int] = []
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if os.fstat(self._file).st_size < limit * _ROW:  # never shrunk: processes of before a reload may look at more
-            os.ftruncate(self._file, limit * _ROW)
-        self._table = mmap.mmap(self._file, limit * _ROW)
-        self._slowest = _numbers(path.with_name(f"{path.name}-slowest"), ENDPOINTS)
-        self._late = _numbers(path.with_name(f"{path.name}-late"), limit)
-        self._share = _numbers(path.with_name(f"{path.name}-share"), 3)
+        self._table = shared_map(path, limit * _ROW)
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._slowest = shared_map(path.with_name(f"{path.name}-slowest"), ENDPOINTS * 8)
+        self._late = shared_map(path.with_name(f"{path.name}-late"), limit * 8)
+        self._share = shared_map(path.with_name(f"{path.name}-share"), 3 * 8)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._vain = _Vain(b"", 0, frozenset())
@@ -133,7 +132,7 @@ class Slots:
         if mine is None or self._table[start : start + _ROW] != mine:
             self.give(place)
             return
-        if self.taken() > self.share:
+        if self.share < self.limit and self.taken() > self.share:
             self.give(place)
             return
         self._note_duration(mine)
@@ -278,17 +277,6 @@ class Slots:
 def _may_have(count: int, free: int) -> bool:
     """Whether an endpoint with so many places may have another of those that are free."""
     return count == 0 or (count < ALPHA * free and free > 1)
-
-
-def _numbers(path: Path, count: int) -> mmap.mmap:
-    """A file of so many numbers of 8 bytes, shared by all who open it."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if os.fstat(file).st_size < count * 8:
-            os.ftruncate(file, count * 8)
-        return mmap.mmap(file, count * 8)
-    finally:
-        os.close(file)
 
 
 def _get(numbers: mmap.mmap, index: int) -> int:

@@ -26,7 +26,10 @@ CALLBACKS = {
     "audit-weeks.children": "auditor",
     "audit-count.children": "auditor",
     "audit-histogram.children": "auditor",
-    "audit-facets.children": "auditor",
+    "audit-person.children": "auditor",  # each facet
+    "audit-patient.children": "auditor",
+    "audit-action.children": "auditor",
+    "audit-outcome.children": "auditor",
     "people.children": "auditor",
     "..exports.children...export-tick.disabled..": "auditor",
     "ep-said.children": "auditor",  # makes an evidence pack

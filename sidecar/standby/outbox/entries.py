@@ -7,8 +7,6 @@ function that takes a connection works inside the caller's transaction; who chan
 
 from __future__ import annotations
 
-import mmap
-import os
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,6 +49,7 @@ from sidecar.standby.tables import meta
 from sidecar.storage import incarnation
 from sidecar.storage.database import GLANCE, metadata
 from sidecar.storage.encrypted_columns import LockedText
+from sidecar.storage.shared_map import shared_map
 from sidecar.timeunits import DAY, MINUTE
 
 outbox: Final = Table(
@@ -406,11 +405,7 @@ class _Number:
     """A count of changes that all processes of a node see, in a shared file; and a gap, for when the disk is full."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(file, 16)
-        self._map = mmap.mmap(file, 16)
-        os.close(file)
+        self._map = shared_map(path, 16)
 
     def read(self) -> int:
         return int.from_bytes(self._map[:8], "little")

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from sidecar.settings import SettingError, Settings
 from sidecar.standby.rekey import lock_up
 from sidecar.standby.tables import DOUBT, KNOWN, calls, owners, records
-from sidecar.storage.database import open_engine
+from sidecar.storage.database import create_all, open_engine
 from sidecar.storage.encryption import Locked, Vault, open_vault
-from tests.support.tables import lay
 
 OLD, NEW = b"1" * 32, b"2" * 32
 SECRET = "Limps-since-Tuesday"
@@ -56,7 +55,7 @@ def keys(path: Path, *lines: str, database: str | None = None) -> Settings:
 
 def put(settings: Settings) -> None:
     engine = open_engine(settings)
-    lay(engine)
+    create_all(engine)
     lock_up(engine, open_vault(settings))
     with engine.begin() as connection:
         row = {"type": "notes", "id": "1", "state": KNOWN, "body": f'{{"title":"{SECRET}"}}', "stamp": 1, "observed": 1}
