@@ -106,10 +106,11 @@ def _learned(upstream: FakeUpstream, callers: Sequence[Fields]) -> list[dict[str
             for ident in IDS:
                 made_ = gateway.ask("POST", f"/{kind}", callers[0], {field: f"new {ident}"}).json().get("id")
                 gateway.ask("PATCH", f"/{kind}/{ident}", callers[0], {field: f"changed {ident}"})
+                gateway.learned()
+                _ask(gateway, callers[:1], [f"/{each}" for each in kinds])
                 gateway.ask("DELETE", f"/{kind}/{ident + 16}", callers[0])
-                _ask(
-                    gateway, callers[:1], [f"/{kind}/{made_}", f"/{kind}/{ident}", f"/{kind}/{ident + 16}", f"/{kind}"]
-                )
+                _ask(gateway, callers[:1], [f"/{kind}/{each}" for each in (made_, ident, ident + 16)])
+                _ask(gateway, callers[:1], [f"/{kind}"])
         _settle(gateway, engine, callers)
         with engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(select(evidence)).mappings()]
