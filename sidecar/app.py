@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -150,7 +150,7 @@ def prepare(settings: Settings) -> None:
             clock.share(settings.data / "database.clock")
             synchronise(engine, latest)
             register(engine, settings.node_name, instance_of(settings.data), _about(settings))
-            with closing(Sharing(settings)) as sharing:
+            with closing(Sharing(settings)) as sharing, suppress(SQLAlchemyError):  # it is tried again each second
                 sharing.step()
     engine.dispose()
 
