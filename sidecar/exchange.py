@@ -145,5 +145,11 @@ class Exchange:
         return None
 
     @property
+    def upstream_said(self) -> str:
+        """The same in a word, as events, metrics and traces have it."""
+        outcome = self.upstream_outcome
+        return "not_asked" if outcome is None else outcome.value
+
+    @property
     def trace_id(self) -> str:
         return self.traceparent.split("-")[1]

@@ -8,34 +8,40 @@ from typing import Final
 from dash import html
 
 from dashboard.context import Parts
-from dashboard.data.event_queries import bucket_for
+from dashboard.data.event_queries import Queries, bucket_for
 from dashboard.ui import charts, components
 from dashboard.values import people, time_format
 from dashboard.values.filters import ACTIONS, OUTCOMES, View, utc
 from sidecar.events.store import Filter
 from sidecar.timeunits import DAY
 
-NAMES: Final[Mapping[str, tuple[str, str, Callable[[str], str]]]] = {
-    "person": ("People", "user.name", str),
-    "patient": ("Patients", "understudy.patient.id", "Patient {}".format),
-    "action": ("Did what", "event.action", lambda key: ACTIONS.get(key, key)),
-    "outcome": ("How it ended", "event.outcome", str),
+Counts = Iterable[tuple[str, int]]
+
+
+def _by(field: str) -> Callable[[Queries, Filter], Counts]:
+    return lambda queries, where: ((key, count) for (key,), count in queries.by(where, field))
+
+
+def _endings(queries: Queries, where: Filter) -> Counts:
+    return queries.endings(where).most_common()
+
+
+NAMES: Final[Mapping[str, tuple[str, Callable[[Queries, Filter], Counts], Callable[[str], str]]]] = {
+    "person": ("People", _by("user.name"), str),
+    "patient": ("Patients", _by("understudy.patient.id"), "Patient {}".format),
+    "action": ("Did what", _by("event.action"), lambda key: ACTIONS.get(key, key)),
+    "outcome": ("How it ended", _endings, lambda key: OUTCOMES[key][0]),
 }
-"""By the filter's name: title, field, and how a value is said. Each is counted by itself: who wants one waits for no
-other."""
+"""By the filter's name: title, what counts it, and how a value is said. Each is counted by itself: who wants one waits
+for no other."""
 SHOWN: Final = 8
 _BARS: Final = 60
 
 
 def facet(parts: Parts, name: str, view: View, where: Filter) -> components.Part:
     """One of NAMES. Raises StoreUnavailable."""
-    queries = parts.queries
-    if name == "outcome":
-        endings = queries.endings(where).most_common()
-        return _facet("How it ended", view, name, ((key, OUTCOMES[key][0], count) for key, count in endings))
-    title, field, said = NAMES[name]
-    counted = queries.by(where, field)
-    return _facet(title, view, name, ((key, said(key), count) for (key,), count in counted))
+    title, counted, said = NAMES[name]
+    return _facet(title, view, name, ((key, said(key), count) for key, count in counted(parts.queries, where)))
 
 
 def _facet(title: str, view: View, name: str, values: Iterable[tuple[str, str, int]]) -> components.Part:

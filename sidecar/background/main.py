@@ -63,8 +63,9 @@ class Background:
         ends(self._stop)
         works = {"ship": self._ship, "sign": self._sign, "fill": self._fill, "replay": self._replay}
         works["index"] = lambda: Indexing(self._settings, self._contract).run(self._stop)
-        works["share"] = lambda: Sharing(self._settings).run(self._stop)
         works["verify"] = lambda: Verifying(self._settings).run(self._stop)
+        if self._settings.database:
+            works["share"] = lambda: Sharing(self._settings).run(self._stop)
         threads = [threading.Thread(target=work, name=name) for name, work in works.items()]
         for thread in threads:
             thread.start()

@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class Sharing:
-    """One per node; of an SQLite file's node it does nothing."""
+    """One per node that has a DATABASE."""
 
     def __init__(self, settings: Settings) -> None:
         self._node, self._slots = settings.node_name, open_slots(settings)
-        self._engine = open_engine(settings, PATIENCE) if settings.database else None
+        self._engine = open_engine(settings, PATIENCE)
         self._granted, self._told = 0, -inf
         """What the database granted us, and when it last heard of us, by the machine's monotonic clock."""
 
@@ -47,13 +47,11 @@ class Sharing:
                 self.step()
             except SQLAlchemyError as error:
                 log.debug("the places cannot be shared: %s", type(error).__name__)
-            stop.wait(EVERY if self._engine is not None else None)
+            stop.wait(EVERY)
         self.close()
 
     def step(self) -> None:
         """Says what this node wants, and comes to its share. Raises SQLAlchemyError."""
-        if self._engine is None:
-            return
         wanted, total, now = self._slots.wanted(), self._slots.limit, time.monotonic()
         if now - self._told >= TOLD / SECOND:  # others may have them by now
             self._granted = take(self._engine, self._node, Told(total, wanted), total)
@@ -67,5 +65,4 @@ class Sharing:
 
     def close(self) -> None:
         self._slots.close()
-        if self._engine is not None:
-            self._engine.dispose()
+        self._engine.dispose()

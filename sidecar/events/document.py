@@ -27,7 +27,6 @@ CLEAR: Final = Vault()
 """Bodies are recorded as they are."""
 CLIENT_ABORTED: Final = "client_aborted"
 CLIENT_CLOSED_REQUEST: Final = 499
-NOT_ASKED: Final = "not_asked"
 _TYPES: Final = {"create": "creation", "update": "change", "delete": "deletion"}
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
@@ -108,7 +107,7 @@ def _understudy(exchange: Exchange, digests: dict[str, str]) -> dict[str, Any]:
         "identity": str(exchange.identity),
         "purpose": str(exchange.purpose),
         "outcome": CLIENT_ABORTED if exchange.reason == CLIENT_ABORTED else str(exchange.outcome),
-        "upstream_outcome": str(exchange.upstream_outcome or NOT_ASKED),
+        "upstream_outcome": exchange.upstream_said,
     }
     if exchange.as_given and exchange.response is not None:
         shown = shows(exchange.request, exchange.response, exchange.parameters)

@@ -286,7 +286,7 @@ class Callers:
 
     def refresh(self, connection: Connection) -> None:
         """Looks at what other processes did."""
-        self._revoked = frozenset(person_of(user) for user in connection.scalars(_REVOKED))
+        self._revoked = who_is_revoked(connection)
         version = queries.number(connection, VERSION)
         if version == self._version:
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from sqlalchemy import BigInteger, Column, Engine, Integer, Select, String, Table, func, select
+from sqlalchemy import BigInteger, Column, Engine, Integer, Select, String, Table, delete, func, select
 
 from sidecar.storage.database import GLANCE, metadata
 from sidecar.storage.shared_clock import READING
@@ -54,8 +54,9 @@ def tell(engine: Engine, node: str, told: Told) -> dict[str, Told]:
 def take(engine: Engine, node: str, wish: Told, total: int) -> int:
     """As many of the places that it wishes for as no other node holds, and one at least → what is granted now. Raises
     SQLAlchemyError."""
-    with engine.begin() as connection:
+    with engine.execution_options(writes=None).begin() as connection:  # other writers need not be waited for
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        connection.execute(delete(place_leases).where(place_leases.c.seen <= READING - SILENT))
         held = sum(row.granted for row in connection.execute(_others(node)))
         granted = max(1, min(wish.granted, total - held))
         connection.execute(_kept(node, Told(granted, wish.wanted)))

@@ -154,7 +154,7 @@ class Metrics:
         """A user's request ended; our own traffic is not counted. A client that left is code 499."""
         if exchange.purpose is not Purpose.USER:
             return
-        response, method, upstream = exchange.response, exchange.request.method, exchange.upstream_outcome
+        response, method = exchange.response, exchange.request.method
         labels = (
             exchange.endpoint,
             method if method in METHODS else "other",
@@ -163,7 +163,7 @@ class Metrics:
             exchange.answered_by.value,
             exchange.client.value,
             exchange.verdict,
-            upstream.value if upstream else "not_asked",
+            exchange.upstream_said,
         )
         try:
             counters, duration = self._by_labels.get(labels) or self._bind(labels)

@@ -98,7 +98,7 @@ class Tracing:
                 exchange.endpoint_id, exchange.request.scheme, None if response is None else response.status,
                 exchange.outcome.value, exchange.answered_by.value, exchange.reason, exchange.circuit, exchange.verdict,
                 exchange.identity.value, tuple(exchange.attempts), tuple(current.steps), exchange.client.value,
-                upstream.value if (upstream := exchange.upstream_outcome) else "not_asked",
+                exchange.upstream_said,
             )
         )  # fmt: skip
 

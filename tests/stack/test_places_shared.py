@@ -81,3 +81,4 @@ def test_one_budget_over_the_nodes_that_follows_what_each_needs(server: Server, 
                 two.kill()
             until(lambda: most(1) == LIMIT, 15, "what a dead node had is free")
             busy.stop()
+        assert [name for (name,) in server.ask("SELECT node FROM place_leases")] == ["one"]

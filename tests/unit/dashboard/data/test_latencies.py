@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from dashboard.data import latencies
 from dashboard.data.event_queries import Queries
-from sidecar.events.store import Bucket, Event, Filter
-from sidecar.events.store.sqlite import EmbeddedStore
+from sidecar.events.store import Event
 from sidecar.timeunits import DAY, HOUR, SECOND, parse_rfc3339
 from tests.support.dashboard import seed
+from tests.support.dashboard.watched import Watched
 
 NOW = 20_000 * DAY + 9 * HOUR
 MONTH = 30 * 86400
 SLOWER = {"patient": 1, "notes": 7}
-
-
-class Watched(EmbeddedStore):
-    """Says of which times durations were asked."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.asked: list[tuple[int | None, int | None]] = []
-
-    def count(
-        self, where: Filter, interval: int | None = None, by: Sequence[str] = (), percentiles: Sequence[float] = ()
-    ) -> Sequence[Bucket]:
-        if percentiles:
-            self.asked.append((where.since, where.until))
-        return super().count(where, interval, by, percentiles)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Watched]:
-    store = Watched(tmp_path / "events.db")
-    store.install()
-    yield store
-    store.close()
 
 
 def events(count: int, days: int) -> list[Event]:

@@ -112,7 +112,24 @@ def test_the_command_writes_the_journal_and_what_outlived_it_once_each(tmp_path:
             segment.unlink()
     (kept,) = (tmp_path / trail.FOLDER).iterdir()
     whole = kept.read_bytes()
-    for damaged in (whole[:40], whole[:30] + b"?" + whole[31:], b"no gzip"):
+    for damaged in (whole[:40], whole[:30] + bytes([whole[30] ^ 1]) + whole[31:], b"no gzip"):
         kept.write_bytes(damaged)
         cut = CliRunner().invoke(audit_export, ["--format", "fhir"], obj=Settings(data=tmp_path))
         assert (cut.exit_code, "is damaged" in cut.output) == (1, True)
+
+
+def test_whichever_byte_of_the_trail_is_damaged_nothing_of_it_is_told(tmp_path: Path) -> None:
+    dice, journal = random.Random(2), Journal(tmp_path / "journal", "ward", "1")
+    for n in range(3):
+        journal.append(seed.event(NOON + n, dice, kind="patient", user="Dr Holt", patient="17")[0]).wait(5)
+    journal.close()
+    trail.keep(next((tmp_path / "journal").glob("*.jsonl")), tmp_path / trail.FOLDER)
+    (kept,) = (tmp_path / trail.FOLDER).iterdir()
+    whole, told = kept.read_bytes(), list(trail.read(kept))
+    assert len(told) == 3
+    for at in range(10, len(whole)):  # before that stands when, and on what, it was packed
+        kept.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        read: list[object] = []
+        with pytest.raises(trail.DamagedTrail, match=kept.name):
+            read.extend(trail.read(kept))
+        assert read == []
