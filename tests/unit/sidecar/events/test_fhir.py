@@ -118,7 +118,7 @@ def test_the_command_writes_the_journal_and_what_outlived_it_once_each(tmp_path:
         assert (cut.exit_code, "is damaged" in cut.output) == (1, True)
 
 
-def test_whichever_byte_of_the_trail_is_damaged_nothing_of_it_is_told(tmp_path: Path) -> None:
+def test_whichever_byte_of_the_trail_is_damaged_nothing_but_what_was_written_is_told(tmp_path: Path) -> None:
     dice, journal = random.Random(2), Journal(tmp_path / "journal", "ward", "1")
     for n in range(3):
         journal.append(seed.event(NOON + n, dice, kind="patient", user="Dr Holt", patient="17")[0]).wait(5)
@@ -130,6 +130,9 @@ def test_whichever_byte_of_the_trail_is_damaged_nothing_of_it_is_told(tmp_path: 
     for at in range(10, len(whole)):  # before that stands when, and on what, it was packed
         kept.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         read: list[object] = []
-        with pytest.raises(trail.DamagedTrail, match=kept.name):
+        try:
             read.extend(trail.read(kept))
-        assert read == []
+        except trail.DamagedTrail:
+            assert read == []
+        else:  # a bit that says nothing, or the same words copied from elsewhere
+            assert read == told
