@@ -19,7 +19,7 @@ from sidecar.control.client import ControlError
 from sidecar.events import audit_entries, trail
 from sidecar.events.cef import to_cef
 from sidecar.events.fhir import to_audit_event
-from sidecar.events.store import Event
+from sidecar.events.store import NOTHING_RECORDED, Event
 from sidecar.events.store.factory import kept_checkpoints
 from sidecar.events.syslog import to_syslog
 from sidecar.journal.export import export
@@ -116,6 +116,8 @@ def audit_export(
     it, or by time, person and patient. Of the journal only the whole can be verified: it takes none of these.
     """
     chosen = trail.Chosen(since=moment("--from", begin), until=moment("--to", end), user=user, patient=patient)
+    if not any((settings.data / folder).is_dir() for folder in ("journal", trail.FOLDER)):
+        raise ControlError(f"{settings.data}: {NOTHING_RECORDED}")
     if form != "journal":
         _write_events(settings, form, chosen, out)
         return

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 Event = Mapping[str, Any]
 """An ECS document, nested: {"@timestamp": …, "event": {"id": …}, …}."""
+NOTHING_RECORDED: Final = "no sidecar has recorded anything there yet (is DATA the sidecar's?)"
 
 
 class StoreUnavailable(Exception):

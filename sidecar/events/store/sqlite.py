@@ -18,7 +18,17 @@ from typing import Any, Final
 import orjson
 
 from sidecar.events.document import CLEAR
-from sidecar.events.store import Appended, Bucket, Checkpoint, Event, Filter, Hold, Page, Rejected, StoreUnavailable
+from sidecar.events.store import (
+    Appended,
+    Bucket,
+    Checkpoint,
+    Event,
+    Filter,
+    Hold,
+    Page,
+    Rejected,
+    StoreUnavailable,
+)
 from sidecar.events.store.sqlite_sql import (
     INDICES,
     INSERT,
@@ -67,6 +77,7 @@ class EmbeddedStore:
 
     def install(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch()
         with self._connection() as connection:
             _widen(connection)
             connection.execute("PRAGMA journal_mode = WAL")
@@ -255,20 +266,29 @@ class EmbeddedStore:
         try:
             yield connection
         except sqlite3.DatabaseError as error:
-            raise StoreUnavailable(f"{self._path}: {error}") from error
+            raise self._unavailable(error) from error
         finally:
             self._idle.append(connection)
 
     def _open(self) -> sqlite3.Connection:
+        """Opens what `install` has made: whoever reads leaves no empty store behind."""
         try:
             connection = sqlite3.connect(
-                self._path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
-            )
+                f"{self._path.absolute().as_uri()}?mode=rw", uri=True,
+                timeout=self._busy_timeout, isolation_level=None, check_same_thread=False,
+            )  # fmt: skip
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cache_size = -32000")
         except sqlite3.DatabaseError as error:
-            raise StoreUnavailable(f"{self._path}: {error}") from error
+            raise self._unavailable(error) from error
         return connection
+
+    def _unavailable(self, error: sqlite3.DatabaseError) -> StoreUnavailable:
+        if not self._path.exists() or str(error).startswith("no such table"):
+            return StoreUnavailable(
+                f"{self._path}: no sidecar has recorded anything there yet (is DATA the sidecar's?)"
+            )
+        return StoreUnavailable(f"{self._path}: {error}")
 
 
 def _has_volumes(connection: sqlite3.Connection) -> bool:

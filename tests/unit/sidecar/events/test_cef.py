@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sidecar.cli.audit.proof import audit_export
 from sidecar.events import audit_entries
 from sidecar.events.cef import to_cef
+from sidecar.events.store import NOTHING_RECORDED
 from sidecar.events.syslog import to_syslog
 from sidecar.journal.writer import Journal
 from sidecar.settings import Settings
@@ -141,6 +142,13 @@ def test_the_command_writes_what_was_chosen(data: Path, words: tuple[str, ...], 
     as_syslog = export(data, "--format", "syslog", *words)
     assert [read_cef(read_syslog(line)["text"]).fields["suser"] for line in as_syslog.stdout.splitlines()] == who
     assert {as_json.exit_code, as_cef.exit_code, as_syslog.exit_code} == {0}
+
+
+@pytest.mark.parametrize("form", ["journal", "json"])
+def test_where_nothing_was_ever_recorded_is_no_empty_trail(tmp_path: Path, form: str) -> None:
+    told = export(tmp_path, "--format", form)
+    assert (told.exit_code, told.stdout_bytes) == (1, b"")
+    assert str(told.exception) == f"{tmp_path}: {NOTHING_RECORDED}"
 
 
 def test_a_deed_says_who_did_it_to_whom_and_why(data: Path) -> None:

@@ -53,6 +53,20 @@ def test_a_store_that_cannot_be_opened_or_is_locked_is_unavailable(path: Path) -
     store.close()
 
 
+def test_whoever_reads_before_anything_was_recorded_is_told_so_and_makes_no_store(path: Path) -> None:
+    store = EmbeddedStore(path)
+    path.parent.mkdir()
+    with pytest.raises(StoreUnavailable, match="no sidecar has recorded anything"):
+        store.search(Filter())
+    assert not path.exists()
+    path.touch()
+    with pytest.raises(StoreUnavailable, match="no sidecar has recorded anything"):
+        store.search(Filter())
+    store.install()
+    assert list(store.search(Filter()).events) == []
+    store.close()
+
+
 def test_a_file_that_is_no_database_is_unavailable(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"nonsense" * 1000)
