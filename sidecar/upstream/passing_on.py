@@ -1,6 +1,7 @@
 """An answer's body, passed on as it comes: what is at hand is bounded, and the upstream waits for whoever takes it.
 
-It ends at its end, when the upstream cuts it, when nobody takes it, or when nothing moves for too long.
+It ends at its end, when the upstream cuts it or sends nothing for too long, or when nobody takes it. For how long a
+client may take nothing is its connection's word (WRITE_TIMEOUT): the upstream, which waits for it, is not to blame.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class PassingOn:
         self, size: int | None, idle: float, *, pause: Callable[[], None], resume: Callable[[], None],
         cut: Callable[[], None],
     ) -> None:  # fmt: skip
-        """`idle`: seconds in which something must come or be taken."""
+        """`idle`: seconds in which something must come, while all that came is taken."""
         self.size = size
         self._idle, self._pause, self._resume, self._cut = idle, pause, resume, cut
         self._pieces: deque[bytes] = deque()
@@ -98,7 +99,7 @@ class PassingOn:
             self._cut()
 
     def _look(self) -> None:
-        if not self._moved:
+        if not self._moved and not self._pieces:
             self._give_up("timeout")
             return
         self._moved = False

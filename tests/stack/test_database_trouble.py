@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -118,14 +119,12 @@ def test_who_has_a_connection_goes_on_where_the_server_has_none_left(server: Ser
 def test_who_has_none_says_so_and_comes_back(server: Server, tmp_path: Path) -> None:
     with Upstream() as upstream, beside(server, upstream, tmp_path) as one:
         with ExitStack() as greedy:
-            server.ask(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-            )
-            starve(server, greedy)
+            ours = starve(server, greedy)
 
             def turned() -> bool:
-                starve(server, greedy)  # what came free meanwhile
+                cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                ours[0].execute(f"{cut} AND pid <> ALL(%s)", [[each.info.backend_pid for each in ours]])
+                ours.extend(starve(server, greedy))  # before the sidecar takes it again, or at the next look
                 return one.plane("GET", "/healthz").status == 503
 
             until(turned, 3 * TURN, "the balancer is told")
@@ -137,8 +136,10 @@ def test_who_has_none_says_so_and_comes_back(server: Server, tmp_path: Path) -> 
         assert any("connection" in line or "clients" in line for line in said(one, "database_away"))
 
 
-def starve(server: Server, greedy: ExitStack) -> None:
+def starve(server: Server, greedy: ExitStack) -> list[psycopg.Connection[tuple[Any, ...]]]:
     """Takes every connection that is left."""
+    taken = []
     with suppress(psycopg.OperationalError):
         while True:
-            greedy.enter_context(server.connect())
+            taken.append(greedy.enter_context(server.connect()))
+    return taken

@@ -108,3 +108,16 @@ def test_when_nothing_moves_it_ends_and_while_something_does_it_goes_on() -> Non
 
     sending = on_loop(test)
     assert (sending.over, sending.told) == (["timeout"], ["cut"])
+
+
+def test_while_its_client_takes_nothing_the_upstream_is_not_to_blame() -> None:
+    async def test(sending: Sending) -> None:
+        body = sending.body(idle=0.02)
+        taker = body.pieces()
+        body.add([b"taken", b"left"])
+        assert await anext(taker) == b"taken"
+        await asyncio.sleep(0.1)
+        assert sending.over == []
+        body.close()
+
+    assert on_loop(test).over == [LEFT]
