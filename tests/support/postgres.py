@@ -57,7 +57,8 @@ class Server:
             rules.write(f"host all,replication all {self._host}/24 trust\n")
 
     def copy(self, primary: Server) -> None:
-        """Becomes the primary's replica."""
+        """Becomes the primary's replica, whatever it was."""
+        shutil.rmtree(self._data, ignore_errors=True)
         self._run("pg_basebackup", "-D", str(self._data), "-R", "-h", primary._host, "-p", str(primary.port),
                   "-U", "understudy", "-c", "fast", "--no-sync")  # fmt: skip
 
