@@ -10,7 +10,7 @@ SEED ?= 1
 
 .NOTPARALLEL:
 .PHONY: venv demo unit processes test check audit screenshots bench bench-hung bench-dashboard bench-scale bench-slo bench-verify bench-week torture \
-	partitions rolling secrets door outage breakage truth clean
+	bench-drain endurance partitions rolling secrets door outage breakage truth clean
 
 venv: $(VENV)/.done
 
@@ -64,9 +64,10 @@ bench: venv
 bench-hung: venv
 	$(BIN)/python -m tests.bench.hung --readme README.md
 
-# The capacity section of compose/README.md, and its plots.
+# The capacity section of compose/README.md, and its plots; what 200 sidecars on one PostgreSQL cost by being there.
 bench-scale: venv
 	$(BIN)/python -m tests.bench.scale --readme compose/README.md
+	$(BIN)/python -m tests.bench.coordination
 
 bench-verify: venv
 	$(BIN)/python -m tests.bench.verify
@@ -85,6 +86,14 @@ torture: venv
 # Two sidecars, HAProxy, HOSP and PostgreSQL on hosts of their own (namespaces; root), their ways cut in turn.
 partitions: venv
 	$(BIN)/python -m tests.consistency.partitions
+
+# The same for long: blows drawn at random, and what users got beside what HOSP itself gave.
+endurance: venv
+	$(BIN)/python -m tests.consistency.endurance --minutes $(MINUTES) --seed $(SEED) --sidecars 4
+
+# How fast the outbox drains, beside how fast HOSP takes the same writes from users.
+bench-drain: venv
+	$(BIN)/python -m tests.bench.drain
 
 # 10,000 requests over 20 restarts: two sidecars behind HAProxy, and one by its own reload.
 rolling: venv

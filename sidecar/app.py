@@ -192,7 +192,7 @@ def create_gateway_app(settings: Settings, service: Service, wires: Wires | None
     engine = open_engine(settings, in_request(settings))
     heartbeat = start_heartbeat(settings, engine)
     metrics = Metrics()
-    standby = Standby(contract, engine, settings, heartbeat.why_away)
+    standby = Standby(contract, engine, settings, heartbeat)
     if traces is not None:
         time_steps(standby, STEPS)
     switchboard = Switchboard(
@@ -406,7 +406,7 @@ def create_control_app(settings: Settings, service: Service) -> Flask:
     contract = Contract.load(settings.contract)
     engine = open_engine(settings, in_request(settings))
     heartbeat = start_heartbeat(settings, engine)
-    standby = Standby(contract, engine, settings, heartbeat.why_away)
+    standby = Standby(contract, engine, settings, heartbeat)
     metrics = Metrics()
     switchboard = Switchboard(
         engine,

@@ -48,7 +48,7 @@ class Backfilling:
         self._engine = open_engine(settings)
         self._heartbeat = start_heartbeat(settings, self._engine)
         self._changes = start_changes(self._engine)
-        self._standby = Standby(contract, self._engine, settings, self._heartbeat.why_away)
+        self._standby = Standby(contract, self._engine, settings, self._heartbeat)
         self._upstream = BackgroundCalls(lambda: new_upstream(settings), 1, "backfill")
         errands = Errands(settings.max_answer, contract, self._upstream, recorder, Purpose.BACKFILL)
         self._client = _BackfillClient(settings, contract, errands)

@@ -63,7 +63,7 @@ class Replaying:
         self._engine = open_engine(settings, in_request(settings))
         self._heartbeat = start_heartbeat(settings, self._engine)
         self._changes = start_changes(self._engine)
-        self._standby = Standby(contract, self._engine, settings, self._heartbeat.why_away)
+        self._standby = Standby(contract, self._engine, settings, self._heartbeat)
         key = f"{settings.node_name}/replay/{os.getpid()}"
         self._switchboard = Switchboard(
             self._engine, contract.endpoints, key, on_transition=counted(contract, Metrics())

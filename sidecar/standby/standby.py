@@ -29,6 +29,7 @@ from sidecar.http.determining import language
 from sidecar.http.messages import Headers, Request, Response
 from sidecar.settings import Settings
 from sidecar.standby import evidence, knowledge, literals, pure_calls, queries, seeking
+from sidecar.standby.absence import Absence
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.comparing import Comparer, compare_format, compare_language
 from sidecar.standby.departures import Departures
@@ -55,7 +56,9 @@ from sidecar.standby.parity import Parity
 from sidecar.standby.reader import Library
 from sidecar.standby.tables import DOUBT, KNOWN, collections, records
 from sidecar.standby.writes.intents import Intents, Write
+from sidecar.storage.heartbeat import Heartbeat, Steady
 from sidecar.timeunits import SECOND
+from sidecar.upstream.refusals import Refusals
 
 log = logging.getLogger(__name__)
 AGAIN: Final = SECOND
@@ -65,6 +68,7 @@ COUNT_AGAIN: Final = 600.0
 """Seconds after which the highest ids are counted anew: a program of the release before keeps no maximum."""
 UNCERTAIN: Final = SECOND
 """ns by which the shared clock may be wrong for anything to be learned."""
+STEADY: Final = Steady()
 QUEUE: Final = 2000
 """Exchanges waiting to be learned from; beyond it reads are not learned from, which loses nothing that is true."""
 QUEUE_BYTES: Final = 32 << 20
@@ -101,9 +105,9 @@ class Standby:
     """The façade. Thread-safe."""
 
     def __init__(
-        self, contract: Contract, engine: Engine, settings: Settings, why_away: Callable[[], str | None] = lambda: None
+        self, contract: Contract, engine: Engine, settings: Settings, heartbeat: Heartbeat = STEADY
     ) -> None:  # fmt: skip
-        """`why_away`: why a shared database is away (storage/heartbeat.py); None: it is not."""
+        """`heartbeat` tells whether a shared database is away."""
         self._contract = contract
         self._engine = engine
         self._reader = engine.execution_options(writes=False)
@@ -138,7 +142,7 @@ class Standby:
         self._verified_since = 0
         self._expired = 0.0
         self._counted = -COUNT_AGAIN
-        self._why_away = why_away
+        self._why_away = heartbeat.why_away
         self._was_away = False
         self._generation = 0
         self._recent: dict[tuple[str, str | None, str], tuple[tuple[int, int], int]] = {}
@@ -150,6 +154,10 @@ class Standby:
         """The learner's own: taken from the queue behind a batch, and not done yet."""
         self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
         self._thread.start()
+        passed_by = partial(self.mark_gap, "the database was away")
+        self._absence = Absence(heartbeat, Refusals(settings.upstream), settings.bypass_after, passed_by)
+        if settings.database:
+            self._absence.start()
 
     # Writes -------------------------------------------------------------------------------------------------------
 
@@ -593,18 +601,12 @@ class Standby:
 
     def refresh(self, look: bool = True) -> None:
         """Looks at what other processes know; called every quarter of a second. Raises SQLAlchemyError. `look`: whether
-        that may have changed since the last call.
-
-        While a shared database is away, writes pass by: the balancer turns to the upstream, or sidecars let them
-        through. When it is back, what is known is unverified.
-        """
+        that may have changed since the last call."""
         if self._why_away() is not None:
             self._was_away = True
             return  # which was said, and is not said again four times a second
         if look or self._was_away or self.outbox.gap() > self._verified_since:
             self._refresh()
-        if self._was_away:
-            self.mark_gap("the database was away")
             self._was_away = False
 
     def _refresh(self) -> None:
@@ -749,5 +751,7 @@ class Standby:
 
     def close(self) -> None:
         """Learns what is queued, then ends."""
+        if self._settings.database:
+            self._absence.close()
         self._work.put(None)
         self._thread.join(10)

@@ -34,6 +34,8 @@ BEAT: Final = SECOND
 """ns from one attempt to the next."""
 AWAY: Final = 5 * SECOND // 2
 """ns after the last proof from which on the database is away: seen from outside within 3 s."""
+LATE: Final = 3 * SECOND // 2
+"""ns after the last proof from which on it may soon be away: one attempt has failed, or takes long."""
 LIMIT: Final = 2.0
 """Seconds that an attempt may take."""
 LOOK: Final = 0.2
@@ -94,6 +96,9 @@ class Heartbeat(Protocol):
     def why_away(self) -> str | None:
         """Why nothing is to be asked of the database now, in a sentence; None: it takes writes. From memory."""
 
+    def is_late(self) -> bool:
+        """Whether it is away, or may soon be. From memory."""
+
     def draining(self) -> bool:
         """Whether a person wants users to be sent to other nodes."""
 
@@ -103,15 +108,20 @@ class Heartbeat(Protocol):
 def start_heartbeat(settings: Settings, engine: Engine) -> Heartbeat:
     """Of this process. An SQLite file needs none: who has the file has the database."""
     if not settings.database:
-        return _Steady()
+        return Steady()
     beating = Beating(settings, engine)
     beating.start()
     return beating
 
 
-class _Steady:
+class Steady:
+    """Of a database that is never away."""
+
     def why_away(self) -> str | None:
         return None
+
+    def is_late(self) -> bool:
+        return False
 
     def draining(self) -> bool:
         return False
@@ -150,8 +160,7 @@ class Beating:
         self._writer.dispose()
 
     def why_away(self) -> str | None:
-        now = self._clock()
-        age = now - (self._proof.proven() or self._began)
+        now, age = self._clock(), self._age()
         if age >= AWAY:
             return f"no write has gone through for {age / SECOND:.1f} s ({self._proof.cause()})"
         if self._proof.wanted() == _TWIN:
@@ -159,6 +168,9 @@ class Beating:
         if 0 <= now - self._proof.starved() < AWAY:
             return f"a process has no connection to the database ({self._proof.cause()})"
         return None
+
+    def is_late(self) -> bool:
+        return self._age() >= LATE
 
     def draining(self) -> bool:
         return self._proof.wanted() == _DRAIN
@@ -173,6 +185,10 @@ class Beating:
         if self._clock() - self._proof.proven() < AWAY:
             self._keep_one()
         self._say()
+
+    def _age(self) -> int:
+        """ns since the last proof."""
+        return self._clock() - (self._proof.proven() or self._began)
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK):

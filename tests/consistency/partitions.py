@@ -29,6 +29,7 @@ from sidecar.events.store import Filter, pages
 from sidecar.events.store.elasticsearch import ElasticStore
 from tests.consistency.checker import check
 from tests.consistency.history import History
+from tests.consistency.nemesis import stepped
 from tests.consistency.torture import drained
 from tests.consistency.upstreams import final_state
 from tests.consistency.workload import Client
@@ -38,7 +39,9 @@ from tests.support.postgres import Server, programs
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import basic
 
-HOSTS = ("clients", "one", "two", "hosp", "pg1", "pg2")
+NAMES = ("one", "two", "three", "four")
+"""Of sidecars: the first so many of them."""
+OTHERS = ("hosp", "pg1", "pg2")
 CUTS = (
     ("one", "hosp"), ("two", "hosp"), ("one", "pg1"), ("two", "pg1"), ("clients", "one"), ("clients", "two"),
     ("one", "two"), ("clients", "hosp"), ("pg1", "pg2"),
@@ -56,7 +59,7 @@ class Site:
 
     hosts: Hosts
     hosp: Simulator
-    sidecars: tuple[Sidecar, Sidecar]
+    sidecars: tuple[Sidecar, ...]
     primary: Server
     replica: Server
     front: Front
@@ -67,10 +70,12 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, events: bool) -> Iterator[Site]:
+def site(folder: Path, events: bool, sidecars: int = 2, *, clocks: bool = False) -> Iterator[Site]:
+    """`clocks`: each sidecar has one that can be stepped (nemesis.py)."""
+    names = NAMES[:sidecars]
     where = programs()
     assert where is not None, "PostgreSQL is not installed"
-    hosts = Hosts(*HOSTS, *(NODES if events else ()))
+    hosts = Hosts("clients", *names, *OTHERS, *(NODES if events else ()))
     address = hosts.address
     with ExitStack() as stack:
         with hosts.on("hosp"):
@@ -98,11 +103,12 @@ def site(folder: Path, events: bool) -> Iterator[Site]:
         }  # fmt: skip
         if nodes:
             settings["elasticsearch"] = ",".join(node.url for node in nodes)
-        one, two = (
+        made = tuple(
             stack.enter_context(
                 Sidecar(
                     hosp.url,
                     folder / n,
+                    environ=_clock(folder / f"{n}-clock") if clocks else {},
                     host=address[n],
                     within=hosts.within(n),
                     node=n,
@@ -110,12 +116,25 @@ def site(folder: Path, events: bool) -> Iterator[Site]:
                     **settings,
                 )
             )
-            for n in ("one", "two")
+            for n in names
         )
-        ways = [f"{sidecar.host}:{sidecar.port}/{sidecar.control}" for sidecar in (one, two)]
-        front = stack.enter_context(Front("haproxy", "inline", one, folder / "front", servers=ways))
-        assert one.cli("backfill").returncode == 0
-        yield Site(hosts, hosp, (one, two), primary, replica, front, nodes)
+        ways = [f"{sidecar.host}:{sidecar.port}/{sidecar.control}" for sidecar in made]
+        front = stack.enter_context(Front("haproxy", "inline", made[0], folder / "front", servers=ways))
+        assert made[0].cli("backfill").returncode == 0
+        yield Site(hosts, hosp, made, primary, replica, front, nodes)
+
+
+def _clock(folder: Path) -> dict[str, str]:
+    folder.mkdir()
+    return stepped(folder)
+
+
+def learn(stage: Site, staff: Sequence[tuple[str, str]]) -> None:
+    """Every sidecar sees these people, and what they read."""
+    for user in staff:
+        for path in ("/notes", "/patients", "/staffs", "/hospitals", "/staffs/me"):
+            for sidecar in stage.sidecars:
+                sidecar.ask("GET", path, {"Authorization": basic(*user)})
 
 
 def _cluster(hosts: Hosts, folder: Path) -> list[Node]:
@@ -150,10 +169,7 @@ def play(
 
     with site(folder, events) as stage:
         staff = stage.hosp.users[:CLIENTS]
-        for user in staff:
-            for path in ("/notes", "/patients", "/staffs", "/hospitals", "/staffs/me"):
-                for sidecar in stage.sidecars:
-                    sidecar.ask("GET", path, {"Authorization": basic(*user)})
+        learn(stage, staff)
         say("all is up")
         clients = [Client(n, staff[n], stage.front.port, history, seed, 0.15) for n in range(CLIENTS)]
         for one, other in cuts:

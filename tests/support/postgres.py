@@ -38,7 +38,7 @@ class Server:
     """One PostgreSQL server. `host`: its address; `within`: a command that runs it on another host."""
 
     def __init__(self, where: Path, host: str = "127.0.0.1", within: Sequence[str] = ()) -> None:
-        self._where, self._host, self._within = where, host, within
+        self.where, self._host, self._within = where, host, within
         self.home = Path(tempfile.mkdtemp(prefix="understudy-pg-"))
         if os.getuid() == 0:
             shutil.chown(self.home, "postgres", "postgres")
@@ -57,7 +57,8 @@ class Server:
             rules.write(f"host all,replication all {self._host}/24 trust\n")
 
     def copy(self, primary: Server) -> None:
-        """Becomes the primary's replica."""
+        """Becomes the primary's replica, whatever it was."""
+        shutil.rmtree(self._data, ignore_errors=True)
         self._run("pg_basebackup", "-D", str(self._data), "-R", "-h", primary._host, "-p", str(primary.port),
                   "-U", "understudy", "-c", "fast", "--no-sync")  # fmt: skip
 
@@ -68,6 +69,10 @@ class Server:
 
     def stop(self, mode: str = "immediate") -> None:
         self._control("-m", mode, "stop")
+
+    def runs(self) -> bool:
+        """Whether it was started, and not stopped."""
+        return (self._data / "postmaster.pid").exists()
 
     def promote(self) -> None:
         self._control("-w", "promote")
@@ -112,7 +117,7 @@ class Server:
         self._run("pg_ctl", "-D", str(self._data), *words)
 
     def _run(self, program: str, *words: str) -> None:
-        command = [*self._within, *_as_postgres([str(self._where / program), *words])]
+        command = [*self._within, *_as_postgres([str(self.where / program), *words])]
         environ = {**os.environ, **self.environ}
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=60, cwd=self.home, check=False, env=environ
@@ -125,6 +130,24 @@ def cluster() -> Iterator[str]:
     """A running server's SQLAlchemy URL."""
     with running() as server:
         yield server.url
+
+
+@contextmanager
+def replicated() -> Iterator[tuple[Server, Server]]:
+    """A primary, and its replica, which has whatever the primary has said it kept."""
+    with running() as primary:
+        replica = Server(primary.where)
+        try:
+            replica.copy(primary)
+            replica.start()
+            try:
+                primary.stop("fast")
+                primary.start(synchronous_standby_names="'*'")
+                yield primary, replica
+            finally:
+                replica.stop()
+        finally:
+            replica.remove()
 
 
 @contextmanager
@@ -142,7 +165,8 @@ def running(**options: str) -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.resume()
-            server.stop()
+            if server.runs():
+                server.resume()
+                server.stop()
     finally:
         server.remove()
