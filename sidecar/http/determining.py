@@ -50,7 +50,8 @@ _ANY: Final = frozenset(
 )
 """Fields of a request that select no other content, unless Vary names them."""
 _ALIKE: Final = frozenset(("accept", "accept-encoding", "origin", "authorization", "cookie", "x-requested-with"))
-"""Fields that Vary may name although what is learned does not differ by them: format, caller and manner are kept apart."""
+"""Fields that Vary may name although what is learned does not differ by them: format, caller and manner are kept
+apart."""
 TOTALS: Final = ("x-total-count", "x-total", "total-count", "x-pagination-total-count")
 """Fields by which an answer says how many there are in all."""
 _TELLING: Final = frozenset((*TOTALS, "link", "x-has-more", "x-total-pages"))
@@ -118,10 +119,8 @@ def spelling(path: str, template: str) -> str:
     """By what a path differs from how the contract writes it, where we take it for the same: `.json` at its end, a
     slash more or less, escapes. What another spelling means is the upstream's to say. Empty: it does not differ."""
     trimmed = path.removesuffix("/") if path != "/" else path
-    ends = (".json" if trimmed.endswith(".json") else "") + (
-        "/" if path.endswith("/") != template.endswith("/") else ""
-    )
-    return ends + ("%" if "%" in path else "")
+    slash = "/" if path.endswith("/") != template.endswith("/") else ""
+    return (".json" if trimmed.endswith(".json") else "") + slash + ("%" if "%" in path else "")
 
 
 def varies(response: Response) -> list[str] | None:

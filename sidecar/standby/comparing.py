@@ -302,14 +302,10 @@ def compare_format(
         return []
     media = media_type(response.header("content-type")) or "no type"
     said = None if media == "application/json" or media.endswith("+json") else f"{media[:60]} instead of JSON"
-    unproven = evidence.standing(connection, endpoint.id, name).agreements == 0
-    if (
-        said is None
-        and spelling(request.path, endpoint.template)
-        and unproven
-        and not _shows_known(connection, seen, t0)
-    ):
-        return []
+    if said is None and spelling(request.path, endpoint.template):
+        unproven = evidence.standing(connection, endpoint.id, name).agreements == 0
+        if unproven and not _shows_known(connection, seen, t0):
+            return []
     return [(endpoint.id, Comparison(name, request.target, said))]
 
 

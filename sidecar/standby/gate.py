@@ -103,8 +103,8 @@ class Gate:
     def absent(
         self, connection: Connection, endpoint: str, resource: Resource, user: str, row: Any, whole: Any, record: str
     ) -> list[Claim] | None:  # fmt: skip
-        """For that a record is not there, by its row (None: there is none) and its resource's row of `collections`; None:
-        nothing says so."""
+        """For that a record is not there, by its row (None: there is none) and its resource's row of `collections`.
+        None: nothing says so."""
         if row is not None and row.state == GONE and row.source == WRITE:
             return [Claim(endpoint, DELETED, frozenset({"still_shown"}))]
         if whole is None or not whole.complete:

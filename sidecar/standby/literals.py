@@ -1,9 +1,9 @@
 """Literal replies: the upstream's own answer to the same question by the same caller, while nothing has happened since
 that could have changed it. They need no proof.
 
-A question is the method, the target, who asks by what host and in what manner, what a pure call is given, and the fields
-that select: Accept, and those that the answer's Vary named. And what a caller was refused, until it is shown to them again: nothing
-from before is. The table is bounded; the oldest go first.
+A question is the method, the target, who asks by what host and in what manner, what a pure call is given, and the
+fields that select: Accept, and those that the answer's Vary named. And what a caller was refused, until it is shown to
+them again: nothing from before is. The table is bounded; the oldest go first.
 """
 
 from __future__ import annotations

@@ -407,7 +407,7 @@ class Intents:
         return self._may_not_see(connection, resource, write.record, user) or (fields, current)
 
     def _is_respelled(self, connection: Connection, resource: Resource, write: Write, request: Request) -> bool:
-        """Whether its path is not spelled as the contract has it, and nobody who spells so was seen to be understood."""
+        """Whether its path is not spelled as the contract has it, and none so spelled was seen to be understood."""
         looked = Action.LIST if write.endpoint.action is Action.CREATE else Action.READ
         read = self._contract.endpoint_for(resource.name, looked) or write.endpoint
         claims = self._gate.respelled(read, request, write.endpoint)
