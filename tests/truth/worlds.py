@@ -25,6 +25,7 @@ NO_PETCLINIC = {
     "soft-delete",
     "put-creates",
     "siblings",
+    "no-suffix",  # it has none as it is
 }
 NO_HOSP = {"rounded"}
 
