@@ -92,6 +92,8 @@ TWISTS = (
     Behaviour("put-creates", "PUT of a record that is not there creates it"),
     Behaviour("accepted", "writes are answered 202 without a body"),
     Behaviour("computed", "records show a count that rises every half second"),
+    Behaviour("cookie-silent", "a cookie selects the text, and nothing says so"),
+    Behaviour("no-suffix", "a path that ends in .json is none"),
     Behaviour("language-silent", "Accept-Language selects the text, and nothing says so"),
 )
 RAILS_NAMES = frozenset(behaviour.name for behaviour in RAILS)

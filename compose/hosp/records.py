@@ -54,6 +54,8 @@ class Hosp:
         if not parts:
             return Reply(200, HOME, "html") if asked.method == "GET" else Reply(self._stray(404), format=form)
         last, dot, _ = parts[-1].partition(".")
+        if "no-suffix" in self.on and parts[-1].endswith(".json"):
+            return Reply(404, format=form)
         if dot and ("format" in self.on or parts[-1].endswith(".json")):
             parts[-1] = last
         if parts[0] not in FIELDS or len(parts) > 3:

@@ -116,6 +116,8 @@ def shown(table: str, row: Row, tables: Mapping[str, Mapping[int, Row]], asked: 
         row["age"] = int(time.time() * 2)
     if {"language", "language-silent"} & on and asked.headers.get("accept-language", "").startswith("de"):
         row |= {k: f"[de] {v}" for k, v in row.items() if k in ("title", "name", "description") and v}
+    if "cookie-silent" in on and asked.headers.get("cookie"):
+        row |= {k: f"[{asked.headers['cookie']}] {v}" for k, v in row.items() if k in ("title", "name", "city") and v}
     if "uuid-ids" in on:
         row = {**row, **{k: to_uuid(OF[k], v) for k, v in row.items() if k in OF and v is not None},
                "id": to_uuid(table, row["id"])}  # fmt: skip

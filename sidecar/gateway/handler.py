@@ -71,6 +71,7 @@ NOT_KEPT: Final = {
     "precondition": "its precondition cannot be evaluated now",
     "content_coding": "its body is coded, or a part",
     "unknown_query": "what its query does is not known",
+    "other_spelling": "its path is spelled in another way, of which nobody has seen that it means the same",
     "unexpected_body": "what its body does is not known",
     "method_override": "it carries another method",
     "chosen_id": "it chooses the record's id",

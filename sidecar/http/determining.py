@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from hashlib import sha256
 from typing import Final
 
 from sidecar.http.messages import Request, Response
@@ -49,7 +50,8 @@ _ANY: Final = frozenset(
 )
 """Fields of a request that select no other content, unless Vary names them."""
 _ALIKE: Final = frozenset(("accept", "accept-encoding", "origin", "authorization", "cookie", "x-requested-with"))
-"""Fields that Vary may name although what is learned does not differ by them: format and caller are kept apart."""
+"""Fields that Vary may name although what is learned does not differ by them: format, caller and manner are kept
+apart."""
 TOTALS: Final = ("x-total-count", "x-total", "total-count", "x-pagination-total-count")
 """Fields by which an answer says how many there are in all."""
 _TELLING: Final = frozenset((*TOTALS, "link", "x-has-more", "x-total-pages"))
@@ -68,8 +70,8 @@ def determines(request: Request, response: Response, declared: Collection[str]) 
 
 def shows(request: Request, response: Response, declared: Collection[str]) -> str | None:
     """What an event says of an answer to a GET that tells what is there: "whole", or "whole:N" where it says itself
-    that there are N in all; None: it may be a part, or another one's."""
-    if request.method != "GET" or not determines(request, response, declared):
+    that there are N in all; None: it may be a part, or another one's, or chosen by a cookie, which no event names."""
+    if request.method != "GET" or request.header("cookie") is not None or not determines(request, response, declared):
         return None
     if _TELLING.isdisjoint(name.lower() for name, _ in response.headers):
         return "whole"
@@ -103,9 +105,22 @@ def _field(name: str) -> tuple[str, bool]:
     return low, low in _ANY or low.startswith(("sec-", "x-forwarded-", "x-b3-", "understudy-", "x-understudy-"))
 
 
-def language(request: Request) -> str:
-    """The language that is asked for, as it was written; empty: none."""
-    return (request.header("accept-language") or "").strip()
+def manner(request: Request) -> str:
+    """By what an API may choose what it tells and not say so: the language that is asked for, as it was written, and
+    the cookies, of which no more than a digest is kept. Empty: neither."""
+    wanted = (request.header("accept-language") or "").strip()
+    if request.header("cookie") is None:
+        return wanted
+    sent = "; ".join(value for name, value in request.headers if name.lower() == "cookie")
+    return f"{wanted} cookie={sha256(sent.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}".strip()
+
+
+def spelling(path: str, template: str) -> str:
+    """By what a path differs from how the contract writes it, where we take it for the same: `.json` at its end, a
+    slash more or less, escapes. What another spelling means is the upstream's to say. Empty: it does not differ."""
+    trimmed = path.removesuffix("/") if path != "/" else path
+    slash = "/" if path.endswith("/") != template.endswith("/") else ""
+    return (".json" if trimmed.endswith(".json") else "") + slash + ("%" if "%" in path else "")
 
 
 def varies(response: Response) -> list[str] | None:

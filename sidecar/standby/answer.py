@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from sidecar.contract import Resource
+from sidecar.http.determining import spelling
 from sidecar.http.messages import Headers, Request
 from sidecar.standby.derivations import equal
 
@@ -54,21 +55,20 @@ def accepts_json(request: Request) -> bool:
     return bool(_kinds(accept) & {"*/*", "application/*", "application/json", ""})
 
 
-def format_wanted(request: Request) -> str | None:
+def format_wanted(request: Request, template: str) -> str | None:
     """By what the upstream chooses the format of this answer, where that is its choice; None: plain JSON alone is asked
-    for.
+    for, by a path that is spelled as the contract has it, in `template`.
 
     To `*/*`, to nothing and to several kinds APIs answer as they like: Rails gives a browser's page to all three.
     """
     accept = (request.header("accept") or "").strip()
-    if request.path.endswith("/") and request.path != "/":  # another spelling: to some that is another page, or none
-        return f"{accept} {request.header('x-requested-with') or ''} /".strip()
     parameters = {part.partition("=")[0].strip().lower() for each in accept.split(",") for part in each.split(";")[1:]}
+    spelled = spelling(request.path, template)  # to some another spelling is another page, or none
+    if spelled and request.query:
+        spelled += "?"
     if _kinds(accept) == {"application/json"} and parameters <= {"charset"}:  # any other may ask for a version
-        return None
-    if request.path.endswith(".json") and parameters <= {"charset", "q"}:
-        return None
-    return f"{accept} {request.header('x-requested-with') or ''}".strip()
+        return spelled or None
+    return f"{accept} {request.header('x-requested-with') or ''}".strip() + (f" {spelled}" if spelled else "")
 
 
 def _kinds(accept: str) -> set[str]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
 from sidecar.http.content import media_type
+from sidecar.http.determining import spelling
 from sidecar.http.messages import Request, Response
 from sidecar.standby import evidence, knowledge, queries
 from sidecar.standby.answer import format_wanted, in_contracts_order, plain_filters
@@ -24,7 +25,7 @@ from sidecar.standby.derivations import (
     DELETED,
     FORMAT,
     ITEM,
-    LANGUAGE,
+    MANNER,
     MISSING,
     OWN,
     SHARED,
@@ -33,10 +34,11 @@ from sidecar.standby.derivations import (
     Comparison,
     by_filter,
     by_format,
-    by_language,
+    by_manner,
     by_write,
-    leaves_out,
+    equal,
     list_rivals,
+    told_by_absence,
 )
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.diff import differences
@@ -49,8 +51,8 @@ MOST_FORMATS: Final = 32
 _FORMATS: Final = select(evidence.evidence.c.derivation).where(
     evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(FORMAT)
 )
-_LANGUAGES: Final = select(evidence.evidence.c.derivation).where(
-    evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(LANGUAGE)
+_MANNERS: Final = select(evidence.evidence.c.derivation).where(
+    evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(MANNER)
 )
 Compared = tuple[str, Comparison]
 """An endpoint's id, with what was compared of it."""
@@ -147,8 +149,9 @@ class Comparer:
             return
         complete = whole is not None and whole.complete and since <= whole.stamp <= t0
         if response.status == 404 and complete and (row is None or (row.state == GONE and row.source != WRITE)):
-            told = leaves_out(queries.ids(connection, resource.name), asked)
-            yield endpoint.id, Comparison(MISSING, asked, None, told)
+            told = told_by_absence(queries.ids(connection, resource.name), asked)
+            if told is not None:
+                yield endpoint.id, Comparison(MISSING, asked, None, told)
 
     def _list(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, seen: ListSeen, user: str | None, t0: int
@@ -263,13 +266,13 @@ class Comparer:
                 yield read.id, Comparison(WRITTEN, f"{record.id} {record.body}", None, rival)
 
 
-def compare_language(
+def compare_manner(
     connection: Connection, resource: Resource, wanted: str, seen: RecordSeen | ListSeen, t0: int, proof: int
 ) -> list[Compared]:  # fmt: skip
-    """Whether who asks in this language is told what is known from others. Kept by the resource; how many
-    languages are kept is bounded."""
-    name, since = by_language(wanted), queries.since(connection, resource.name)
-    kept = connection.scalars(_LANGUAGES, {"of": resource.name}).all()
+    """Whether who asks in this manner is told what is known from others. Kept by the resource; how many manners are
+    kept is bounded."""
+    name, since = by_manner(wanted), queries.since(connection, resource.name)
+    kept = connection.scalars(_MANNERS, {"of": resource.name}).all()
     if (name not in kept and len(kept) >= MOST_FORMATS) or not knowledge.clean(connection, resource.name, None, t0):
         return []
     found: list[Compared] = []
@@ -284,9 +287,13 @@ def compare_language(
     return found
 
 
-def compare_format(connection: Connection, endpoint: Endpoint, request: Request, response: Response) -> list[Compared]:
-    """Whether who asks so is answered in JSON. How many ways of asking are kept of an endpoint is bounded."""
-    wanted = format_wanted(request)
+def compare_format(
+    connection: Connection, endpoint: Endpoint, request: Request, response: Response, seen: Sequence[Observation],
+    t0: int,
+) -> list[Compared]:  # fmt: skip
+    """Whether who asks so is answered in JSON; who spells the path otherwise, also with what is known by its plain
+    spelling. How many ways of asking are kept of an endpoint is bounded."""
+    wanted = format_wanted(request, endpoint.template)
     if wanted is None or response.status != 200 or request.method != "GET" or endpoint.resource is None:
         return []
     name = by_format(wanted)
@@ -295,7 +302,29 @@ def compare_format(connection: Connection, endpoint: Endpoint, request: Request,
         return []
     media = media_type(response.header("content-type")) or "no type"
     said = None if media == "application/json" or media.endswith("+json") else f"{media[:60]} instead of JSON"
+    if said is None and spelling(request.path, endpoint.template):
+        unproven = evidence.standing(connection, endpoint.id, name).agreements == 0
+        if unproven and not _shows_known(connection, seen, t0):
+            return []
     return [(endpoint.id, Comparison(name, request.target, said))]
+
+
+def _shows_known(connection: Connection, seen: Sequence[Observation], t0: int) -> bool:
+    """Whether an answer showed exactly what is known: the record, or those that the filters let through."""
+    for each in seen:
+        if not isinstance(each, RecordSeen | ListSeen):
+            continue
+        shown = {each.id: each.body} if isinstance(each, RecordSeen) else {one.id: one.body for one in each.records}
+        query = select(records).where(records.c.type == each.type, records.c.state == KNOWN, records.c.stamp <= t0)
+        rows = connection.execute(query.where(records.c.id == each.id) if isinstance(each, RecordSeen) else query).all()
+        pairs = orjson.loads(each.filters) if isinstance(each, ListSeen) and each.filters else []
+        known = {row.id: row.body for row in rows}
+        if pairs:
+            values = {ident: orjson.loads(body) for ident, body in known.items()}
+            known = {i: b for i, b in known.items() if all(equal(values[i].get(n), w) for n, w in pairs)}
+        since = queries.since(connection, each.type)
+        return bool(shown) and shown == known and all(row.stamp >= since for row in rows if row.id in shown)
+    return False
 
 
 def _stamp(whole: Any) -> int:

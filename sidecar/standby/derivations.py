@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from sidecar.contract import Resource
@@ -28,9 +29,9 @@ SHARED: Final = "shared"
 """What one caller was shown, for another."""
 OWN: Final = "own"
 """The caller's own record, found by the caller's name."""
-LANGUAGE: Final = "language:"
-"""What was learned from who asked in one language (or in none), for who asks in another: APIs may choose the text by it
-and not say so."""
+MANNER: Final = "language:"
+"""What was learned from who asked in one manner (a language, cookies, or neither), for who asks in another: APIs may
+choose by it and not say so. People see it by this name."""
 STEADY: Final = "steady"
 """What is not a record's own (a computed age, a count) as it was, while nothing was written: that it changes with
 nothing else. Taken for granted until it was seen to change; then it is to be seen unchanged in as many hours."""
@@ -38,13 +39,18 @@ APART: Final = "apart"
 """A record as it was before others were written: that their writes change nothing of its own."""
 FILTER: Final = "filter:"
 FORMAT: Final = "format:"
-"""What is known, told as JSON, to who did not ask for JSON alone."""
+"""What is known, told as JSON, to who did not ask for JSON alone, or spelled the path otherwise than the contract."""
+LONGEST: Final = 180
+"""Characters of what a derivation is named after."""
 
 PAGES: Final = ("page_of_newest", "page_of_oldest", "hidden")
 """What a list may leave out, by where a number that it does not have lies: below, above or between its ids."""
 CUT: Final = frozenset({"page_of_newest", "page_of_oldest"})
 """Of these, what a list does that is cut. One that leaves out what is hidden (archived, say) grows and counts as any
 other: nothing but a read of an id between tells; and the next list leaves the same out."""
+RESPELLED: Final = "respelled"
+"""An id that is not written as ids are (`017`, `+17`, `17abc`) may be another spelling of one that is there; what is
+answered to one spelling tells nothing of others."""
 RIVALS: Final[Mapping[str, tuple[str, ...]]] = {
     ITEM: ("list_shows_otherwise",),
     WRITTEN: ("answer_is_an_echo",),
@@ -64,6 +70,7 @@ SETTLES: Final[Mapping[str, str]] = {
     "page_of_newest": "a read of an id below the lowest one listed",
     "page_of_oldest": "a read of an id above the highest one listed",
     "hidden": "a read of an id between those listed",
+    RESPELLED: "no request: the id is not written as ids are",
     "callers_own": "the same read by a second caller",
     "another_field": "the own record of one more caller",
     "ignored": "a filter that lets some records through and others not",
@@ -103,14 +110,19 @@ def by_write(kind: str) -> str:
     return f"written:{kind}"
 
 
-def by_language(wanted: str) -> str:
-    """The derivation of an answer to who asks in this language."""
-    return (LANGUAGE + wanted)[:200]
+def by_manner(wanted: str) -> str:
+    """The derivation of an answer to who asks in this manner."""
+    return _named(MANNER, wanted)
 
 
 def by_format(wanted: str) -> str:
     """The derivation of an answer's format, by the fields that chose it."""
-    return (FORMAT + wanted)[:200]
+    return _named(FORMAT, wanted)
+
+
+def _named(kind: str, text: str) -> str:
+    """A name that is kept; of a long text its digest, for the end of it may be what tells it from others."""
+    return kind + (text if len(text) <= LONGEST else sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
 
 
 def rivals(resource: Resource | None, derivation: str) -> tuple[str, ...]:
@@ -228,12 +240,22 @@ def _kept(
 
 def leaves_out(known: Collection[str], asked: str) -> frozenset[str]:
     """The rivals by which the id may exist although the list does not have it."""
-    if not asked.isdecimal() or not known or not all(ident.isdecimal() for ident in known):
+    if not all(ident.isdecimal() for ident in known):
+        return frozenset((*PAGES, RESPELLED))
+    if not (asked.isascii() and asked.isdecimal() and str(int(asked)) == asked):
+        return frozenset({RESPELLED})
+    if not known:
         return frozenset(PAGES)
     numbers, number = [int(ident) for ident in known], int(asked)
     if number < min(numbers):
         return frozenset({"page_of_newest"})
     return frozenset({"page_of_oldest" if number > max(numbers) else "hidden"})
+
+
+def told_by_absence(known: Collection[str], asked: str) -> frozenset[str] | None:
+    """The rivals that the upstream's own 404 for the id tells apart; None: such an answer tells nothing."""
+    left_out = leaves_out(known, asked)
+    return left_out if len(left_out) == 1 and RESPELLED not in left_out else None
 
 
 def room(known: Collection[str]) -> frozenset[str]:
@@ -253,8 +275,9 @@ def crosses_a_cap(listed: int, now: int) -> bool:
 
 
 def _is_page(count: int) -> bool:
-    """Whether APIs cut lists at so many: a power of two from 16, or a number that is rounder the larger it is."""
-    round_ = 5 if count <= 100 else 10 if count <= 1000 else 100
+    """Whether APIs cut lists at so many: a power of two from 16, or a number that is rounder the larger it is. Caps
+    that vendors document above 1000 are 1500 (LDAP), 2000, 2500, 5000, 10000: a quarter of a thousand is finer."""
+    round_ = 5 if count <= 100 else 10 if count <= 1000 else 250
     return count % round_ == 0 or (count >= 16 and count & (count - 1) == 0)
 
 

@@ -13,12 +13,14 @@ import orjson
 from sqlalchemy import Connection
 
 from sidecar.contract import Action, Contract, Endpoint, Resource
+from sidecar.http.determining import spelling
 from sidecar.http.messages import Request
 from sidecar.standby import evidence, knowledge, queries
 from sidecar.standby.answer import Answer, DontKnow, format_wanted, in_contracts_order, plain_filters
 from sidecar.standby.derivations import (
     APART,
     CUT,
+    DELETED,
     ITEM,
     LIST,
     MISSING,
@@ -26,14 +28,16 @@ from sidecar.standby.derivations import (
     STEADY,
     by_filter,
     by_format,
-    by_language,
+    by_manner,
     by_write,
     crosses_a_cap,
+    leaves_out,
     list_rivals,
     rivals,
     room,
     settles,
 )
+from sidecar.standby.tables import GONE, WRITE
 
 UNPROVEN: Final = "unproven"
 WIDER: Final = frozenset({"ignored", "prefix", "contains", "at_least", "at_most"})
@@ -96,19 +100,37 @@ class Gate:
         it was."""
         return [Claim(resource.name, APART, frozenset(map(by_write, written)))] if written else []
 
+    def absent(
+        self, connection: Connection, endpoint: str, resource: Resource, user: str, row: Any, whole: Any, record: str
+    ) -> list[Claim] | None:  # fmt: skip
+        """For that a record is not there, by its row (None: there is none) and its resource's row of `collections`.
+        None: nothing says so."""
+        if row is not None and row.state == GONE and row.source == WRITE:
+            return [Claim(endpoint, DELETED, frozenset({"still_shown"}))]
+        if whole is None or not whole.complete:
+            return None
+        left_out = leaves_out(queries.ids(connection, resource.name), record)
+        return [Claim(endpoint, MISSING, left_out), *self.shared(resource, user, shown=whole.caller == user)]
+
+    def respelled(self, endpoint: Endpoint, request: Request, written: Endpoint) -> list[Claim]:
+        """For a path of a write that is not spelled as the contract has it: that a read (by `endpoint`) so spelled was
+        seen to mean the same."""
+        spelled = spelling(request.path, written.template)
+        return [Claim(endpoint.id, by_format(spelled), agreed=1)] if spelled else []
+
     def steady(self, resource: Resource) -> list[Claim]:
         """For what is shown of a record that is not its own: that it was not seen to change by itself."""
         return [Claim(resource.name, STEADY, agreed=0)]
 
-    def language(self, connection: Connection, resource: Resource, wanted: str) -> list[Claim]:
-        """For who asks in another language than those who were learned from: that both are told the same."""
-        if knowledge.in_language(connection, resource.name, wanted):
+    def manner(self, connection: Connection, resource: Resource, wanted: str) -> list[Claim]:
+        """For who asks in another manner than those who were learned from: that both are told the same."""
+        if knowledge.in_manner(connection, resource.name, wanted):
             return []
-        return [Claim(resource.name, by_language(wanted))]
+        return [Claim(resource.name, by_manner(wanted))]
 
     def format(self, endpoint: Endpoint, request: Request) -> list[Claim]:
         """For JSON to who did not ask for JSON alone: that the upstream gave it to those who asked so."""
-        wanted = format_wanted(request)
+        wanted = format_wanted(request, endpoint.template)
         return [] if wanted is None else [Claim(endpoint.id, by_format(wanted), agreed=1)]
 
     def filters(self, endpoint: Endpoint, pairs: Sequence[Any]) -> list[Claim]:

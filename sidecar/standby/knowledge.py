@@ -22,7 +22,7 @@ from sidecar.contract import Action, Contract, Endpoint, Resource
 from sidecar.standby import queries
 from sidecar.standby.answer import Shape
 from sidecar.standby.copies import own_of
-from sidecar.standby.derivations import LANGUAGE
+from sidecar.standby.derivations import MANNER
 from sidecar.standby.known_callers import bump
 from sidecar.standby.observations import ListSeen, Observation, OwnSeen, RecordMissing, RecordSeen, ReplySeen
 from sidecar.standby.outbox import entries
@@ -163,17 +163,17 @@ def see(
     return False
 
 
-def in_language(connection: Connection, kind: str, wanted: str) -> bool:
-    """Whether what is known of the resource was learned from who asked in this language; the first to be learned from
+def in_manner(connection: Connection, kind: str, wanted: str) -> bool:
+    """Whether what is known of the resource was learned from who asked in this manner; the first to be learned from
     decides it."""
-    known, ours = queries.number(connection, f"{LANGUAGE}{kind}"), crc32(wanted.encode()) + 1
+    known, ours = queries.number(connection, f"{MANNER}{kind}"), crc32(wanted.encode()) + 1
     return known in (0, ours)
 
 
-def learn_language(connection: Connection, kind: str, wanted: str) -> None:
-    """From now on what is learned of the resource is of this language, if nothing was learned before."""
-    if queries.number(connection, f"{LANGUAGE}{kind}") == 0:
-        bump(connection, f"{LANGUAGE}{kind}", crc32(wanted.encode()) + 1)
+def learn_manner(connection: Connection, kind: str, wanted: str) -> None:
+    """From now on what is learned of the resource is of this manner, if nothing was learned before."""
+    if queries.number(connection, f"{MANNER}{kind}") == 0:
+        bump(connection, f"{MANNER}{kind}", crc32(wanted.encode()) + 1)
 
 
 def lags(connection: Connection, contract: Contract, seen: RecordSeen | ListSeen, t0: int) -> bool:

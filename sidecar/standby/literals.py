@@ -1,9 +1,9 @@
 """Literal replies: the upstream's own answer to the same question by the same caller, while nothing has happened since
 that could have changed it. They need no proof.
 
-A question is the method, the target, who asks by what host, what a pure call is given, and the fields that select:
-Accept, and those that the answer's Vary named. And what a caller was refused, until it is shown to them again: nothing
-from before is. The table is bounded; the oldest go first.
+A question is the method, the target, who asks by what host and in what manner, what a pure call is given, and the
+fields that select: Accept, and those that the answer's Vary named. And what a caller was refused, until it is shown to
+them again: nothing from before is. The table is bounded; the oldest go first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from sidecar.contract import Endpoint, Match
 from sidecar.http.content import LARGEST_KEPT, Unreadable, decode_body
-from sidecar.http.determining import is_aged, language, selecting, varies
+from sidecar.http.determining import is_aged, manner, selecting, varies
 from sidecar.http.messages import Request, Response
 from sidecar.standby.answer import Answer
 from sidecar.standby.observations import LIMIT
@@ -169,8 +169,8 @@ def has_any(connection: Connection, endpoint: str) -> bool:
 def _question(endpoint: Endpoint, request: Request, caller: str) -> str:
     accept = request.header("accept") or ""
     parts = [endpoint.id, caller, request.scheme, request.host, request.path, _query(request), accept]
-    if language(request):
-        parts.append(language(request))
+    if manner(request):
+        parts.append(manner(request))
     asked = sha256("\0".join([*parts, *selecting(request, endpoint.headers)]).encode("utf-8", "surrogateescape"))
     if not endpoint.safe:
         asked.update(b"\0\0" + (request.header("content-type") or "").encode("utf-8", "surrogateescape") + b"\0")

@@ -12,7 +12,7 @@ import orjson
 
 from sidecar.contract import Action, Contract, Match, Resource
 from sidecar.http.content import Unreadable, decode_body
-from sidecar.http.determining import determines, goes_on, total
+from sidecar.http.determining import determines, goes_on, spelling, total
 from sidecar.http.long_json import loads
 from sidecar.http.messages import Request, Response
 from sidecar.http.secret_names import is_secret_name, names_in
@@ -89,6 +89,8 @@ def observations(contract: Contract, match: Match, request: Request, response: R
     if endpoint.template.count("{") > (endpoint.action is not Action.LIST and not endpoint.own):
         return []  # below a parent: neither all there are, nor there whatever the parent
     if response.status in (403, 404, 410) and match.record_id is not None and not endpoint.own:
+        if spelling(request.path, endpoint.template):
+            return []  # it may be that nothing is there by this spelling
         body = _readable(response) or b""
         missing = RecordMissing(resource.name, match.record_id)
         reusable = response.status == 404 and "json" in media and match.record_id.encode() not in body
@@ -116,8 +118,13 @@ def digest(body: str) -> str:
 
 
 def list_filters(known: Sequence[str], query: str) -> str | None:
-    """A list's filters in one canonical form; None for a query that the contract does not explain."""
+    """A list's filters in one canonical form; None for a query that the contract does not explain, or whose spelling
+    APIs read otherwise: `+` for a blank, `;` between pairs, a name alone, bytes that are no UTF-8."""
+    if "+" in query or ";" in query or any("=" not in pair for pair in query.split("&") if pair):
+        return None
     pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=False)
+    if any("\ufffd" in value for _, value in pairs):
+        return None
     names = [name for name, _ in pairs]
     if len(set(names)) != len(names) or any(name not in known for name in names):
         return None

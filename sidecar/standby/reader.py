@@ -15,12 +15,12 @@ import orjson
 from sqlalchemy import Connection, Engine, select
 
 from sidecar.contract import Action, Contract, Endpoint, Match, Resource
-from sidecar.http.determining import language, selecting
+from sidecar.http.determining import manner, selecting
 from sidecar.http.messages import Request
 from sidecar.standby import by_reference, knowledge, literals, queries
 from sidecar.standby.answer import Answer, DontKnow, Shape, accepts_json, item, listing, missing
 from sidecar.standby.copies import answer_may_show_others, may_show_others
-from sidecar.standby.derivations import DELETED, ITEM, MISSING, OWN, WRITTEN, leaves_out
+from sidecar.standby.derivations import ITEM, OWN, WRITTEN
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.gate import Claim, Gate
 from sidecar.standby.observations import list_filters
@@ -66,7 +66,7 @@ class Library:
             return DontKnow("unknown_query", "the question has a part that may select other content")
         resource = self._contract.resources[endpoint.resource]
         found = self._derived(connection, match, endpoint, resource, request, user, view)
-        told = self._gate.format(endpoint, request) + self._gate.language(connection, resource, language(request))
+        told = self._gate.format(endpoint, request) + self._gate.manner(connection, resource, manner(request))
         return self._gate.passes(connection, resource, found, told)
 
     def _derived(
@@ -192,7 +192,6 @@ class Library:
             return DontKnow("unverified")
         if row is not None and row.state == DOUBT:
             return DontKnow("in_doubt")
-        listed = whole is not None and whole.complete and whole.caller == user
         if row is not None and row.state == KNOWN:
             other = may_show_others(resource, orjson.loads(row.body))
             if other is not None and (stamp <= queries.touched(connection, None) or self._may_change(connection, view)):
@@ -211,14 +210,10 @@ class Library:
         words = knowledge.shape(connection, endpoint.id, "missing")
         if words is None:
             return DontKnow("never_seen", "how the upstream says that there is no such record")
-        if row is not None and row.state == GONE and row.source == WRITE:
-            claims = [*claims, Claim(endpoint.id, DELETED, frozenset({"still_shown"}))]
-        elif whole is not None and whole.complete:
-            left_out = leaves_out(queries.ids(connection, resource.name), record)
-            claims = [*claims, Claim(endpoint.id, MISSING, left_out)]
-            claims += self._gate.shared(resource, user, shown=listed)
-        else:
+        absent = self._gate.absent(connection, endpoint.id, resource, user, row, whole, record)
+        if absent is None:
             return DontKnow("never_seen", f"not all {resource.name} are known")
+        claims = [*claims, *absent]
         observed = row.observed if row is not None else whole.observed if whole else 0
         return self._gate.passes(connection, resource, missing(words, _age(observed)), claims)
 

@@ -26,6 +26,7 @@ from sidecar.standby.derivations import (
     WRITTEN,
     by_filter,
     by_write,
+    crosses_a_cap,
     list_rivals,
     probes,
     room,
@@ -93,7 +94,9 @@ def _lists(
     digest = knowledge.list_digest(orjson.dumps(value).decode() for value in ours)
     told = evidence.standing(connection, resource.name, APART).told_apart
     untold = {kind for kind in queries.written_after(connection, whole.stamp) if by_write(kind) not in told}
-    if untold or (digest != whole.digest and not evidence.standing(connection, listing.id, LIST).holds(proof, ())):
+    capped = crosses_a_cap(whole.listed, len(values))  # until it is seen whole again nothing is made of it
+    changed = digest != whole.digest
+    if untold or capped or (changed and not evidence.standing(connection, listing.id, LIST).holds(proof, ())):
         yield listing.template
     for name in listing.filters:
         seen = evidence.standing(connection, listing.id, by_filter(name))

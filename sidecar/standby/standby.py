@@ -25,15 +25,15 @@ from sidecar import clock
 from sidecar.clock import stamp
 from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import Outcome
-from sidecar.http.determining import language
+from sidecar.http.determining import manner, spelling
 from sidecar.http.messages import Headers, Request, Response
 from sidecar.settings import Settings
 from sidecar.standby import evidence, knowledge, literals, pure_calls, queries, seeking
 from sidecar.standby.absence import Absence
-from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.comparing import Comparer, compare_format, compare_language
+from sidecar.standby.answer import Answer, DontKnow, format_wanted
+from sidecar.standby.comparing import Comparer, compare_format, compare_manner
 from sidecar.standby.departures import Departures
-from sidecar.standby.derivations import PAGES, by_language, room
+from sidecar.standby.derivations import PAGES, by_format, by_manner, room
 from sidecar.standby.gate import Gate
 from sidecar.standby.known_callers import Callers, Standing, bump
 from sidecar.standby.mirrored_writes import Passing
@@ -246,7 +246,7 @@ class Standby:
         if clock.error() > UNCERTAIN:
             return  # nobody can say what was before what
         content = hash((response.status, response.body, request.body))
-        if request.spool is None and self._just_learned((request.target, user, language(request)), content, t0):
+        if request.spool is None and self._just_learned((request.target, user, manner(request)), content, t0):
             return
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
         lesson = _Lesson(match, request, response, user, t0, compare)
@@ -406,14 +406,18 @@ class Standby:
             return
         user = "" if endpoint.public else user
         shown = [each for each in seen if isinstance(each, ListSeen | RecordSeen)]
-        if shown and not self._is_in_our_language(connection, shown, language(request), t0):
+        told = [*shown, *(each for each in seen if isinstance(each, RecordMissing))]
+        if told and not self._is_in_our_manner(connection, told, manner(request), t0):
             self._keep_words(connection, endpoint, request, response, user, t0)
             return
         with self._departures.watch(connection, endpoint.resource or ""):
+            for of, comparison in compare_format(connection, endpoint, request, response, seen, t0):
+                evidence.note(connection, of, [comparison], self._settings.proof)
+            if not self._means_the_same(connection, endpoint, request):
+                self._keep_words(connection, endpoint, request, response, user, t0)
+                return
             if lesson.compare or endpoint.id not in self._settled:
                 self._note_evidence(connection, match, response, seen, user, t0)
-            for of, comparison in compare_format(connection, endpoint, request, response):
-                evidence.note(connection, of, [comparison], self._settings.proof)
             if any(knowledge.lags(connection, self._contract, each, t0) for each in shown):
                 self._generation += 1
                 return
@@ -425,20 +429,30 @@ class Standby:
                 literals.note_refusal(connection, match, request, response.status, user, t0)
             self._keep_words(connection, endpoint, request, response, user, t0)
 
-    def _is_in_our_language(
-        self, connection: Connection, shown: Sequence[ListSeen | RecordSeen], wanted: str, t0: int
-    ) -> bool:  # fmt: skip
-        """Whether what is shown to who asks in this language is what others are shown: else nothing is learned."""
-        kind, proof = shown[0].type, self._settings.proof
-        if knowledge.in_language(connection, kind, wanted):
-            knowledge.learn_language(connection, kind, wanted)
+    def _means_the_same(self, connection: Connection, endpoint: Endpoint, request: Request) -> bool:
+        """Whether the path is spelled as the contract has it, or so that it was seen to mean the same: else nothing is
+        learned."""
+        if not spelling(request.path, endpoint.template):
             return True
-        if not evidence.standing(connection, kind, by_language(wanted)).holds(proof, ()):
-            for each in shown:
+        wanted = by_format(format_wanted(request, endpoint.template) or "")
+        return evidence.standing(connection, endpoint.id, wanted).holds(1, ())
+
+    def _is_in_our_manner(
+        self, connection: Connection, told: Sequence[ListSeen | RecordSeen | RecordMissing], wanted: str, t0: int
+    ) -> bool:  # fmt: skip
+        """Whether what is told to who asks in this manner is what others are told: else nothing is learned."""
+        kind, proof = told[0].type, self._settings.proof
+        if knowledge.in_manner(connection, kind, wanted):
+            knowledge.learn_manner(connection, kind, wanted)
+            return True
+        if not evidence.standing(connection, kind, by_manner(wanted)).holds(proof, ()):
+            for each in told:
+                if isinstance(each, RecordMissing):
+                    continue  # it agrees with much, and tells no more
                 resource = self._contract.resources[kind]
-                for of, comparison in compare_language(connection, resource, wanted, each, t0, proof):
+                for of, comparison in compare_manner(connection, resource, wanted, each, t0, proof):
                     evidence.note(connection, of, [comparison], proof)
-        return evidence.standing(connection, kind, by_language(wanted)).holds(proof, ())
+        return evidence.standing(connection, kind, by_manner(wanted)).holds(proof, ())
 
     def _keep_words(
         self, connection: Connection, endpoint: Endpoint, request: Request, response: Response, user: str | None,

@@ -100,6 +100,7 @@ def _learned(upstream: FakeUpstream, callers: Sequence[Fields]) -> list[dict[str
         kinds = ("patients", "notes", "staffs", "hospitals")
         _ask(gateway, callers, [f"/{kind}" for kind in kinds])
         _ask(gateway, callers, [f"/{kind}/{ident}" for kind in kinds[:3] for ident in IDS])
+        _ask(gateway, callers[:1], [f"/{kind}{rest}.json" for kind in kinds[:3] for rest in ("", f"/{IDS[0]}")])
         _ask(gateway, callers[:1], [f"/notes?patient_id={patient}" for patient in (*range(1, 30), "11,12")])
         _settle(gateway, engine, callers)
         for kind, field in (("patients", "name"), ("notes", "title"), ("staffs", "name")):

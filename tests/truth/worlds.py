@@ -25,6 +25,7 @@ NO_PETCLINIC = {
     "soft-delete",
     "put-creates",
     "siblings",
+    "no-suffix",  # it has none as it is
 }
 NO_HOSP = {"rounded"}
 
@@ -108,6 +109,10 @@ def questions(world: World, dice: random.Random) -> list[Question]:
             "/owners/3/pets/4",
             "/pets/9999",
             "/owners?lastName=Nobody",
+            f"/owners/{one}.json",
+            f"/pets/{two}.json",
+            f"/pets/{two}/",
+            "/pets/9999.json",
         ]
     else:
         one, two, three = dice.sample(range(1, 400), 3)
@@ -139,10 +144,14 @@ def questions(world: World, dice: random.Random) -> list[Question]:
             f"/notes?patient_id={two}&patient_id={one}",
             "/patients/17",
             "/patients/34",
+            f"/patients/{one}.json",
+            f"/notes/{two}.json",
+            "/notes/9999.json",
+            f"/notes.json?patient_id={two}",
         ]
-    selected = [
-        Question(known[0], True, {name: value}) for name, value in (("X-Tenant", "a"), ("Accept-Language", "de"))
-    ]
+    selects = (("X-Tenant", "a"), ("Accept-Language", "de"), ("Cookie", "theme=b"))
+    selected = [Question(known[0], True, {name: value}) for name, value in selects]
+    selected += [Question(new[2], True, {"Cookie": "theme=b"})]
     return [*(Question(target) for target in known), *(Question(target, True) for target in new), *selected]
 
 
@@ -156,6 +165,8 @@ def any_question(world: World, dice: random.Random) -> Question:
             f"/owners/{owner}": 30,
             f"/pets/{pet}": 30,
             f"/owners?lastName={name[: dice.randint(1, len(name))]}": 15,
+            f"/pets/{pet}{dice.choice(('.json', '/'))}": 2,
+            f"/owners?lastName={name}+": 1,
             f"/owners/{owner}/pets/{pet}": 5,
             f"/owners/{pet * 7 % 60 + 1}/pets/{pet}": 5,
             f"/owners?page={dice.randint(1, 4)}": 3,
@@ -176,6 +187,9 @@ def any_question(world: World, dice: random.Random) -> Question:
             "/hospitals": 2,
             "/staffs": 2,
             f"/patients/0{patient}": 1,
+            f"/notes/{note}.json": 2,
+            f"/notes.json?patient_id={patient}": 1,
+            f"/notes?patient_id={patient}+": 0.5,
             f"/patients?page={few}": 1,
             f"/patients/{patient}?fields=id,name": 2,
             f"/notes?patient_id={patient}&patient_id={few}": 2,
@@ -185,7 +199,8 @@ def any_question(world: World, dice: random.Random) -> Question:
             "/notes": 0.2,
         }
     target = dice.choices(list(kinds), list(kinds.values()))[0]
-    headers = dice.choices(({}, {"X-Tenant": "a"}, {"Accept-Language": "de"}), (18, 1, 1))[0]
+    some = ({}, {"X-Tenant": "a"}, {"Accept-Language": "de"}, {"Cookie": f"theme={dice.choice('abc')}"})
+    headers = dice.choices(some, (18, 1, 1, 1))[0]
     return Question(target, True, headers)
 
 

@@ -383,6 +383,8 @@ class Intents:
         why = fault(write.endpoint, resource, request, learned.needed(connection, write.endpoint.id))
         if why is None and not owned:
             why = _unkeepable(resource, write)
+        if why is None and not owned and self._is_respelled(connection, resource, write, request):
+            why = "other_spelling"
         if why is not None:
             return DontKnow(why)
         fields = {} if action is Action.DELETE else sent_fields(resource, _json(request.body))
@@ -401,10 +403,30 @@ class Intents:
         if isinstance(current, DontKnow):
             return current
         if current is None:
-            return missing(
-                knowledge.shape(connection, _read_id(self._contract, write.kind), "missing") or NOT_FOUND, 0.0
-            )
+            return self._not_there(connection, resource, write.record, user, owned)
         return self._may_not_see(connection, resource, write.record, user) or (fields, current)
+
+    def _is_respelled(self, connection: Connection, resource: Resource, write: Write, request: Request) -> bool:
+        """Whether its path is not spelled as the contract has it, and none so spelled was seen to be understood."""
+        looked = Action.LIST if write.endpoint.action is Action.CREATE else Action.READ
+        read = self._contract.endpoint_for(resource.name, looked) or write.endpoint
+        claims = self._gate.respelled(read, request, write.endpoint)
+        return self._gate.refuses(connection, resource, claims) is not None
+
+    def _not_there(
+        self, connection: Connection, resource: Resource, record: str, user: str, owned: bool
+    ) -> Answer | DontKnow:  # fmt: skip
+        """What is said of a write to a record that is not there, as users see it: the upstream's 404, if it would say
+        so."""
+        words = missing(knowledge.shape(connection, _read_id(self._contract, resource.name), "missing") or NOT_FOUND, 0)
+        if owned or box.about(connection, resource.name, record):
+            return words  # by the outbox's own doing
+        row, whole = queries.record(connection, resource.name, record), queries.collection(connection, resource.name)
+        read = _read_id(self._contract, resource.name)
+        claims = self._gate.absent(connection, read, resource, user, row, whole, record)
+        if claims is None or self._gate.refuses(connection, resource, claims) is not None:
+            return DontKnow("never_seen")
+        return words
 
     def _may_not_see(self, connection: Connection, resource: Resource, record: str, user: str) -> DontKnow | None:
         """Why a caller would not be shown the record that they change, and must not be told how it is; None: they

@@ -17,7 +17,16 @@ from sidecar.contract import Contract
 from sidecar.http.messages import Request, Response
 from sidecar.settings import load_settings
 from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.derivations import MEANINGS, Comparison, crosses_a_cap, leaves_out, room
+from sidecar.standby.derivations import (
+    MEANINGS,
+    PAGES,
+    RESPELLED,
+    Comparison,
+    crosses_a_cap,
+    leaves_out,
+    room,
+    told_by_absence,
+)
 from sidecar.standby.evidence import NOTHING, State
 from sidecar.standby.standby import Standby
 from sidecar.storage.database import metadata, open_engine
@@ -193,9 +202,27 @@ def test_a_page_leaves_out_what_lies_beyond_it() -> None:
     assert leaves_out({"3", "5"}, "4") == {"hidden"}
     assert leaves_out({"3", "5"}, "6") == {"page_of_oldest"}
     assert room({"1", "2"}) == {"page_of_oldest"}
-    assert len(leaves_out({"a"}, "b")) == 3
+    assert leaves_out({"a"}, "b") >= set(PAGES)
+    assert leaves_out(set(), "1") == set(PAGES)
+
+
+@pytest.mark.parametrize("asked", ["017", "+17", "17abc", "17 ", "17.0", "\u0661\u0667", "-1"])
+def test_an_id_that_is_not_written_as_ids_are_may_be_another_spelling(asked: str) -> None:
+    assert leaves_out({"3", "17"}, asked) == {RESPELLED}
+    assert told_by_absence({"3", "17"}, asked) is None
+    assert RESPELLED in leaves_out({"abc"}, "ABC"), "of names nobody can say"
+
+
+def test_only_an_absence_in_a_certain_place_tells_anything() -> None:
+    assert told_by_absence({"3", "17"}, "4") == {"hidden"}
+    assert told_by_absence({"a", "b"}, "c") is None
+    assert told_by_absence(set(), "1") is None
+
+
+def test_lists_grow_past_what_is_no_page() -> None:
     assert not crosses_a_cap(7, 9)
     assert crosses_a_cap(10, 11)
+    assert not crosses_a_cap(2090, 2110), "nobody cuts at 2100"
 
 
 @pytest.mark.parametrize("size", [5, 10, 16, 20, 25, 30, 50, 64, 75, 100, 120, 128, 250, 500, 1000, 1024, 2500, 10_000])
