@@ -90,11 +90,13 @@ class _Taken:
     content: tuple[int, int]
     t0: int
     words: int
+    waiting: bool = True
+    """It will be learned."""
     believed: bool = False
     """It is learned, and no write was under way."""
 
     def says_the_same(self, now: _Taken) -> bool:
-        return self.believed and (self.content, self.words) == (now.content, now.words)
+        return (self.waiting or self.believed) and (self.content, self.words) == (now.content, now.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,8 +275,11 @@ class Standby:
                 self._recent.clear()
             self._recent[question] = taken
         lesson = _Lesson(match, request, response, user, t0, compare, taken)
-        if self._hold(lesson.size) and not self._later(lesson):
+        if self._hold(lesson.size):
+            if self._later(lesson):
+                return
             self._let_go(lesson.size)
+        taken.waiting = False
 
     def _hold(self, size: int) -> bool:
         """Whether there is room for so much."""
@@ -348,6 +353,8 @@ class Standby:
         try:
             self._learn(lessons)
         finally:
+            for lesson in lessons:
+                lesson.taken.waiting = False
             self._let_go(sum(lesson.size for lesson in lessons))
 
     def _batch(self, first: _Lesson) -> list[_Lesson]:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from sidecar.clock import stamp
-from sidecar.standby.standby import AGAIN, SAID_AGAIN, Standby
+from sidecar.standby.standby import AGAIN, QUEUE_BYTES, SAID_AGAIN, Standby
 from sidecar.standby.tables import records
 from tests.unit.sidecar.standby.test_standby import HOSP, World, request, response
 
@@ -105,6 +105,30 @@ def test_what_was_not_believed_is_learned_when_it_is_said_again(world: World) ->
     learn(world, first)
     other.end(write, 422)
     other.standby.close()
+    again = max(stamp(), first + 2 * AGAIN)
+    learn(world, again)
+    assert seen_at(world) == again
+
+
+def test_what_waits_to_be_learned_does_not_wait_twice(world: World) -> None:
+    first = stamp()
+    with world.engine.begin():  # the learner waits for it
+        for since in (0, 2, 4):
+            answer = response(200, NOTE)
+            world.standby.learn(HOSP.match("GET", TARGET), request("GET", TARGET), answer, "u", first + since * AGAIN)
+        waiting = world.standby._work.qsize()
+    world.standby.flush()
+    assert (waiting <= 1, seen_at(world)) == (True, first)
+
+
+def test_what_was_not_learned_for_want_of_room_is_learned_when_it_is_said_again(world: World) -> None:
+    first = stamp()
+    with world.engine.begin():  # the learner waits for it
+        large = response(403, "x" * QUEUE_BYTES)
+        world.standby.learn(HOSP.match("GET", "/notes/7"), request("GET", "/notes/7"), large, "u", first)
+        world.standby.learn(HOSP.match("GET", TARGET), request("GET", TARGET), response(200, NOTE), "u", first)
+    world.standby.flush(60)
+    assert seen_at(world) == 0
     again = max(stamp(), first + 2 * AGAIN)
     learn(world, again)
     assert seen_at(world) == again
