@@ -124,7 +124,7 @@ def test_what_waits_to_be_learned_does_not_wait_twice(world: World) -> None:
 def test_what_was_not_learned_for_want_of_room_is_learned_when_it_is_said_again(world: World) -> None:
     first = stamp()
     with world.engine.begin():  # the learner waits for it
-        large = response(403, "x" * QUEUE_BYTES)
+        large = response(500, "x" * QUEUE_BYTES)
         world.standby.learn(HOSP.match("GET", "/notes/7"), request("GET", "/notes/7"), large, "u", first)
         world.standby.learn(HOSP.match("GET", TARGET), request("GET", TARGET), response(200, NOTE), "u", first)
     world.standby.flush(60)
