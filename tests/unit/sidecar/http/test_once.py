@@ -30,8 +30,8 @@ def test_what_goes_upstream_is_of_the_trace_and_the_fields_at_hand() -> None:
     asked = Request("GET", "/a", own, remote="192.0.2.7")
     kept = [name for name, _ in upstream_fields(asked, "r", TRACE, "v")]
     another = [name for name, _ in upstream_fields(asked, "r", TRACE.replace("0af", "1bf"), "v")]
-    assert kept == [*kept[:1], "Accept", *kept[2:]] and "Tracestate" in kept
-    assert "Tracestate" not in another
+    assert kept[:2] == ["Tracestate", "Accept"]
+    assert another[0] == "Accept"
     assert [name for name, _ in upstream_fields(asked, "r", TRACE, "v")] == kept
     assert not {"X-Own", "Connection"} & {*kept, *another}
 
