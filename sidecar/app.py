@@ -324,6 +324,7 @@ class _Worker:
         if self.traces is not None:
             self.traces.close()
         self.switchboard.tick()
+        self.metrics.flush()
         self.changes.close()
         self.heartbeat.close()
         self.engine.dispose()
@@ -337,6 +338,7 @@ class _Worker:
         self.looks.at(self._tick)
 
     def _tick(self) -> None:
+        self.metrics.flush()
         self.metrics.log(lines_dropped())
         with self.changes.looking() as look:
             self.switchboard.tick(look)

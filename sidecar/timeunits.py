@@ -30,8 +30,7 @@ def parse_rfc3339(text: str) -> int:
     if found is None:
         raise ValueError(f"an ISO 8601 time with a zone; found {text!r}")
     second, fraction, zone = found.groups()
-    whole = datetime.fromisoformat(second + ("+00:00" if zone == "Z" else zone))
-    return int(whole.timestamp()) * SECOND + int((fraction or "").ljust(9, "0"))
+    return _epoch(second, zone) * SECOND + int((fraction or "").ljust(9, "0"))
 
 
 def spelled(seconds: int) -> str:
@@ -41,6 +40,11 @@ def spelled(seconds: int) -> str:
         count, rest = divmod(rest, size)
         parts += [f"{count} {name}"] if count else []
     return " ".join(parts) or "0 s"
+
+
+@lru_cache(maxsize=64)
+def _epoch(second: str, zone: str) -> int:
+    return int(datetime.fromisoformat(second + ("+00:00" if zone == "Z" else zone)).timestamp())
 
 
 @lru_cache(maxsize=64)

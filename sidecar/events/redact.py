@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus, unquote_plus
 import orjson
 
 from sidecar.http.credentials import parse_authorization
-from sidecar.http.messages import Request
+from sidecar.http.messages import Headers, Request
 from sidecar.http.remembered import remembered
 from sidecar.http.secret_names import SUBSTRINGS, is_secret_name, may_hold_secret
 
@@ -40,12 +40,8 @@ class Redactor:
 
     def __init__(self, secret_names: frozenset[str], request: Request) -> None:
         self._names, self._words = _names(secret_names)
-        self._values: dict[str, tuple[str, ...]] = {}
+        self._values = dict(request.once(_callers_secrets))
         """The caller's secrets, each in the forms in which it may be echoed."""
-        for key, value in request.headers:
-            if key.lower() in ("authorization", "cookie", "proxy-authorization"):
-                for secret in _credentials(value):
-                    self._learn(secret)
 
     def secret_name(self, name: str) -> bool:
         """Whether the contract or the common rule calls what goes by this name a secret."""
@@ -142,6 +138,13 @@ class Redactor:
     def _learn(self, value: Any) -> None:
         if isinstance(value, str) and len(value) >= SHORTEST and value not in self._values:
             self._values[value] = _forms(value)
+
+
+def _callers_secrets(headers: Headers) -> dict[str, tuple[str, ...]]:
+    """What a request's fields hold of them."""
+    told = [value for key, value in headers if key.lower() in ("authorization", "cookie", "proxy-authorization")]
+    secrets = [secret for value in told for secret in _credentials(value) if len(secret) >= SHORTEST]
+    return {secret: _forms(secret) for secret in secrets}
 
 
 @remembered(4096)

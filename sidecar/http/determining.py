@@ -7,7 +7,7 @@ from collections.abc import Collection
 from hashlib import sha256
 from typing import Final
 
-from sidecar.http.messages import Request, Response
+from sidecar.http.messages import Headers, Request, Response
 from sidecar.http.remembered import remembered
 
 _ANY: Final = frozenset(
@@ -90,12 +90,13 @@ def total_shown(shown: str) -> int | None:
 def selecting(request: Request, declared: Collection[str]) -> list[str]:
     """The fields, with their values, that may select other content: those that the contract has `declared` (in lower
     case), and whatever is not known to be harmless."""
-    found = []
-    for name, value in request.headers:
-        low, harmless = _field(name)
-        if not harmless or low in declared:
-            found.append(f"{low}={value}")
-    return sorted(found)
+    told = request.once(_told)
+    return sorted(f"{low}={value}" for low, value, harmless in told if not harmless or low in declared)
+
+
+def _told(headers: Headers) -> list[tuple[str, str, bool]]:
+    """Each field's name in lower case, its value, and whether it selects no content unless it is declared."""
+    return [(low, value, harmless) for name, value in headers for low, harmless in (_field(name),)]
 
 
 @remembered(4096)

@@ -39,6 +39,15 @@ def _without(headers: Headers, dropped: frozenset[str]) -> Headers:
     return [field for field in kept if field[0].lower() not in named] if named else kept
 
 
+def _own(headers: Headers) -> Headers:
+    """The client's own fields that go upstream as they are."""
+    return _without(headers, _NOT_UPSTREAM)
+
+
+def _own_of_another_trace(headers: Headers) -> Headers:
+    return _without(headers, _NOT_UPSTREAM | {"tracestate"})
+
+
 def upstream_fields(request: Request, request_id: str, traceparent: str, via: str) -> Headers:
     """The fields that go upstream: the client's own, its Host, and who it is by X-Forwarded-*.
 
@@ -46,7 +55,7 @@ def upstream_fields(request: Request, request_id: str, traceparent: str, via: st
     """
     fields = [("Host", request.host)] if request.host else []
     begun = (request.header("traceparent") or "")[:35] != traceparent[:35]  # another trace than its tracestate tells of
-    fields += _without(request.headers, _NOT_UPSTREAM | {"tracestate"} if begun else _NOT_UPSTREAM)
+    fields += request.once(_own_of_another_trace if begun else _own)
     fields += [("X-Request-Id", request_id), ("traceparent", traceparent)]
     coding = _codings(request.header("accept-encoding"))
     if coding is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
+T = TypeVar("T")
 Headers = list[tuple[str, str]]
 """Fields in the order received, names as sent, values as latin-1 text."""
 
@@ -61,15 +62,17 @@ class Request:
     version: str = "HTTP/1.1"
     spool: SpooledBody | None = None
     """A body too large for memory."""
-    _named: tuple[Headers, dict[str, str]] | None = field(default=None, init=False, repr=False, compare=False)
-    """The first value of each field by its name in lower case, made of these headers when first asked for."""
+    _made: tuple[Headers, dict[str, str], dict[Any, Any]] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+    """What was made of these headers: the first value of each field by its name in lower case, and more."""
 
     def another(self, method: str, target: str) -> Request:
         """One with the same fields, of the same client, without a body."""
         made = Request(
             method, target, self.headers, b"", self.remote, self.scheme, self.host, self.version
         )  # fmt: skip
-        made._named = self._named
+        made._made = self._made
         return made
 
     @property
@@ -85,11 +88,29 @@ class Request:
     def query(self) -> str:
         return self.target.partition("?")[2]
 
+    def once(self, work: Callable[[Headers], T]) -> T:
+        """What `work`, a function of a module, makes of the fields: once for all requests of a connection that have
+        the same. It is not to be changed."""
+        made = self._of_fields()[2]
+        if work not in made:
+            made[work] = work(self.headers)
+        found: T = made[work]
+        return found
+
     def header(self, name: str) -> str | None:
         """The first field of that name (lower case), or None."""
-        if self._named is None or self._named[0] is not self.headers:
-            self._named = self.headers, {key.lower(): value for key, value in reversed(self.headers)}
-        return self._named[1].get(name)
+        return self._of_fields()[1].get(name)
+
+    def _of_fields(self) -> tuple[Headers, dict[str, str], dict[Any, Any]]:
+        made = self._made
+        if made is None or made[0] is not self.headers:
+            made = self._made = self.headers, _named(self.headers), {}
+        return made
+
+
+def _named(headers: Headers) -> dict[str, str]:
+    """The first value of each field, by its name in lower case."""
+    return {key.lower(): value for key, value in reversed(headers)}
 
 
 @dataclass(slots=True)
@@ -113,7 +134,7 @@ class Response:
         """The first field of that name (lower case), or None."""
         named, headers = self._named, self.headers
         if named is None or named[0] is not headers or named[1] != len(headers):
-            named = headers, len(headers), {key.lower(): value for key, value in reversed(headers)}
+            named = headers, len(headers), _named(headers)
             self._named = named
         return named[2].get(name)
 

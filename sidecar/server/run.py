@@ -19,6 +19,7 @@ from sidecar.server.gunicorn import Server, worker_options
 from sidecar.server.handover import Handover, found
 from sidecar.server.http1 import Application
 from sidecar.server.listeners import Address, from_systemd, open_listeners
+from sidecar.server.loop_worker import settle_memory
 from sidecar.server.phase import Service
 from sidecar.server.processes import notify, say_ready
 from sidecar.server.supervisor import BEHIND, Role, Supervisor
@@ -219,5 +220,6 @@ def _control(settings: Settings, program: Program, listener: socket.socket, serv
 def _background(settings: Settings, program: Program, service: Service, ready: int) -> None:
     _stand_back()
     background = program.create_background(settings, service)
+    settle_memory()
     say_ready(ready)
     background.run()

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sidecar.contract import Endpoint, Match
 from sidecar.http.content import LARGEST_KEPT, Unreadable, decode_body
 from sidecar.http.determining import is_aged, manner, selecting, varies
-from sidecar.http.messages import Request, Response
+from sidecar.http.messages import Headers, Request, Response
 from sidecar.standby.answer import Answer
 from sidecar.standby.observations import LIMIT
 from sidecar.storage.database import metadata
@@ -40,8 +40,6 @@ from sidecar.storage.encrypted_columns import LockedBytes
 
 KEPT: Final = 10_000
 """Replies that are kept."""
-FRESH: Final = 10 * 10**9
-"""ns in which an unchanged reply is not written again."""
 FORBIDDEN: Final = (403, 404, 410)
 """Statuses by which an upstream refuses a caller what is there, or says that it is not."""
 LEFT_OUT: Final = frozenset(
@@ -107,7 +105,7 @@ def remember(
         "selected": _selected(request, names),
         "vary": orjson.dumps(names).decode(),
         "status": response.status,
-        "headers": orjson.dumps([(n, v) for n, v in response.headers if n.lower() not in LEFT_OUT]).decode(),
+        "headers": orjson.dumps(_kept(response)).decode(),
         "body": body,
         "stamp": t0,
         "observed": time.time_ns(),
@@ -116,6 +114,18 @@ def remember(
         connection.execute(_ADD, {**row, "question": key})
         if row["observed"] % 64 == 0:
             _bound(connection)
+
+
+def words(endpoint: Endpoint, request: Request, response: Response) -> int:
+    """Tells an answer from others to the same target, by what is kept of it beside its body: its fields, and those of
+    the question."""
+    asked = [request.scheme, request.host, request.header("accept"), *selecting(request, endpoint.headers)]
+    asked += [request.header(name) for name in varies(response) or ()]
+    return hash((*asked, *_kept(response)))
+
+
+def _kept(response: Response) -> Headers:
+    return [(name, value) for name, value in response.headers if name.lower() not in LEFT_OUT]
 
 
 def recall(connection: Connection, endpoint: Endpoint, request: Request, caller: str, since: int) -> Answer | None:

@@ -31,6 +31,7 @@ _SHOWN: Final = select(sightings.c.id).where(
     sightings.c.caller == bindparam("user"), sightings.c.type == _KIND, sightings.c.id == _ID
 )
 _TOUCHED: Final = select(func.max(meta.c.value)).where(meta.c.name.like("touched:%"))
+_EVERY_TOUCHED: Final = select(meta.c.name, meta.c.value).where(meta.c.name.like("touched:%")).order_by(meta.c.name)
 _ANY_UNCLEAR: Final = select(writes.c.id).where(or_(writes.c.outcome == "open", writes.c.outcome == "unknown")).limit(1)
 WROTE: Final = "wrote:"
 """Before a resource's name: the number in `meta` that is the stamp of the last write to it."""
@@ -85,6 +86,11 @@ def touched(connection: Connection, kind: str | None) -> int:
     if kind is not None:
         return number(connection, f"touched:{kind}")
     return connection.scalar(_TOUCHED) or 0
+
+
+def every_touched(connection: Connection) -> Sequence[tuple[str, int]]:
+    """Of each resource when something last happened that may change what any answer about it says."""
+    return [(row.name, row.value) for row in connection.execute(_EVERY_TOUCHED)]
 
 
 def written_after(connection: Connection, at: int) -> set[str]:

@@ -63,6 +63,8 @@ from sidecar.upstream.refusals import Refusals
 log = logging.getLogger(__name__)
 AGAIN: Final = SECOND
 """ns in which the same answer to the same question is learned from once."""
+SAID_AGAIN: Final = 10 * SECOND
+"""The same of one that is the same in every word, and was believed: all that it could say is that all is as it was."""
 RECENT: Final = 4096
 COUNT_AGAIN: Final = 600.0
 """Seconds after which the highest ids are counted anew: a program of the release before keeps no maximum."""
@@ -84,6 +86,23 @@ REFUSALS: Final = 8
 """Refused credentials waiting to be looked up, each of which may cost a scrypt: guesses must not crowd out learning."""
 
 
+@dataclass(slots=True)
+class _Taken:
+    """The last answer to a question that was taken to be learned from, at the stamp `t0`. `content` and `words` are
+    digests: of its body, and of all else of it, each with what we knew to have happened before."""
+
+    content: tuple[int, int]
+    t0: int
+    words: int
+    waiting: bool = True
+    """It will be learned."""
+    believed: bool = False
+    """It is learned, and no write was under way."""
+
+    def says_the_same(self, now: _Taken) -> bool:
+        return (self.waiting or self.believed) and (self.content, self.words) == (now.content, now.words)
+
+
 @dataclass(frozen=True, slots=True)
 class _Lesson:
     """An answer to learn from, to a question of the stamp `t0`. `compare`: parity is kept of it."""
@@ -94,6 +113,7 @@ class _Lesson:
     user: str | None
     t0: int
     compare: bool
+    taken: _Taken
 
     @property
     def size(self) -> int:
@@ -145,7 +165,9 @@ class Standby:
         self._why_away = heartbeat.why_away
         self._was_away = False
         self._generation = 0
-        self._recent: dict[tuple[str, str | None, str], tuple[tuple[int, int], int]] = {}
+        self._happened = 0
+        """Tells apart what all processes know of that may change answers."""
+        self._recent: dict[tuple[str, str | None, str], _Taken] = {}
         self._work: queue.Queue[_Lesson | Callable[[], None] | None] = queue.Queue(QUEUE)
         self._held = 0
         """Bytes of what was taken to be learned from and is not yet."""
@@ -245,13 +267,27 @@ class Standby:
         """Queues a read's answer to be learned from. t0 is a stamp before the call."""
         if clock.error() > UNCERTAIN:
             return  # nobody can say what was before what
-        content = hash((response.status, response.body, request.body))
-        if request.spool is None and self._just_learned((request.target, user, manner(request)), content, t0):
+        content = hash((response.status, response.body, request.body)), self._generation
+        question = request.target, user, manner(request)
+        found = self._recent.get(question)
+        since = t0 - found.t0 if found is not None and found.content == content else -1
+        if 0 <= since < AGAIN and request.spool is None:
             return
+        words = 0 if match.endpoint is None else literals.words(match.endpoint, request, response)
+        taken = _Taken(content, t0, hash((words, self._happened)))
         compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
-        lesson = _Lesson(match, request, response, user, t0, compare)
-        if self._hold(lesson.size) and not self._later(lesson):
+        if 0 <= since < SAID_AGAIN and not compare and found is not None and found.says_the_same(taken):
+            return
+        if request.spool is None:
+            if len(self._recent) >= RECENT:
+                self._recent.clear()
+            self._recent[question] = taken
+        lesson = _Lesson(match, request, response, user, t0, compare, taken)
+        if self._hold(lesson.size):
+            if self._later(lesson):
+                return
             self._let_go(lesson.size)
+        taken.waiting = False
 
     def _hold(self, size: int) -> bool:
         """Whether there is room for so much."""
@@ -264,17 +300,6 @@ class Standby:
     def _let_go(self, size: int) -> None:
         with self._holding:
             self._held -= size
-
-    def _just_learned(self, key: tuple[str, str | None, str], content: int, t0: int) -> bool:
-        """Whether the very same was learned within AGAIN, and nothing that we know of has happened since."""
-        latest = (content, self._generation)
-        found = self._recent.get(key)
-        if found is not None and found[0] == latest and 0 <= t0 - found[1] < AGAIN:
-            return True
-        if len(self._recent) >= RECENT:
-            self._recent.clear()
-        self._recent[key] = (latest, t0)
-        return False
 
     def accepted(self, user: str, password: str, began: int | None = None) -> None:
         """The upstream has accepted these credentials, in an answer asked for at the stamp `began`, or now."""
@@ -336,6 +361,8 @@ class Standby:
         try:
             self._learn(lessons)
         finally:
+            for lesson in lessons:
+                lesson.taken.waiting = False
             self._let_go(sum(lesson.size for lesson in lessons))
 
     def _batch(self, first: _Lesson) -> list[_Lesson]:
@@ -378,15 +405,18 @@ class Standby:
 
     def _learn_some(self, lessons: Sequence[tuple[_Lesson, Sequence[Observation]]]) -> int:
         """From as many as can be learned from in HELD, in one transaction; returns how many these were."""
-        tried = 0
+        tried, believed = 0, []
         try:
             with self._engine.begin() as connection:
                 until = time.monotonic() + HELD
                 for lesson, seen in lessons:
                     tried += 1
-                    self._learn_one(connection, lesson, seen)
+                    if self._learn_one(connection, lesson, seen):
+                        believed.append(lesson)
                     if time.monotonic() >= until:
                         break
+            for lesson in believed:
+                lesson.taken.believed = True
         except Exception:
             if tried <= 1:
                 log.exception("learning failed", extra={"fields": {"event.action": "learn_failed"}})
@@ -395,39 +425,40 @@ class Standby:
                     self._learn_some([alone])
         return max(1, tried)
 
-    def _learn_one(self, connection: Connection, lesson: _Lesson, seen: Sequence[Observation]) -> None:
+    def _learn_one(self, connection: Connection, lesson: _Lesson, seen: Sequence[Observation]) -> bool:
+        """Whether it shows records, and is believed: no write was under way."""
         match, request, response, user, t0 = lesson.match, lesson.request, lesson.response, lesson.user, lesson.t0
         endpoint = match.endpoint
         if pure_calls.is_pure_call(match):
             if user is not None:
                 pure_calls.remember(connection, match, request, response, user, t0, self._contract.secrets)
-            return
+            return False
         if endpoint is None:
-            return
+            return False
         user = "" if endpoint.public else user
         shown = [each for each in seen if isinstance(each, ListSeen | RecordSeen)]
         told = [*shown, *(each for each in seen if isinstance(each, RecordMissing))]
         if told and not self._is_in_our_manner(connection, told, manner(request), t0):
             self._keep_words(connection, endpoint, request, response, user, t0)
-            return
+            return False
         with self._departures.watch(connection, endpoint.resource or ""):
             for of, comparison in compare_format(connection, endpoint, request, response, seen, t0):
                 evidence.note(connection, of, [comparison], self._settings.proof)
             if not self._means_the_same(connection, endpoint, request):
                 self._keep_words(connection, endpoint, request, response, user, t0)
-                return
+                return False
             if lesson.compare or endpoint.id not in self._settled:
                 self._note_evidence(connection, match, response, seen, user, t0)
             if any(knowledge.lags(connection, self._contract, each, t0) for each in shown):
                 self._generation += 1
-                return
+                return False
             for observation in seen:
                 self._see(connection, endpoint, observation, user, t0)
             if user is not None and shown:
                 literals.forget_refusal(connection, match, request, user)
             elif user is not None:
                 literals.note_refusal(connection, match, request, response.status, user, t0)
-            self._keep_words(connection, endpoint, request, response, user, t0)
+            return self._keep_words(connection, endpoint, request, response, user, t0) and bool(shown)
 
     def _means_the_same(self, connection: Connection, endpoint: Endpoint, request: Request) -> bool:
         """Whether the path is spelled as the contract has it, or so that it was seen to mean the same: else nothing is
@@ -457,14 +488,15 @@ class Standby:
     def _keep_words(
         self, connection: Connection, endpoint: Endpoint, request: Request, response: Response, user: str | None,
         t0: int,
-    ) -> None:  # fmt: skip
-        """The upstream's own words, where no write was under way while they were said."""
+    ) -> bool:  # fmt: skip
+        """Keeps the upstream's own words, where no write was under way while they were said: whether that was so."""
         if not endpoint.safe or (user is None and not endpoint.public):
-            return
+            return False
         if endpoint.resource is not None and not knowledge.clean(connection, endpoint.resource, None, t0):
-            return
+            return False
         caller = "" if endpoint.public else str(user)
         literals.remember(connection, endpoint, request, response, caller, t0, self._contract.secrets)
+        return True
 
     def _note_evidence(
         self, connection: Connection, match: Match, response: Response, seen: Sequence[Observation],
@@ -631,6 +663,7 @@ class Standby:
             self._verified_since = queries.number(connection, queries.VERIFIED_SINCE)
             rows = connection.execute(select(collections)).all()
             self._settled = evidence.settled(connection, self._contract, self._settings.proof)
+            self._happened = hash((self._verified_since, *queries.every_touched(connection)))
         self.outbox.owned()  # a request finds it in memory
         if self._shared is None:
             self.outbox.snapshot()  # so that what was last seen is never old, should the database go away

@@ -1,4 +1,5 @@
-"""Every metric, once. On the request path a count costs a few microseconds: label children are kept in a dict.
+"""Every metric, once. On the request path a count is kept in memory; `flush` writes, four times a second, what was
+counted since: who is killed loses that much.
 
 Counters and histograms live in memory-mapped files under PROMETHEUS_MULTIPROC_DIR, one set a process, and are summed
 when scraped. Gauges of shared state are read at scrape time in the control process; what is not known is absent,
@@ -12,7 +13,9 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -145,13 +148,16 @@ class Metrics:
         self.registry = registry if registry is not None else CollectorRegistry()
         self._metrics: dict[str, Any] = {}
         self._children: dict[tuple[str, ...], Any] = {}
-        self._by_labels: dict[tuple[str, ...], tuple[list[Any], Any]] = {}
+        self._requests: defaultdict[tuple[str, ...], list[float]] = defaultdict(list)
+        """Of requests since the last `flush`, by all their labels, how long each took (s)."""
+        self._attempts: Counter[tuple[str, ...]] = Counter()
+        self._noting = threading.Lock()
         self._making = threading.Lock()
         self._journalled = (0, 0)
         self._unread = 0
 
     def request(self, exchange: Exchange) -> None:
-        """A user's request ended; our own traffic is not counted. A client that left is code 499."""
+        """A user's request ended; our own traffic is not counted. A client that left is code 499. Needs `flush`."""
         if exchange.purpose is not Purpose.USER:
             return
         response, method = exchange.response, exchange.request.method
@@ -165,28 +171,37 @@ class Metrics:
             exchange.verdict,
             exchange.upstream_said,
         )
-        try:
-            counters, duration = self._by_labels.get(labels) or self._bind(labels)
-            for counter in counters:
-                counter.inc()
-            duration.observe(exchange.duration / 1e9)
-        except _LOST as error:
-            _say_lost(error)
-
-    def _bind(self, labels: tuple[str, ...]) -> tuple[list[Any], Any]:
-        """What one request of these labels counts in; looked up once."""
-        endpoint, _, _, outcome, _, client, verdict, upstream = labels
-        counters = [
-            self._child("requests", *labels[:6]),
-            self._child("verdicts", endpoint, verdict),
-            self._child("upstream_requests", endpoint, upstream, client),
-        ]
-        bound = self._by_labels[labels] = counters, self._child(DURATION, endpoint, client, outcome, upstream)
-        return bound
+        with self._noting:
+            self._requests[labels].append(exchange.duration / 1e9)
 
     def attempt(self, endpoint: str, outcome: Outcome, client: Client) -> None:
-        """An attempt for a user ended. `endpoint` is the endpoint's name."""
-        self._count("upstream_attempts", endpoint, outcome.value, client.value)
+        """An attempt for a user ended. `endpoint` is the endpoint's name. Needs `flush`."""
+        with self._noting:
+            self._attempts[endpoint, outcome.value, client.value] += 1
+
+    def flush(self) -> None:
+        """Writes down what requests and attempts were counted. Never raises."""
+        with self._noting:
+            requests, self._requests = self._requests, defaultdict(list)
+            attempts, self._attempts = self._attempts, Counter()
+        for labels, took in requests.items():
+            endpoint, _, _, outcome, _, client, verdict, upstream = labels
+            self._count("requests", *labels[:6], by=len(took))
+            self._count("verdicts", endpoint, verdict, by=len(took))
+            self._count("upstream_requests", endpoint, upstream, client, by=len(took))
+            self._observe(took, endpoint, client, outcome, upstream)
+        for key, times in attempts.items():
+            self._count("upstream_attempts", *key, by=times)
+
+    def _observe(self, took: Sequence[float], *labels: str) -> None:
+        """What `observe` does for each, at once, for which prometheus_client has no word."""
+        try:
+            duration = self._child(DURATION, *labels)
+            duration._sum.inc(sum(took))
+            for bucket, times in Counter(bisect_left(BUCKETS, each) for each in took).items():
+                duration._buckets[bucket].inc(times)
+        except _LOST as error:
+            _say_lost(error)
 
     def takeover(self, endpoint: str, times: int = 1) -> None:
         """`times` is 0 to be told of before there is one: a series that begins at 1 has not risen."""
@@ -226,11 +241,11 @@ class Metrics:
 
     def _metric(self, name: str) -> Any:
         """Made when it is first counted: making it takes room in a file."""
-        from prometheus_client import Counter, Histogram
+        import prometheus_client
 
         with self._making:
             if name not in self._metrics and name == DURATION:
-                self._metrics[name] = Histogram(
+                self._metrics[name] = prometheus_client.Histogram(
                     f"understudy_{DURATION}",
                     "How long users waited for their answers.",
                     exemplars.LABELS,
@@ -239,7 +254,9 @@ class Metrics:
                 )
             elif name not in self._metrics:
                 text, labels = _COUNTERS[name]
-                self._metrics[name] = Counter(f"understudy_{name}_total", text, labels, registry=self.registry)
+                self._metrics[name] = prometheus_client.Counter(
+                    f"understudy_{name}_total", text, labels, registry=self.registry
+                )
             return self._metrics[name]
 
 

@@ -22,7 +22,6 @@ place goes only to one that has none: however many calls of one or two endpoints
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import struct
 import threading
@@ -80,9 +79,9 @@ class Slots:
         self._resting: list[int] = []
         self._table = shared_map(path, limit * _ROW)
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self._slowest = shared_map(path.with_name(f"{path.name}-slowest"), ENDPOINTS * 8)
-        self._late = shared_map(path.with_name(f"{path.name}-late"), limit * 8)
-        self._share = shared_map(path.with_name(f"{path.name}-share"), 3 * 8)
+        self._slowest = _numbers(path.with_name(f"{path.name}-slowest"), ENDPOINTS)
+        self._late = _numbers(path.with_name(f"{path.name}-late"), limit)
+        self._share = _numbers(path.with_name(f"{path.name}-share"), 3)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._vain = _Vain(b"", 0, frozenset())
@@ -172,27 +171,23 @@ class Slots:
         """Two processes at once may lose one of their notes, and no more."""
         _pid, endpoint, taken = _PLACE.unpack(row)
         if endpoint < ENDPOINTS:
-            _put(self._slowest, endpoint, max(time.monotonic_ns() - taken, int(FADES * self._slowest_of(endpoint))))
-
-    def _slowest_of(self, endpoint: int) -> int:
-        """0: nobody knows."""
-        return _get(self._slowest, endpoint) if endpoint < ENDPOINTS else 0
+            self._slowest[endpoint] = max(time.monotonic_ns() - taken, int(FADES * self._slowest[endpoint]))
 
     @property
     def share(self) -> int:
         """Places that this node may use now."""
-        age = time.monotonic_ns() - _get(self._share, _TOLD)
-        return min(self.limit, _get(self._share, _SHARE)) if 0 <= age < TOLD else self.limit
+        age = time.monotonic_ns() - self._share[_TOLD]
+        return min(self.limit, self._share[_SHARE]) if 0 <= age < TOLD else self.limit
 
     def tell_share(self, places: int) -> None:
         """So many are this node's, for the next moments."""
-        _put(self._share, _SHARE, places)
-        _put(self._share, _TOLD, time.monotonic_ns())
+        self._share[_SHARE] = places
+        self._share[_TOLD] = time.monotonic_ns()
 
     def wanted(self) -> int:
         """The most places that the node could have used since this was last asked."""
-        most = max(_get(self._share, _WANTED), self.taken())
-        _put(self._share, _WANTED, 0)
+        most = max(self._share[_WANTED], self.taken())
+        self._share[_WANTED] = 0
         return most
 
     def taken(self) -> int:
@@ -205,9 +200,8 @@ class Slots:
 
     def close(self) -> None:
         self._table.close()
-        self._slowest.close()
-        self._late.close()
-        self._share.close()
+        for numbers in (self._slowest, self._late, self._share):
+            numbers.release()
         os.close(self._file)
 
     def _take(self, wanted: Sequence[int], reserve: int) -> tuple[int, int] | None:
@@ -233,8 +227,8 @@ class Slots:
 
     def _want(self, places: int) -> None:
         """Two processes at once may lose one of their notes, and no more."""
-        if places > _get(self._share, _WANTED):
-            _put(self._share, _WANTED, places)
+        if places > self._share[_WANTED]:
+            self._share[_WANTED] = places
 
     def _note(self, asked: _Asked) -> None:
         table = self._table[:]
@@ -247,7 +241,7 @@ class Slots:
 
     def _held(self) -> list[int | None]:
         """The endpoint that each place is for, or None where it is free."""
-        table, now = self._table[: self.limit * _ROW], time.monotonic_ns()
+        table, now, slowest = self._table[: self.limit * _ROW], time.monotonic_ns(), self._slowest
         held: list[int | None] = []
         lost, unusual = [], set()
         for place, (pid, endpoint, taken) in enumerate(_PLACE.iter_unpack(table)):
@@ -260,11 +254,11 @@ class Slots:
                 held.append(_RESTS if lives else None)
                 continue
             held.append(endpoint)
-            if age > self._slowest_of(endpoint) > 0:
+            if endpoint < ENDPOINTS and age > slowest[endpoint] > 0:
                 if pid == self._pid or Path(f"/proc/{pid}").exists():
                     unusual.add(endpoint)
-                    _put(self._late, place, taken)
-                elif _get(self._late, place) == taken:
+                    self._late[place] = taken
+                elif self._late[place] == taken:
                     unusual.add(endpoint)
                 else:
                     lost.append(place)
@@ -279,9 +273,6 @@ def _may_have(count: int, free: int) -> bool:
     return count == 0 or (count < ALPHA * free and free > 1)
 
 
-def _get(numbers: mmap.mmap, index: int) -> int:
-    return int.from_bytes(numbers[index * 8 : index * 8 + 8], "little")
-
-
-def _put(numbers: mmap.mmap, index: int, number: int) -> None:
-    numbers[index * 8 : index * 8 + 8] = number.to_bytes(8, "little")
+def _numbers(path: Path, count: int) -> memoryview[int]:
+    """So many numbers of 64 bits that processes share; the map goes with its last view."""
+    return memoryview(shared_map(path, count * 8)).cast("Q")

@@ -90,9 +90,12 @@ class _Lines:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, job: Job) -> None:
-        self._lines.setdefault((job.priority, job.endpoint), OrderedDict())[job] = None
+    def add(self, job: Job) -> bool:
+        """Whether it is the first of its line."""
+        line = self._lines.setdefault((job.priority, job.endpoint), OrderedDict())
+        line[job] = None
         self._count += 1
+        return len(line) == 1
 
     def remove(self, job: Job) -> None:
         line = self._lines[job.priority, job.endpoint]
@@ -132,8 +135,8 @@ class Upstream:
             if taken is not None:
                 self._start(job, taken[0])
                 return
-        self._lines.add(job)
-        self._hand_out()
+        if self._lines.add(job):  # else it cannot be next before who stands before it
+            self._hand_out()
 
     def cancel(self, job: Job) -> bool:
         """Takes a job back. True: nothing of it was or will be sent. False: it is under way or done."""
@@ -181,27 +184,33 @@ class Upstream:
             return
         job.state = "ended"
         attempt, response = sent
+        goes_on = False
         if response is None or response.passed_on is None:
-            self._give_slot(job)
+            goes_on = self._give_slot(job)
         else:  # the upstream is at work on it, but not for ever: it may tell of events
-            response.passed_on.when_over(lambda _: self._give_slot(job))
+            response.passed_on.when_over(lambda _: self._over(job))
             asyncio.get_running_loop().call_later(self._slots.longest, self._give_slot, job)
         attempt.hedge = job.hedge
         hear, job.on_result = job.on_result, None  # no cycle: a body goes with its last user
         if hear is not None:
             hear(Result(attempt, response, job.began))
-        if self._lines:
+        if self._lines and not goes_on:
             self._hand_out()
 
-    def _give_slot(self, job: Job) -> None:
-        """To whoever waits for one; the first time."""
+    def _over(self, job: Job) -> None:
+        self._give_slot(job)
+
+    def _give_slot(self, job: Job) -> bool:
+        """To whoever waits for one; the first time. Whether somebody has it now."""
         if job not in self._under_way:
-            return
+            return False
         self._under_way.discard(job)
-        if not self._pass_on(job.slot):
-            self._slots.rest(job.slot)
-            if self._resting is None and not self._stopping:
-                self._resting = asyncio.get_running_loop().call_later(REST, self._give_resting)
+        if self._pass_on(job.slot):
+            return True
+        self._slots.rest(job.slot)
+        if self._resting is None and not self._stopping:
+            self._resting = asyncio.get_running_loop().call_later(REST, self._give_resting)
+        return False
 
     def _pass_on(self, slot: int) -> bool:
         """Starts the most urgent user's job in a slot that has just become free, if there is one that may have it."""

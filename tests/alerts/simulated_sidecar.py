@@ -104,6 +104,7 @@ class Sidecar:
             ended=at + 5 * MILLISECOND,
         )  # fmt: skip
         self._metrics.request(exchange)
+        self._metrics.flush()
         if self.disk_full:
             self._journal.failures += 1
             return

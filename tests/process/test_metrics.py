@@ -36,6 +36,7 @@ def work():
     made.purpose = Purpose.BACKFILL
     metrics.request(made)
     metrics.attempt("GET /notes", Outcome.FAILURE, Client.USER)
+    metrics.flush()
     metrics.takeover("notes.list")
     metrics.journal(SimpleNamespace(syncs=2, failures=1))
     metrics.log(4)

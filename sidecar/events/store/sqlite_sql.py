@@ -19,7 +19,10 @@ from sidecar.timeunits import MINUTE, parse_rfc3339
 _COLUMNS: Final = {field.name: field.column for field in FIELDS if field.column is not None}
 """Fields with a column of their own; any other is read out of the document."""
 _NUMBERS: Final = tuple(field.column for field in FIELDS if field.kind is Kind.LONG and field.column is not None)
-_WORDS: Final = tuple(field.name for field in FIELDS if field.words)
+_WORDS: Final = tuple(tuple(field.name.split(".")) for field in FIELDS if field.words)
+_KINDS: Final = tuple((tuple(name.split(".")), int if column in _NUMBERS else str) for name, column in _COLUMNS.items())
+"""The path of each column's value in a document, and of what kind it is."""
+_TIME, _ID, _ADDRESS = ("@timestamp",), ("event", "id"), ("source", "ip")
 _STATUS: Final = "http.response.status_code"
 _FIELD = re.compile(r"[@\w]+(\.\w+)*")
 _FILTERED: Final = (
@@ -229,30 +232,31 @@ def _json_path(name: str) -> str:
 
 
 def event_row(document: Event) -> tuple[Any, ...]:
-    at = parse_rfc3339(_at(document, "@timestamp"))
-    values = [_at(document, name) for name in _COLUMNS]
-    for name, value in zip(_COLUMNS, values, strict=True):
-        kind = int if _COLUMNS[name] in _NUMBERS else str
+    at = parse_rfc3339(_at(document, _TIME))
+    values = []
+    for path, kind in _KINDS:
+        value = _at(document, path)
         if value is not None and type(value) is not kind:
-            raise ValueError(f"{name}: expected {kind.__name__}; found {value!r}")
+            raise ValueError(f"{'.'.join(path)}: expected {kind.__name__}; found {value!r}")
+        values.append(value)
     if not values[0]:
         raise ValueError("event.id: required")
-    if (address := _at(document, "source.ip")) is not None:
+    if (address := _at(document, _ADDRESS)) is not None:
         ip_address(address)
     words = " ".join(str(value) for name in _WORDS if (value := _at(document, name)) is not None)
     return at, *values, orjson.dumps(document).decode(), words
 
 
 def body_row(document: Event) -> tuple[Any, ...]:
-    identity = _at(document, "event.id")
+    identity = _at(document, _ID)
     if not isinstance(identity, str) or not identity:
         raise ValueError("event.id: required")
-    return identity, parse_rfc3339(_at(document, "@timestamp")), orjson.dumps(document).decode()
+    return identity, parse_rfc3339(_at(document, _TIME)), orjson.dumps(document).decode()
 
 
-def _at(document: Event, path: str) -> Any:
+def _at(document: Event, path: Sequence[str]) -> Any:
     value: Any = document
-    for part in path.split("."):
+    for part in path:
         if not isinstance(value, dict):
             return None
         value = value.get(part)
