@@ -214,19 +214,45 @@ def _exactly(base: View, user: str, kind: str, events: list[str]) -> View:
     return replace(base, person="", event=BETWEEN.join(events))
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """How many patients somebody opened from when until when; `day`: the midnight of the local day that it ends on."""
+
+    day: int
+    start: int
+    end: int
+    count: int
+
+
 def _many_patients(known: Sequence[Day], base: View, since: int, zone: ZoneInfo) -> Iterable[Finding]:
-    """Distinct patients in a day beside the person's own days before, and the others' busiest days now."""
-    first = time_format.midnight(since, zone)
-    counts: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    """Distinct patients in a day beside the person's own days before, and the others' busiest days now; then in any
+    24 hours beside others such, where no day of theirs has told it: who works over midnight has no day to stand out."""
+    first, told = time_format.midnight(since, zone), defaultdict[str, list[_Opened]](list)
+    by_day, by_hours = (defaultdict[str, list[_Opened]](list) for _ in range(2))
     for day in known:
-        for user in day.hours:
-            if user:
-                counts[user][day.start] = day.patients.get(user, 0)
-    tops = {user: max(now) for user, each in counts.items() if (now := [n for day, n in each.items() if day >= first])}
+        for user in filter(None, day.hours):
+            end, (most, last) = time_format.midnight(day.start, zone, 1), day.within[user]
+            by_day[user].append(_Opened(day.start, day.start, end, day.patients[user]))
+            by_hours[user].append(_Opened(day.start, last - DAY, last, most))
+    for counts in (by_day, by_hours):
+        for user, each, beside in _outstanding(counts, first, base):
+            if any(each.start < other.end and other.start < each.end for other in told[user]):
+                continue
+            told[user].append(each)
+            day_of = f"on {time_format.day(each.start, zone)}"
+            when = day_of if counts is by_day else f"in the 24 hours to {time_format.stamp(each.end, zone)}"
+            said = f"{user} opened {each.count} patients {when}: {beside}"
+            ends = {"start": utc(each.start), "end": utc(each.end)}
+            yield Finding("Many patients", said, each.count, replace(base, period="between", **ends, person=user), 4)
+
+
+def _outstanding(counts: Mapping[str, Sequence[_Opened]], first: int, base: View) -> Iterable[tuple[str, _Opened, str]]:
+    """Of the days from `first` on those with more patients than is usual, and what is; each person's most first."""
+    tops = {user: max(now) for user, each in counts.items() if (now := [one.count for one in each if one.day >= first])}
     for user in sorted(tops):
         if tops[user] < PATIENTS or not _meant(base, user):
             continue
-        usual = sorted(n for day, n in counts[user].items() if day < first and n)
+        usual = sorted(one.count for one in counts[user] if one.day < first and one.count)
         others = sorted(top for name, top in tops.items() if name != user)
         group = others[len(others) // 2] if others else 0
         own = usual[len(usual) // 2] if len(usual) >= 3 else None
@@ -234,15 +260,10 @@ def _many_patients(known: Sequence[Day], base: View, since: int, zone: ZoneInfo)
         for days_known in (usual, others if own is None else []):
             if len(days_known) >= KNOWN:
                 limit = min(limit, BUSIEST * max(days_known[-1], 1))
-        for start, count in counts[user].items():
-            if start >= first and count >= PATIENTS and count > limit:
-                by_habit = f"{own} on a usual day of theirs" if own is not None else "they are new here"
-                said = (
-                    f"{user} opened {count} patients on {time_format.day(start, zone)}: "
-                    f"{by_habit}, {group} on a colleague's busiest"
-                )
-                ends = {"start": utc(start), "end": utc(time_format.midnight(start, zone, 1))}
-                yield Finding("Many patients", said, count, replace(base, period="between", **ends, person=user), 4)
+        habit = f"{own} on a usual day of theirs" if own is not None else "they are new here"
+        for one in sorted(counts[user], key=lambda each: -each.count):
+            if one.day >= first and one.count >= PATIENTS and one.count > limit:
+                yield user, one, f"{habit}, {group} on a colleague's busiest"
 
 
 def _unusual(known: Sequence[Day], base: View, since: int, until: int, zone: ZoneInfo) -> Iterable[Finding]:
