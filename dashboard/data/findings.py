@@ -22,7 +22,7 @@ from dashboard.values.filters import View, utc
 from dashboard.values.people import BETWEEN, several
 from dashboard.values.sentences import at, content, singular
 from sidecar.contract import Contract
-from sidecar.events.store import Event, Filter
+from sidecar.events.store import Filter
 from sidecar.timeunits import DAY, HOUR
 
 READ: Final = 1000
@@ -72,32 +72,39 @@ class Found:
     writes: int
 
 
-def find(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneInfo, most: int = READ) -> Found:
+def find(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneInfo) -> Found:
+    """As `look` does; for KEEP the same is told again."""
+    base = _base(view)
+    since = base.filter(now, zone).since
+    key = ("findings", base, since // HOUR if since else None)
+    made: Found = queries.kept(key, KEEP, lambda: look(queries, contract, view, now, zone))
+    return made
+
+
+def look(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneInfo, most: int = READ) -> Found:
     """Over the view's period and people; its other filters do not matter. `most`: writes that are read at most.
 
     Raises StoreUnavailable, ViewError."""
-    base = View(period=view.period, start=view.start, end=view.end, person=view.person)
+    base = _base(view)
     where = base.filter(now, zone)
-    key = ("findings", base, most, where.since // HOUR if where.since else None)
+    writes, read, total = _writes(queries, contract, where, most)
+    until = now if where.until is None else where.until
+    long, brief = (now - length if where.since is None else where.since for length in (30 * DAY, DAY))
+    known = days(queries, long - BASELINE, until, zone)
+    lately = [day for day in known if day.start >= time_format.midnight(brief - BASELINE, zone)]
+    found = [
+        *_sign_in_failures(queries, base, where),
+        *_denied(queries, base, where),
+        *_in_anothers_name(queries, contract, base, writes),
+        *_vandalism(base, writes),
+        *_many_patients(known, base, long, zone),
+        *_unusual(lately, base, brief, until, zone),
+    ]
+    return Found(sorted(found, key=lambda each: (-each.weight, -each.count)), read, total)
 
-    def make() -> Found:
-        writes, read, total = _writes(queries, contract, where, most)
-        until = now if where.until is None else where.until
-        long, brief = (now - length if where.since is None else where.since for length in (30 * DAY, DAY))
-        known = days(queries, long - BASELINE, until, zone)
-        lately = [day for day in known if day.start >= time_format.midnight(brief - BASELINE, zone)]
-        found = [
-            *_sign_in_failures(queries, base, where),
-            *_denied(queries, base, where),
-            *_in_anothers_name(queries, contract, base, writes),
-            *_vandalism(base, writes),
-            *_many_patients(known, base, long, zone),
-            *_unusual(lately, base, brief, until, zone),
-        ]
-        return Found(sorted(found, key=lambda each: (-each.weight, -each.count)), read, total)
 
-    made: Found = queries.kept(key, KEEP, make)
-    return made
+def _base(view: View) -> View:
+    return View(period=view.period, start=view.start, end=view.end, person=view.person)
 
 
 def _sign_in_failures(queries: Queries, base: View, where: Filter) -> Iterable[Finding]:
@@ -119,10 +126,12 @@ def _denied(queries: Queries, base: View, where: Filter) -> Iterable[Finding]:
 
 @dataclass(frozen=True)
 class _Write:
+    """`event` is its id."""
+
     user: str
     kind: str
     patient: str
-    event: Event
+    event: str
     said: Mapping[str, Any]
 
 
@@ -139,7 +148,8 @@ def _writes(queries: Queries, contract: Contract, where: Filter, most: int) -> t
             said = content(rows.bodies.get(event["event"]["id"]), "request")
             if isinstance(said, dict):
                 kind, patient = at(event, "understudy.resource.type"), at(event, "understudy.patient.id")
-                found.append(_Write(str(at(event, "user.name") or ""), kind, str(patient or ""), event, said))
+                user, ident = str(at(event, "user.name") or ""), event["event"]["id"]
+                found.append(_Write(user, kind, str(patient or ""), ident, said))
         read, cursor = read + len(rows.events), rows.cursor
         if cursor is None:
             return found, read, read
@@ -161,7 +171,7 @@ def _in_anothers_name(queries: Queries, contract: Contract, base: View, writes: 
         given = write.said.get(field) if field else None
         own = _own_id(queries, contract, write.user) if given is not None else None
         if own is not None and str(given) != own:
-            found[write.user, write.kind, str(given)].append(write.event["event"]["id"])
+            found[write.user, write.kind, str(given)].append(write.event)
     for (user, kind, given), events in found.items():
         count = len(events)
         what = f"{count} {kind}" if count > 1 else f"a {singular(kind)}"
@@ -192,7 +202,7 @@ def _vandalism(base: View, writes: list[_Write]) -> Iterable[Finding]:
     for write in writes:
         text = " ".join(str(value) for value in write.said.values() if isinstance(value, str))
         if _VANDALISM.search(text):
-            hits[write.user].append(write.event["event"]["id"])
+            hits[write.user].append(write.event)
         body = write.said.get("body")
         if isinstance(body, str) and len(body) > 20:
             copies[write.user, body].append(write)
@@ -203,7 +213,7 @@ def _vandalism(base: View, writes: list[_Write]) -> Iterable[Finding]:
         patients = {write.patient for write in made}
         if len(patients) >= COPIES:
             said = f"{user} wrote the same text on {len(patients)} patients"
-            view = _exactly(base, user, "notes", [write.event["event"]["id"] for write in made])
+            view = _exactly(base, user, "notes", [write.event for write in made])
             yield Finding("Vandalised notes", said, len(patients), view, 3)
 
 
