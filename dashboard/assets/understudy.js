@@ -210,7 +210,7 @@
     }
   }
 
-  /* What somebody types or chooses while the page before the next one is still there is theirs: it stands in the next one's field
+  /* What somebody types while the page before the next one is still there is theirs: it stands in the next one's field
      too, with the caret where it was. What was sent is the page's again, and so is what another page holds. */
   var typed = new Map();
 
@@ -222,10 +222,6 @@
 
   document.addEventListener("input", function (event) {
     if (fieldOf(event.target)) { typed.set(event.target.id, { element: event.target, value: event.target.value }); }
-  });
-  document.addEventListener("change", function (event) {
-    var group = event.target.type === "radio" && event.target.closest("#page .choice[id]");
-    if (group) { typed.set(group.id, { element: group, value: event.target.value }); }
   });
   document.addEventListener("selectionchange", function () {
     var kept = document.activeElement && typed.get(document.activeElement.id);
