@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from dash import Dash, Input, Output, dcc, html
 from flask import Flask, g, has_request_context
+from sqlalchemy.exc import SQLAlchemyError
 
 from alerts.lifecycle.store import Alerts
 from alerts.lifecycle.tables import open_alerts
@@ -37,7 +38,7 @@ from dashboard.data.objectives import Promised
 from dashboard.data.reviews import Reviews
 from dashboard.data.slo_figures import LONGEST, Counted
 from dashboard.page import Page
-from dashboard.pages import PAGES
+from dashboard.pages import PAGES, review
 from dashboard.sign_in.routes import PATHS, Entrance
 from dashboard.ui.components import failed, notice
 from dashboard.values.filters import ViewError
@@ -52,6 +53,8 @@ from sidecar.storage.nodes import everyone
 from sidecar.timeunits import SECOND
 
 log = logging.getLogger(__name__)
+PREPARE: Final = 3600
+"""Seconds between two looks for what somebody will wait for."""
 AGAIN: Final = 10_000
 """ms after which a page that could not be drawn is tried again."""
 _SHELL: Final = """<!DOCTYPE html>
@@ -132,7 +135,7 @@ def create_app(settings: Settings, clock: Callable[[], int] = time.time_ns) -> F
         SignIn(parts).install(server)
     server.extensions["understudy"] = (parts, callbacks)
     parts.counted.warm()
-    threading.Thread(target=_know_the_days, args=(parts,), name="days", daemon=True).start()
+    threading.Thread(target=_prepare, args=(parts,), name="prepare", daemon=True).start()
     server.test_client().get("/healthz")  # Dash finishes itself with the first request; two at once would race
     return server
 
@@ -173,14 +176,18 @@ def wire(settings: Settings, clock: Callable[[], int]) -> Parts:
     )
 
 
-def _know_the_days(parts: Parts) -> None:
-    """What findings over the longest period compare with, and how long answers took, before anybody waits for it."""
-    now = parts.clock()
-    try:
-        latencies.spreads(parts.queries, LONGEST, now)
-        days(parts.queries, now - LONGEST * SECOND - BASELINE, now, parts.zone)
-    except StoreUnavailable as error:
-        log.warning("the event store does not answer yet", extra={"fields": {"error.type": type(error).__name__}})
+def _prepare(parts: Parts) -> None:
+    """What findings over the longest period compare with, how long answers took, and what the next weekly review finds,
+    before anybody waits for it."""
+    while True:
+        now = parts.clock()
+        try:
+            latencies.spreads(parts.queries, LONGEST, now)
+            days(parts.queries, now - LONGEST * SECOND - BASELINE, now, parts.zone)
+            review.prepare(parts)
+        except (StoreUnavailable, SQLAlchemyError) as error:
+            log.warning("nothing is prepared yet", extra={"fields": {"error.type": type(error).__name__}})
+        time.sleep(PREPARE)
 
 
 def policy(app: Dash) -> str:

@@ -162,6 +162,8 @@ class Queries:
         if now - made < seconds:
             return value
         value = make()
+        if not seconds:
+            return value
         with self._lock:
             self._kept = {k: v for k, v in self._kept.items() if now - v[0] < 700 and len(self._kept) < 500}
             self._kept[key] = (now, value)

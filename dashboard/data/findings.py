@@ -22,7 +22,7 @@ from dashboard.values.filters import View, utc
 from dashboard.values.people import BETWEEN, several
 from dashboard.values.sentences import at, content, singular
 from sidecar.contract import Contract
-from sidecar.events.store import Event, Filter
+from sidecar.events.store import Filter
 from sidecar.timeunits import DAY, HOUR
 
 READ: Final = 1000
@@ -72,32 +72,39 @@ class Found:
     writes: int
 
 
-def find(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneInfo, most: int = READ) -> Found:
+def find(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneInfo) -> Found:
+    """As `look` does; for KEEP the same is told again."""
+    base = _base(view)
+    since = base.filter(now, zone).since
+    key = ("findings", base, since // HOUR if since else None)
+    made: Found = queries.kept(key, KEEP, lambda: look(queries, contract, view, now, zone))
+    return made
+
+
+def look(queries: Queries, contract: Contract, view: View, now: int, zone: ZoneInfo, most: int = READ) -> Found:
     """Over the view's period and people; its other filters do not matter. `most`: writes that are read at most.
 
     Raises StoreUnavailable, ViewError."""
-    base = View(period=view.period, start=view.start, end=view.end, person=view.person)
+    base = _base(view)
     where = base.filter(now, zone)
-    key = ("findings", base, most, where.since // HOUR if where.since else None)
+    writes, read, total = _writes(queries, contract, where, most)
+    until = now if where.until is None else where.until
+    long, brief = (now - length if where.since is None else where.since for length in (30 * DAY, DAY))
+    known = days(queries, long - BASELINE, until, zone)
+    lately = [day for day in known if day.start >= time_format.midnight(brief - BASELINE, zone)]
+    found = [
+        *_sign_in_failures(queries, base, where),
+        *_denied(queries, base, where),
+        *_in_anothers_name(queries, contract, base, writes),
+        *_vandalism(base, writes),
+        *_many_patients(known, base, long, zone),
+        *_unusual(lately, base, brief, until, zone),
+    ]
+    return Found(sorted(found, key=lambda each: (-each.weight, -each.count)), read, total)
 
-    def make() -> Found:
-        writes, read, total = _writes(queries, contract, where, most)
-        until = now if where.until is None else where.until
-        long, brief = (now - length if where.since is None else where.since for length in (30 * DAY, DAY))
-        known = days(queries, long - BASELINE, until, zone)
-        lately = [day for day in known if day.start >= time_format.midnight(brief - BASELINE, zone)]
-        found = [
-            *_sign_in_failures(queries, base, where),
-            *_denied(queries, base, where),
-            *_in_anothers_name(queries, contract, base, writes),
-            *_vandalism(base, writes),
-            *_many_patients(known, base, long, zone),
-            *_unusual(lately, base, brief, until, zone),
-        ]
-        return Found(sorted(found, key=lambda each: (-each.weight, -each.count)), read, total)
 
-    made: Found = queries.kept(key, KEEP, make)
-    return made
+def _base(view: View) -> View:
+    return View(period=view.period, start=view.start, end=view.end, person=view.person)
 
 
 def _sign_in_failures(queries: Queries, base: View, where: Filter) -> Iterable[Finding]:
@@ -119,10 +126,12 @@ def _denied(queries: Queries, base: View, where: Filter) -> Iterable[Finding]:
 
 @dataclass(frozen=True)
 class _Write:
+    """`event` is its id."""
+
     user: str
     kind: str
     patient: str
-    event: Event
+    event: str
     said: Mapping[str, Any]
 
 
@@ -139,7 +148,8 @@ def _writes(queries: Queries, contract: Contract, where: Filter, most: int) -> t
             said = content(rows.bodies.get(event["event"]["id"]), "request")
             if isinstance(said, dict):
                 kind, patient = at(event, "understudy.resource.type"), at(event, "understudy.patient.id")
-                found.append(_Write(str(at(event, "user.name") or ""), kind, str(patient or ""), event, said))
+                user, ident = str(at(event, "user.name") or ""), event["event"]["id"]
+                found.append(_Write(user, kind, str(patient or ""), ident, said))
         read, cursor = read + len(rows.events), rows.cursor
         if cursor is None:
             return found, read, read
@@ -161,7 +171,7 @@ def _in_anothers_name(queries: Queries, contract: Contract, base: View, writes: 
         given = write.said.get(field) if field else None
         own = _own_id(queries, contract, write.user) if given is not None else None
         if own is not None and str(given) != own:
-            found[write.user, write.kind, str(given)].append(write.event["event"]["id"])
+            found[write.user, write.kind, str(given)].append(write.event)
     for (user, kind, given), events in found.items():
         count = len(events)
         what = f"{count} {kind}" if count > 1 else f"a {singular(kind)}"
@@ -192,7 +202,7 @@ def _vandalism(base: View, writes: list[_Write]) -> Iterable[Finding]:
     for write in writes:
         text = " ".join(str(value) for value in write.said.values() if isinstance(value, str))
         if _VANDALISM.search(text):
-            hits[write.user].append(write.event["event"]["id"])
+            hits[write.user].append(write.event)
         body = write.said.get("body")
         if isinstance(body, str) and len(body) > 20:
             copies[write.user, body].append(write)
@@ -203,7 +213,7 @@ def _vandalism(base: View, writes: list[_Write]) -> Iterable[Finding]:
         patients = {write.patient for write in made}
         if len(patients) >= COPIES:
             said = f"{user} wrote the same text on {len(patients)} patients"
-            view = _exactly(base, user, "notes", [write.event["event"]["id"] for write in made])
+            view = _exactly(base, user, "notes", [write.event for write in made])
             yield Finding("Vandalised notes", said, len(patients), view, 3)
 
 
@@ -214,19 +224,45 @@ def _exactly(base: View, user: str, kind: str, events: list[str]) -> View:
     return replace(base, person="", event=BETWEEN.join(events))
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """How many patients somebody opened from when until when; `day`: the midnight of the local day that it ends on."""
+
+    day: int
+    start: int
+    end: int
+    count: int
+
+
 def _many_patients(known: Sequence[Day], base: View, since: int, zone: ZoneInfo) -> Iterable[Finding]:
-    """Distinct patients in a day beside the person's own days before, and the others' busiest days now."""
-    first = time_format.midnight(since, zone)
-    counts: defaultdict[str, dict[int, int]] = defaultdict(dict)
+    """Distinct patients in a day beside the person's own days before, and the others' busiest days now; then in any
+    24 hours beside others such, where no day of theirs has told it: who works over midnight has no day to stand out."""
+    first, told = time_format.midnight(since, zone), defaultdict[str, list[_Opened]](list)
+    by_day, by_hours = (defaultdict[str, list[_Opened]](list) for _ in range(2))
     for day in known:
-        for user in day.hours:
-            if user:
-                counts[user][day.start] = day.patients.get(user, 0)
-    tops = {user: max(now) for user, each in counts.items() if (now := [n for day, n in each.items() if day >= first])}
+        for user in filter(None, day.hours):
+            end, (most, last) = time_format.midnight(day.start, zone, 1), day.within[user]
+            by_day[user].append(_Opened(day.start, day.start, end, day.patients[user]))
+            by_hours[user].append(_Opened(day.start, last - DAY, last, most))
+    for counts in (by_day, by_hours):
+        for user, each, beside in _outstanding(counts, first, base):
+            if any(each.start < other.end and other.start < each.end for other in told[user]):
+                continue
+            told[user].append(each)
+            day_of = f"on {time_format.day(each.start, zone)}"
+            when = day_of if counts is by_day else f"in the 24 hours to {time_format.stamp(each.end, zone)}"
+            said = f"{user} opened {each.count} patients {when}: {beside}"
+            ends = {"start": utc(each.start), "end": utc(each.end)}
+            yield Finding("Many patients", said, each.count, replace(base, period="between", **ends, person=user), 4)
+
+
+def _outstanding(counts: Mapping[str, Sequence[_Opened]], first: int, base: View) -> Iterable[tuple[str, _Opened, str]]:
+    """Of the days from `first` on those with more patients than is usual, and what is; each person's most first."""
+    tops = {user: max(now) for user, each in counts.items() if (now := [one.count for one in each if one.day >= first])}
     for user in sorted(tops):
         if tops[user] < PATIENTS or not _meant(base, user):
             continue
-        usual = sorted(n for day, n in counts[user].items() if day < first and n)
+        usual = sorted(one.count for one in counts[user] if one.day < first and one.count)
         others = sorted(top for name, top in tops.items() if name != user)
         group = others[len(others) // 2] if others else 0
         own = usual[len(usual) // 2] if len(usual) >= 3 else None
@@ -234,15 +270,10 @@ def _many_patients(known: Sequence[Day], base: View, since: int, zone: ZoneInfo)
         for days_known in (usual, others if own is None else []):
             if len(days_known) >= KNOWN:
                 limit = min(limit, BUSIEST * max(days_known[-1], 1))
-        for start, count in counts[user].items():
-            if start >= first and count >= PATIENTS and count > limit:
-                by_habit = f"{own} on a usual day of theirs" if own is not None else "they are new here"
-                said = (
-                    f"{user} opened {count} patients on {time_format.day(start, zone)}: "
-                    f"{by_habit}, {group} on a colleague's busiest"
-                )
-                ends = {"start": utc(start), "end": utc(time_format.midnight(start, zone, 1))}
-                yield Finding("Many patients", said, count, replace(base, period="between", **ends, person=user), 4)
+        habit = f"{own} on a usual day of theirs" if own is not None else "they are new here"
+        for one in sorted(counts[user], key=lambda each: -each.count):
+            if one.day >= first and one.count >= PATIENTS and one.count > limit:
+                yield user, one, f"{habit}, {group} on a colleague's busiest"
 
 
 def _unusual(known: Sequence[Day], base: View, since: int, until: int, zone: ZoneInfo) -> Iterable[Finding]:

@@ -85,6 +85,10 @@ class Reviews:
             known = self._read(str(week))
         return known
 
+    def written(self, week: date) -> bool:
+        """Whether somebody has opened it."""
+        return bool(self._read(str(week)))
+
     def waiting(self, weeks: Sequence[date]) -> list[date]:
         """Those that are not signed off, in their order."""
         names = [str(week) for week in weeks]

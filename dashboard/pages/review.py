@@ -82,9 +82,24 @@ def _weeks(parts: Parts, chosen: date) -> components.Part:
 
 
 def found(parts: Parts, week: date) -> Found:
-    """Raises StoreUnavailable."""
-    view = reviews.view(week, parts.zone)
-    return findings.find(parts.queries, parts.contract, view, parts.clock(), parts.zone, findings.READ_WELL)
+    """Looked for again only when something was added to the week. Raises StoreUnavailable."""
+    view, queries = reviews.view(week, parts.zone), parts.queries
+    since, until = reviews.span(week, parts.zone)
+    events = sum(bucket.count for bucket in queries.over_time(Filter(since=since, until=until), DAY, anew=True))
+
+    def look() -> Found:
+        return findings.look(queries, parts.contract, view, parts.clock(), parts.zone, findings.READ_WELL)
+
+    made: Found = queries.while_same(("review", week), events, look)
+    return made
+
+
+def prepare(parts: Parts) -> None:
+    """What is found in the week that the page opens at, where nobody has looked yet, before anybody waits for it.
+    StoreUnavailable."""
+    week = _week(parts, "")
+    if not parts.reviews.written(week):
+        found(parts, week)
 
 
 def _items(parts: Parts, week: date) -> components.Part:
