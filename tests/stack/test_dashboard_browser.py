@@ -187,10 +187,34 @@ def test_what_is_typed_while_a_page_loads_stays(page: Page, dashboard: Dashboard
     expect(patient).to_have_value("")  # what was sent is not typed any more
     expect(person).to_have_value("Dr Sato")
     page.get_by_label("Title").fill("Patient 17 yesterday")
+    page.get_by_text("More filters").click()
+    group = page.locator("#f-outcome").element_handle()
     page.get_by_role("link", name="last 7 days").click()
+    page.get_by_label("worked", exact=True).check()
+    page.wait_for_function("group => !group.isConnected", arg=group)
     expect(page).to_have_url(f"{dashboard.url}/audit?period=7d&person=Dr+Sato")
-    page.wait_for_timeout(2500)
+    expect(page.get_by_label("worked", exact=True)).to_be_checked()
     expect(page.get_by_label("Title")).to_have_value("Patient 17 yesterday")
+    page.locator("#f-apply-more").click()  # it is what is asked for, too
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=7d&person=Dr+Sato&outcome=worked")
+
+
+def test_what_is_sent_while_a_page_loads_is_asked_for(page: Page, dashboard: Dashboard) -> None:
+    page.add_init_script(SLOW)
+    enter(page, dashboard, "auditor", "/audit")
+    patient = page.get_by_label("Patient number")
+    page.get_by_role("link", name="yesterday").click()
+    patient.press_sequentially("17")
+    page.keyboard.press("Enter")  # the new page is not there yet
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=yesterday&patient=17")
+    expect(page.locator(".event")).to_have_count(2)
+    expect(patient).to_have_value("17")
+    page.get_by_role("link", name="Take away: patient 17").click()
+    patient.fill("18")  # of the page before, which holds 17 again when that is still to come
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=yesterday&patient=18")
+    expect(page.locator(".event")).to_have_count(1)
+    expect(patient).to_have_value("18")
 
 
 def _export(page: Page, button: str) -> list[dict[str, str]]:
