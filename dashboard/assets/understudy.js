@@ -210,18 +210,21 @@
     }
   }
 
-  /* What somebody types while the page before the next one is still there is theirs: it stands in the next one's field
+  /* What somebody types or chooses while the page before the next one is still there is theirs: it stands in the next one's field
      too, with the caret where it was. What was sent is the page's again, and so is what another page holds. */
   var typed = new Map();
 
   function forget() { typed.clear(); }
 
+  /* A text field, or the group of a radio button. */
   function fieldOf(element) {
-    return element.matches && element.matches("#page input[id]:not([type=radio]):not([type=hidden]), #page textarea[id]");
+    var kinds = "#page input[id]:not([type=radio]):not([type=hidden]), #page textarea[id], #page .choice[id]";
+    return element.closest && element.closest(kinds);
   }
 
   document.addEventListener("input", function (event) {
-    if (fieldOf(event.target)) { typed.set(event.target.id, { element: event.target, value: event.target.value }); }
+    var field = fieldOf(event.target);
+    if (field) { typed.set(field.id, { element: field, value: event.target.value }); }
   });
   document.addEventListener("selectionchange", function () {
     var kept = document.activeElement && typed.get(document.activeElement.id);

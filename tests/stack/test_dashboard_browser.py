@@ -158,21 +158,27 @@ def test_an_auditor_finds_who_read_patient_17_yesterday_and_exports_it(page: Pag
     expect(page.locator("tbody tr").filter(has_text="patient 17").first).to_contain_text("auditor")
 
 
-SLOW = """
+HELD = """
     const plain = window.fetch.bind(window);
+    window.held = null;
     window.fetch = (resource, options) => plain(resource, options).then((answer) =>
-        options && (options.body || "").includes('"url.search"') && (options.body || "").includes('..page.children')
-            ? new Promise((done) => setTimeout(() => done(answer), 1500)) : answer);
+        window.held && options && (options.body || "").includes('"url.search"')
+            && options.body.includes('..page.children')
+            ? new Promise((done) => window.held.push(() => done(answer))) : answer);
+    window.release = () => { const all = window.held; window.held = null; all.forEach((each) => each()); };
 """
+"""The next page is not there, from `held = []` until `release()`."""
 
 
 def test_what_is_typed_while_a_page_loads_stays(page: Page, dashboard: Dashboard) -> None:
-    page.add_init_script(SLOW)
+    page.add_init_script(HELD)
     enter(page, dashboard, "auditor", "/audit")
     person, patient = page.get_by_label("Person"), page.get_by_label("Patient number")
+    page.evaluate("held = []")
     page.get_by_role("link", name="yesterday").click()
     first = patient.element_handle()
-    patient.press_sequentially("17")  # the new page is not there yet
+    patient.press_sequentially("17")
+    page.evaluate("release()")
     page.wait_for_function("first => !first.isConnected", arg=first)
     page.keyboard.type("0")  # focus and caret are where they were
     page.keyboard.press("ArrowLeft")
@@ -187,10 +193,18 @@ def test_what_is_typed_while_a_page_loads_stays(page: Page, dashboard: Dashboard
     expect(patient).to_have_value("")  # what was sent is not typed any more
     expect(person).to_have_value("Dr Sato")
     page.get_by_label("Title").fill("Patient 17 yesterday")
+    page.get_by_text("More filters").click()
+    group = page.locator("#f-outcome").element_handle()
+    page.evaluate("held = []")
     page.get_by_role("link", name="last 7 days").click()
+    page.get_by_label("worked", exact=True).check()
+    page.evaluate("release()")
+    page.wait_for_function("group => !group.isConnected", arg=group)
     expect(page).to_have_url(f"{dashboard.url}/audit?period=7d&person=Dr+Sato")
-    page.wait_for_timeout(2500)
+    expect(page.get_by_label("worked", exact=True)).to_be_checked()
     expect(page.get_by_label("Title")).to_have_value("Patient 17 yesterday")
+    page.locator("#f-apply-more").click()  # it is what is asked for, too
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=7d&person=Dr+Sato&outcome=worked")
 
 
 def _export(page: Page, button: str) -> list[dict[str, str]]:

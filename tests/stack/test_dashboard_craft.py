@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -271,4 +272,8 @@ def test_print_leaves_out_what_only_a_screen_needs(page: Page, dashboard: Dashbo
     page.emulate_media(media="print")
     expect(page.get_by_role("button", name="Show")).to_be_hidden()
     expect(page.locator(".event").first).to_be_visible()
+    expect(page.locator(".event summary").first).to_be_hidden()
+    expect(page.locator("#facet-patient summary")).to_be_visible()  # what is folded is not on paper, but that it is
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    expect(page.locator("#printed")).to_have_text(re.compile(r"^Printed by auditor, .* UTC · http"))
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]

@@ -21,7 +21,8 @@ def test_circuits_and_writes_say_what_happened_at_hosp() -> None:
 
 def test_what_an_event_and_an_endpoint_say_of_failures_is_in_words() -> None:
     assert reasons.failure("deadline", "Library") == "Library was too late"
-    assert reasons.failure("upstream_refused", "Library") == "Library: refused"
+    assert reasons.failure("upstream_refused", "Library") == "Library refused connections"
+    assert reasons.failure("upstream_500", "Library") == "Library: 500"
     assert reasons.failure("", "Library") == ""
     assert reasons.verdict("deny") == "denied"
     assert reasons.verdict(None) == ""
