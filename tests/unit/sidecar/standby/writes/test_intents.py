@@ -79,6 +79,30 @@ def test_a_change_of_what_nobody_knows_is_refused(gateway: InProcess, method: st
     assert gateway.ask("GET", "/notes/7", HOLT).json()["title"] == "Unseen"
 
 
+def test_that_there_is_nothing_to_change_is_said_once_that_is_proven(gateway: InProcess) -> None:
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask("PATCH", "/notes/7", HOLT, {"title": "Better"}).status == 503, "the list may have left it out"
+    gateway.upstream.fault = None
+    for number in range(20, 30):
+        assert gateway.knows(f"/notes/{number}", HOLT).status == 404
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask("PATCH", "/notes/7", HOLT, {"title": "Better"}).status == 404
+    assert gateway.ask("PATCH", "/notes/07", HOLT, {"title": "Better"}).status == 503, "which may be another's spelling"
+
+
+@pytest.mark.parametrize(("method", "target"), [("PATCH", "/notes/1.json"), ("DELETE", "/notes/1.json")])
+def test_a_write_by_another_spelling_is_kept_once_a_read_so_spelled_was_understood(
+    gateway: InProcess, method: str, target: str
+) -> None:
+    words = {"title": "Well"} if method == "PATCH" else None
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask(method, target, HOLT, words).status == 503
+    gateway.upstream.fault = None
+    assert gateway.knows("/notes/1.json", HOLT).json()["title"] == "Limps"
+    gateway.upstream.fault = NEVER_SENT
+    assert gateway.ask(method, target, HOLT, words).status in (200, 204)
+
+
 def test_a_refused_write_changes_nothing_that_users_see(gateway: InProcess) -> None:
     gateway.upstream.fault = Response(422, [("Content-Type", "application/json")], b'{"title":["is too long"]}')
     got = gateway.ask("PATCH", "/notes/1", HOLT, {"title": "x" * 99})
