@@ -90,8 +90,9 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
     def export(csv: int, jsonl: int, _tick: int, query: str | None, path: str | None, separator: str | None) -> Any:
         asked = visit(path or "/audit", query)
         said: list[components.Part] = []
-        if {"export-csv": csv, "export-jsonl": jsonl}.get(str(ctx.triggered_id)):
-            form = "jsonl" if ctx.triggered_id == "export-jsonl" else str(separator or "csv")
+        pressed = set(ctx.triggered_prop_ids.values())  # and perhaps the tick, which came at the same time
+        if (csv and "export-csv" in pressed) or (jsonl and "export-jsonl" in pressed):
+            form = "jsonl" if "export-jsonl" in pressed else str(separator or "csv")
             said.append(guarded(lambda: _start(parts, asked, form)))
         shown = [*said, *listed(parts, asked)]
         return shown, not _running(parts, asked)

@@ -209,8 +209,10 @@ def test_what_is_typed_while_a_page_loads_stays(page: Page, dashboard: Dashboard
 
 def _export(page: Page, button: str) -> list[dict[str, str]]:
     page.get_by_role("button", name=button).click()
+    file = page.get_by_role("link", name="The file").first
+    expect(file, page.locator("#exports").inner_text()).to_be_visible(timeout=60_000)
     with page.expect_download() as download:
-        page.get_by_role("link", name="The file").first.click(timeout=15_000)
+        file.click()
     text = Path(download.value.path()).read_text("utf-8-sig")
     with page.expect_download() as signed:
         page.get_by_role("link", name="its signed manifest").first.click()
