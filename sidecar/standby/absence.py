@@ -49,6 +49,13 @@ class Absence:
         self._stop.set()
         self._thread.join(1)
 
+    def why_away(self) -> str | None:
+        """As the heartbeat has it; and the database is away until it was seen what its absence means."""
+        away = self._heartbeat.why_away()
+        if away is None and self._under_way and self._back is None:
+            return "nobody has looked yet whether writes have passed by"
+        return away
+
     def look(self) -> None:
         """Sees whether an absence begins, or is over, and what it means."""
         now, away = self._clock(), self._heartbeat.why_away() is not None
@@ -64,15 +71,14 @@ class Absence:
             self._well = now
 
     def _see_end(self, now: float) -> None:
-        if self._back is None:
-            self._back = now
+        back = now if self._back is None else self._back
         refused = self._refusals.last_since(self._since)
-        if refused and now - self._back < TURN:
+        if refused and now - back < TURN:
+            self._back = back
             return
-        long = self._back - self._well + TURN > self._bypass_after
-        self._under_way, self._back, self._well = False, None, now
-        if long and not refused:
+        if not refused and back - self._well + TURN > self._bypass_after:
             self._passed_by()
+        self._under_way, self._back, self._well = False, None, now
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK):

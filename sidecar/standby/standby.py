@@ -162,7 +162,10 @@ class Standby:
         self._verified_since = 0
         self._expired = 0.0
         self._counted = -COUNT_AGAIN
-        self._why_away = heartbeat.why_away
+        self._heartbeat = heartbeat
+        passed_by = partial(self.mark_gap, "the database was away")
+        self._absence = Absence(heartbeat, Refusals(settings.upstream), settings.bypass_after, passed_by)
+        self._why_away = self._absence.why_away
         self._was_away = False
         self._generation = 0
         self._happened = 0
@@ -176,8 +179,6 @@ class Standby:
         """The learner's own: taken from the queue behind a batch, and not done yet."""
         self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
         self._thread.start()
-        passed_by = partial(self.mark_gap, "the database was away")
-        self._absence = Absence(heartbeat, Refusals(settings.upstream), settings.bypass_after, passed_by)
         if settings.database:
             self._absence.start()
 
@@ -704,7 +705,9 @@ class Standby:
     def mark_gap(self, reason: str, *, later: bool = False) -> None:
         """Changes may have passed us by: what is known counts as unverified until it is seen again. `later`: the
         database has just been waited for in vain, and is told when it can be written again."""
-        level = logging.WARNING if self._why_away() is None else logging.DEBUG  # that it is away was said, once
+        level = (
+            logging.WARNING if self._heartbeat.why_away() is None else logging.DEBUG
+        )  # that it is away was said, once
         log.log(level, "what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
         self._generation += 1
         at = self.intents.verified_since = stamp()

@@ -21,27 +21,23 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from http.client import HTTPException
 from itertools import combinations
 from pathlib import Path
 
-import psycopg
-
 from tests.consistency.checker import check
 from tests.consistency.history import History
 from tests.consistency.nemesis import CLOCK
-from tests.consistency.partitions import NAMES, OTHERS, Site, learn, site
+from tests.consistency.partitions import CLIENTS, NAMES, OTHERS, Site, learn, site, users
 from tests.consistency.torture import drained
 from tests.consistency.upstreams import final_state
-from tests.consistency.workload import Client
 from tests.support.hosts import enter
 from tests.support.stack import Sidecar, ask, until
 from tests.support.upstream import basic
 
 KINDS = ("cut", "database stopped", "leader stopped", "failover", "read-only", "starved", "skew")
-CLIENTS, PAUSE = 4, 0.15
 SKEWS = (0.0, 0.5, -0.5, 5.0, -5.0, 60.0, -60.0)
 TURN = 3.0
 SLACK = 0.001
@@ -116,13 +112,7 @@ class Blows:
 
     def _starve(self) -> str:
         with ExitStack() as greedy:
-            self._stage.primary.ask(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-            )
-            with suppress(psycopg.OperationalError):
-                while True:
-                    greedy.enter_context(self._stage.primary.connect())
+            self._stage.primary.take_all(greedy, [])
             time.sleep(self._lasts())
         return "all connections taken"
 
@@ -176,19 +166,6 @@ def _is_healthy(sidecar: Sidecar) -> bool:
         return False
 
 
-@contextmanager
-def users(stage: Site, history: History, seed: int) -> Iterator[None]:
-    staff = stage.hosp.users[:CLIENTS]
-    clients = [Client(n, staff[n], stage.front.port, history, seed, PAUSE) for n in range(CLIENTS)]
-    try:
-        yield
-    finally:
-        for client in clients:
-            client.stop()
-        for client in clients:
-            client.join(70)
-
-
 def shares(history: History, direct: Direct, since: float, until_: float) -> tuple[int, int, int, int]:
     """Of what began in a span: users' requests, those that failed, HOSP's own, and those that failed."""
     mine = [o for o in history.operations if since <= o.began < until_]
@@ -205,7 +182,7 @@ def play(folder: Path, minutes: float, sidecars: int, seed: int, chosen: Sequenc
 
     worse: Counter[str] = Counter()
     with site(folder, False, sidecars, clocks=True) as stage:
-        learn(stage, stage.hosp.users[:CLIENTS])
+        learn(stage)
         say("all is up")
         blows, direct = Blows(stage, dice), Direct(stage, stage.hosp.users[CLIENTS])
         names = list(chosen or KINDS)

@@ -50,7 +50,8 @@ NODES = ("es1", "es2", "es3")
 NODE_CUTS = (("one", "es1"), ("es1", "es2"), ("es1", "es3"))
 """A sidecar from a node; then a node from each of the others in turn."""
 LOSS = "loss of an Elasticsearch node"
-CLIENTS = 4
+CLIENTS, PAUSE = 4, 0.15
+"""So many write at a time, with so many seconds between two requests of each, on average."""
 
 
 @dataclass
@@ -129,12 +130,26 @@ def _clock(folder: Path) -> dict[str, str]:
     return stepped(folder)
 
 
-def learn(stage: Site, staff: Sequence[tuple[str, str]]) -> None:
-    """Every sidecar sees these people, and what they read."""
-    for user in staff:
+def learn(stage: Site) -> None:
+    """Every sidecar sees those who will write, and what they read."""
+    for user in stage.hosp.users[:CLIENTS]:
         for path in ("/notes", "/patients", "/staffs", "/hospitals", "/staffs/me"):
             for sidecar in stage.sidecars:
                 sidecar.ask("GET", path, {"Authorization": basic(*user)})
+
+
+@contextmanager
+def users(stage: Site, history: History, seed: int) -> Iterator[None]:
+    """CLIENTS of them, through the balancer; all have their answers in the end."""
+    staff = stage.hosp.users[:CLIENTS]
+    clients = [Client(n, staff[n], stage.front.port, history, seed, PAUSE) for n in range(CLIENTS)]
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.stop()
+        for client in clients:
+            client.join(70)
 
 
 def _cluster(hosts: Hosts, folder: Path) -> list[Node]:
@@ -168,25 +183,20 @@ def play(
         print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
 
     with site(folder, events) as stage:
-        staff = stage.hosp.users[:CLIENTS]
-        learn(stage, staff)
+        learn(stage)
         say("all is up")
-        clients = [Client(n, staff[n], stage.front.port, history, seed, 0.15) for n in range(CLIENTS)]
-        for one, other in cuts:
-            say(f"cut: {one} – {other}")
-            stage.hosts.cut(one, other)
-            time.sleep(seconds)
-            stage.hosts.mend(one, other)
-            say(f"mended ({len(history.operations)} operations)")
-            time.sleep(seconds / 2)
-        for blow in blows:
-            say(blow)
-            BLOWS[blow](stage)
-            time.sleep(seconds)
-        for client in clients:
-            client.stop()
-        for client in clients:
-            client.join(70)
+        with users(stage, history, seed):
+            for one, other in cuts:
+                say(f"cut: {one} – {other}")
+                stage.hosts.cut(one, other)
+                time.sleep(seconds)
+                stage.hosts.mend(one, other)
+                say(f"mended ({len(history.operations)} operations)")
+                time.sleep(seconds / 2)
+            for blow in blows:
+                say(blow)
+                BLOWS[blow](stage)
+                time.sleep(seconds)
         parked = drained(stage.sidecars[0], say)
         judged = [o for o in history.operations if o.kind not in ("read", "list") or o.by]
         violations: list[object] = [*check(judged, final_state(stage.hosp, parked))]

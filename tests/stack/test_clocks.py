@@ -16,7 +16,7 @@ import pytest
 from tests.consistency.nemesis import CLOCK, stepped
 from tests.support.postgres import Server, running
 from tests.support.stack import Got, Sidecar, until
-from tests.support.upstream import HOLT, Fault, Upstream
+from tests.support.upstream import HOLT, Fault, Upstream, with_a_note
 
 pytestmark = [
     pytest.mark.postgresql,
@@ -32,9 +32,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    with Upstream() as server:
-        server.state.patients[17] = {"id": 17, "name": "Rex"}
-        server.state.notes[5] = {"id": 5, "title": "Old", "patient_id": 17}
+    with with_a_note("Old") as server:
         yield server
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def test_with_one_sidecar_that_passes_on_nobody_waits_for_a_database_that_hangs(
 
 def test_who_has_a_connection_goes_on_where_the_server_has_none_left(server: Server, tmp_path: Path) -> None:
     with Upstream() as upstream, beside(server, upstream, tmp_path) as one, ExitStack() as greedy:
-        starve(server, greedy)
+        server.take_rest(greedy)
         with ThreadPoolExecutor(16) as users:
             got = list(users.map(lambda _: one.ask("GET", "/notes", HOLT), range(200)))
         seen = [(each.status, each.body[:200]) if each.status != 200 else 200 for each in got]
@@ -119,12 +119,10 @@ def test_who_has_a_connection_goes_on_where_the_server_has_none_left(server: Ser
 def test_who_has_none_says_so_and_comes_back(server: Server, tmp_path: Path) -> None:
     with Upstream() as upstream, beside(server, upstream, tmp_path) as one:
         with ExitStack() as greedy:
-            ours = starve(server, greedy)
+            ours: list[psycopg.Connection[tuple[Any, ...]]] = []
 
             def turned() -> bool:
-                cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
-                ours[0].execute(f"{cut} AND pid <> ALL(%s)", [[each.info.backend_pid for each in ours]])
-                ours.extend(starve(server, greedy))  # before the sidecar takes it again, or at the next look
+                server.take_all(greedy, ours)  # also what the sidecar took again since the last look
                 return one.plane("GET", "/healthz").status == 503
 
             until(turned, 3 * TURN, "the balancer is told")
@@ -134,12 +132,3 @@ def test_who_has_none_says_so_and_comes_back(server: Server, tmp_path: Path) -> 
         until(one.healthy, 10, "the balancer is told that it is back")
         until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 10, "served again")
         assert any("connection" in line or "clients" in line for line in said(one, "database_away"))
-
-
-def starve(server: Server, greedy: ExitStack) -> list[psycopg.Connection[tuple[Any, ...]]]:
-    """Takes every connection that is left."""
-    taken = []
-    with suppress(psycopg.OperationalError):
-        while True:
-            taken.append(greedy.enter_context(server.connect()))
-    return taken

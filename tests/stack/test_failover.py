@@ -12,7 +12,7 @@ import pytest
 from sidecar.standby.absence import TURN
 from tests.support.postgres import Server, replicated
 from tests.support.stack import Sidecar, until
-from tests.support.upstream import HOLT, Upstream
+from tests.support.upstream import HOLT, Upstream, with_a_note
 
 pytestmark = pytest.mark.postgresql
 
@@ -25,9 +25,7 @@ def servers() -> Iterator[tuple[Server, Server]]:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    with Upstream() as server:
-        server.state.patients[17] = {"id": 17, "name": "Rex"}
-        server.state.notes[5] = {"id": 5, "title": "Old", "patient_id": 17}
+    with with_a_note("Old") as server:
         yield server
 
 
@@ -64,14 +62,24 @@ def served_again(sidecars: tuple[Sidecar, Sidecar]) -> None:
         until(sidecar.healthy, 20, "users are sent here again")
 
 
+def accepted_while_it_is_down(upstream: Upstream, both: tuple[Sidecar, Sidecar]) -> None:
+    upstream.stop()
+    until(lambda: titles(both[0]) == titles(both[1]) == ["Old"], 20, "the standby answers")
+    assert both[0].ask("POST", "/notes", HOLT, {"title": "Kept", "patient_id": 17}).status == 201
+
+
+def sent_once_it_is_back(upstream: Upstream, both: tuple[Sidecar, Sidecar]) -> None:
+    upstream.start()
+    until(lambda: not both[0].plane("GET", "/outbox").json()["entries"], 30, "sent")
+    assert sorted(row["title"] for row in upstream.state.notes.values()) == ["Kept", "Old"]
+
+
 def test_reads_stay_verified_where_the_upstream_refused_everybody(
     servers: tuple[Server, Server], upstream: Upstream, tmp_path: Path
 ) -> None:
     primary, _ = servers
     with pair(servers, upstream, tmp_path) as both:
-        upstream.stop()
-        until(lambda: titles(both[0]) == titles(both[1]) == ["Old"], 20, "the standby answers")
-        assert both[0].ask("POST", "/notes", HOLT, {"title": "Kept", "patient_id": 17}).status == 201
+        accepted_while_it_is_down(upstream, both)
         primary.stop()
         turned_away(both)
         primary.start(synchronous_standby_names="'*'")
@@ -79,9 +87,7 @@ def test_reads_stay_verified_where_the_upstream_refused_everybody(
         for sidecar in both:
             until(lambda s=sidecar: titles(s) == ["Kept", "Old"], 5, "shown, though nobody can look again")
         time.sleep(TURN + 1)  # the balancer has turned back: nothing can go past us from now on
-        upstream.start()
-        until(lambda: not both[0].plane("GET", "/outbox").json()["entries"], 30, "sent")
-        assert sorted(row["title"] for row in upstream.state.notes.values()) == ["Kept", "Old"]
+        sent_once_it_is_back(upstream, both)
         for sidecar in both:
             assert not [line for line in since_it_was_away(sidecar) if '"gap"' in line]
 
@@ -108,17 +114,13 @@ def test_a_replica_that_was_promoted_keeps_what_was_accepted_and_nothing_untrue_
     """It cannot be told from one that was promoted too early: what is known is unverified, and said to be."""
     primary, replica = servers
     with pair(servers, upstream, tmp_path) as both:
-        upstream.stop()
-        until(lambda: titles(both[0]) == titles(both[1]) == ["Old"], 20, "the standby answers")
-        assert both[0].ask("POST", "/notes", HOLT, {"title": "Kept", "patient_id": 17}).status == 201
+        accepted_while_it_is_down(upstream, both)
         primary.stop()
         turned_away(both)
         replica.promote()
         served_again(both)
         assert all(titles(sidecar) in (["Kept", "Old"], 503) for sidecar in both)
-        upstream.start()
-        until(lambda: not both[0].plane("GET", "/outbox").json()["entries"], 30, "sent")
-        assert sorted(row["title"] for row in upstream.state.notes.values()) == ["Kept", "Old"]
+        sent_once_it_is_back(upstream, both)
         for sidecar in both:
             until(lambda s=sidecar: titles(s) == ["Kept", "Old"], 20, "seen again")
 

@@ -15,7 +15,7 @@ from sidecar.storage.lease import leases
 from sidecar.storage.postgresql import WRITERS
 from tests.support.postgres import Server, cluster, programs
 from tests.support.stack import Sidecar, until
-from tests.support.upstream import HOLT, Upstream
+from tests.support.upstream import HOLT, Upstream, with_a_note
 
 pytestmark = pytest.mark.postgresql
 
@@ -28,9 +28,7 @@ def database() -> Iterator[str]:
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
-    with Upstream() as server:
-        server.state.patients[17] = {"id": 17, "name": "Rex"}
-        server.state.notes[5] = {"id": 5, "title": "Round", "patient_id": 17}
+    with with_a_note("Round") as server:
         yield server
 
 

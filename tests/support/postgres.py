@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,22 @@ class Server:
             host=self._host, port=self.port, user="understudy", dbname="postgres", autocommit=True, connect_timeout=10,
             options="-c default_transaction_read_only=off",
         )  # fmt: skip
+
+    def take_rest(self, greedy: ExitStack) -> list[psycopg.Connection[tuple[Any, ...]]]:
+        """Every connection that is left, open as long as `greedy` is."""
+        taken = []
+        with suppress(psycopg.OperationalError):
+            while True:
+                taken.append(greedy.enter_context(self.connect()))
+        return taken
+
+    def take_all(self, greedy: ExitStack, ours: list[psycopg.Connection[tuple[Any, ...]]]) -> None:
+        """Cuts everybody's but `ours`, and takes them, but for those that others are quicker to take again."""
+        if not ours:
+            ours += self.take_rest(greedy)
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+        ours[0].execute(f"{cut} AND pid <> ALL(%s)", [[each.info.backend_pid for each in ours]])
+        ours += self.take_rest(greedy)
 
     def _signal(self, number: int) -> None:
         """To the postmaster and all its children."""

@@ -302,3 +302,11 @@ class Upstream:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.state.released.set()
         self.stop()
+
+
+def with_a_note(title: str) -> Upstream:
+    """One that has patient 17, and note 5 about it."""
+    upstream = Upstream()
+    upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+    upstream.state.notes[5] = {"id": 5, "title": title, "patient_id": 17}
+    return upstream

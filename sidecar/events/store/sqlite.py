@@ -19,6 +19,7 @@ import orjson
 
 from sidecar.events.document import CLEAR
 from sidecar.events.store import (
+    NOTHING_RECORDED,
     Appended,
     Bucket,
     Checkpoint,
@@ -285,9 +286,7 @@ class EmbeddedStore:
 
     def _unavailable(self, error: sqlite3.DatabaseError) -> StoreUnavailable:
         if not self._path.exists() or str(error).startswith("no such table"):
-            return StoreUnavailable(
-                f"{self._path}: no sidecar has recorded anything there yet (is DATA the sidecar's?)"
-            )
+            return StoreUnavailable(f"{self._path}: {NOTHING_RECORDED}")
         return StoreUnavailable(f"{self._path}: {error}")
 
 

@@ -17,7 +17,8 @@ class World(Steady):
     def __init__(self, bypass_after: float = 3.0) -> None:
         self.now, self.away, self.late, self.refuses, self.gaps = 10.0, False, False, True, 0
         refusals = Upstream(self)
-        self.absence = Absence(self, refusals, bypass_after, self._passed_by, lambda: self.now)
+        self.passed_by = self._count
+        self.absence = Absence(self, refusals, bypass_after, lambda: self.passed_by(), lambda: self.now)
 
     def why_away(self) -> str | None:
         return "it is" if self.away else None
@@ -25,7 +26,7 @@ class World(Steady):
     def is_late(self) -> bool:
         return self.late
 
-    def _passed_by(self) -> None:
+    def _count(self) -> None:
         self.gaps += 1
 
     def wait(self, seconds: float) -> None:
@@ -61,28 +62,55 @@ def test_while_the_upstream_refuses_everybody_nothing_passes_by() -> None:
     assert world.gaps == 0
 
 
-@pytest.mark.parametrize("when", ["all the while", "for a moment", "before the balancer has turned back"])
-def test_where_somebody_may_have_been_served_what_is_known_is_unverified(when: str) -> None:
+def test_where_the_upstream_served_all_the_while_what_is_known_is_unverified() -> None:
     world = World()
-    world.refuses = when != "all the while"
+    world.refuses = False
     world.fail_over()
-    if when == "for a moment":
-        world = World()
-        world.late = True
-        world.wait(1)
-        world.away = True
-        world.wait(2)
-        world.refuses = False
-        world.wait(STEP)
-        world.refuses = True
-        world.wait(2)
-        world.late = world.away = False
-    if when == "before the balancer has turned back":
-        world.wait(TURN / 2)
-        assert world.gaps == 0
-        world.refuses = False
     world.wait(10)
     assert world.gaps == 1
+
+
+def test_where_it_served_for_a_moment_what_is_known_is_unverified() -> None:
+    world = World()
+    world.late = True
+    world.wait(1)
+    world.away = True
+    world.wait(2)
+    world.refuses = False
+    world.wait(STEP)
+    world.refuses = True
+    world.wait(2)
+    world.late = world.away = False
+    world.wait(10)
+    assert world.gaps == 1
+
+
+def test_where_it_served_before_the_balancer_had_turned_back_what_is_known_is_unverified() -> None:
+    world = World()
+    world.fail_over()
+    world.wait(TURN / 2)
+    assert world.gaps == 0
+    world.refuses = False
+    world.wait(10)
+    assert world.gaps == 1
+
+
+def test_until_it_was_seen_what_an_absence_means_nothing_is_answered() -> None:
+    world, told = World(), list[str | None]()
+    world.passed_by = lambda: told.append(world.absence.why_away())
+    world.refuses = False
+    world.fail_over()
+    assert world.why_away() is None
+    assert world.absence.why_away() is not None
+    world.wait(STEP)
+    assert (len(told), told[0] is not None, world.absence.why_away()) == (1, True, None)
+
+
+def test_while_everybody_is_refused_it_is_answered_again_at_once() -> None:
+    world = World()
+    world.fail_over()
+    world.wait(STEP)
+    assert world.absence.why_away() is None
 
 
 @pytest.mark.parametrize(("unseen", "gaps"), [(0.0, 0), (BLINK + STEP, 1)])

@@ -22,6 +22,8 @@ from sidecar.standby.derivations import (
     PAGES,
     RESPELLED,
     Comparison,
+    by_format,
+    by_manner,
     crosses_a_cap,
     leaves_out,
     room,
@@ -246,3 +248,11 @@ def test_a_standing_is_what_was_seen_since_the_last_difference(seen: list[tuple[
         assert (standing.agreements, standing.told_apart) == (len(inputs), told)
         proven = len(inputs) >= 3 and told == {"x", "y"}
         assert (standing.state(3, ("x", "y")) is State.PROVEN) == proven
+
+
+@pytest.mark.parametrize("named", [by_format, by_manner])
+def test_what_tells_two_long_texts_apart_tells_their_derivations_apart(named: Callable[[str], str]) -> None:
+    long = "x" * 300
+    assert named(f"{long}a") != named(f"{long}b")
+    assert len(named(long)) <= 200
+    assert named("de").endswith("de"), "a short one is told as it is"

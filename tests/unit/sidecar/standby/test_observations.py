@@ -9,9 +9,9 @@ import yaml
 
 import sidecar
 from sidecar.contract import Contract
-from sidecar.http.determining import selecting
+from sidecar.http.determining import selecting, shows
 from sidecar.http.messages import Request, Response
-from sidecar.standby.observations import observations
+from sidecar.standby.observations import RecordMissing, list_filters, observations
 
 SHIPPED = Contract.load("hosp")
 GOOD = Response(
@@ -60,3 +60,24 @@ def test_of_what_is_asked_with_a_parameter_of_the_contract_nothing_is_learned_fo
 def test_what_openapi_says_is_to_be_ignored_is_no_parameter(tmp_path: Path, name: str) -> None:
     contract = declaring(tmp_path, {"name": name, "in": "header", "schema": {"type": "string"}})
     assert contract.endpoints["hospitals.read"].headers == frozenset()
+
+
+@pytest.mark.parametrize(
+    "query", ["patient_id=1+2", "patient_id=1;patient_id=2", "patient_id", "patient_id=1&staff_id", "patient_id=%ff"]
+)
+def test_a_query_that_apis_read_otherwise_is_no_filter(query: str) -> None:
+    assert list_filters(("patient_id", "staff_id"), query) is None
+    assert list_filters(("patient_id", "staff_id"), "patient_id=1&staff_id=") is not None
+
+
+@pytest.mark.parametrize("path", ["/hospitals/1.json", "/hospitals/1/", "/hospitals/%31"])
+def test_that_nothing_is_there_by_another_spelling_is_no_observation(path: str) -> None:
+    gone = Response(404, [("Content-Type", "application/json")], b'{"error":"not found"}')
+    plain = observations(SHIPPED, SHIPPED.match("GET", "/hospitals/1"), Request("GET", "/hospitals/1", []), gone)
+    assert any(isinstance(each, RecordMissing) for each in plain)
+    assert observations(SHIPPED, SHIPPED.match("GET", path), Request("GET", path, []), gone) == []
+
+
+def test_no_event_says_what_there_is_where_a_cookie_may_have_chosen_it() -> None:
+    assert shows(Request("GET", "/hospitals", []), GOOD, ()) == "whole"
+    assert shows(Request("GET", "/hospitals", [("Cookie", "clinic=2")]), GOOD, ()) is None
