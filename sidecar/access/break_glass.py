@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Engine, String, Table, Text, insert, select, update
 
 from sidecar.http.identifiers import uuid7
-from sidecar.storage.database import metadata
+from sidecar.storage.database import GLANCE, metadata
 from sidecar.timeunits import DAY, HOUR, to_rfc3339
 
 LONGEST: Final = 3 * DAY
@@ -60,7 +60,7 @@ class BreakGlass:
 
     def __init__(self, engine: Engine, clock: Callable[[], int] = time.time_ns) -> None:
         self._engine = engine
-        self._reader = engine.execution_options(writes=False)
+        self._glance = engine.execution_options(**GLANCE)
         self._clock = clock
         self._open: dict[str, Grant] = {}
 
@@ -72,12 +72,12 @@ class BreakGlass:
     def refresh(self) -> None:
         """Raises SQLAlchemyError."""
         query = select(grants).where(grants.c.ended.is_(None), grants.c.until > self._clock()).order_by(grants.c.until)
-        with self._reader.connect() as connection, connection.begin():
+        with self._glance.connect() as connection:
             self._open = {row.user: Grant(**row._mapping) for row in connection.execute(query)}
 
     def told(self) -> list[dict[str, Any]]:
         """The latest first; `open` says whether it holds now."""
-        with self._reader.connect() as connection, connection.begin():
+        with self._glance.connect() as connection:
             rows = connection.execute(select(grants).order_by(grants.c.since.desc()).limit(SHOWN)).all()
         now = self._clock()
         return [{**row._mapping, "open": row.ended is None and row.until > now} for row in rows]
@@ -96,7 +96,7 @@ class BreakGlass:
 
     def end(self, ident: str, by: str, reason: str, record: Record) -> Grant:
         """Before its time. Raises LookupError where no such grant is open, and what `record` raises."""
-        with self._reader.connect() as connection, connection.begin():
+        with self._glance.connect() as connection:
             row = connection.execute(select(grants).where(grants.c.id == ident)).one_or_none()
         if row is None or row.ended is not None or row.until <= self._clock():
             raise LookupError(ident)
@@ -109,7 +109,7 @@ class BreakGlass:
     def end_expired(self, record: Record) -> None:
         """Writes down the ends that came by themselves. Of several who do so at once, one does."""
         late = grants.c.ended.is_(None), grants.c.until <= self._clock()
-        with self._reader.connect() as connection, connection.begin():
+        with self._glance.connect() as connection:
             rows = connection.execute(select(grants).where(*late)).all()
         for row in rows:
             grant = Grant(**row._mapping)
