@@ -53,9 +53,10 @@
     if (place && place.textContent !== words) { place.textContent = words; }
   }
 
-  /* A press of a button that does something is written down where no renewal reaches: Dash forgets that of a button
-     which is mounted anew before its answer is there. `number` rises, so that the same press again is another. */
-  var STORES = { "do": "asked", "now": "pressed" };
+  /* A press of a button that does something, or shows something else, is written down where no renewal reaches: Dash
+     forgets that of a button which is mounted anew before its answer is there. `number` rises, so that the same press
+     again is another. */
+  var STORES = { "do": "asked", "now": "pressed", "show": "sent" };
   var number = 0, held = null, lifted = null;
 
   function buttonOf(element) {
@@ -89,15 +90,21 @@
     if (!again) { press(button.id); }
   });
 
-  /* No click comes of a button that was mounted anew while it was held down; its successor is pressed. */
+  /* No click comes of a button that was mounted anew, or moved away, while it was held down: what counts is where the
+     pointer went down and up, not what the page did meanwhile. */
   document.addEventListener("pointerdown", function (event) {
-    held = event.isPrimary && event.button === 0 ? buttonOf(event.target) : null;
+    var button = event.isPrimary && event.button === 0 ? buttonOf(event.target) : null;
+    held = button && { button: button, place: button.getBoundingClientRect() };
   });
   document.addEventListener("pointercancel", function () { held = null; });
   document.addEventListener("pointerup", function (event) {
-    var before = held, now = buttonOf(document.elementFromPoint(event.clientX, event.clientY));
+    var before = held;
     held = null;
-    if (!before || before.isConnected || !now || now.id !== before.id) { return; }
+    if (!before || (before.button.isConnected && before.button.contains(event.target))) { return; }
+    var place = before.place, now = buttonOf(document.getElementById(before.button.id));
+    var within = event.clientX >= place.left && event.clientX <= place.right && event.clientY >= place.top
+      && event.clientY <= place.bottom;
+    if (!now || !within) { return; }
     lifted = { id: now.id, at: event.timeStamp };
     press(now.id);
   });

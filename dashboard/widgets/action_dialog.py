@@ -29,10 +29,11 @@ _EXTRAS = {
 
 
 def frame() -> list[Any]:
-    """What the layout holds for it."""
+    """What the layout holds for it, and for whatever else is pressed in a page that may be drawn anew meanwhile."""
     return [
         dcc.Store(id="asked"),
         dcc.Store(id="pressed"),
+        dcc.Store(id="sent"),
         dcc.Store(id="pending"),
         dcc.Store(id="confirmed"),
         dcc.Store(id="done"),

@@ -66,7 +66,7 @@ def _form(parts: Parts, view: View) -> components.Part:
                 autoComplete="off",
                 placeholder="one or several",
             ),
-            html.Button("Show", id="f-apply", type="button", className="primary"),
+            _button("quick"),
         ],
         className="quick",
     )
@@ -90,9 +90,14 @@ def _form(parts: Parts, view: View) -> components.Part:
             [(key, words.format(api=parts.api)) for key, words in ANSWERERS.items()],
             view.answered,
         ),
-        html.Button("Show", id="f-apply-more", type="button", className="primary"),
+        _button("more"),
     ]
     return html.Form([html.Datalist(id="people"), first, html.Details(more, id="f-more")], id="f-form")
+
+
+def _button(where: str) -> html.Button:
+    """The browser writes down that it was pressed, as with what does something (assets/understudy.js)."""
+    return html.Button("Show", id={"show": "filter", "what": where}, type="button", className="primary")
 
 
 def _local(parts: Parts, view: View) -> tuple[str, str]:
@@ -127,15 +132,12 @@ def wire(callbacks: Callbacks, parts: Parts) -> None:
         Role.AUDITOR,
         Output("url", "search"),
         Output("f-wrong", "children"),
-        Input("f-apply", "n_clicks"),
-        Input("f-apply-more", "n_clicks"),
+        Input("sent", "data"),
         *(State(f"f-{name}", "value") for name in FIELDS),
         State("url", "search"),
         prevent_initial_call=True,
     )
-    def apply(first: int | None, more: int | None, *given: Any) -> Any:
-        if not first and not more:
-            return no_update, no_update  # the form was only shown
+    def apply(_: Any, *given: Any) -> Any:
         values = {name: str(value or "").strip() for name, value in zip(FIELDS, given[:-1], strict=True)}
         found = guarded(lambda: applied(parts, given[-1] or "", values))
         if not isinstance(found, str):

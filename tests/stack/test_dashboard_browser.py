@@ -160,25 +160,28 @@ def test_an_auditor_finds_who_read_patient_17_yesterday_and_exports_it(page: Pag
 
 HELD = """
     const plain = window.fetch.bind(window);
-    window.held = null;
-    window.fetch = (resource, options) => plain(resource, options).then((answer) =>
-        window.held && options && (options.body || "").includes('"url.search"')
-            && options.body.includes('..page.children')
-            ? new Promise((done) => window.held.push(() => done(answer))) : answer);
-    window.release = () => { const all = window.held; window.held = null; all.forEach((each) => each()); };
+    const held = new Map();
+    const waiting = (options) => Array.from(held.keys()).find((output) =>
+        options && String(options.body).startsWith('{"output":"..' + output));
+    window.hold = (output) => held.set(output, []);
+    window.release = (output) => { const all = held.get(output); held.delete(output); all.forEach((each) => each()); };
+    window.fetch = (resource, options) => plain(resource, options).then((answer) => {
+        const output = waiting(options);
+        return output ? new Promise((done) => held.get(output).push(() => done(answer))) : answer;
+    });
 """
-"""The next page is not there, from `held = []` until `release()`."""
+"""What answers with such an output is not there, from `hold(output)` until `release(output)`."""
 
 
 def test_what_is_typed_while_a_page_loads_stays(page: Page, dashboard: Dashboard) -> None:
     page.add_init_script(HELD)
     enter(page, dashboard, "auditor", "/audit")
     person, patient = page.get_by_label("Person"), page.get_by_label("Patient number")
-    page.evaluate("held = []")
+    page.evaluate("hold('page.children')")
     page.get_by_role("link", name="yesterday").click()
     first = patient.element_handle()
     patient.press_sequentially("17")
-    page.evaluate("release()")
+    page.evaluate("release('page.children')")
     page.wait_for_function("first => !first.isConnected", arg=first)
     page.keyboard.type("0")  # focus and caret are where they were
     page.keyboard.press("ArrowLeft")
@@ -195,16 +198,34 @@ def test_what_is_typed_while_a_page_loads_stays(page: Page, dashboard: Dashboard
     page.get_by_label("Title").fill("Patient 17 yesterday")
     page.get_by_text("More filters").click()
     group = page.locator("#f-outcome").element_handle()
-    page.evaluate("held = []")
+    page.evaluate("hold('page.children')")
     page.get_by_role("link", name="last 7 days").click()
     page.get_by_label("worked", exact=True).check()
-    page.evaluate("release()")
+    page.evaluate("release('page.children')")
     page.wait_for_function("group => !group.isConnected", arg=group)
     expect(page).to_have_url(f"{dashboard.url}/audit?period=7d&person=Dr+Sato")
     expect(page.get_by_label("worked", exact=True)).to_be_checked()
     expect(page.get_by_label("Title")).to_have_value("Patient 17 yesterday")
-    page.locator("#f-apply-more").click()  # it is what is asked for, too
+    page.get_by_role("button", name="Show").last.click()  # it is what is asked for, too
     expect(page).to_have_url(f"{dashboard.url}/audit?period=7d&person=Dr+Sato&outcome=worked")
+
+
+def test_show_is_not_lost_where_the_page_before_comes_in_between(page: Page, dashboard: Dashboard) -> None:
+    """It is pressed while that page loads, and answered after it was drawn anew."""
+    page.add_init_script(HELD)
+    enter(page, dashboard, "auditor", "/audit")
+    first = page.locator("#f-patient").element_handle()
+    page.evaluate("hold('page.children'); hold('url.search')")
+    page.get_by_role("link", name="yesterday").click()
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=yesterday")
+    page.get_by_label("Person").fill("Dr Sato")
+    page.keyboard.press("Enter")
+    page.evaluate("release('page.children')")
+    page.wait_for_function("first => !first.isConnected", arg=first)
+    page.evaluate("release('url.search')")
+    expect(page).to_have_url(f"{dashboard.url}/audit?period=yesterday&person=Dr+Sato")
+    expect(page.locator(".event")).to_have_count(1)
+    expect(page.get_by_label("Person")).to_have_value("Dr Sato")
 
 
 def _export(page: Page, button: str) -> list[dict[str, str]]:
@@ -701,11 +722,23 @@ def test_a_press_is_not_lost_while_its_page_renews_itself(page: Page, dashboard:
     expect(page.get_by_role("dialog")).to_contain_text("Take over: ", timeout=30_000)
 
 
-def test_a_button_that_is_drawn_anew_while_it_is_held_down_is_pressed_once(
-    page: Page, dashboard: Dashboard, sidecar: Sidecar
-) -> None:
+def pressed_dialogs(page: Page) -> list[str]:
+    """Where the page asks for a dialog, from now on."""
     asked: list[str] = []
     page.on("request", lambda sent: asked.append(sent.url) if '["asked.data"]' in (sent.post_data or "") else None)
+    return asked
+
+
+def push_down(page: Page) -> None:
+    """What stands in the page moves, as where more is said above it than a moment ago."""
+    page.evaluate("document.querySelector('#page').style.paddingTop = '400px'")
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["in its place", "further down"])
+def test_a_button_that_is_drawn_anew_while_it_is_held_down_is_pressed_once(
+    page: Page, dashboard: Dashboard, sidecar: Sidecar, moves: bool
+) -> None:
+    asked = pressed_dialogs(page)
     page.clock.install()
     enter(page, dashboard, "operator", "/endpoints")
     button = page.locator("#e-patients-read").get_by_role("button", name="Take over: patients.read")
@@ -716,11 +749,31 @@ def test_a_button_that_is_drawn_anew_while_it_is_held_down_is_pressed_once(
     assert sidecar.ask("GET", "/patients/17", HOLT).status == 200  # so that the card is drawn anew
     page.clock.fast_forward(RENEWED)
     page.wait_for_function("first => !first.isConnected", arg=first, timeout=30_000)
+    if moves:
+        push_down(page)
     page.mouse.up()
     expect(page.get_by_role("dialog")).to_contain_text("Take over: ")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("dragged", [False, True], ids=["held", "dragged off"])
+def test_a_button_that_moves_away_while_it_is_held_down_is_pressed_unless_the_pointer_left_it(
+    page: Page, dashboard: Dashboard, dragged: bool
+) -> None:
+    asked = pressed_dialogs(page)
+    enter(page, dashboard, "operator", "/standby")
+    button = page.get_by_role("button", name="Fill the copy now")
+    button.scroll_into_view_if_needed()
+    button.hover()
+    page.mouse.down()
+    push_down(page)
+    if dragged:
+        page.mouse.move(5, 5)
+    page.mouse.up()
+    expect(page.get_by_role("dialog")).to_have_count(0 if dragged else 1)
+    assert len(asked) == (0 if dragged else 1)
 
 
 def test_an_admin_adds_a_user_who_can_sign_in(page: Page, dashboard: Dashboard, browser: Browser) -> None:
