@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -49,6 +50,7 @@ class Queries:
         self._clock = clock
         self._kept: dict[Any, tuple[float, Any]] = {}
         self._same: OrderedDict[Any, tuple[Any, Any]] = OrderedDict()
+        self._making: dict[Any, Future[Any]] = {}
         self._lock = threading.Lock()
 
     def rows(self, where: Filter, size: int = 50, cursor: str | None = None) -> Rows:
@@ -161,13 +163,17 @@ class Queries:
             made, value = self._kept.get(key, (-1e9, None))
         if now - made < seconds:
             return value
-        value = make()
         if not seconds:
+            return make()
+
+        def keep() -> Any:
+            value = make()
+            with self._lock:
+                self._kept = {k: v for k, v in self._kept.items() if now - v[0] < 700 and len(self._kept) < 500}
+                self._kept[key] = (now, value)
             return value
-        with self._lock:
-            self._kept = {k: v for k, v in self._kept.items() if now - v[0] < 700 and len(self._kept) < 500}
-            self._kept[key] = (now, value)
-        return value
+
+        return self._made_once(("kept", key), keep)
 
     def while_same(self, key: Any, sign: Any, make: Callable[[], Any]) -> Any:
         """What was made for `key` when its `sign` was the same, however long ago, or made now. `make` goes by nothing
@@ -177,12 +183,33 @@ class Queries:
             if made == sign:
                 self._same.move_to_end(key)
                 return value
-        value = make()
+
+        def keep() -> Any:
+            value = make()
+            with self._lock:
+                self._same[key] = (sign, value)
+                if len(self._same) > SAME:
+                    self._same.popitem(last=False)
+            return value
+
+        return self._made_once(("same", key, sign), keep)
+
+    def _made_once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Who wants what somebody is making already waits for that one, and has what comes of it, or its error: two
+        that count the same side by side take more than twice as long. `make` wants nothing that waits for `key`."""
+        mine: Future[Any] = Future()
         with self._lock:
-            self._same[key] = (sign, value)
-            if len(self._same) > SAME:
-                self._same.popitem(last=False)
-        return value
+            theirs = self._making.setdefault(key, mine)
+        if theirs is not mine:
+            return theirs.result()
+        try:
+            mine.set_result(make())
+        except BaseException as error:
+            mine.set_exception(error)
+        finally:
+            with self._lock:
+                del self._making[key]
+        return mine.result()
 
 
 def _which(where: Filter) -> tuple[Any, ...]:

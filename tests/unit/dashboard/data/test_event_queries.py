@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Event
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from dashboard.data.event_queries import Queries
 from dashboard.values.filters import OUTCOMES, View
+from sidecar.events.store import StoreUnavailable
 from sidecar.events.store.sqlite import EmbeddedStore
 from sidecar.timeunits import SECOND
 from tests.support.dashboard import seed
@@ -64,3 +67,37 @@ def test_when_each_was_there_last_is_found_however_long_ago(tmp_path: Path, many
     found = Queries(store).lasts(where, ["Dr Holt", "Nurse Tan", "Dr Sato", ""])
     assert found == {"Dr Holt": NOW - 4000 * SECOND, "Nurse Tan": NOW - SECOND, "Dr Sato": 0, "": 0}
     store.close()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["counted", "away"])
+@pytest.mark.parametrize("how", ["kept", "while_same"])
+def test_what_several_want_at_once_is_made_once_and_told_to_all(tmp_path: Path, how: str, fails: bool) -> None:
+    """Its error too: not each of them waits for a store that does not answer."""
+    queries, begun, go, made = Queries(EmbeddedStore(tmp_path / "events.db")), Event(), Event(), []
+
+    def make() -> str:
+        begun.set()
+        made.append("once")
+        assert go.wait(20)
+        if fails:
+            raise StoreUnavailable("no answer")
+        return "found"
+
+    def want(which: str) -> str:
+        return str(getattr(queries, how)(which, 60.0, make))
+
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(want, "this")
+        assert begun.wait(20)
+        others = [pool.submit(want, "this") for _ in range(3)]
+        another = pool.submit(want, "that")
+        wait([first, *others], 0.5)  # until they wait, too
+        go.set()
+        ended = [each.exception() or each.result() for each in (first, *others)]
+        assert another.exception() or another.result()
+    assert {str(each) for each in ended} == {"no answer" if fails else "found"}
+    assert len(made) == 2
+    if fails:
+        assert isinstance(first.exception(), StoreUnavailable)
+        fails = False  # it is back
+    assert want("this") == "found", "an error is not kept"
