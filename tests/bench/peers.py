@@ -19,6 +19,8 @@ from tests.support.stack import Sidecar, ask, free_port, until
 MITMPROXY, PROXY_PY = "11.0.2", "2.4.10"
 RELEASE = "67acd0a"
 """The commit that is called the release of before."""
+PAUSE, QUIET = 0.5, 0.06
+"""Seconds between looks at whether a target rests, and the share of a core that one uses at rest."""
 LOGGING = (
     'log_format json escape=json \'{"time":"$time_iso8601","client":"$remote_addr","user":"$remote_user",'
     '"request":"$request","status":$status,"bytes":$body_bytes_sent,"took":$request_time,"id":"$request_id"}\';'
@@ -52,6 +54,16 @@ class Target:
         """Seconds that its processes have used so far."""
         ticks = sum(int(fields[11]) + int(fields[12]) for fields in self._processes().values())
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def rest(self) -> None:
+        """Until it has done what it put off, so that it takes nothing from whose turn is next; 30 s at most."""
+        end, before = time.monotonic() + 30, self.cpu()
+        while time.monotonic() < end:
+            time.sleep(PAUSE)
+            now = self.cpu()
+            if now - before < QUIET * PAUSE:
+                return
+            before = now
 
     def resident(self) -> float:
         """MiB that they hold (Pss: what they share counts once)."""
@@ -170,3 +182,10 @@ def this(upstream: int, folder: Path) -> Iterator[Target]:
     """This tree, as it comes."""
     with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data") as sidecar:
         yield Target("Understudy, this tree", sidecar.port, sidecar.process.pid, sidecar)
+
+
+@contextmanager
+def this_in_two(upstream: int, folder: Path) -> Iterator[Target]:
+    """This tree, in as many processes as the release of before has."""
+    with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data", workers="2") as sidecar:
+        yield Target("Understudy, this tree, WORKERS=2", sidecar.port, sidecar.process.pid, sidecar)

@@ -1,8 +1,8 @@
 """`make bench`: the upstream direct, nginx with a log in JSON, mitmproxy recording with -w, proxy.py, the release of
 before and this tree, both recording durably with everything switched on: by turns in one run on one machine, at 1, 16
-and 128 connections, with one URL and with 2,000; the median of each figure over the rounds. Of each its CPU time a
-request, of all its processes; how far its event store is behind after its turns; and its memory. Then this tree's
-memory over 200,000 requests.
+and 128 connections, with one URL and with 2,000; the median of each figure over the rounds. Each turn ends when its target rests, so that nobody pays
+for what another put off. Of each its CPU time a request, of all its processes, what is done after the answer included;
+how far its event store is behind after its turns; and its memory. Then this tree's memory over 200,000 requests.
 
 Needs wrk and nginx on PATH; peers are installed into the cache on first use.
 """
@@ -27,7 +27,7 @@ CONNECTIONS = (1, 16, 128)
 URLS = (1, 2000)
 PEERS = {
     "nginx": peers.logging_nginx, "mitmproxy": peers.mitmproxy, "proxy.py": peers.proxy_py, "release": peers.release,
-    "this": peers.this,
+    "this": peers.this, "this-in-two": peers.this_in_two,
 }  # fmt: skip
 HEAD = "| way to the upstream | connections | URLs | requests/s (lowest – highest) | of mitmproxy's | p50 ms | p99 ms |"
 MORE = " CPU µs a request | events behind, s |"
@@ -45,9 +45,10 @@ class Turns:
 def turn(target: Target, turns: Turns, connections: int, urls: int, seconds: int) -> None:
     before = target.cpu()
     run = wrk(target.port, connections, seconds, urls=urls)
+    behind = target.behind()
+    target.rest()
     turns.cpu.append((target.cpu() - before) * 1e6 / max(1.0, run.rate * seconds))
     turns.runs.append(run)
-    behind = target.behind()
     if behind is not None:
         turns.behind = max(behind, turns.behind or 0.0)
 
