@@ -1,8 +1,9 @@
 """`make bench`: the upstream direct, nginx with a log in JSON, mitmproxy recording with -w, proxy.py, the release of
 before and this tree, both recording durably with everything switched on: by turns in one run on one machine, at 1, 16
-and 128 connections, with one URL and with 2,000; the median of each figure over the rounds. Each turn ends when its target rests, so that nobody pays
-for what another put off. Of each its CPU time a request, of all its processes, what is done after the answer included;
-how far its event store is behind after its turns; and its memory. Then this tree's memory over 200,000 requests.
+and 128 connections, with one URL and with 2,000; the median of each figure over the rounds. Each turn ends when its
+target rests, so that nobody pays for what another put off. Of each its CPU time a request, of all its processes, what
+is done after the answer included; how far its event store is behind after its turns; and its memory. Then this tree's
+memory over 200,000 requests.
 
 Needs wrk and nginx on PATH; peers are installed into the cache on first use.
 """
