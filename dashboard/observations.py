@@ -75,6 +75,12 @@ def _said_of_endpoint(parts: Parts, state: Mapping[str, Any]) -> str:
     return f"{who}; its circuit is {circuit}; {ready}."
 
 
+def called_endpoint(parts: Parts, what: str) -> str:
+    """`GET /patients/{id}`, as every page names it."""
+    endpoint = parts.contract.endpoints.get(what)
+    return endpoint.name if endpoint else what
+
+
 def endpoint_is(expected: Callable[[Mapping[str, Any], str], bool]) -> Look:
     def look(parts: Parts, what: str, extra: str) -> Seen:
         state = _endpoint(parts, what)

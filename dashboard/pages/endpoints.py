@@ -107,7 +107,7 @@ def _card(parts: Parts, state: dict[str, Any], traffic: Traffic | None, others: 
     """`traffic`: None where it is not known. `others`: nodes that say that somebody else answers."""
     ident = state["id"]
     verbs = _verbs(state)
-    buttons = html.Div([action_dialog.button(verb, ident) for verb in verbs], className="buttons") if verbs else None
+    buttons = html.Div([action_dialog.button(verb, ident, state["name"]) for verb in verbs], className="buttons") if verbs else None
     facts = html.Div(_facts(parts.api, state, traffic, others), className="facts")
     kind = "endpoint failing" if traffic is not None and traffic.failed else "endpoint"
     return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind=kind)
@@ -210,7 +210,7 @@ def _rest(parts: Parts, states: list[dict[str, Any]]) -> components.Part:
                 state["name"],
                 who,
                 ready,
-                action_dialog.button("takeover", state["id"]) if "takeover" in _verbs(state) else "–",
+                action_dialog.button("takeover", state["id"], state["name"]) if "takeover" in _verbs(state) else "–",
             )
         )
     shown = components.table("Endpoints without traffic", ["endpoint", "who answers", "standby ready?", "action"], rows)

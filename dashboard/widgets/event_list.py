@@ -46,7 +46,7 @@ def _row(parts: Parts, event: Event, said: Sentence) -> html.Li:
                 className="when",
                 title="This event by itself: what was written, and what stands around it",
             ),
-            html.Div([_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
+            html.Div([*_who(event, said), f" {said.did} ", *_subject(event, said)], className="said"),
             _glass(event),
             html.Div(said.ending, className=f"ending sign {_STATES[said.good]}"),
             html.Div(f"{how} · from {address}" if address else how, className="quiet"),
@@ -65,13 +65,13 @@ def _glass(event: Event) -> components.Part:
     )
 
 
-def _who(event: Event, said: Sentence) -> components.Part:
+def _who(event: Event, said: Sentence) -> list[components.Part]:
+    """Who it was, with the name as a link."""
     name = at(event, "user.name")
-    return (
-        components.link(said.who, f"/audit/person?{View(person=name).query()}")
-        if name and name in said.who
-        else said.who
-    )
+    if not name or name not in said.who:
+        return [said.who]
+    before, _, after = said.who.partition(name)
+    return [before, components.link(name, f"/audit/person?{View(person=name).query()}"), after]
 
 
 def _subject(event: Event, said: Sentence) -> list[components.Part]:

@@ -77,7 +77,7 @@ def _buttons(parts: Parts, incident: Incident, states: Sequence[Mapping[str, Any
     if incident.open:
         buttons.append(action_dialog.at_once("acknowledge-incident", incident.key, title(parts, incident)))
     helped = [state for state in states or () if state["name"] in incident.hurt and _helps(state)]
-    buttons += [action_dialog.button("takeover", state["id"]) for state in helped[:OFFERED]]
+    buttons += [action_dialog.button("takeover", state["id"], state["name"]) for state in helped[:OFFERED]]
     return html.Div(buttons, className="buttons") if buttons else None
 
 

@@ -379,7 +379,7 @@ def test_break_glass_is_opened_used_and_ended(page: Page, dashboard: Dashboard, 
 def test_an_operator_takes_an_endpoint_over_and_back(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
     enter(page, dashboard, "operator", "/endpoints")
     card = page.locator("#e-patients-read")
-    card.get_by_role("button", name="Take over: patients.read").click()
+    card.get_by_role("button", name="Take over: GET /patients/{id}").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_label("Reason")).to_be_focused()
     dialog.get_by_role("button", name="Take over").click()
@@ -394,7 +394,7 @@ def test_an_operator_takes_an_endpoint_over_and_back(page: Page, dashboard: Dash
     expect(dialog).to_have_count(0)
     expect(card).to_contain_text("the standby; taken over (by operator (dashboard): HOSP is slow)")
     until(lambda: "hit" in sidecar.ask("GET", "/patients/17", HOLT)["Cache-Status"], 5)
-    card.get_by_role("button", name="Hand back: patients.read").click()
+    card.get_by_role("button", name="Hand back: GET /patients/{id}").click()
     page.get_by_role("dialog").get_by_label("Reason").fill("it is well again")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -503,7 +503,7 @@ def test_ours_is_put_unless_somebody_changed_it_again(
 def test_a_share_of_callers_is_routed_with_a_reason(page: Page, dashboard: Dashboard, sidecar: Sidecar) -> None:
     enter(page, dashboard, "operator", "/endpoints")
     card = page.locator("#e-patients-read")
-    card.get_by_role("button", name="Route a share: patients.read").click()
+    card.get_by_role("button", name="Route a share: GET /patients/{id}").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_label("Reason").fill("a first share")
     dialog.get_by_label("Share of callers, in percent").fill("125")
@@ -540,7 +540,7 @@ def test_on_a_phone_from_the_link_to_acknowledged_in_two_taps_and_to_takeover_in
         expect(incident.get_by_role("button", name=button).first).to_be_in_viewport()
     incident.get_by_role("button", name="Acknowledge").first.tap()
     expect(page.locator("#said")).to_contain_text("acknowledged: no repeats until they resolve")
-    incident.get_by_role("button", name="Take over: patients.read").tap()
+    incident.get_by_role("button", name="Take over: GET /patients/{id}").tap()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_label("Reason")).to_be_focused()
     page.keyboard.type("HOSP fails")
@@ -576,9 +576,9 @@ def test_an_operator_acknowledges_and_silences_an_alert(page: Page, dashboard: D
     incident.get_by_text("alerts of this incident").click()
     alert = page.locator(".alert").filter(has_text=called).filter(has=page.locator(".tag.page"))
     expect(alert).to_contain_text("firing since")
-    alert.get_by_role("button", name="Acknowledge").click()
+    alert.get_by_role("button", name="Acknowledge with a reason").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text(f"Acknowledge: page: {called}")
+    expect(dialog).to_contain_text(f"Acknowledge with a reason: page: {called}")
     dialog.get_by_label("Reason").fill("<b>vendor</b> is on the telephone")
     dialog.get_by_role("button", name="Acknowledge").click()
     expect(dialog).to_contain_text("as expected. Acknowledged by operator (dashboard)")
@@ -717,9 +717,9 @@ def test_a_press_is_not_lost_while_its_page_renews_itself(page: Page, dashboard:
     """)
     enter(page, dashboard, "operator", "/endpoints")
     card = page.locator("#e-patients-read")
-    card.get_by_role("button", name="Take over: patients.read").click()
+    card.get_by_role("button", name="Take over: GET /patients/{id}").click()
     assert sidecar.ask("GET", "/patients/17", HOLT).status == 200  # so that the card is drawn anew
-    expect(page.get_by_role("dialog")).to_contain_text("Take over: ", timeout=30_000)
+    expect(page.get_by_role("dialog")).to_contain_text("Take over: GET /patients/{id}", timeout=30_000)
 
 
 def pressed_dialogs(page: Page) -> list[str]:
@@ -741,7 +741,7 @@ def test_a_button_that_is_drawn_anew_while_it_is_held_down_is_pressed_once(
     asked = pressed_dialogs(page)
     page.clock.install()
     enter(page, dashboard, "operator", "/endpoints")
-    button = page.locator("#e-patients-read").get_by_role("button", name="Take over: patients.read")
+    button = page.locator("#e-patients-read").get_by_role("button", name="Take over: GET /patients/{id}")
     button.scroll_into_view_if_needed()
     button.hover()
     first = button.element_handle()
@@ -752,7 +752,7 @@ def test_a_button_that_is_drawn_anew_while_it_is_held_down_is_pressed_once(
     if moves:
         push_down(page)
     page.mouse.up()
-    expect(page.get_by_role("dialog")).to_contain_text("Take over: ")
+    expect(page.get_by_role("dialog")).to_contain_text("Take over: GET /patients/{id}")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert len(asked) == 1

@@ -277,3 +277,44 @@ def test_print_leaves_out_what_only_a_screen_needs(page: Page, dashboard: Dashbo
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     expect(page.locator("#printed")).to_have_text(re.compile(r"^Printed by auditor, .* UTC · http"))
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_the_first_event_is_within_the_first_screen(
+    browser: Browser, dashboard: Dashboard, size: dict[str, int]
+) -> None:
+    for page in profile(browser, size=size):
+        enter(page, dashboard, "auditor", "/audit?period=7d&person=Dr+Holt&outcome=worked&resource=patients")
+        settled(page)
+        expect(page.locator(".event .said").first).to_be_in_viewport(ratio=1)
+        assert page.evaluate("window.scrollY") == 0
+
+
+def test_all_patients_of_a_person_are_there_a_page_at_a_time(page: Page, dashboard: Dashboard) -> None:
+    enter(page, dashboard, "auditor", "/audit/person?person=Dr+Holt&period=7d")
+    number = int(page.locator("#patients h2").inner_text().removeprefix("Patients: "))
+    assert number > 50, "or there is nothing to page"
+    named = page.get_by_role("table", name="Patients and requests").locator("tbody a")
+    shown, pages = named.all_inner_texts(), page.get_by_role("navigation", name="Pages of patients")
+    expect(pages).to_contain_text(f"1 to 50 of {number}")
+    for _ in range(number // 50):
+        before = named.first.inner_text()
+        pages.get_by_role("link", name="Fewer requests").click()
+        expect(named.first).not_to_have_text(before)
+        shown += named.all_inner_texts()
+    expect(pages.get_by_role("link", name="Fewer requests")).to_have_count(0)
+    assert len(shown) == len(set(shown)) == number
+    pages.get_by_role("link", name="More requests").click()
+    expect(pages.get_by_role("link", name="Fewer requests")).to_have_count(1)
+
+
+def test_an_incident_draws_how_fast_its_budget_burns(page: Page, dashboard: Dashboard) -> None:
+    """Over both windows, with the threshold, and the same as figures for who cannot see it."""
+    enter(page, dashboard, "operator", "/alerts")
+    figure = page.locator(".incident figure").first
+    says = "Burn rate over 1 h and 5 min; it alerts where both exceed 14.4. "
+    expect(figure.locator("figcaption")).to_contain_text(says)
+    expect(figure.locator(".chart")).to_have_attribute("aria-label", re.compile(f"^{re.escape(says)}"))
+    expect(figure.locator(".legendtext")).to_have_text(["over 1 h", "over 5 min", "threshold"])
+    figure.get_by_text("Show the figures").click()
+    expect(figure.get_by_role("table").locator("thead th")).to_have_text([re.compile("^time"), "1 h", "5 min"])
