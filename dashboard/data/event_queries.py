@@ -129,6 +129,10 @@ class Queries:
         found: list[str] = self.kept(key, 60.0, ask)
         return found
 
+    def is_known(self, field: str, value: str) -> bool:
+        """Whether any event at all has this value."""
+        return bool(self._store.search(Filter(terms={field: [value]}), 1).events)
+
     def over_time(self, where: Filter, interval: int, *fields: str, anew: bool = False) -> Sequence[Bucket]:
         return self._count(where, interval, fields, anew=anew)
 

@@ -123,9 +123,7 @@ def _unknown(parts: Parts, view: View, any_found: bool) -> components.Part:
     """A name that matches nobody is told from a person who did nothing."""
     if any_found or not view.person:
         return None
-    where = View(period="all").filter(parts.clock(), parts.zone)
-    known = {*parts.queries.values(where, "user.name")}
-    strangers = [name for name in people.several(view.person) if name not in known]
+    strangers = [name for name in people.several(view.person) if not parts.queries.is_known("user.name", name)]
     if not strangers:
         return None
     return components.notice(tones.WARN, f"Nobody is called {'; '.join(strangers)}", "No such name was ever recorded.")

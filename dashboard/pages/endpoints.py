@@ -107,10 +107,16 @@ def _card(parts: Parts, state: dict[str, Any], traffic: Traffic | None, others: 
     """`traffic`: None where it is not known. `others`: nodes that say that somebody else answers."""
     ident = state["id"]
     verbs = _verbs(state)
-    buttons = html.Div([action_dialog.button(verb, ident, state["name"]) for verb in verbs], className="buttons") if verbs else None
+    buttons = [action_dialog.button(verb, ident, state["name"]) for verb in verbs]
     facts = html.Div(_facts(parts.api, state, traffic, others), className="facts")
     kind = "endpoint failing" if traffic is not None and traffic.failed else "endpoint"
-    return components.card(state["name"], buttons, facts, ident=f"e-{ident.replace('.', '-')}", kind=kind)
+    return components.card(
+        state["name"],
+        html.Div(buttons, className="buttons") if buttons else None,
+        facts,
+        ident=f"e-{ident.replace('.', '-')}",
+        kind=kind,
+    )
 
 
 def _facts(api: str, state: dict[str, Any], traffic: Traffic | None, others: Mapping[str, str]) -> components.Part:

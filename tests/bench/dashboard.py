@@ -164,6 +164,7 @@ def narrowed(page: Page, dashboard: Dashboard, rounds: int) -> None:
         for n in range(rounds):
             _opened(page, dashboard)
             links = page.locator(f"#facet-{facet} > ul a")
+            links.first.wait_for(timeout=60_000)
             _pressed(page, times, links.nth(n % links.count()).click)
         _row(f"facet: {facet}", times)
 
