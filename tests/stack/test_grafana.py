@@ -93,9 +93,9 @@ def serve(sidecar: Sidecar, upstream: Upstream) -> None:
         sidecar.ask("GET", "/notes?patient_id=17", AMES)
     sidecar.ask("POST", "/notes", HOLT, {"title": "Round", "patient_id": 17})
     sidecar.ask("GET", "/patients/9999999", {})
-    upstream.state.faults.append(Fault("500", "/patients/12", times=2))
-    for _ in range(4):
-        sidecar.ask("GET", "/patients/12", HOLT)
+    upstream.state.faults.append(fails := Fault("500", "/patients/12", times=1000))  # for backfill and parity as well
+    until(lambda: "hit" in sidecar.ask("GET", "/patients/12", HOLT)["Cache-Status"], 30, "an answer of the standby")
+    upstream.state.faults.remove(fails)
     upstream.state.faults.append(Fault("500", "/patients/13/screen", times=2))
     sidecar.ask("POST", "/patients/13/screen", HOLT, {})
 
