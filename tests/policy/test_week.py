@@ -38,7 +38,7 @@ def test_a_week_of_colleagues_writing_for_each_other(tmp_path: Path) -> None:
         for name in ENFORCED:
             done = place.sidecar.cli("policy", "enforce", name)
             assert done.returncode == 0, done.stderr
-        until(lambda: {got.status for got in place.impersonate()} == {403}, 5, "an impersonated note is refused")
+        until(lambda: {got.status for got in place.impersonate()} == {403}, 20, "an impersonated note is refused")
         before = pwned(place)
         place.hosp.set_profile("calm")
         said = place.replay(week)

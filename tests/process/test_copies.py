@@ -74,7 +74,7 @@ def test_a_copied_write_puts_its_record_in_doubt_until_a_look_that_began_after_i
     with started(upstream, tmp_path, trusted_proxies="127.0.0.1") as sidecar:
         learned(sidecar)
         assert sidecar.cli("takeover", "notes.read").returncode == 0
-        until(lambda: "hit" in sidecar.ask("GET", "/notes/5", HOLT)["Cache-Status"], 5, "the standby answers")
+        until(lambda: "hit" in sidecar.ask("GET", "/notes/5", HOLT)["Cache-Status"], 20, "the standby answers")
         upstream.state.notes[5]["title"] = "changed past us"
         upstream.stop()  # nobody can look
         assert copied(sidecar, "PATCH", "/notes/5", uuid4().hex, {"title": "changed past us"}).status == 204

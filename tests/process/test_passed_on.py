@@ -165,13 +165,13 @@ def test_an_answer_that_is_cut_does_not_look_whole_and_is_told_of(sidecar: Sidec
         assert answer.status == 200
         with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
             answer.read()
-    until(lambda: "answer_cut" in sidecar.log.read_text(), 5, "a word in the log")
-    given, cut = until(lambda: len(told := sidecar.events(path="/cut")) == 2 and told, 5, "recorded")
+    until(lambda: "answer_cut" in sidecar.log.read_text(), 20, "a word in the log")
+    given, cut = until(lambda: len(told := sidecar.events(path="/cut")) == 2 and told, 20, "recorded")
     assert [each["understudy"]["outcome"] for each in (given, cut)] == ["success", "failure"]
     assert cut["understudy"]["upstream_outcome"] == "failure"
     assert cut["http"]["request"]["id"] == given["http"]["request"]["id"] == answer.getheader("X-Request-Id")
     failed = r'^understudy_requests_total\{.*endpoint="other".*outcome="failure".* 1.0$'
-    until(lambda: re.search(failed, sidecar.plane("GET", "/metrics").body.decode(), re.MULTILINE), 5, "counted")
+    until(lambda: re.search(failed, sidecar.plane("GET", "/metrics").body.decode(), re.MULTILINE), 20, "counted")
 
 
 def test_an_answer_that_comes_slowly_comes_however_long_it_takes(sidecar: Sidecar) -> None:

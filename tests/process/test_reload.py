@@ -111,7 +111,7 @@ def test_a_database_that_is_away_at_the_start_is_waited_for(tmp_path: Path, upst
     thread = threading.Thread(target=start)
     thread.start()
     try:
-        until(lambda: hasattr(side, "process"), 5)
+        until(lambda: hasattr(side, "process"), 20)
         until(lambda: ask(side.control, "GET", "/healthz", timeout=2).status == 503, 20)
         assert "database" in ask(side.control, "GET", "/readyz").json()["detail"]
         refused = ask(side.port, "POST", "/notes", HOLT, {"title": "x"})

@@ -371,7 +371,7 @@ def test_the_same_images_have_the_same_result(sidecar: Sidecar, upstream: Upstre
     first = sidecar.ask("POST", "/patients/17/screen", HOLT, images)
     assert first.status == 200
     upstream.stop()
-    until(lambda: sidecar.ask("POST", "/patients/17/screen", HOLT, images).status == 200, 5, "it is remembered")
+    until(lambda: sidecar.ask("POST", "/patients/17/screen", HOLT, images).status == 200, 20, "it is remembered")
     again = sidecar.ask("POST", "/patients/17/screen", HOLT, images)
     assert (again.status, again.json(), again["Cache-Status"].startswith("understudy; hit")) == (
         200,

@@ -110,7 +110,7 @@ def test_who_closes_one_half_has_the_answer_and_is_recorded_so(sidecar: Sidecar,
     answer = raw(sidecar.port, head + b'Content-Length: 13\r\n\r\n{"title":"h"}', half_close=True)
     assert answer.startswith(b"HTTP/1.1 201 Created\r\n")
     assert answer.endswith(b'.json"}')
-    (event,) = until(lambda: sidecar.events(request_id="half"), 5)
+    (event,) = until(lambda: sidecar.events(request_id="half"), 20)
     assert (event["http"]["response"]["status_code"], event["understudy"]["outcome"]) == (201, "success")
 
 
@@ -118,8 +118,8 @@ def test_who_has_gone_is_recorded_so(sidecar: Sidecar, upstream: Upstream) -> No
     upstream.fault("slow", "/notes", method="POST", seconds=0.3)
     head = b"POST /notes HTTP/1.1\r\n" + AUTH + b"X-Request-Id: gone\r\nContent-Type: application/json\r\n"
     with connect(sidecar, head + b'Content-Length: 13\r\n\r\n{"title":"g"}'):
-        until(lambda: any(b'"g"' in seen.body for seen in upstream.seen("/notes", "POST")), 5, "it was sent")
-    (event,) = until(lambda: sidecar.events(request_id="gone"), 5)
+        until(lambda: any(b'"g"' in seen.body for seen in upstream.seen("/notes", "POST")), 20, "it was sent")
+    (event,) = until(lambda: sidecar.events(request_id="gone"), 20)
     assert (event["http"]["response"]["status_code"], event["understudy"]["outcome"]) == (499, "client_aborted")
 
 
@@ -150,7 +150,7 @@ def test_what_the_server_itself_refuses_is_a_problem_with_an_id_and_is_recorded(
     assert (fields[b"content-type"], fields[b"x-request-id"]) == (b"application/problem+json", name)
     assert (fields[b"connection"], int(fields[b"content-length"])) == (b"close", len(body))
     assert json.loads(body)["status"] == int(head.split(b" ")[1])
-    event = until(lambda: sidecar.events(request_id=name.decode()), 5)[-1]
+    event = until(lambda: sidecar.events(request_id=name.decode()), 20)[-1]
     assert event["http"]["response"]["status_code"] == int(head.split(b" ")[1])
     assert event["understudy"]["answered_by"] == "understudy"
 
@@ -159,7 +159,7 @@ def test_what_never_was_a_request_is_recorded_without_a_word_of_it(sidecar: Side
     before = len(sidecar.journal())
     answer = raw(sidecar.port, b'{"password": "xyzzy-plugh"} secret HTTP/1.1\r\nHost: h\r\n\r\n')
     assert answer.startswith(b"HTTP/1.1 400 ")
-    until(lambda: len(sidecar.journal()) > before, 5, "recorded")
+    until(lambda: len(sidecar.journal()) > before, 20, "recorded")
     assert b"xyzzy" not in b"".join(path.read_bytes() for path in (sidecar.data / "journal").glob("*.jsonl"))
     assert "xyzzy" not in sidecar.log.read_text()
 

@@ -33,7 +33,7 @@ def test_the_reserve_takes_the_records_of_what_was_under_way(disk: Path) -> None
         journal.append({"event": {"id": str(number)}, "body": "x" * 9000}, None).wait(5)
     assert not journal.ready()
     filler.unlink()
-    until(journal.ready, 5, "room again")
+    until(journal.ready, 20, "room again")
     journal.append({"event": {"id": "20"}}, None).wait(5)
     journal.close()
     lines = [line for path in sorted((disk / "journal").glob("*.jsonl")) for line, _ in read_segment(path)]

@@ -71,7 +71,7 @@ def test_a_real_alertmanager_has_the_same_alerts(tmp_path: Path) -> None:
         assert seen() == {"answered", "in-time"}
         told.see(BURN)
         assert [became for became, _ in told.tell(0)] == [Told.DONE]
-        until(lambda: seen() == {"answered"}, 5, "the end of one, there")
+        until(lambda: seen() == {"answered"}, 20, "the end of one, there")
         assert channel.refresh(told.state.all()) == Answer(Told.DONE, "200")
         assert seen() == {"answered"}
         assert channel.refresh(told.state.all()) is None, "once a minute"
@@ -103,7 +103,7 @@ def _silences(told: Telling, channel: Alertmanager, port: int) -> None:
     works.step(channel)
     assert there().keys() == {"theirs", "on it", "maintenance"}
     assert {"answered", "ErrorBudgetBurn", "page"} <= set(there()["on it"])
-    until(lambda: suppressed() == ["answered"], 5, "the alert, silenced there")
+    until(lambda: suppressed() == ["answered"], 20, "the alert, silenced there")
     until_then = told.clock.now + 7200 * SECOND
     told.state.silence(BURN.key, "Ms Pell", "works on it", until_then)
     told.state.unmute(night)

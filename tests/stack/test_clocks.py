@@ -138,7 +138,7 @@ def test_a_database_whose_clock_is_set_keeps_the_order(
         assert one.ask("GET", "/notes", HOLT).status == 200
         until(lambda: one.plane("GET", "/ready/notes.list").status == 200, what="learned at once")
         upstream.stop()
-        until(lambda: [row["title"] for row in one.ask("GET", "/notes", HOLT).json()] == ["New"], 5, "shown by one")
+        until(lambda: [row["title"] for row in one.ask("GET", "/notes", HOLT).json()] == ["New"], 20, "shown by one")
         assert two.ask("GET", "/notes/5", HOLT).json()["title"] == "New"
 
 

@@ -85,7 +85,7 @@ def test_reads_stay_verified_where_the_upstream_refused_everybody(
         primary.start(synchronous_standby_names="'*'")
         served_again(both)
         for sidecar in both:
-            until(lambda s=sidecar: titles(s) == ["Kept", "Old"], 5, "shown, though nobody can look again")
+            until(lambda s=sidecar: titles(s) == ["Kept", "Old"], 20, "shown, though nobody can look again")
         time.sleep(TURN + 1)  # the balancer has turned back: nothing can go past us from now on
         sent_once_it_is_back(upstream, both)
         for sidecar in both:
@@ -104,7 +104,7 @@ def test_nothing_is_shown_as_it_was_where_the_upstream_served_others_meanwhile(
         primary.start(synchronous_standby_names="'*'")
         served_again(both)
         for sidecar in both:
-            until(lambda s=sidecar: any('"gap"' in line for line in since_it_was_away(s)), 5, "it is told")
+            until(lambda s=sidecar: any('"gap"' in line for line in since_it_was_away(s)), 20, "it is told")
             assert titles(sidecar) == 503
 
 

@@ -86,9 +86,9 @@ def test_a_share_of_one_endpoint_goes_past_the_sidecars_and_one_that_ends_is_emp
             assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
         assert sidecar.cli("route", "notes.read", "--to", "5", "--at", "nothing").returncode != 0
 
-        until(lambda: asked(agent) == "ready up", 5)
+        until(lambda: asked(agent) == "ready up", 20)
         sidecar.process.terminate()
-        until(lambda: admin_state(front) != "0", 5, "HAProxy heard the agent's drain")
+        until(lambda: admin_state(front) != "0", 20, "HAProxy heard the agent's drain")
         assert answerers(front, "/notes/5", 4) == {"upstream": 4}
         sidecar.process.wait(20)
         assert answerers(front, "/notes/5", 4) == {"upstream": 4}

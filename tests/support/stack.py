@@ -184,7 +184,7 @@ class Sidecar:
         """kill -9 of every process at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
-        until(lambda: not self.processes(), 5, "all processes gone")
+        until(lambda: not self.processes(), 20, "all processes gone")
 
     def stop(self) -> None:
         if self.process.poll() is None:
