@@ -68,17 +68,24 @@ def relayed(port: int, target: int) -> Iterator[None]:
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
 
+    def pass_on(client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(("127.0.0.1", target)) as server:
+            back = threading.Thread(target=pump, args=(server, client))
+            back.start()
+            pump(client, server)
+            back.join()
+
     def serve() -> None:
         with suppress(OSError):
             while True:
-                client, _ = listener.accept()
-                server = socket.create_connection(("127.0.0.1", target))
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=pump, args=pair, daemon=True).start()
+                threading.Thread(target=pass_on, args=(listener.accept()[0],)).start()
 
-    threading.Thread(target=serve, daemon=True).start()
+    serving = threading.Thread(target=serve)
+    serving.start()
     yield
-    listener.close()
+    with listener:
+        listener.shutdown(socket.SHUT_RDWR)  # or nothing ends who waits for the next
+        serving.join()
 
 
 def learn(sidecar: Sidecar) -> None:
