@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.bench.wrk import PASS, nginx
@@ -178,14 +179,12 @@ def release(upstream: int, folder: Path) -> Iterator[Target]:
 
 
 @contextmanager
-def this(upstream: int, folder: Path) -> Iterator[Target]:
-    """This tree, as it comes."""
-    with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data") as sidecar:
-        yield Target("Understudy, this tree", sidecar.port, sidecar.process.pid, sidecar)
+def this(upstream: int, folder: Path, **settings: str) -> Iterator[Target]:
+    """This tree: as it comes, or with settings."""
+    name = ", ".join(["Understudy, this tree", *(f"{key.upper()}={value}" for key, value in settings.items())])
+    with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data", **settings) as sidecar:
+        yield Target(name, sidecar.port, sidecar.process.pid, sidecar)
 
 
-@contextmanager
-def this_in_two(upstream: int, folder: Path) -> Iterator[Target]:
-    """This tree, in as many processes as the release of before has."""
-    with Sidecar(f"http://127.0.0.1:{upstream}", folder / "data", workers="2") as sidecar:
-        yield Target("Understudy, this tree, WORKERS=2", sidecar.port, sidecar.process.pid, sidecar)
+this_in_two = partial(this, workers="2")
+"""In as many processes as the release of before has."""

@@ -28,7 +28,7 @@ CONNECTIONS = (1, 16, 128)
 URLS = (1, 2000)
 PEERS = {
     "nginx": peers.logging_nginx, "mitmproxy": peers.mitmproxy, "proxy.py": peers.proxy_py, "release": peers.release,
-    "this": peers.this, "this-in-two": peers.this_in_two,
+    "this-in-two": peers.this_in_two, "this": peers.this,
 }  # fmt: skip
 HEAD = "| way to the upstream | connections | URLs | requests/s (lowest – highest) | of mitmproxy's | p50 ms | p99 ms |"
 MORE = " CPU µs a request | events behind, s |"

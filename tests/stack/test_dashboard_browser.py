@@ -772,8 +772,12 @@ def test_a_button_that_moves_away_while_it_is_held_down_is_pressed_unless_the_po
     if dragged:
         page.mouse.move(5, 5)
     page.mouse.up()
-    expect(page.get_by_role("dialog")).to_have_count(0 if dragged else 1)
-    assert len(asked) == (0 if dragged else 1)
+    if dragged:
+        button.click()  # for certain; had it been pressed before, it is asked for twice
+    expect(page.get_by_role("dialog")).to_contain_text("Fill the copy now")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert len(asked) == 1
 
 
 def test_an_admin_adds_a_user_who_can_sign_in(page: Page, dashboard: Dashboard, browser: Browser) -> None:

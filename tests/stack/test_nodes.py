@@ -79,7 +79,7 @@ def test_a_drained_node_sends_users_elsewhere_and_is_no_alert_when_it_stops(serv
         Sidecar(upstream.url, tmp_path / "two", node="two", **shared) as two,
     ):
         assert one.cli("node", "drain", "two").returncode == 0
-        until(lambda: not two.healthy(), 20, "it turns away")
+        until(lambda: not two.healthy(), 5, "it turns away")
         assert one.healthy()
         assert two.ask("GET", "/notes", HOLT).status == 200  # who is there is served
         assert one.cli("node", "remove", "two").returncode == 1  # it is alive

@@ -78,11 +78,11 @@ def test_takeover_and_revocation_agree_within_a_second(pair: tuple[Sidecar, Side
     assert two.cli("handback", "notes.list").returncode == 0
     until(lambda: one.ask("GET", "/notes", HOLT).status == 200, 1.5, "restored")
     assert two.cli("route", "notes.list", "100").returncode == 0
-    until(lambda: "hit" in one.ask("GET", "/notes", HOLT)["Cache-Status"], 20, "routed")
+    until(lambda: "hit" in one.ask("GET", "/notes", HOLT)["Cache-Status"], 5, "routed")
     assert two.cli("route", "notes.list", "0").returncode == 0
     assert one.cli("promote", "patients", "--force").returncode == 0
-    until(lambda: two.plane("GET", "/resources").json()["patients"]["owner"] == "standby", 20, "promoted")
-    until(lambda: "hit" in two.ask("GET", "/patients", HOLT)["Cache-Status"], 20, "answered by its owner")
+    until(lambda: two.plane("GET", "/resources").json()["patients"]["owner"] == "standby", 5, "promoted")
+    until(lambda: "hit" in two.ask("GET", "/patients", HOLT)["Cache-Status"], 5, "answered by its owner")
     upstream.stop()
     assert two.cli("revoke", "Dr Holt").returncode == 0
     until(lambda: one.ask("GET", "/notes", HOLT).status == 401, 1.5, "the other refuses while the upstream is down")
