@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sidecar.storage.atomic_file import write_atomically
-from sidecar.storage.key_file import read_or_make
+from sidecar.storage.made_once import read_or_make
 
 
 class SigningError(RuntimeError):

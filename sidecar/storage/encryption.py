@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.settings import PREFIX, SettingError, Settings
-from sidecar.storage.key_file import read_or_make
+from sidecar.storage.made_once import read_or_make
 
 VAULT: Final = "understudy_vault"
 """The attribute of an engine's dialect by which its encrypted columns find their vault."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from sidecar.storage.atomic_file import write_atomically
+from sidecar.storage.made_once import read_or_make
 
 NAME: Final = "instance"
 SHORT: Final = 8
@@ -14,14 +14,8 @@ SHORT: Final = 8
 
 
 def instance_of(data: Path) -> str:
-    """The id that this DATA has, made with the first call. Raises OSError."""
-    path = data / NAME
-    known = path.read_text().strip() if path.exists() else ""
-    if not known:
-        known = uuid4().hex
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, f"{known}\n".encode())
-    return known
+    """The id that this DATA has, made with the first call, of whichever process. Raises OSError."""
+    return read_or_make(data / NAME, lambda: f"{uuid4().hex}\n".encode()).decode().strip()
 
 
 def known_instance(data: Path) -> str | None:

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sidecar.http.messages import Headers
-from sidecar.storage.key_file import read_or_make
+from sidecar.storage.made_once import read_or_make
 
 NONCE: Final = 12
 KEY: Final = 32

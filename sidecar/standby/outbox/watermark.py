@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.storage.atomic_file import write_atomically
+from sidecar.storage.made_once import read_or_make
 
 log = logging.getLogger(__name__)
 _FORM: Final = '{{"changes": {changes:19d}, "next_id": {next_id:19d}}}\n'
@@ -94,8 +94,7 @@ class Watermark:
             os.close(descriptor)
 
     def _raise(self, mark: Mark) -> None:
-        if not self._path.exists():
-            write_atomically(self._path, _content(mark))
+        read_or_make(self._path, lambda: _content(mark))
         with self._path.open("r+b", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             raw = file.read()

@@ -1,4 +1,4 @@
-"""A key that is a file of its own, outside of what it protects: made with mode 0600 where there is none."""
+"""A small file that is made once and stays: a key, an id. With mode 0600."""
 
 from __future__ import annotations
 
