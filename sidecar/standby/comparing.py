@@ -44,15 +44,20 @@ from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.diff import differences
 from sidecar.standby.observations import ListSeen, Observation, RecordMissing, RecordSeen
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, LIST, READ, WRITE, records
+from sidecar.storage.remembered import remembered
 from sidecar.timeunits import HOUR
 
 MOST_FORMATS: Final = 32
 """Ways of asking for a format that are kept of one endpoint."""
-_FORMATS: Final = select(evidence.evidence.c.derivation).where(
-    evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(FORMAT)
+_FORMATS: Final = remembered(
+    select(evidence.evidence.c.derivation).where(
+        evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(FORMAT)
+    )
 )
-_MANNERS: Final = select(evidence.evidence.c.derivation).where(
-    evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(MANNER)
+_MANNERS: Final = remembered(
+    select(evidence.evidence.c.derivation).where(
+        evidence.evidence.c.endpoint == bindparam("of"), evidence.evidence.c.derivation.startswith(MANNER)
+    )
 )
 Compared = tuple[str, Comparison]
 """An endpoint's id, with what was compared of it."""

@@ -33,6 +33,7 @@ from sidecar.contract import Contract, Endpoint
 from sidecar.standby import queries
 from sidecar.standby.derivations import APART, SHARED, Comparison, by_write, rivals, settles
 from sidecar.storage.database import metadata
+from sidecar.storage.remembered import remembered
 
 MOST: Final = 64
 """Inputs remembered of a derivation, so that the same is not counted twice."""
@@ -52,7 +53,7 @@ evidence: Final = Table(
 )
 """`agreements`, `inputs` (digests) and `told_apart` (rivals) since the last `difference`, which is masked; `at`: ns."""
 _THIS: Final = (evidence.c.endpoint == bindparam("of")) & (evidence.c.derivation == bindparam("derived"))
-_FIND: Final = select(evidence).where(_THIS)
+_FIND: Final = remembered(select(evidence).where(_THIS))
 _SET: Final = update(evidence).where(_THIS)
 _ADD: Final = insert(evidence)
 

@@ -180,6 +180,8 @@ def lags(connection: Connection, contract: Contract, seen: RecordSeen | ListSeen
     """Whether what was shown at t0 contradicts what a confirmed write lately made of a record: it comes from a copy
     that lags, or another has written since. Neither is believed then, until LAG after the write or until it is seen.
     """
+    if queries.last_write(connection, seen.type) <= t0 - LAG:
+        return False
     resource = contract.resources[seen.type]
     asked = {"kind": seen.type, "at": t0 - LAG, "until": t0}
     fresh = connection.execute(_FRESH, asked).all()

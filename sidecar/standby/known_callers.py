@@ -30,7 +30,6 @@ from sidecar.timeunits import SECOND
 
 VERSION: Final = "credentials_version"
 _REVOKED: Final = select(revocations.c.user)
-_NUMBER: Final = select(meta.c.value).where(meta.c.name == bindparam("number"))
 _NEW_NUMBER: Final = insert(meta)
 _SET_NUMBER: Final = update(meta).where(meta.c.name == bindparam("number"))
 AT_ONCE: Final = 2
@@ -371,7 +370,7 @@ def _put(known: OrderedDict[bytes, Any], digest: bytes, value: Any) -> None:
 
 def bump(connection: Connection, name: str, value: int | None = None) -> None:
     """Sets a number in `meta`: one more than it was, or `value`."""
-    current = connection.scalar(_NUMBER, {"number": name})
+    current = connection.scalar(queries.NUMBER, {"number": name})
     if current is None:
         connection.execute(_NEW_NUMBER, {"name": name, "value": 1 if value is None else value})
     else:

@@ -11,30 +11,38 @@ from typing import Any, Final
 from sqlalchemy import BindParameter, Connection, bindparam, exists, func, or_, select
 
 from sidecar.standby.tables import KNOWN, collections, identities, meta, owners, records, replies, sightings, writes
+from sidecar.storage.remembered import remembered, remembers
 
 VERIFIED_SINCE: Final = "verified_since"
 
 _KIND: Final[BindParameter[str]] = bindparam("kind")
 _ID: Final[BindParameter[str]] = bindparam("ident")
-_NUMBER: Final = select(meta.c.value).where(meta.c.name == bindparam("number"))
-_SINCE: Final = _NUMBER.where(~exists().where(owners.c.type == _KIND))
-_RECORD: Final = select(records).where(records.c.type == _KIND, records.c.id == _ID)
-_COLLECTION: Final = select(collections).where(collections.c.type == _KIND)
-_OWNED: Final = select(owners.c.type)
-_REPLY: Final = select(replies).where(replies.c.endpoint == bindparam("endpoint_id"), replies.c.kind == _KIND)
-_UNCLEAR: Final = select(writes.c.fields).where(
-    writes.c.type == _KIND, or_(writes.c.outcome == "open", writes.c.outcome == "unknown")
+NUMBER: Final = remembered(select(meta.c.value).where(meta.c.name == bindparam("number")))
+_SINCE: Final = remembered(NUMBER.where(~exists().where(owners.c.type == _KIND)))
+_RECORD: Final = remembered(select(records).where(records.c.type == _KIND, records.c.id == _ID))
+_COLLECTION: Final = remembered(select(collections).where(collections.c.type == _KIND))
+_OWNED: Final = remembered(select(owners.c.type))
+_REPLY: Final = remembered(
+    select(replies).where(replies.c.endpoint == bindparam("endpoint_id"), replies.c.kind == _KIND)
+)
+_UNCLEAR: Final = remembered(
+    select(writes.c.fields).where(
+        writes.c.type == _KIND, or_(writes.c.outcome == "open", writes.c.outcome == "unknown")
+    )
 )
 _UNCLEAR_TO_RECORD: Final = _UNCLEAR.where(writes.c.record == _ID).limit(1)
-_UNCLEAR_CREATES: Final = _UNCLEAR.where(writes.c.record.is_(None))
+_UNCLEAR_CREATES: Final = remembered(_UNCLEAR.where(writes.c.record.is_(None)))
 _SHOWN: Final = select(sightings.c.id).where(
     sightings.c.caller == bindparam("user"), sightings.c.type == _KIND, sightings.c.id == _ID
 )
 _TOUCHED: Final = select(func.max(meta.c.value)).where(meta.c.name.like("touched:%"))
 _EVERY_TOUCHED: Final = select(meta.c.name, meta.c.value).where(meta.c.name.like("touched:%")).order_by(meta.c.name)
-_ANY_UNCLEAR: Final = select(writes.c.id).where(or_(writes.c.outcome == "open", writes.c.outcome == "unknown")).limit(1)
+_ANY_UNCLEAR: Final = remembered(
+    select(writes.c.id).where(or_(writes.c.outcome == "open", writes.c.outcome == "unknown")).limit(1)
+)
 WROTE: Final = "wrote:"
 """Before a resource's name: the number in `meta` that is the stamp of the last write to it."""
+_LAST_WRITES: Final = remembered(select(meta).where(meta.c.name.like(f"{WROTE}%")))
 _WRITTEN_AFTER: Final = (
     select(func.substr(meta.c.name, len(WROTE) + 1).label("kind"))
     .where(meta.c.name.like(f"{WROTE}%"), meta.c.value > bindparam("at"))
@@ -52,13 +60,18 @@ _LATER: Final = select(func.count()).where(
     writes.c.id != bindparam("but"),
     or_(writes.c.ended.is_(None), writes.c.ended > bindparam("at")),
 )
+_LATEST: Final = remembered(
+    select(
+        func.count().label("known"), func.count(writes.c.ended).label("over"), func.max(writes.c.ended).label("at")
+    ).where(writes.c.type == _KIND)
+)
 _LATER_TO_RECORD: Final = _LATER.where(writes.c.record == _ID)
 _UNDER_WAY: Final = select(func.count()).where(writes.c.type == _KIND, writes.c.record == _ID, writes.c.ended.is_(None))
 
 
 def number(connection: Connection, name: str) -> int:
     """A number of `meta`, or 0."""
-    return connection.scalar(_NUMBER, {"number": name}) or 0
+    return connection.scalar(NUMBER, {"number": name}) or 0
 
 
 def since(connection: Connection, kind: str) -> int:
@@ -100,8 +113,12 @@ def written_after(connection: Connection, at: int) -> set[str]:
 
 def last_writes(connection: Connection) -> dict[str, int]:
     """By resource, the stamp of the last write to it."""
-    rows = connection.execute(select(meta).where(meta.c.name.like(f"{WROTE}%")))
-    return {row.name.removeprefix(WROTE): row.value for row in rows}
+    return {row.name.removeprefix(WROTE): row.value for row in connection.execute(_LAST_WRITES)}
+
+
+def last_write(connection: Connection, kind: str) -> int:
+    """The stamp of the last write to the resource, or 0."""
+    return number(connection, f"{WROTE}{kind}")
 
 
 def any_unclear(connection: Connection) -> bool:
@@ -151,6 +168,10 @@ def unclear_to_record(connection: Connection, kind: str, ident: str) -> bool:
 
 def written_since(connection: Connection, kind: str, ident: str | None, stamp: int, but: str) -> bool:
     """Whether a write other than `but`, to the record or to any of the resource, was under way at `stamp` or later."""
+    if remembers(connection):
+        latest = connection.execute(_LATEST, {"kind": kind}).one()
+        if latest.known == latest.over and (latest.at or 0) <= stamp:
+            return False
     asked = {"kind": kind, "but": but, "at": stamp}
     if ident is None:
         return bool(connection.scalar(_LATER, asked))

@@ -57,6 +57,7 @@ from sidecar.standby.reader import Library
 from sidecar.standby.tables import DOUBT, KNOWN, collections, records
 from sidecar.standby.writes.intents import Intents, Write
 from sidecar.storage.heartbeat import Heartbeat, Steady
+from sidecar.storage.remembered import remembering
 from sidecar.timeunits import SECOND
 from sidecar.upstream.refusals import Refusals
 
@@ -408,8 +409,8 @@ class Standby:
         """From as many as can be learned from in HELD, in one transaction; returns how many these were."""
         tried, believed = 0, []
         try:
-            with self._engine.begin() as connection:
-                until = time.monotonic() + HELD
+            with self._engine.begin() as transaction:
+                connection, until = remembering(transaction), time.monotonic() + HELD
                 for lesson, seen in lessons:
                     tried += 1
                     if self._learn_one(connection, lesson, seen):

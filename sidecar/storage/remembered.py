@@ -1,0 +1,102 @@
+"""A transaction that does much of one kind asks the same again and again: this one remembers what it was told.
+
+Transactions that may write come one after another (see `database`), so within one nothing changes but what it changes
+itself: a statement that writes to a table ends what is remembered of it. Only what was `remembered` by its author is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from sqlalchemy import Connection, Executable, Table
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import SelectBase
+from sqlalchemy.sql.visitors import iterate
+
+S = TypeVar("S", bound=SelectBase)
+_TABLES: Final[dict[object, frozenset[Table]]] = {}
+"""Of each statement that is remembered the tables that it reads."""
+
+
+def remembered(statement: S) -> S:
+    """The statement itself, a constant of its module: its answers may be remembered."""
+    _TABLES[statement] = frozenset(each for each in iterate(statement) if isinstance(each, Table))
+    return statement
+
+
+class Rows(list[Any]):
+    """What a question was answered, as often as it is asked."""
+
+    all = list.copy
+
+    def one(self) -> Any:
+        assert len(self) == 1
+        return self[0]
+
+    def first(self) -> Any:
+        return self[0] if self else None
+
+    def one_or_none(self) -> Any:
+        assert len(self) <= 1
+        return self.first()
+
+
+class Remembering:
+    """What a connection does for those who learn, inside one transaction that may write."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._told: dict[tuple[object, ...], Rows] = {}
+        self._by_table: dict[Table, set[tuple[object, ...]]] = {}
+
+    @property
+    def engine(self) -> Any:
+        return self._connection.engine
+
+    @property
+    def dialect(self) -> Any:
+        return self._connection.dialect
+
+    def execute(self, statement: Executable, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> Any:
+        if (tables := _TABLES.get(statement)) is not None:
+            return self._ask(statement, cast(Mapping[str, Any], given or {}), tables)
+        if isinstance(statement, UpdateBase):
+            self._forget(cast(Table, statement.table))
+        elif not isinstance(statement, SelectBase):
+            self._told.clear()
+        return self._connection.execute(statement, given or None)
+
+    def scalar(self, statement: Executable, given: Mapping[str, Any] | None = None) -> Any:
+        if statement not in _TABLES:
+            return self.execute(statement, given or ()).scalar()
+        rows = self.execute(statement, given or ())
+        return rows[0][0] if rows else None
+
+    def scalars(self, statement: Executable, given: Mapping[str, Any] | None = None) -> Any:
+        if statement not in _TABLES:
+            return self.execute(statement, given or ()).scalars()
+        return Rows(row[0] for row in self.execute(statement, given or ()))
+
+    def _ask(self, statement: Executable, given: Mapping[str, Any], tables: frozenset[Table]) -> Rows:
+        asked = (statement, *given.items())
+        found = self._told.get(asked)
+        if found is None:
+            found = self._told[asked] = Rows(self._connection.execute(statement, given or None).all())
+            for table in tables:
+                self._by_table.setdefault(table, set()).add(asked)
+        return found
+
+    def _forget(self, table: Table) -> None:
+        for asked in self._by_table.pop(table, ()):
+            self._told.pop(asked, None)
+
+
+def remembering(connection: Connection) -> Connection:
+    """The same connection, for as long as its transaction."""
+    return cast(Connection, Remembering(connection))
+
+
+def remembers(connection: Connection) -> bool:
+    """Whether it is cheaper to ask one question of many things than one of each."""
+    return isinstance(connection, Remembering)

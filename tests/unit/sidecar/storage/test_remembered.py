@@ -1,0 +1,141 @@
+"""What a transaction remembers is what it would be told again, whatever it wrote between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, event, insert, select, text, update
+
+from sidecar.standby import queries
+from sidecar.standby.known_callers import bump
+from sidecar.standby.tables import KNOWN, collections, meta, owners, records, writes
+from sidecar.storage.database import open_memory
+from sidecar.storage.remembered import remembering, remembers
+from tests.support.tables import lay
+
+KINDS, NUMBERS = ("notes", "patients"), range(3)
+ASKED = [
+    (queries.number, ["a"]), (queries.number, ["verified_since"]), (queries.since, ["notes"]),
+    (queries.last_writes, []), (queries.any_unclear, []), (queries.owned_types, []),
+    *((queries.collection, [kind]) for kind in KINDS),
+    *((queries.record, [kind, str(number)]) for kind in KINDS for number in NUMBERS),
+    *((queries.written_since, [kind, record, at, but])
+      for kind in KINDS for record in ("1", None) for at in (1, 5) for but in ("", "w1")),
+]  # fmt: skip
+"""Some of the questions that learning asks, with what is asked."""
+
+
+def put_record(connection: Connection, kind: str, number: int, value: int) -> None:
+    found = connection.execute(
+        update(records).where(records.c.type == kind, records.c.id == str(number)).values(stamp=value)
+    )
+    if not found.rowcount:
+        row = {"type": kind, "id": str(number), "state": KNOWN, "body": None, "stamp": value, "observed": 0}
+        connection.execute(insert(records).values(**row))
+
+
+def put_collection(connection: Connection, kind: str, number: int, value: int) -> None:
+    connection.execute(delete(collections).where(collections.c.type == kind))
+    row = {"type": kind, "complete": bool(number), "stamp": value, "observed": 0, "private": False}
+    connection.execute(insert(collections).values(**row))
+
+
+def put_write(connection: Connection, kind: str, number: int, value: int) -> None:
+    connection.execute(delete(writes).where(writes.c.id == f"w{number}"))
+    row = {"id": f"w{number}", "type": kind, "record": "1" if number else None, "endpoint": "e", "process": "p"}
+    row |= {"accepted_at": 0, "started": 0, "ended": value or None, "outcome": "unknown" if value else "open"}
+    connection.execute(insert(writes).values(**row))
+
+
+def put_number(connection: Connection, kind: str, number: int, value: int) -> None:
+    bump(connection, ("a", "verified_since", f"wrote:{kind}")[number], value)
+
+
+def put_owner(connection: Connection, kind: str, number: int, value: int) -> None:
+    connection.execute(delete(owners).where(owners.c.type == kind))
+    if number:
+        connection.execute(insert(owners).values(type=kind, since=value, by="b", reason="r"))
+
+
+def in_words(connection: Connection, kind: str, number: int, value: int) -> None:
+    connection.execute(text("UPDATE records SET stamp = :value WHERE type = :kind"), {"value": value, "kind": kind})
+
+
+CHANGES = [put_record, put_collection, put_write, put_number, put_owner, in_words]
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.sampled_from(ASKED)),
+        st.tuples(
+            st.just("change"),
+            st.tuples(
+                st.sampled_from(CHANGES), st.sampled_from(KINDS), st.sampled_from(NUMBERS), st.integers(0, 9)
+            ),
+        ),
+    ),
+    max_size=40,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[Connection]:
+    engine = open_memory()
+    lay(engine)
+    with engine.connect() as connection:
+        yield connection
+
+
+@given(steps=STEPS)
+def test_what_is_remembered_is_what_would_be_told_again(connection: Connection, steps: list[Any]) -> None:
+    with connection.begin() as transaction:
+        remembers_it = remembering(connection)
+        for step, about in steps:
+            if step == "ask":
+                question, asked = about
+                assert question(remembers_it, *asked) == question(connection, *asked)
+            else:
+                change, *how = about
+                change(remembers_it, *how)
+        transaction.rollback()
+
+
+def test_the_same_is_asked_once_until_its_table_is_written_to(connection: Connection) -> None:
+    sent: list[str] = []
+    with connection.begin() as transaction:
+        remembers_it = remembering(connection)
+        event.listen(connection, "before_cursor_execute", lambda *told: sent.append(told[2]))
+        for _ in range(3):
+            queries.collection(remembers_it, "notes")
+            queries.record(remembers_it, "notes", "1")
+        assert len(sent) == 2
+        put_record(remembers_it, "notes", 1, 7)
+        del sent[:]
+        assert queries.record(remembers_it, "notes", "1").stamp == 7
+        queries.collection(remembers_it, "notes")
+        assert len(sent) == 1
+        transaction.rollback()
+
+
+def test_a_statement_in_words_ends_all_that_is_remembered(connection: Connection) -> None:
+    with connection.begin() as transaction:
+        remembers_it = remembering(connection)
+        put_record(remembers_it, "notes", 1, 7)
+        assert queries.record(remembers_it, "notes", "1").stamp == 7
+        in_words(remembers_it, "notes", 1, 8)
+        assert queries.record(remembers_it, "notes", "1").stamp == 8
+        transaction.rollback()
+
+
+def test_what_its_author_did_not_mark_is_asked_each_time(connection: Connection) -> None:
+    with connection.begin() as transaction:
+        remembers_it = remembering(connection)
+        assert remembers(remembers_it)
+        assert not remembers(connection)
+        every = select(meta.c.name)
+        before = remembers_it.scalars(every).all()
+        bump(remembers_it, "new", 1)
+        assert {*remembers_it.scalars(every)} == {*before, "new"}
+        transaction.rollback()
