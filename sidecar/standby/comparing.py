@@ -27,7 +27,9 @@ from sidecar.standby.derivations import (
     ITEM,
     MANNER,
     MISSING,
+    ONE_PAGE,
     OWN,
+    PLACES,
     SHARED,
     STEADY,
     WRITTEN,
@@ -104,11 +106,11 @@ class Comparer:
         if row is None or row.state == GONE:
             known = row.stamp if row is not None else whole.stamp if whole is not None and whole.complete else None
             if known is not None and since <= known <= t0 and not knowledge.private(resource, whole):
-                derivation = DELETED if row is not None and row.source == WRITE else MISSING
-                yield (
-                    endpoint.id,
-                    Comparison(derivation, seen.id, "the upstream shows a record that we took to be gone"),
-                )
+                shown = "the upstream shows a record that we took to be gone"
+                if row is not None and row.source == WRITE:
+                    yield endpoint.id, Comparison(DELETED, seen.id, shown)
+                else:
+                    yield from _there_after_all(endpoint.id, seen.id, shown)
             return
         if row.state != KNOWN or not since <= row.stamp <= t0:
             return
@@ -157,6 +159,8 @@ class Comparer:
             told = told_by_absence(queries.ids(connection, resource.name), asked)
             if told is not None:
                 yield endpoint.id, Comparison(MISSING, asked, None, told)
+                for rival in told:
+                    yield endpoint.id, Comparison(PLACES[rival], asked)
 
     def _list(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, seen: ListSeen, user: str | None, t0: int
@@ -180,9 +184,9 @@ class Comparer:
         if not seen.filters:
             hidden = known.keys() - set(theirs)
             if any(known[ident].stamp >= since for ident in hidden):
-                yield read.id, Comparison(MISSING, "left out", "a list leaves out records that are there")
+                yield from _there_after_all(read.id, "left out", "a list leaves out records that are there")
             if seen.counted:
-                yield read.id, Comparison(MISSING, f"counted {len(theirs)}", None, CUT)
+                yield read.id, Comparison(MISSING, f"counted {len(theirs)}", None, CUT | {ONE_PAGE})
         if whole is None or not whole.complete or not since <= whole.stamp <= t0:
             return
         values = [orjson.loads(row.body) for row in known.values()]
@@ -204,7 +208,7 @@ class Comparer:
         digest = knowledge.list_digest(text)
         yield endpoint.id, Comparison(LISTED, digest, said, told[LISTED])
         if said is None and len(ours) > whole.listed and digest != whole.digest:
-            yield read.id, Comparison(MISSING, "grown", None, CUT)
+            yield read.id, Comparison(MISSING, "grown", None, CUT | {ONE_PAGE})
         if user is not None and whole.caller not in (None, user):
             yield from _shared(endpoint, user, whole.caller, "list " + digest, said)
 
@@ -330,6 +334,13 @@ def _shows_known(connection: Connection, seen: Sequence[Observation], t0: int) -
         since = queries.since(connection, each.type)
         return bool(shown) and shown == known and all(row.stamp >= since for row in rows if row.id in shown)
     return False
+
+
+def _there_after_all(endpoint: str, what: str, said: str) -> Iterator[Compared]:
+    """A record that a complete list does not have: what was seen of ids that no record has counts no more, of all
+    places."""
+    for derivation in (MISSING, *PLACES.values()):
+        yield endpoint, Comparison(derivation, what, said)
 
 
 def _stamp(whole: Any) -> int:

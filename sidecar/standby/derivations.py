@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from typing import Any, Final
+from zlib import crc32
 
 from sidecar.contract import Resource
 
@@ -48,6 +50,16 @@ PAGES: Final = ("page_of_newest", "page_of_oldest", "hidden")
 CUT: Final = frozenset({"page_of_newest", "page_of_oldest"})
 """Of these, what a list does that is cut. One that leaves out what is hidden (archived, say) grows and counts as any
 other: nothing but a read of an id between tells; and the next list leaves the same out."""
+PLACES: Final[Mapping[str, str]] = {
+    "page_of_newest": "missing:below", "page_of_oldest": "missing:above", "hidden": "missing:between",
+}  # fmt: skip
+"""By the rival: the derivation of a 404 for an id of that place alone. What is seen of one place tells nothing of the
+others, and one id that nobody has tells little of its own."""
+MOST_PROBES: Final = 5000
+"""Ids that are thought about for a question."""
+ONE_PAGE: Final = "one_page"
+"""The rival by which a list is one page of several: it is gone where the upstream said how many there are, or the list
+has grown with its records."""
 RESPELLED: Final = "respelled"
 """An id that is not written as ids are (`017`, `+17`, `17abc`) may be another spelling of one that is there; what is
 answered to one spelling tells nothing of others."""
@@ -260,12 +272,20 @@ def told_by_absence(known: Collection[str], asked: str) -> frozenset[str] | None
 
 def room(known: Collection[str]) -> frozenset[str]:
     """The rivals by which there may be records beside the listed ones: a page of the newest needs ids below."""
-    if not known or not all(ident.isdecimal() for ident in known):
-        return frozenset(PAGES)
+    return frozenset(PAGES) if not _are_numbers(known) else frozenset(name for name in PAGES if size(known, name))
+
+
+def size(known: Collection[str], rival: str) -> float:
+    """How many ids there are in the rival's place, beside numbers that are known: infinitely many above them."""
+    if rival == "page_of_oldest":
+        return inf
     numbers = [int(ident) for ident in known]
-    below, between = min(numbers) > 1, len(numbers) <= max(numbers) - min(numbers)
-    possible = (("page_of_newest", below), ("page_of_oldest", True), ("hidden", between))
-    return frozenset(name for name, there in possible if there)
+    lowest, highest = min(numbers), max(numbers)
+    return max(0, lowest - 1) if rival == "page_of_newest" else highest - lowest + 1 - len(numbers)
+
+
+def _are_numbers(known: Collection[str]) -> bool:
+    return bool(known) and all(ident.isdecimal() for ident in known)
 
 
 def crosses_a_cap(listed: int, now: int) -> bool:
@@ -281,14 +301,29 @@ def _is_page(count: int) -> bool:
     return count % round_ == 0 or (count >= 16 and count & (count - 1) == 0)
 
 
-def probes(known: Collection[str], count: int, skip: int) -> list[str]:
-    """Ids that no record has, where those who leave something out would have one: below, above and between."""
-    if not all(ident.isdecimal() for ident in known):
+def places(known: Collection[str], rivals: Collection[str], told: Collection[str], proof: int) -> dict[str, int]:
+    """By rival, of these: how many ids of its own place must have been seen not to be there, for any to be taken so:
+    PROOF, or all that there are. None is needed of what only a page leaves out, where it is `told` that the list is
+    none."""
+    if not _are_numbers(known):
+        return {}
+    pages = CUT if ONE_PAGE in told else ()
+    return {name: int(min(proof, size(known, name))) for name in PLACES if name in rivals and name not in pages}
+
+
+def probes(known: Collection[str], rival: str, count: int, asked: Callable[[str], bool]) -> list[str]:
+    """So many ids of the rival's place that no record has, and that were not `asked` for. Below and between they come
+    in no order by which an API may have given its ids; above they are the next."""
+    if not _are_numbers(known):
         return []
     numbers = {int(ident) for ident in known}
-    low, high = min(numbers, default=1), max(numbers, default=0)
-    below = list(range(max(1, low - 3), low))[:2]
-    holes = [number for number in range(low, min(high, low + 5000)) if number not in numbers]
-    between = holes[skip % max(1, len(holes)) :][:2]
-    above = [high + 1 + skip + step for step in range(count)]
-    return [str(number) for number in (*above[:1], *below[:1], *between, *below[1:], *above[1:])][:count]
+    low, high = min(numbers), max(numbers)
+    there = {
+        "page_of_newest": range(max(1, low - MOST_PROBES), low),
+        "page_of_oldest": range(high + 1, high + 1 + MOST_PROBES),
+        "hidden": range(low, min(high, low + MOST_PROBES)),
+    }[rival]
+    free = [number for number in there if number not in numbers and not asked(str(number))]
+    if rival != "page_of_oldest":
+        free.sort(key=lambda number: crc32(b"%d" % number))
+    return [str(number) for number in free[:count]]

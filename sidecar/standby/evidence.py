@@ -31,7 +31,19 @@ from sqlalchemy import (
 
 from sidecar.contract import Contract, Endpoint
 from sidecar.standby import queries
-from sidecar.standby.derivations import APART, SHARED, Comparison, by_write, rivals, settles
+from sidecar.standby.derivations import (
+    APART,
+    MISSING,
+    PAGES,
+    PLACES,
+    SHARED,
+    Comparison,
+    by_write,
+    places,
+    rivals,
+    room,
+    settles,
+)
 from sidecar.storage.database import metadata
 from sidecar.storage.remembered import remembered
 
@@ -81,13 +93,17 @@ class Standing:
         """With one more comparison. A difference undoes all that agreed before; enough agreement since undoes it."""
         if seen.difference is not None:
             return Standing(0, (), frozenset(), self.differences + 1, seen.difference, refuted=True)
-        key = sha256(seen.input.encode()).hexdigest()[:16]
+        key = _digest(seen.input)
         told = self.told_apart | seen.told_apart
         if key in self.inputs or self.agreements >= max(MOST, proof):
             return self if told == self.told_apart else replace(self, told_apart=told)
         agreed = self.agreements + 1
         refuted = self.refuted and agreed < proof
         return replace(self, agreements=agreed, inputs=(*self.inputs, key), told_apart=told, refuted=refuted)
+
+    def has(self, asked: str) -> bool:
+        """Whether this input was compared, and agreed."""
+        return _digest(asked) in self.inputs
 
     def holds(self, proof: int, otherwise: Collection[str]) -> bool:
         """Whether an answer may be given of which these rivals would give another."""
@@ -100,6 +116,10 @@ class Standing:
 
 
 NOTHING: Final = Standing()
+
+
+def _digest(asked: str) -> str:
+    return sha256(asked.encode()).hexdigest()[:16]
 
 
 def standing(connection: Connection, endpoint: str, derivation: str) -> Standing:
@@ -139,21 +159,25 @@ def every(connection: Connection) -> dict[tuple[str, str], Standing]:
 
 def told(
     contract: Contract, endpoint: Endpoint, found: dict[tuple[str, str], Standing], proof: int,
-    no_room: Collection[str] = (),
+    known: Collection[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """For people: of each derivation its state, agreements, living rivals with what would settle each, and the last
-    difference. What was compared per caller is left out, as are rivals for which there is `no_room`."""
+    difference. What was compared per caller is left out, as are rivals for which there is no room between the ids that
+    are `known`."""
     resource = contract.resources.get(endpoint.resource or "")
-    rows = {}
+    rows, left_out = {}, room(known)
+    told_apart = found.get((endpoint.id, MISSING), NOTHING).told_apart
+    few = {PLACES[name]: count for name, count in places(known, left_out, told_apart, proof).items()}
     for (of, derivation), seen in sorted(found.items()):
-        if of != endpoint.id or derivation.startswith("shared:"):
+        needed = few.get(derivation, 0 if derivation in PLACES.values() else proof)
+        if of != endpoint.id or derivation.startswith("shared:") or not needed:
             continue
-        names = [name for name in rivals(resource, derivation) if name not in no_room]
+        names = [name for name in rivals(resource, derivation) if name not in PAGES or name in left_out]
         living = [name for name in names if name not in seen.told_apart]
         rows[derivation] = {
-            "state": seen.state(proof, names),
+            "state": seen.state(needed, names),
             "agreements": seen.agreements,
-            "needed": proof,
+            "needed": needed,
             "rivals": [{"name": name, "settled_by": settles(name)} for name in living],
             "told_apart": sorted(seen.told_apart),
             "differences": seen.differences,
@@ -186,7 +210,9 @@ def settled(connection: Connection, contract: Contract, proof: int) -> frozenset
     their records alone: they are compared by sample only."""
     counts: dict[str, bool] = {}
     found, wrote = every(connection), set(map(by_write, queries.last_writes(connection)))
-    for (endpoint, _), seen in found.items():
+    for (endpoint, derivation), seen in found.items():
+        if derivation in PLACES.values():
+            continue  # a place may have fewer ids; what is not there is rare, and always compared
         counts[endpoint] = counts.get(endpoint, True) and seen.agreements >= proof and not seen.refuted
     alone = {kind for kind in contract.resources if found.get((kind, APART), NOTHING).told_apart >= wrote}
     of = {endpoint.id: endpoint.resource for endpoint in contract.endpoints.values() if endpoint.resource}

@@ -24,6 +24,8 @@ from sidecar.standby.derivations import (
     ITEM,
     LIST,
     MISSING,
+    ONE_PAGE,
+    PLACES,
     SHARED,
     STEADY,
     by_filter,
@@ -33,6 +35,7 @@ from sidecar.standby.derivations import (
     crosses_a_cap,
     leaves_out,
     list_rivals,
+    places,
     rivals,
     room,
     settles,
@@ -109,8 +112,18 @@ class Gate:
             return [Claim(endpoint, DELETED, frozenset({"still_shown"}))]
         if whole is None or not whole.complete:
             return None
-        left_out = leaves_out(queries.ids(connection, resource.name), record)
-        return [Claim(endpoint, MISSING, left_out), *self.shared(resource, user, shown=whole.caller == user)]
+        known = queries.ids(connection, resource.name)
+        left_out = leaves_out(known, record)
+        claims = [Claim(endpoint, MISSING, left_out), *self.shared(resource, user, shown=whole.caller == user)]
+        return claims + self._places(connection, endpoint, known, left_out if len(left_out) == 1 else ())
+
+    def _places(
+        self, connection: Connection, endpoint: str, known: Collection[str], left_out: Collection[str]
+    ) -> list[Claim]:  # fmt: skip
+        """For that nothing is where these rivals would have something."""
+        told = evidence.standing(connection, endpoint, MISSING).told_apart
+        wanted = places(known, left_out, told, self._proof)
+        return [Claim(endpoint, PLACES[name], agreed=needed) for name, needed in wanted.items()]
 
     def respelled(self, endpoint: Endpoint, request: Request, written: Endpoint) -> list[Claim]:
         """For a path of a write that is not spelled as the contract has it: that a read (by `endpoint`) so spelled was
@@ -163,6 +176,7 @@ class Gate:
         if crosses_a_cap(whole.listed, len(known)) and not self._serve and not self._owns(connection, resource):
             return DontKnow(UNPROVEN, f"whether a list of more than {whole.listed} {resource.name} is cut")
         claims = [Claim(read.id, MISSING, beyond, 1 if beyond else 0)]
+        claims += self._places(connection, read.id, known, beyond)
         if any(row.source == "list" for row in rows) and not pairs:
             claims.append(Claim(read.id, ITEM, agreed=0))
         told = frozenset[str]()
@@ -191,11 +205,13 @@ class Gate:
         if crosses_a_cap(whole.listed, now) and not self._serve and not self._owns(connection, resource):
             return None
         read = self._contract.endpoint_for(resource.name, Action.READ) or endpoint
-        beyond = Claim(read.id, MISSING, CUT, 1)
-        if self._why_not(connection, beyond) is not None:
+        beyond = [Claim(read.id, MISSING, CUT, 1)]
+        if ONE_PAGE not in evidence.standing(connection, read.id, MISSING).told_apart:
+            beyond += [Claim(read.id, PLACES[name]) for name in sorted(CUT)]
+        if any(self._why_not(connection, claim) is not None for claim in beyond):
             return None  # it may be that not all of them have room
         ids = [str(value[resource.id_field]) for value in ours]
-        claims = [beyond]
+        claims = beyond
         for derivation, said in list_rivals(resource, values, [pair], told).items():
             claims.append(Claim(endpoint.id, derivation, frozenset(n for n, listed in said.items() if listed != ids)))
         return claims
@@ -211,9 +227,13 @@ class Gate:
             otherwise = frozenset(rivals(resource, name)) if name != MISSING else room(known)
             if name.startswith("filter:"):
                 otherwise = frozenset({"ignored"})
-            why = self._why_not(connection, Claim(endpoint.id, name, otherwise))
-            if why is not None:
-                return f"{name} is {why}"
+            claims = [Claim(endpoint.id, name, otherwise)]
+            if name == MISSING:
+                claims += self._places(connection, endpoint.id, known, otherwise)
+            for claim in claims:
+                why = self._why_not(connection, claim)
+                if why is not None:
+                    return f"{claim.derivation} is {why}"
         return None
 
     def _owns(self, connection: Connection, resource: Resource) -> bool:

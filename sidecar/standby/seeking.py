@@ -23,11 +23,13 @@ from sidecar.standby.derivations import (
     LIST,
     MEANINGS,
     MISSING,
+    PLACES,
     WRITTEN,
     by_filter,
     by_write,
     crosses_a_cap,
     list_rivals,
+    places,
     probes,
     room,
 )
@@ -78,9 +80,22 @@ def _reads(connection: Connection, read: Endpoint, rows: Sequence[Any], proof: i
         if not seen.holds(proof, {rival}):
             step = max(1, len(ids) // proof)
             yield from ids[::step][:proof]
-    seen = evidence.standing(connection, read.id, MISSING)
-    if not seen.holds(proof, room(known)):
-        yield from probes(known, proof, seen.agreements)
+    yield from _absent(connection, read, known, proof)
+
+
+def _absent(connection: Connection, read: Endpoint, known: set[str], proof: int) -> Iterator[str]:
+    """Ids that no record has: of each place where a list may leave something out, as many as it takes there."""
+    seen, left_out = evidence.standing(connection, read.id, MISSING), room(known)
+    lacking = dict.fromkeys(left_out - seen.told_apart, proof - seen.agreements)
+    for name, needed in places(known, left_out, seen.told_apart, proof).items():
+        here = evidence.standing(connection, read.id, PLACES[name])
+        if not here.holds(needed, ()):
+            lacking[name] = needed - here.agreements
+    if not lacking and not seen.holds(proof, left_out):
+        lacking["page_of_oldest"] = proof - seen.agreements
+    for name, count in sorted(lacking.items()):
+        here = evidence.standing(connection, read.id, PLACES[name])
+        yield from probes(known, name, max(1, count), here.has)
 
 
 def _lists(

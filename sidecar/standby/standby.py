@@ -33,7 +33,7 @@ from sidecar.standby.absence import Absence
 from sidecar.standby.answer import Answer, DontKnow, format_wanted
 from sidecar.standby.comparing import Comparer, compare_format, compare_manner
 from sidecar.standby.departures import Departures
-from sidecar.standby.derivations import PAGES, by_format, by_manner, room
+from sidecar.standby.derivations import by_format, by_manner
 from sidecar.standby.gate import Gate
 from sidecar.standby.known_callers import Callers, Standing, bump
 from sidecar.standby.mirrored_writes import Passing
@@ -449,7 +449,8 @@ class Standby:
             if not self._means_the_same(connection, endpoint, request):
                 self._keep_words(connection, endpoint, request, response, user, t0)
                 return False
-            if lesson.compare or endpoint.id not in self._settled:
+            absent = any(isinstance(each, RecordMissing) for each in seen)
+            if lesson.compare or absent or endpoint.id not in self._settled:
                 self._note_evidence(connection, match, response, seen, user, t0)
             if any(knowledge.lags(connection, self._contract, each, t0) for each in shown):
                 self._generation += 1
@@ -788,13 +789,12 @@ class Standby:
         """For people: per endpoint, and per resource for what callers share, each derivation with its evidence."""
         with self._reader.connect() as connection, connection.begin():
             found = evidence.every(connection)
-            rooms = {name: set(PAGES) - room(queries.ids(connection, name)) for name in self._contract.resources}
+            known = {name: queries.ids(connection, name) for name in self._contract.resources}
         told = {}
         for endpoint in self._contract.endpoints.values():
             if endpoint.safe and endpoint.action in (Action.LIST, Action.READ):
-                rows = evidence.told(
-                    self._contract, endpoint, found, self._settings.proof, rooms[str(endpoint.resource)]
-                )
+                ids = known[str(endpoint.resource)]
+                rows = evidence.told(self._contract, endpoint, found, self._settings.proof, ids)
                 able, reason = self.ready(endpoint.id)
                 shared = evidence.of_resource(self._contract, found, str(endpoint.resource), self._settings.proof)
                 told[endpoint.id] = {"ready": able, "reason": reason, "derivations": {**rows, **shared}}

@@ -32,7 +32,7 @@ from sidecar.http.messages import Request, Response
 from sidecar.settings import load_settings
 from sidecar.standby import by_reference, knowledge
 from sidecar.standby.answer import Answer
-from sidecar.standby.derivations import MEANINGS, MISSING, PAGES, by_filter
+from sidecar.standby.derivations import MEANINGS, MISSING, ONE_PAGE, PAGES, by_filter
 from sidecar.standby.evidence import evidence
 from sidecar.standby.outbox.entries import State, changed, outbox
 from sidecar.standby.standby import Standby
@@ -96,7 +96,7 @@ class World:
             for name in ("notes", "patients", "staffs"):
                 whole = {"complete": True, "stamp": now, "observed": now, "private": False, "caller": USER}
                 connection.execute(insert(collections).values(type=name, **whole, listed=size))
-            told = orjson.dumps([*MEANINGS, *PAGES]).decode()
+            told = orjson.dumps([*MEANINGS, *PAGES, ONE_PAGE]).decode()
             proven = {"agreements": 9, "inputs": "[]", "differences": 0, "refuted": False, "at": 0, "told_apart": told}
             for endpoint, derivation in (("notes.list", by_filter("patient_id")), ("notes.read", MISSING)):
                 connection.execute(insert(evidence).values(endpoint=endpoint, derivation=derivation, **proven))

@@ -14,7 +14,7 @@ from sidecar.contract import Contract
 from sidecar.http.messages import Request
 from sidecar.standby import by_reference, knowledge
 from sidecar.standby.answer import Answer, DontKnow
-from sidecar.standby.derivations import MEANINGS, PAGES, by_filter
+from sidecar.standby.derivations import MEANINGS, ONE_PAGE, PAGES, PLACES, by_filter
 from sidecar.standby.evidence import evidence
 from sidecar.standby.observations import RecordSeen
 from sidecar.standby.outbox.snapshot import Snapshot
@@ -49,7 +49,9 @@ def prove(connection: Any, chance: random.Random) -> None:
     orders = ["order:id up", "order:id down", "order:created_at up", "order:updated_at up", "order:updated_at down"]
     for endpoint, derivation, told in (
         ("notes.list", by_filter("patient_id"), [*filters, *orders]),
-        ("notes.read", "missing", list(PAGES) if chance.random() < 0.8 else ["page_of_oldest"]),
+        ("notes.read", "missing",
+         [*PAGES, *([ONE_PAGE] if chance.random() < 0.5 else [])] if chance.random() < 0.8 else ["page_of_oldest"]),
+        *(("notes.read", place, []) for place in PLACES.values() if chance.random() < 0.9),
         *(("notes", of, ["callers_own"]) for of in ("shared", "shared:u", "shared:v")),
     ):  # fmt: skip
         told_apart = orjson.dumps(sorted(told)).decode()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
@@ -19,6 +19,7 @@ from sidecar.settings import load_settings
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.derivations import (
     MEANINGS,
+    ONE_PAGE,
     PAGES,
     RESPELLED,
     Comparison,
@@ -26,6 +27,8 @@ from sidecar.standby.derivations import (
     by_manner,
     crosses_a_cap,
     leaves_out,
+    places,
+    probes,
     room,
     told_by_absence,
 )
@@ -124,8 +127,14 @@ APIS = {name: Api(meaning) for name, meaning in MEANINGS.items()} | {
 TARGETS = [f"/notes/{number}" for number in range(1, 18)] + [f"/notes?patient_id={value}" for value in FILTERED]
 
 
+ABOVE = ["/notes/13", "/notes/14", "/notes/15", "/notes/16", "/notes/17"]
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(APIS)), st.lists(st.sampled_from(["/notes", *TARGETS]), max_size=24))
+@example("some are hidden", ["/notes/4", "/notes/7", "/notes/10", *ABOVE])
+@example("page of the newest", ["/notes/4", "/notes/7", "/notes/10", *ABOVE])
+@example("page of the oldest", ["/notes/4", "/notes/10", "/notes/7", *ABOVE])
 def test_an_api_that_behaves_as_a_rival_never_gets_a_false_answer(shared: World, name: str, asked: list[str]) -> None:
     api, world = APIS[name], shared
     world.reset()
@@ -147,13 +156,14 @@ def learn_all(world: World, api: Api) -> None:
 def test_what_is_proven_is_answered_and_nothing_before(world: World) -> None:
     world.learn("/notes", *EQUAL.answer("/notes"))
     assert world.json("/notes") == EQUAL.answer("/notes")  # a literal repeat needs no proof
-    for target in ("/notes/12", "/notes/4", "/notes?patient_id=5", "/notes?patient_id=1"):
+    for target in ("/notes/12", "/notes/4", "/notes/19", "/notes?patient_id=5", "/notes?patient_id=1"):
         got = world.ask(target)
         assert isinstance(got, DontKnow), target
         assert got.detail
     learn_all(world, EQUAL)
-    for target in ("/notes/12", "/notes/4", "/notes?patient_id=5", "/notes?patient_id=1"):
+    for target in ("/notes/12", "/notes/19", "/notes?patient_id=5", "/notes?patient_id=1"):
         assert world.json(target) == EQUAL.answer(target), target
+    assert isinstance(world.ask("/notes/4"), DontKnow), "of the few ids between each may be one that lists leave out"
 
 
 def test_a_difference_refutes_until_it_is_proven_anew(world: World) -> None:
@@ -219,6 +229,33 @@ def test_only_an_absence_in_a_certain_place_tells_anything() -> None:
     assert told_by_absence({"3", "17"}, "4") == {"hidden"}
     assert told_by_absence({"a", "b"}, "c") is None
     assert told_by_absence(set(), "1") is None
+
+
+@given(
+    known=st.sets(st.integers(1, 60), min_size=1, max_size=40), proof=st.integers(1, 8),
+    rival=st.sampled_from(PAGES), asked=st.sets(st.integers(1, 80)),
+)  # fmt: skip
+def test_an_id_is_taken_to_be_missing_where_as_many_of_its_place_were_or_all(
+    known: set[int], proof: int, rival: str, asked: set[int]
+) -> None:
+    ids, low, high = {str(number) for number in known}, min(known), max(known)
+    place = {
+        "page_of_newest": set(range(1, low)), "hidden": set(range(low, high)) - known,
+        "page_of_oldest": set(range(high + 1, high + 200)),
+    }[rival]  # fmt: skip
+    needed = places(ids, room(ids), (), proof)
+    assert needed.get(rival, 0) == min(proof, len(place))
+    assert places(ids, room(ids), {ONE_PAGE}, proof).get(rival, 0) == (needed.get(rival, 0) if rival == "hidden" else 0)
+    found = [int(each) for each in probes(ids, rival, proof, lambda each: int(each) in asked)]
+    assert len({*found}) == len(found) == min(proof, len(place - asked))
+    assert place - asked >= {*found}
+    assert all(leaves_out(ids, str(number)) == {rival} for number in found)
+
+
+def test_of_names_nobody_can_say_what_a_list_leaves_out() -> None:
+    assert places({"a", "b"}, PAGES, (), 5) == {}
+    assert probes({"a", "b"}, "hidden", 5, lambda _: False) == []
+    assert places(set(), PAGES, (), 5) == {}
 
 
 def test_lists_grow_past_what_is_no_page() -> None:
