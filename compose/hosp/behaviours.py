@@ -58,6 +58,8 @@ TWISTS = (
     Behaviour("filter-ignored", "filters are ignored"),
     Behaviour("oldest-first", "lists come in rising order"),
     Behaviour("short-lists", "lists show id and name or title only"),
+    Behaviour("cut-texts", "lists show the first 40 characters of a text, and nothing says so"),
+    Behaviour("excerpts", "lists show the beginning of a text, up to 40 characters, and dots"),
     Behaviour("embedded", "records carry a copy of the record that they refer to"),
     Behaviour("copies", "records show the name of the record that they refer to"),
     Behaviour("counts", "records show how many refer to them"),

@@ -25,6 +25,8 @@ OF = {"hospital_id": "hospitals", "patient_id": "patients", "staff_id": "staffs"
 REQUIRED = {"notes": "body", "patients": "birthdate", "owners": "telephone", "visits": "description"}
 DROPPED = {"notes": "body", "patients": "birthdate", "owners": "city", "visits": "description"}
 LONGEST = 12
+SHOWN = 40
+"""Characters of a text in a list that cuts it."""
 Row = dict[str, Any]
 
 
@@ -125,10 +127,18 @@ def shown(table: str, row: Row, tables: Mapping[str, Mapping[int, Row]], asked: 
         row = {k: v for k, v in row.items() if v is not None}
     if "short-lists" in on and in_list:
         row = {k: v for k, v in row.items() if k in ("id", "name", "title", "lastName", "url")}
+    if {"cut-texts", "excerpts"} & on and in_list:
+        row = {k: _cut(v, on) if isinstance(v, str) else v for k, v in row.items()}
     names = asked.query.get("fields")
     if "fields" in on and names:
         row = {k: v for k, v in row.items() if k in names.split(",")}
     return row
+
+
+def _cut(text: str, on: frozenset[str]) -> str:
+    if len(text) <= SHOWN:
+        return text
+    return text[:SHOWN] if "cut-texts" in on else text[: SHOWN - 3].rsplit(" ", 1)[0] + "..."
 
 
 def _counts(table: str, ident: int, tables: Mapping[str, Mapping[int, Row]]) -> Row:

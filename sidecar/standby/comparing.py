@@ -40,6 +40,7 @@ from sidecar.standby.derivations import (
     by_write,
     equal,
     list_rivals,
+    reach,
     told_by_absence,
 )
 from sidecar.standby.derivations import LIST as LISTED
@@ -95,6 +96,19 @@ class Comparer:
                 found += self._list(connection, endpoint, resource, observation, user, t0)
         return found
 
+    def is_news(self, connection: Connection, endpoint: Endpoint, seen: Sequence[Observation]) -> bool:
+        """Whether an answer says what the samples that are compared of a proven endpoint may never say: that there is
+        no such record, or that a list shows all of a text that is longer than any before."""
+        for each in seen:
+            if isinstance(each, RecordMissing):
+                return True
+            row = queries.record(connection, each.type, each.id) if isinstance(each, RecordSeen) else None
+            if row is not None and row.source == LIST and row.body is not None:
+                known = evidence.standing(connection, endpoint.id, ITEM)
+                if known.beyond(reach(orjson.loads(row.body)), self._proof) is not None:
+                    return True
+        return False
+
     def _record(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, seen: RecordSeen, user: str | None,
         t0: int,
@@ -106,11 +120,11 @@ class Comparer:
         if row is None or row.state == GONE:
             known = row.stamp if row is not None else whole.stamp if whole is not None and whole.complete else None
             if known is not None and since <= known <= t0 and not knowledge.private(resource, whole):
-                shown = "the upstream shows a record that we took to be gone"
+                there = "the upstream shows a record that we took to be gone"
                 if row is not None and row.source == WRITE:
-                    yield endpoint.id, Comparison(DELETED, seen.id, shown)
+                    yield endpoint.id, Comparison(DELETED, seen.id, there)
                 else:
-                    yield from _there_after_all(endpoint.id, seen.id, shown)
+                    yield from _there_after_all(endpoint.id, seen.id, there)
             return
         if row.state != KNOWN or not since <= row.stamp <= t0:
             return
@@ -123,7 +137,8 @@ class Comparer:
             rival = frozenset({"answer_is_an_echo"})
             yield endpoint.id, Comparison(WRITTEN, f"{seen.id} {row.body}", said, rival)
         elif row.source != READ or endpoint.own:
-            yield endpoint.id, Comparison(ITEM, seen.id, said, frozenset({"list_shows_otherwise"}))
+            shown = reach(orjson.loads(row.body)) if row.source == LIST else {}
+            yield endpoint.id, Comparison(ITEM, seen.id, said, frozenset({"list_shows_otherwise"}), shown)
         if row.caller is not None and user is not None and row.caller != user:
             yield from _shared(endpoint, user, row.caller, seen.id, said)
 

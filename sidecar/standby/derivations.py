@@ -9,7 +9,7 @@ forbids only the answers that it would have given otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from math import inf
 from typing import Any, Final
@@ -60,6 +60,10 @@ MOST_PROBES: Final = 5000
 ONE_PAGE: Final = "one_page"
 """The rival by which a list is one page of several: it is gone where the upstream said how many there are, or the list
 has grown with its records."""
+LONG: Final = 30
+"""Characters from which on a text may be what a list has cut: no API shortens less."""
+SHORTENED: Final = ("…", "...", "...]", "…]")
+"""How a text ends that says itself that it was cut: it may be, however short it is."""
 RESPELLED: Final = "respelled"
 """An id that is not written as ids are (`017`, `+17`, `17abc`) may be another spelling of one that is there; what is
 answered to one spelling tells nothing of others."""
@@ -110,6 +114,8 @@ class Comparison:
     input: str
     difference: str | None = None
     told_apart: frozenset[str] = frozenset()
+    reach: Mapping[str, float] = field(default_factory=dict)
+    """By field, how much of it a list has shown that may be cut, and a read showed no more."""
 
 
 def by_filter(name: str) -> str:
@@ -212,11 +218,11 @@ def list_rivals(
     records. A rival that cannot be worked out with them has nothing to say; `but`: rivals that need not be asked."""
     whole = _kept(values, pairs, None, equal)
     orders: dict[str, list[str]] = {}
-    for rival, field, down in _orders(resource):
+    for rival, name, down in _orders(resource):
         if rival in but:
             continue
         try:
-            orders[rival] = in_order(resource, whole, [(field, down)])
+            orders[rival] = in_order(resource, whole, [(name, down)])
         except (KeyError, TypeError):
             continue
     if not pairs:
@@ -245,6 +251,37 @@ def _kept(
         for value in values
         if all((meaning if name == other else equal)(value.get(name), wanted) for name, wanted in pairs)
     ]
+
+
+# What lists may cut ---------------------------------------------------------------------------------------------------
+
+
+def reach(shown: Any, name: str = "") -> dict[str, float]:
+    """By field, dotted where it is within another, how long the longest of a record's texts and arrays there may be, as
+    a list shows them; of what no list cuts, nothing. What is as long as APIs cut is taken for longer, and a text that
+    says itself that it was cut for endless."""
+    found: dict[str, float] = {}
+    if isinstance(shown, str):
+        return {name: inf} if shown.endswith(SHORTENED) else {name: _text(shown)} if len(shown) >= LONG else {}
+    if isinstance(shown, Mapping):
+        parts = [(f"{name}.{key}" if name else str(key), value) for key, value in shown.items()]
+    elif isinstance(shown, list):
+        parts = [(f"{name}[]", value) for value in shown]
+        if len(shown) > 1:
+            found[name] = len(shown) + (0.5 if len(shown) == 3 or _is_page(len(shown)) else 0)
+    else:
+        return {}
+    for key, value in parts:
+        for of, size in reach(value, key).items():
+            found[of] = max(size, found.get(of, 0))
+    return found
+
+
+def _text(shown: str) -> float:
+    """Of prose, that is: addresses and digests are always of some length."""
+    size = len(shown)
+    usual = size % 10 == 0 or size % 25 == 0 or size & (size - 1) == 0 or size & (size + 1) == 0
+    return size + 0.5 if usual and " " in shown else size
 
 
 # What lists may leave out ---------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ undoes what was there. Shared by processes, and kept over restarts. What was sai
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
+from math import inf
 from typing import Any, Final
 
 import orjson
@@ -64,6 +65,7 @@ evidence: Final = Table(
     Column("at", BigInteger, nullable=False),
 )
 """`agreements`, `inputs` (digests) and `told_apart` (rivals) since the last `difference`, which is masked; `at`: ns."""
+_REACH: Final = "reach:"
 _THIS: Final = (evidence.c.endpoint == bindparam("of")) & (evidence.c.derivation == bindparam("derived"))
 _FIND: Final = remembered(select(evidence).where(_THIS))
 _SET: Final = update(evidence).where(_THIS)
@@ -88,18 +90,39 @@ class Standing:
     differences: int = 0
     difference: str | None = None
     refuted: bool = False
+    reach: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By field the longest that was seen not to be cut, and in how many records it was exactly so long."""
 
     def after(self, seen: Comparison, proof: int) -> Standing:
         """With one more comparison. A difference undoes all that agreed before; enough agreement since undoes it."""
         if seen.difference is not None:
             return Standing(0, (), frozenset(), self.differences + 1, seen.difference, refuted=True)
         key = _digest(seen.input)
-        told = self.told_apart | seen.told_apart
+        told, reach = self.told_apart | seen.told_apart, self._further(seen.reach, again=key in self.inputs)
         if key in self.inputs or self.agreements >= max(MOST, proof):
-            return self if told == self.told_apart else replace(self, told_apart=told)
+            same = (told, reach) == (self.told_apart, self.reach)
+            return self if same else replace(self, told_apart=told, reach=reach)
         agreed = self.agreements + 1
         refuted = self.refuted and agreed < proof
-        return replace(self, agreements=agreed, inputs=(*self.inputs, key), told_apart=told, refuted=refuted)
+        inputs = (*self.inputs, key)
+        return replace(self, agreements=agreed, inputs=inputs, told_apart=told, reach=reach, refuted=refuted)
+
+    def _further(self, seen: Mapping[str, float], *, again: bool) -> Mapping[str, tuple[int, int]]:
+        further = dict(self.reach)
+        for name, size in seen.items():
+            longest, times = self.reach.get(name, (0, 0))
+            if size != inf and size >= longest and (name in further or len(further) < MOST):
+                further[name] = int(size), 1 if size > longest else times if again else min(MOST, times + 1)
+        return further
+
+    def beyond(self, shown: Mapping[str, float], proof: int) -> str | None:
+        """Of what a list shows of a record, the field that may be cut there: no longer one was seen that is not, nor
+        PROOF that are just as long, as what is always of one length. None: it shows all."""
+        for name, size in shown.items():
+            longest, times = self.reach.get(name, (0, 0))
+            if size > longest or (size == longest and times < proof):
+                return name
+        return None
 
     def has(self, asked: str) -> bool:
         """Whether this input was compared, and agreed."""
@@ -141,7 +164,7 @@ def note(connection: Connection, endpoint: str, comparisons: Iterable[Comparison
         row: dict[str, Any] = {
             "agreements": now.agreements,
             "inputs": orjson.dumps(now.inputs).decode(),
-            "told_apart": orjson.dumps(sorted(now.told_apart)).decode(),
+            "told_apart": orjson.dumps(sorted([*now.told_apart, *_written(now.reach)])).decode(),
             "differences": now.differences,
             "difference": now.difference,
             "refuted": now.refuted,
@@ -220,7 +243,19 @@ def settled(connection: Connection, contract: Contract, proof: int) -> frozenset
 
 
 def _standing(row: Any) -> Standing:
+    told, reach = set[str](), {}
+    for each in orjson.loads(row.told_apart):
+        if each.startswith(_REACH):
+            longest, times, name = each.removeprefix(_REACH).split(":", 2)
+            reach[name] = int(longest), int(times)
+        else:
+            told.add(each)
     return Standing(
-        row.agreements, tuple(orjson.loads(row.inputs)), frozenset(orjson.loads(row.told_apart)), row.differences,
-        row.difference, bool(row.refuted),
+        row.agreements, tuple(orjson.loads(row.inputs)), frozenset(told), row.differences, row.difference,
+        bool(row.refuted), reach,
     )  # fmt: skip
+
+
+def _written(reach: Mapping[str, tuple[int, int]]) -> list[str]:
+    """As it is kept among the rivals that were told apart, where a program of the release before leaves it."""
+    return [f"{_REACH}{longest}:{times}:{name}" for name, (longest, times) in reach.items()]

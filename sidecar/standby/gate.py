@@ -5,8 +5,8 @@ A rule's rivals matter for an answer only where they would give another one; eac
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -28,6 +28,7 @@ from sidecar.standby.derivations import (
     PLACES,
     SHARED,
     STEADY,
+    WRITTEN,
     by_filter,
     by_format,
     by_manner,
@@ -36,11 +37,12 @@ from sidecar.standby.derivations import (
     leaves_out,
     list_rivals,
     places,
+    reach,
     rivals,
     room,
     settles,
 )
-from sidecar.standby.tables import GONE, WRITE
+from sidecar.standby.tables import GONE, READ, WRITE
 
 UNPROVEN: Final = "unproven"
 WIDER: Final = frozenset({"ignored", "prefix", "contains", "at_least", "at_most"})
@@ -52,13 +54,14 @@ is any, is one more. The other meanings differ for texts alone."""
 class Claim:
     """An answer stands on this derivation of this endpoint; `otherwise`: the rivals that would give another answer.
 
-    `agreed`: fewest agreements; None: PROOF.
+    `agreed`: fewest agreements; None: PROOF. `reach`: by field how much a list shows of it, of which no more is known.
     """
 
     endpoint: str
     derivation: str
     otherwise: frozenset[str] = frozenset()
     agreed: int | None = None
+    reach: Mapping[str, float] = field(default_factory=dict)
 
 
 class Gate:
@@ -124,6 +127,14 @@ class Gate:
         told = evidence.standing(connection, endpoint, MISSING).told_apart
         wanted = places(known, left_out, told, self._proof)
         return [Claim(endpoint, PLACES[name], agreed=needed) for name, needed in wanted.items()]
+
+    def source(self, endpoint: str, row: Any) -> list[Claim]:
+        """For a record by how it came to be known (its row, or None): read itself, nothing."""
+        if row is None or row.source == READ:
+            return []
+        if row.source == WRITE:
+            return [Claim(endpoint, WRITTEN, frozenset({"answer_is_an_echo"}))]
+        return [Claim(endpoint, ITEM, frozenset({"list_shows_otherwise"}), reach=_reach(row))]
 
     def respelled(self, endpoint: Endpoint, request: Request, written: Endpoint) -> list[Claim]:
         """For a path of a write that is not spelled as the contract has it: that a read (by `endpoint`) so spelled was
@@ -244,9 +255,15 @@ class Gate:
         seen = evidence.standing(connection, claim.endpoint, claim.derivation)
         needed = self._proof if claim.agreed is None else claim.agreed
         if seen.holds(needed, claim.otherwise):
-            return None
+            cut = seen.beyond(claim.reach, self._proof)
+            return None if cut is None else f"unproven; lists may cut {cut}; it is settled by a read of a longer one"
         if seen.refuted:
             return f"refuted ({seen.difference})"
         living = sorted(claim.otherwise - seen.told_apart)
         agreed = f"unproven ({seen.agreements} of {needed} agreements)"
         return f"{agreed}; {living[0]} may be; it is settled by {settles(living[0])}" if living else agreed
+
+
+def _reach(row: Any) -> dict[str, float]:
+    """Of a record's row: how much is known of it, where it may have been cut."""
+    return {} if row.body is None else reach(orjson.loads(row.body))

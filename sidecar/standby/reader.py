@@ -20,14 +20,14 @@ from sidecar.http.messages import Request
 from sidecar.standby import by_reference, knowledge, literals, queries
 from sidecar.standby.answer import Answer, DontKnow, Shape, accepts_json, item, listing, missing
 from sidecar.standby.copies import answer_may_show_others, may_show_others
-from sidecar.standby.derivations import ITEM, OWN, WRITTEN
+from sidecar.standby.derivations import ITEM, OWN
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.gate import Claim, Gate
 from sidecar.standby.observations import list_filters
 from sidecar.standby.outbox.entries import real_id
 from sidecar.standby.outbox.overlay import Pending, about, laid_over, provisional
 from sidecar.standby.outbox.snapshot import Snapshot
-from sidecar.standby.tables import DOUBT, GONE, KNOWN, READ, WRITE, records, sightings, views
+from sidecar.standby.tables import DOUBT, GONE, KNOWN, records, sightings, views
 
 FORBIDDEN: Final = 403
 MOST: Final = 500
@@ -177,7 +177,7 @@ class Library:
                 found = self._pending_item(connection, endpoint, resource, record, request, user, view, pending)
                 made = any(write.action is Action.CREATE and write.record == record for write in pending)
                 row = None if made else queries.record(connection, resource.name, record)
-                claims = [*claims, *self._source(endpoint, row)]
+                claims = [*claims, *self._gate.source(endpoint.id, row)]
                 if not any(write.user == user for write in pending):  # else they were told when it was accepted
                     claims += self._gate.shown(resource, user, row, queries.collection(connection, resource.name))
                 return self._gate.passes(connection, resource, found, claims)
@@ -200,7 +200,7 @@ class Library:
             shape = knowledge.shape(connection, endpoint.id, "good") or Shape()
             observed = max(row.observed, whole.observed if whole and whole.complete else 0)
             found = item(resource, row.body, request, Shape(200, shape.content_type), _age(observed), not verified)
-            claims = [*claims, *self._source(endpoint, row), *self._gate.shown(resource, user, row, whole)]
+            claims = [*claims, *self._gate.source(endpoint.id, row), *self._gate.shown(resource, user, row, whole)]
             claims += self._others_written(connection, resource, view, stamp)
             return self._gate.passes(connection, resource, found, claims)
         if private or not verified:
@@ -216,14 +216,6 @@ class Library:
         claims = [*claims, *absent]
         observed = row.observed if row is not None else whole.observed if whole else 0
         return self._gate.passes(connection, resource, missing(words, _age(observed)), claims)
-
-    def _source(self, endpoint: Endpoint, row: Any) -> list[Claim]:
-        """What is to be proven of a record by how it came to be known: read itself, nothing."""
-        if row is None or row.source == READ:
-            return []
-        if row.source == WRITE:
-            return [Claim(endpoint.id, WRITTEN, frozenset({"answer_is_an_echo"}))]
-        return [Claim(endpoint.id, ITEM, frozenset({"list_shows_otherwise"}))]
 
     def _list(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, request: Request, user: str,

@@ -31,6 +31,7 @@ from sidecar.standby.derivations import (
     list_rivals,
     places,
     probes,
+    reach,
     room,
 )
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, READ, WRITE, records
@@ -57,7 +58,7 @@ def questions(connection: Connection, contract: Contract, proof: int) -> list[st
             found += [_path(read, ident) for ident in _reads(connection, read, rows, proof)]
         if listing is not None and "{" not in listing.template:
             found += _lists(connection, listing, resource, whole, rows, proof)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _path(endpoint: Endpoint, ident: str) -> str:
@@ -80,7 +81,24 @@ def _reads(connection: Connection, read: Endpoint, rows: Sequence[Any], proof: i
         if not seen.holds(proof, {rival}):
             step = max(1, len(ids) // proof)
             yield from ids[::step][:proof]
+    yield from _longest(evidence.standing(connection, read.id, ITEM), rows, proof)
     yield from _absent(connection, read, known, proof)
+
+
+def _longest(seen: evidence.Standing, rows: Sequence[Any], proof: int) -> Iterator[str]:
+    """Of records that only a list has shown: the longest by each text that it may have cut, so that one is enough; of
+    those that are as long as the longest, as many as it takes."""
+    found: dict[str, list[tuple[float, str]]] = {}
+    for row in rows if not seen.refuted else ():
+        if row.state == KNOWN and row.source not in (READ, WRITE):
+            for name, size in reach(orjson.loads(row.body)).items():
+                if seen.beyond({name: size}, proof) is not None:
+                    found.setdefault(name, []).append((size, row.id))
+    chosen: dict[str, None] = {}
+    for each in found.values():
+        each.sort(reverse=True)
+        chosen |= dict.fromkeys(ident for _, ident in each[:proof])
+    yield from chosen
 
 
 def _absent(connection: Connection, read: Endpoint, known: set[str], proof: int) -> Iterator[str]:

@@ -449,8 +449,8 @@ class Standby:
             if not self._means_the_same(connection, endpoint, request):
                 self._keep_words(connection, endpoint, request, response, user, t0)
                 return False
-            absent = any(isinstance(each, RecordMissing) for each in seen)
-            if lesson.compare or absent or endpoint.id not in self._settled:
+            settled = not lesson.compare and endpoint.id in self._settled
+            if not settled or self._comparer.is_news(connection, endpoint, seen):
                 self._note_evidence(connection, match, response, seen, user, t0)
             if any(knowledge.lags(connection, self._contract, each, t0) for each in shown):
                 self._generation += 1

@@ -25,6 +25,8 @@ NO_PETCLINIC = {
     "soft-delete",
     "put-creates",
     "siblings",
+    "cut-texts",  # it has no long ones
+    "excerpts",
     "no-suffix",  # it has none as it is
 }
 NO_HOSP = {"rounded"}

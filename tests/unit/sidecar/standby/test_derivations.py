@@ -49,16 +49,17 @@ class Api:
     """An upstream that lists and filters in its own way. `meaning`: of its filter; `shows`: its list of all notes."""
 
     def __init__(
-        self, meaning: Callable[[Any, str], bool], shows: Callable[[list[Note]], list[Note]] = lambda notes: notes
-    ) -> None:
-        self.meaning, self.shows = meaning, shows
+        self, meaning: Callable[[Any, str], bool], shows: Callable[[list[Note]], list[Note]] = lambda notes: notes,
+        notes: list[Note] = NOTES,
+    ) -> None:  # fmt: skip
+        self.meaning, self.shows, self.notes = meaning, shows, notes
 
     def answer(self, target: str) -> tuple[int, Any]:
         path, _, query = target.partition("?")
         if path != "/notes":
-            found = [note for note in NOTES if path == f"/notes/{note['id']}"]
+            found = [note for note in self.notes if path == f"/notes/{note['id']}"]
             return (200, found[0]) if found else (404, {"error": "Not Found"})
-        newest = sorted(NOTES, key=lambda note: -int(note["id"]))
+        newest = sorted(self.notes, key=lambda note: -int(note["id"]))
         if not query:
             return 200, self.shows(newest)
         wanted = query.partition("=")[2]
@@ -113,6 +114,19 @@ def world(shared: World) -> World:
     return shared
 
 
+TEXTS = [
+    "Weight 12.3 kg, up 0.4 since last visit.",
+    "Wound clean and dry; sutures out in ten days.",
+    "Well.",
+    "Owner reports limping on the left hind leg.",
+    "Wound clean and dry; sutures out on Friday. Recheck then.",
+]
+"""Of which the first is just as long as the shortest that is left of the others."""
+
+
+TOLD = [{"id": number, "title": "t", "patient_id": 1, "body": TEXTS[number % len(TEXTS)]} for number in range(1, 18)]
+
+
 EQUAL = Api(lambda found, wanted: str(found) == wanted)
 APIS = {name: Api(meaning) for name, meaning in MEANINGS.items()} | {
     "equal": EQUAL,
@@ -122,6 +136,14 @@ APIS = {name: Api(meaning) for name, meaning in MEANINGS.items()} | {
     "oldest first": Api(EQUAL.meaning, lambda notes: notes[::-1]),
     "a list that shows less": Api(
         EQUAL.meaning, lambda notes: [{**note, "title": note["title"][:1]} for note in notes]
+    ),
+    "a list that cuts texts": Api(
+        EQUAL.meaning, lambda notes: [{**note, "body": note["body"][:40]} for note in notes], TOLD
+    ),
+    "a list that shortens texts": Api(
+        EQUAL.meaning,
+        lambda notes: [{**note, "body": note["body"][:20] + "..." * (len(note["body"]) > 20)} for note in notes],
+        TOLD,
     ),
 }
 TARGETS = [f"/notes/{number}" for number in range(1, 18)] + [f"/notes?patient_id={value}" for value in FILTERED]
@@ -134,6 +156,9 @@ ABOVE = ["/notes/13", "/notes/14", "/notes/15", "/notes/16", "/notes/17"]
 @given(st.sampled_from(sorted(APIS)), st.lists(st.sampled_from(["/notes", *TARGETS]), max_size=24))
 @example("some are hidden", ["/notes/4", "/notes/7", "/notes/10", *ABOVE])
 @example("page of the newest", ["/notes/4", "/notes/7", "/notes/10", *ABOVE])
+@example("a list that cuts texts", [f"/notes/{number}" for number in (2, 5, 7, 10, 12, 15, 17)])
+@example("a list that shortens texts", [f"/notes/{number}" for number in (2, 7, 12, 17)] * 2)
+@example("a list that shortens texts", [f"/notes/{number}" for number in (2, 7, 12, 17, 20)])
 @example("page of the oldest", ["/notes/4", "/notes/10", "/notes/7", *ABOVE])
 def test_an_api_that_behaves_as_a_rival_never_gets_a_false_answer(shared: World, name: str, asked: list[str]) -> None:
     api, world = APIS[name], shared
