@@ -57,8 +57,8 @@ OWNED: Final = "promoted"
 LARGE: Final = 64 << 20
 """Bytes of spooled bodies of writes that a worker has in memory at once."""
 UNSETTLED: Final = "unsettled"
-UNSETTLED_WRITE: Final = "unsettled_write"
-"""Why the standby does not know, for as long as a write is under way or unclear."""
+WRITES: Final = frozenset(("unsettled_write", "in_doubt"))
+"""Why the standby does not know, while a write is under way or unclear: one that adds a record, or changes one."""
 SETTLED_LOOK: Final = 0.1
 """Seconds between looks at whether that has settled."""
 NOT_KEPT: Final = {
@@ -253,7 +253,7 @@ class Handler:
         """The upstream's result by `until`; or the standby's answer, where a write under way was all that it waited
         for, and that has settled: at its own deadline, if nothing comes back for it either."""
         silent = partial(self._asking.is_silent, context, call)
-        while context.exchange.reason == UNSETTLED_WRITE and (look := time.monotonic() + SETTLED_LOOK) < until:
+        while context.exchange.reason in WRITES and (look := time.monotonic() + SETTLED_LOOK) < until:
             result = await call.result(until, None, look)
             if result is not None or call.taken_back:
                 return result, None
