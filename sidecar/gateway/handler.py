@@ -232,6 +232,8 @@ class Handler:
         if known is None and result is None:
             call.hurry()
             result, known = await self._await(context, call, self._longest(context))
+        if known is None and not _good(result):
+            known = await self._settled(context)
         unsent = call.give_up()
         context.exchange.attempts = list(call.attempts)
         if known is not None:
@@ -262,6 +264,15 @@ class Handler:
             if known is not None or (time.monotonic() >= settled and silent()):
                 return None, known
         return await call.result(until, silent), None
+
+    async def _settled(self, context: Context) -> Response | None:
+        """What the standby knows where a write under way was all that it lacked, and that settles by the deadline: the
+        upstream has failed, and to be refused is worse than to wait."""
+        known = None
+        while known is None and context.exchange.reason in WRITES and time.monotonic() < context.until:
+            await asyncio.sleep(SETTLED_LOOK)
+            known = await self._known(context, last=False)
+        return known
 
     async def _as_users_see_it(self, context: Context, response: Response, began: int) -> Response:
         """The upstream's answer, with writes laid over it that users know of and the upstream does not, yet."""
