@@ -57,8 +57,8 @@ OWNED: Final = "promoted"
 LARGE: Final = 64 << 20
 """Bytes of spooled bodies of writes that a worker has in memory at once."""
 UNSETTLED: Final = "unsettled"
-UNSETTLED_WRITE: Final = "unsettled_write"
-"""Why the standby does not know, for as long as a write is under way or unclear."""
+WRITES: Final = frozenset(("unsettled_write", "in_doubt"))
+"""Why the standby does not know, while a write is under way or unclear: one that adds a record, or changes one."""
 SETTLED_LOOK: Final = 0.1
 """Seconds between looks at whether that has settled."""
 NOT_KEPT: Final = {
@@ -232,6 +232,8 @@ class Handler:
         if known is None and result is None:
             call.hurry()
             result, known = await self._await(context, call, self._longest(context))
+        if known is None and not _good(result):
+            known = await self._settled(context)
         unsent = call.give_up()
         context.exchange.attempts = list(call.attempts)
         if known is not None:
@@ -253,7 +255,7 @@ class Handler:
         """The upstream's result by `until`; or the standby's answer, where a write under way was all that it waited
         for, and that has settled: at its own deadline, if nothing comes back for it either."""
         silent = partial(self._asking.is_silent, context, call)
-        while context.exchange.reason == UNSETTLED_WRITE and (look := time.monotonic() + SETTLED_LOOK) < until:
+        while context.exchange.reason in WRITES and (look := time.monotonic() + SETTLED_LOOK) < until:
             result = await call.result(until, None, look)
             if result is not None or call.taken_back:
                 return result, None
@@ -262,6 +264,15 @@ class Handler:
             if known is not None or (time.monotonic() >= settled and silent()):
                 return None, known
         return await call.result(until, silent), None
+
+    async def _settled(self, context: Context) -> Response | None:
+        """What the standby knows where a write under way was all that it lacked, and that settles by the deadline: the
+        upstream has failed, and to be refused is worse than to wait."""
+        known = None
+        while known is None and context.exchange.reason in WRITES and time.monotonic() < context.until:
+            await asyncio.sleep(SETTLED_LOOK)
+            known = await self._known(context, last=False)
+        return known
 
     async def _as_users_see_it(self, context: Context, response: Response, began: int) -> Response:
         """The upstream's answer, with writes laid over it that users know of and the upstream does not, yet."""

@@ -3,6 +3,7 @@ a 2-minute cache (the best public attempt), and Understudy, side by side; what u
 
 Time runs four times as fast: HOSP's seconds, the 3 s bar, the cache's two minutes and Understudy's settings are all
 quartered, and the traffic is four times as dense. Each candidate has a simulated HOSP of its own with the same seed.
+Each request that Understudy did not answer well is told on stderr, with what its journal says of it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ PAUSE = 3.0
 """Seconds between one user's requests: five a second in all, somewhat above HOSP's usual half at this scale."""
 TRAFFIC = {"browse": 0.5, "read": 0.15, "list": 0.1, "create": 0.12, "update": 0.08, "screen": 0.05}
 BACK = "ordinary again"
-PHASES = (("ordinary", 0.6), ("outage", 0.15), ("brownout", 0.15), (BACK, 0.1))
+PHASES = ("ordinary", "outage", "brownout", BACK)
+SHARES = (0.6, 0.15, 0.15, 0.1)
+WAYS = ("HOSP direct", "nginx, retries", "nginx, retries and cache", "Understudy")
 SIDECAR = {
     "deadline": "600ms", "hedge_after": "250ms", "upstream_timeout": "10s", "late_effect": "10s",
 }  # fmt: skip
@@ -137,32 +140,35 @@ def nginx(upstream: int, cache: str = "") -> Iterator[int]:
             process.wait(10)
 
 
-def candidates(stack: ExitStack, seed: int) -> list[Candidate]:
-    """All four, warm: every user has looked at everything once."""
-    hosps = [stack.enter_context(Simulator("calm", seed=seed, time_scale=SCALE)) for _ in range(4)]
-    keeper = ":".join(hosp_api.users(hosps[3].control_url)[-1])
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    sidecar = stack.enter_context(
-        Sidecar(hosps[3].url, folder / "data", backfill_credentials=keeper, evidence=None, **SIDECAR)
-    )
-    found = [
-        Candidate("HOSP direct", hosps[0], hosps[0].port),
-        Candidate("nginx, retries", hosps[1], stack.enter_context(nginx(hosps[1].port))),
-        Candidate("nginx, retries and cache", hosps[2], stack.enter_context(nginx(hosps[2].port, CACHE))),
-        Candidate("Understudy", hosps[3], sidecar.port, sidecar),
-    ]
-    for candidate in found:
-        for user in hosp_api.users(candidate.simulator.control_url)[:USERS]:
+def candidates(stack: ExitStack, seed: int, names: Sequence[str]) -> list[Candidate]:
+    """Those named, warm: every user has looked at everything once."""
+    hosps = [stack.enter_context(Simulator("calm", seed=seed, time_scale=SCALE)) for _ in names]
+    found = [candidate(stack, name, hosp) for name, hosp in zip(names, hosps, strict=True)]
+    for each in found:
+        for user in hosp_api.users(each.simulator.control_url)[:USERS]:
             for path in ("/", "/notes", "/patients", "/hospitals", "/staffs", "/staffs/me"):
-                ask(candidate.port, "GET", path, {"Authorization": basic(*user)})
+                ask(each.port, "GET", path, {"Authorization": basic(*user)})
     time.sleep(COLD_START)
     return found
 
 
-def run(seconds: float, seed: int) -> tuple[list[Row], list[str], str]:
+def candidate(stack: ExitStack, name: str, hosp: Simulator) -> Candidate:
+    if name == "HOSP direct":
+        return Candidate(name, hosp, hosp.port)
+    if name != "Understudy":
+        return Candidate(name, hosp, stack.enter_context(nginx(hosp.port, CACHE if name.endswith("cache") else "")))
+    keeper = ":".join(hosp_api.users(hosp.control_url)[-1])
+    data = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "data"
+    sidecar = stack.enter_context(Sidecar(hosp.url, data, backfill_credentials=keeper, evidence=None, **SIDECAR))
+    return Candidate(name, hosp, sidecar.port, sidecar)
+
+
+def run(
+    seconds: float, seed: int, names: Sequence[str] = WAYS, shares: Sequence[float] = SHARES
+) -> tuple[list[Row], list[str], str]:
     """The rows of the table, a line of promises for each candidate, and how long the outbox took to empty."""
     with ExitStack() as stack:
-        found = candidates(stack, seed)
+        found = candidates(stack, seed, names)
         clients, marks = [], []
         for candidate in found:
             staff = hosp_api.users(candidate.simulator.control_url)
@@ -172,12 +178,12 @@ def run(seconds: float, seed: int) -> tuple[list[Row], list[str], str]:
             candidate.simulator.forget_requests()
         marks.append(time.monotonic())
         emptying = None
-        for phase, share in PHASES:
+        for phase, share in zip(PHASES, shares, strict=True):
             print(f"{phase}: {seconds * share:.0f} s", file=sys.stderr, flush=True)
             for candidate in found:
                 candidate.simulator.set_profile(phase.split()[0])
             if phase == BACK:
-                emptying = next(Emptying(candidate.sidecar) for candidate in found if candidate.sidecar is not None)
+                emptying = next((Emptying(each.sidecar) for each in found if each.sidecar is not None), None)
             time.sleep(seconds * share)
             marks.append(time.monotonic())
             for candidate in found:
@@ -188,23 +194,45 @@ def run(seconds: float, seed: int) -> tuple[list[Row], list[str], str]:
             candidate.simulator.set_profile("calm")
         for client in clients:
             client.join(60)
+        for line in (line for candidate in found for line in _missed(candidate, marks)):
+            print(line, file=sys.stderr, flush=True)
         rows = [row for candidate in found for row in _rows(candidate, marks)]
         return rows, [_promises(candidate) for candidate in found], emptying.told() if emptying else ""
 
 
 def _rows(candidate: Candidate, marks: Sequence[float]) -> Iterator[Row]:
-    for number, (phase, _) in enumerate(PHASES):
-        began, ended = marks[number : number + 2]
-        mine = [o for o in candidate.history.operations if began <= o.began < ended]
+    for number, (phase, mine) in enumerate(_by_phase(candidate, marks)):
         screens, others = [o for o in mine if o.kind == "screen"], [o for o in mine if o.kind != "screen"]
         times = quantiles([(o.ended - o.began) * 1000 / SCALE for o in others], n=100)
         load = candidate.loads[number] - (candidate.loads[number - 1] if number else 0)
         yield Row(candidate.name, phase, _share(others), _share(screens), times[49], times[98], load / len(mine))
 
 
+def _by_phase(candidate: Candidate, marks: Sequence[float]) -> Iterator[tuple[str, list[Operation]]]:
+    for number, phase in enumerate(PHASES):
+        began, ended = marks[number : number + 2]
+        yield phase, [o for o in candidate.history.operations if began <= o.began < ended]
+
+
+def _missed(candidate: Candidate, marks: Sequence[float]) -> Iterator[str]:
+    """A line for each request that Understudy did not answer well; screenings aside, which HOSP alone can answer."""
+    if candidate.sidecar is None:
+        return
+    events = {event["http"]["request"]["id"]: event["understudy"] for event in candidate.sidecar.events()}
+    for phase, mine in _by_phase(candidate, marks):
+        for o in (o for o in mine if o.kind != "screen" and not _good(o)):
+            told = events.get(o.request, {})
+            attempts = [each.get("error", each.get("status")) for each in told.get("attempts", ())]
+            took, why = (o.ended - o.began) / SCALE, told.get("reason", "")
+            yield f"{phase}: {o.kind} {o.target}: {o.status} after {took:.2f} s; {o.by or why}; attempts {attempts}"
+
+
+def _good(o: Operation) -> bool:
+    return o.outcome is not Outcome.UNKNOWN and 0 < o.status < 500 and o.ended - o.began <= BAR
+
+
 def _share(operations: Sequence[Operation]) -> float:
-    good = sum(o.outcome is not Outcome.UNKNOWN and 0 < o.status < 500 and o.ended - o.began <= BAR for o in operations)
-    return good / len(operations) if operations else float("nan")
+    return sum(map(_good, operations)) / len(operations) if operations else float("nan")
 
 
 def _promises(candidate: Candidate) -> str:
@@ -234,10 +262,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600, help="of traffic, over all phases")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--only", choices=WAYS, nargs="+", default=WAYS, help="these ways to HOSP")
+    parser.add_argument("--shares", type=float, nargs=len(PHASES), default=SHARES, help="of the phases, of the seconds")
     parser.add_argument("--readme", type=Path, help="a file to put the table into")
     given = parser.parse_args()
     os.environ.pop("UNDERSTUDY_UPSTREAM", None)
-    made = table(*run(given.seconds, given.seed), given.seconds, given.seed)
+    made = table(*run(given.seconds, given.seed, given.only, given.shares), given.seconds, given.seed)
     print(made)
     if given.readme:
         put(given.readme, "bench-week", made)

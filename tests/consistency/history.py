@@ -38,6 +38,10 @@ class Operation:
     status: int = 0
     by: str = ""
     """Who answered: the Cache-Status."""
+    target: str = ""
+    """What was asked for: its method and path."""
+    request: str = ""
+    """The X-Request-Id of the answer."""
 
 
 class History:

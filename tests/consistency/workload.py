@@ -45,6 +45,7 @@ class Client:
         self._kinds = dict(kinds)
         self._mine: list[Mine] = []
         self._count = 0
+        self._target, self._ended = "", 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"client-{number}", daemon=True)
         self._thread.start()
@@ -112,18 +113,23 @@ class Client:
         self._tell("screen", got, began, value=image, seen=seen)
 
     def _ask(self, method: str, path: str, body: Any = None) -> tuple[Got | None, float]:
-        began = time.monotonic()
+        began, self._target = time.monotonic(), f"{method} {path}"
         try:
             got = ask(self._port, method, path, self._fields, body, timeout=60)
-            return (got if got.status >= 300 or not got.body or got.json() is not None else None), began
-        except (OSError, http.client.HTTPException, json.JSONDecodeError):
-            return None, began
+        except (OSError, http.client.HTTPException):
+            got = None
+        self._ended = time.monotonic()  # it is there; to read it takes time of ours
+        try:
+            readable = got is not None and (got.status >= 300 or not got.body or got.json() is not None)
+        except json.JSONDecodeError:
+            readable = False
+        return (got if readable else None), began
 
     def _tell(self, kind: str, got: Got | None, began: float, **more: Any) -> Outcome:
         outcome = _outcome(kind, got)
-        status, by = (got.status, got["Cache-Status"]) if got is not None else (0, "")
-        ended = time.monotonic()
-        self._history.add(Operation(self._number, kind, outcome, began, ended, status=status, by=by, **more))
+        if got is not None:
+            more |= {"status": got.status, "by": got["Cache-Status"], "request": got["X-Request-Id"]}
+        self._history.add(Operation(self._number, kind, outcome, began, self._ended, target=self._target, **more))
         return outcome
 
 

@@ -6,7 +6,7 @@ record with the fields that were sent, made since, and claimed by no other write
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -107,13 +107,15 @@ def laid_over(
     if any(write.restored for write in pending):
         return None
     shown = {str(value.get(resource.id_field)): value for value in values}
+    maybe_new = dict.fromkeys(_maybe_new(resource, shown, pending))
     arrived: dict[str, str] = {}
     for write in pending:
         record = arrived.get(write.record, write.record)
         if write.action is Action.CREATE:
-            exact, unsure = (
-                candidates(resource, write, shown.values(), arrived.values(), claimed) if write.sent else ([], [])
-            )
+            exact, unsure = list[Value](), list[Value]()
+            if write.sent:
+                among = shown if write.floor is None else maybe_new.keys() & shown.keys()
+                exact, unsure = candidates(resource, write, (shown[i] for i in among), arrived.values(), claimed)
             if exact:
                 arrived[write.record] = str(exact[0][resource.id_field])
             elif unsure:
@@ -125,7 +127,24 @@ def laid_over(
                 del shown[record]
             else:
                 shown[record] = merged(resource, shown[record], write)
+                maybe_new[record] = None  # its time may be another now
     return list(shown.values())
+
+
+def _maybe_new(resource: Resource, shown: Mapping[str, Value], pending: Sequence[Pending]) -> Iterator[str]:
+    """The ids of the records that may be new to any of the creates that have a floor: every other is DIFFERENT to each
+    of them (`newness`). Found in one go: what a list takes would else grow as all records times all such creates."""
+    unclear = [write for write in pending if write.action is Action.CREATE and write.sent and write.floor is not None]
+    floor = min((write.floor for write in unclear if write.floor is not None), default=None)
+    if floor is None:
+        return
+    since = min(write.span[1] if write.span else write.at for write in unclear) - LONGEST_CALL
+    for ident, value in shown.items():
+        if ident.isdecimal() and int(ident) <= floor:
+            made = _made_at(resource, value)
+            if made is None or made < since:
+                continue
+        yield ident
 
 
 def about(

@@ -371,6 +371,41 @@ def test_a_list_is_shown_as_soon_as_the_write_that_it_waited_for_is_the_outboxs(
         assert (listed.status, [note["title"] for note in listed.json()]) == (200, ["New", "Limps"])
 
 
+@pytest.mark.parametrize("target", ["/notes", "/notes/1"])
+def test_a_record_is_shown_as_soon_as_the_change_that_it_waited_for_is_the_outboxs(tmp_path: Path, target: str) -> None:
+    with InProcess(tmp_path, deadline=0.5, upstream_timeout=20.0, proof=1) as gateway:
+        gateway.upstream.state.notes[1] = {"id": 1, "title": "Limps", "patient_id": 17}
+        gateway.knows("/notes", HOLT)
+        gateway.knows("/notes/1", HOLT)
+        gateway.upstream.fault = "hang"
+        change = threading.Timer(0.25, lambda: gateway.ask("PATCH", "/notes/1", HOLT, {"title": "Well"}))
+        change.start()
+        began = time.monotonic()
+        got = gateway.ask("GET", target, HOLT)
+        assert time.monotonic() - began < 5, "the upstream would have been waited for much longer, in vain"
+        change.join(10)
+        (note,) = got.json() if target == "/notes" else [got.json()]
+        assert (got.status, note["title"]) == (200, "Well")
+
+
+@pytest.mark.parametrize(("method", "target"), [("POST", "/notes"), ("PATCH", "/notes/1")])
+def test_where_the_upstream_fails_at_once_a_list_waits_for_the_write_under_way(
+    tmp_path: Path, method: str, target: str
+) -> None:
+    with InProcess(tmp_path, deadline=1.0, upstream_timeout=20.0, proof=1) as gateway:
+        gateway.upstream.state.notes[1] = {"id": 1, "title": "Limps", "patient_id": 17}
+        gateway.knows("/notes", HOLT)
+        gateway.knows("/notes/1", HOLT)
+        gateway.upstream.fault = "hang"
+        write = threading.Thread(target=gateway.ask, args=(method, target, HOLT, {"title": "New"}))
+        write.start()
+        until(lambda: gateway.upstream.targets(method))
+        gateway.upstream.fault = Response(500)
+        got = gateway.ask("GET", "/notes", HOLT)
+        write.join(10)
+        assert (got.status, got.json()[0]["title"]) == (200, "New")
+
+
 def test_the_standby_that_answers_before_the_deadline_is_no_failure_of_the_upstream(tmp_path: Path) -> None:
     """A caller whom the operator has routed to the standby, which waited for a write of another to be the outbox's."""
     with InProcess(tmp_path, deadline=1.0, upstream_timeout=20.0, proof=1) as gateway:

@@ -15,6 +15,7 @@ from sidecar.standby.outbox.overlay import (
     SKEW,
     Pending,
     about,
+    candidates,
     effect,
     laid_over,
     merged,
@@ -23,6 +24,7 @@ from sidecar.standby.outbox.overlay import (
     provisional,
     sent_fields,
 )  # fmt: skip
+from sidecar.timeunits import MINUTE
 
 NOTES = Contract.load("hosp").resources["notes"]
 STAFFS = Contract.load("hosp").resources["staffs"]
@@ -143,3 +145,70 @@ def test_what_stood_in_a_database_that_went_back_is_shown_to_nobody() -> None:
     values = [{"id": 6, "title": "changed since"}]
     for pending in (create(1, PROVISIONAL, sent=True, title="a"), change(2, 6, title="b")):
         assert laid_over(NOTES, values, [replace(pending, restored=True)], lambda _: False) is None
+
+
+class Counted(dict[str, Any]):
+    """A record that counts how often it is looked into."""
+
+    looks = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        Counted.looks += 1
+        return super().get(key, default)
+
+
+def test_a_list_takes_no_longer_for_each_create_that_is_unclear() -> None:
+    """In a brownout they are many, and records thousands: lists came too late because each was held against each."""
+    there = [Counted(id=n, title="a", created_at=moment(AT - 9 * MINUTE)) for n in range(1, 101)]
+    new = {"id": 101, "title": "t7", "created_at": moment(AT)}
+    unclear = [create(n, PROVISIONAL + n, sent=True, floor=100, title=f"t{n}") for n in range(50)]
+    Counted.looks = 0
+    rows = shown([*there, new], *unclear)
+    assert len(rows) == 150, "the one that arrived is shown once"
+    assert Counted.looks <= 5 * len(there)
+
+
+made = st.sampled_from((AT - 2 * SKEW, AT - 2 * MINUTE, AT - MINUTE, AT, AT + MINUTE)).map(moment) | st.none()
+rows_of_few = st.lists(
+    st.builds(lambda i, t, m: {"id": i, "title": t, "created_at": m},
+              st.integers(1, 9) | st.sampled_from(("7", "a")), st.sampled_from("ab"), made),
+    max_size=5, unique_by=lambda row: str(row["id"]),
+)  # fmt: skip
+unclear_creates = st.builds(
+    lambda floor, at, title, span, whole: replace(
+        create(0, PROVISIONAL, sent=True, floor=floor, at=at, title=title), span=span, whole=whole
+    ),
+    st.none() | st.integers(0, 9), st.sampled_from((AT - 2 * SKEW, AT, AT + MINUTE)), st.sampled_from("ab"),
+    st.none() | st.sampled_from(((AT - 3 * SKEW, AT), (AT, AT + MINUTE))), st.booleans(),
+)  # fmt: skip
+changes = st.builds(lambda ident, made: change(0, ident, created_at=made), st.integers(1, 9), made)
+
+
+@given(rows_of_few, st.lists(unclear_creates | changes, max_size=4))
+def test_which_records_may_be_new_is_found_at_once_as_it_is_one_by_one(
+    there: list[dict[str, Any]], drawn: list[Pending]
+) -> None:
+    pending = [
+        replace(write, seq=n, record=str(PROVISIONAL + n), body={**write.body, "id": PROVISIONAL + n})
+        if write.body is not None else replace(write, seq=n)
+        for n, write in enumerate(drawn)
+    ]  # fmt: skip
+    assert laid_over(NOTES, there, pending, lambda _: False) == one_by_one(there, pending)
+
+
+def one_by_one(there: list[dict[str, Any]], pending: list[Pending]) -> list[dict[str, Any]] | None:
+    """As laid_over has it, each create held against each record."""
+    rows, arrived = {str(row["id"]): row for row in there}, dict[str, str]()
+    for write in pending:
+        if write.action is not Action.CREATE:
+            if write.record in rows:
+                rows[write.record] = merged(NOTES, rows[write.record], write)
+            continue
+        exact, unsure = candidates(NOTES, write, rows.values(), arrived.values(), lambda _: False)
+        if not exact and unsure:
+            return None
+        if exact:
+            arrived[write.record] = str(exact[0]["id"])
+        else:
+            rows[write.record] = dict(write.body or {})
+    return list(rows.values())
