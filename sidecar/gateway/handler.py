@@ -61,6 +61,8 @@ WRITES: Final = frozenset(("unsettled_write", "in_doubt"))
 """Why the standby does not know, while a write is under way or unclear: one that adds a record, or changes one."""
 SETTLED_LOOK: Final = 0.1
 """Seconds between looks at whether that has settled."""
+SETTLED_LOOK_LATER: Final = 0.4
+"""The same after some in vain, where many may wait: nobody else can answer them meanwhile."""
 NOT_KEPT: Final = {
     "media_type": "its media type is not one whose meaning is known",
     "empty_body": "it changes nothing",
@@ -268,10 +270,10 @@ class Handler:
     async def _settled(self, context: Context) -> Response | None:
         """What the standby knows where a write under way was all that it lacked, and that settles by the deadline: the
         upstream has failed, and to be refused is worse than to wait."""
-        known = None
-        while known is None and context.exchange.reason in WRITES and time.monotonic() < context.until:
-            await asyncio.sleep(SETTLED_LOOK)
-            known = await self._known(context, last=False)
+        known, pause = None, SETTLED_LOOK
+        while known is None and context.exchange.reason in WRITES and time.monotonic() + pause < context.until:
+            await asyncio.sleep(pause)
+            known, pause = await self._known(context, last=False), min(2 * pause, SETTLED_LOOK_LATER)
         return known
 
     async def _as_users_see_it(self, context: Context, response: Response, began: int) -> Response:

@@ -114,7 +114,7 @@ def laid_over(
         if write.action is Action.CREATE:
             exact, unsure = list[Value](), list[Value]()
             if write.sent:
-                among = shown if write.floor is None else maybe_new.keys() & shown.keys()
+                among = shown if write.floor is None else [ident for ident in maybe_new if ident in shown]
                 exact, unsure = candidates(resource, write, (shown[i] for i in among), arrived.values(), claimed)
             if exact:
                 arrived[write.record] = str(exact[0][resource.id_field])
