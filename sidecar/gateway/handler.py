@@ -271,8 +271,8 @@ class Handler:
         """What the standby knows where a write under way was all that it lacked, and that settles by the deadline: the
         upstream has failed, and to be refused is worse than to wait."""
         known, pause = None, SETTLED_LOOK
-        while known is None and context.exchange.reason in WRITES and time.monotonic() + pause < context.until:
-            await asyncio.sleep(pause)
+        while known is None and context.exchange.reason in WRITES and (left := context.until - time.monotonic()) > 0:
+            await asyncio.sleep(min(pause, left))
             known, pause = await self._known(context, last=False), min(2 * pause, SETTLED_LOOK_LATER)
         return known
 
