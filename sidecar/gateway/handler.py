@@ -269,12 +269,18 @@ class Handler:
 
     async def _settled(self, context: Context) -> Response | None:
         """What the standby knows where a write under way was all that it lacked, and that settles by the deadline: the
-        upstream has failed, and to be refused is worse than to wait."""
-        known, pause = None, SETTLED_LOOK
-        while known is None and context.exchange.reason in WRITES and (left := context.until - time.monotonic()) > 0:
-            await asyncio.sleep(min(pause, left))
+        upstream has failed, and to be refused is worse than to wait. For a write of which nobody knows what became
+        nobody waits: it is not known soon."""
+        kind = context.endpoint.resource if context.endpoint is not None else None
+        written, pause = kind is not None, SETTLED_LOOK
+        while written and context.exchange.reason in WRITES and (left := context.until - time.monotonic()) > 0:
+            written = await self._beside.run(self._standby.is_being_written, str(kind))
+            if written:
+                await asyncio.sleep(min(pause, left))
             known, pause = await self._known(context, last=False), min(2 * pause, SETTLED_LOOK_LATER)
-        return known
+            if known is not None:
+                return known
+        return None
 
     async def _as_users_see_it(self, context: Context, response: Response, began: int) -> Response:
         """The upstream's answer, with writes laid over it that users know of and the upstream does not, yet."""

@@ -68,6 +68,8 @@ _LATEST: Final = remembered(
 _LATER_TO_RECORD: Final = _LATER.where(writes.c.record == _ID)
 _UNDER_WAY: Final = select(func.count()).where(writes.c.type == _KIND, writes.c.record == _ID, writes.c.ended.is_(None))
 
+_BEING_WRITTEN: Final = select(writes.c.id).where(writes.c.type == _KIND, writes.c.ended.is_(None)).limit(1)
+
 
 def number(connection: Connection, name: str) -> int:
     """A number of `meta`, or 0."""
@@ -181,3 +183,8 @@ def written_since(connection: Connection, kind: str, ident: str | None, stamp: i
 def under_way(connection: Connection, kind: str, ident: str) -> bool:
     """Whether a write to the record is under way."""
     return bool(connection.scalar(_UNDER_WAY, {"kind": kind, "ident": ident}))
+
+
+def being_written(connection: Connection, kind: str) -> bool:
+    """Whether a write to any record of the resource is under way."""
+    return connection.scalar(_BEING_WRITTEN, {"kind": kind}) is not None

@@ -198,6 +198,14 @@ class Standby:
         except SQLAlchemyError:
             return False
 
+    def is_being_written(self, kind: str) -> bool:
+        """Whether a write to any record of the resource is under way, as far as can be told."""
+        try:
+            with self._reader.connect() as connection, connection.begin():
+                return queries.being_written(connection, kind)
+        except SQLAlchemyError:
+            return False
+
     def refusal(self, match: Match, request: Request, user: str) -> Answer | DontKnow | None:
         """Of a write that has not begun and must not be sent: what is said instead of taking it. None: it will be
         taken, most likely: `accept` it, and see."""

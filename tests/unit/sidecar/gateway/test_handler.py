@@ -17,8 +17,10 @@ from sqlalchemy import ExceptionContext
 from sqlalchemy.event import listens_for
 
 from sidecar import app
+from sidecar.clock import stamp
 from sidecar.exchange import Outcome
 from sidecar.http.messages import Request, Response
+from sidecar.standby import knowledge
 from sidecar.standby.outbox.rewrite import LOOK, _mentions
 from sidecar.takeover.circuit import State
 from sidecar.takeover.coordinator import Switchboard
@@ -404,6 +406,18 @@ def test_where_the_upstream_fails_at_once_a_list_waits_for_the_write_under_way(
         got = gateway.ask("GET", "/notes", HOLT)
         write.join(10)
         assert (got.status, got.json()[0]["title"]) == (200, "New")
+
+
+def test_nobody_waits_for_a_write_of_which_nobody_knows_what_became(tmp_path: Path) -> None:
+    with InProcess(tmp_path, deadline=10.0, upstream_timeout=20.0, proof=1) as gateway:
+        gateway.upstream.state.notes[1] = {"id": 1, "title": "Limps", "patient_id": 17}
+        gateway.knows("/notes", HOLT)
+        with app._running[0].engine.begin() as connection:
+            knowledge.doubt_record(connection, "notes", "1", stamp())
+        gateway.upstream.fault = Response(500)
+        began = time.monotonic()
+        assert gateway.ask("GET", "/notes", HOLT).status >= 500
+        assert time.monotonic() - began < 5, "half of the deadline"
 
 
 def test_the_standby_that_answers_before_the_deadline_is_no_failure_of_the_upstream(tmp_path: Path) -> None:
