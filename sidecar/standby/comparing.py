@@ -259,6 +259,9 @@ class Comparer:
         self, connection: Connection, resource: Resource, both: Sequence[tuple[Any, RecordSeen]], at: int, t0: int
     ) -> Iterator[Compared]:
         """What is not the records' own, shown again before anything was written."""
+        refuted = evidence.standing(connection, resource.name, STEADY).refuted
+        if not refuted and all(row.body == seen.body for row, seen in both):
+            return
         if queries.any_unclear(connection):
             return
         last = max([queries.since(connection, resource.name), *queries.last_writes(connection).values()])
@@ -269,7 +272,7 @@ class Comparer:
                 if said is not None:
                     yield resource.name, Comparison(STEADY, f"{seen.id} {t0}", said)
                     return
-        if both and evidence.standing(connection, resource.name, STEADY).refuted:
+        if both and refuted:
             yield resource.name, Comparison(STEADY, str(t0 // HOUR))
 
     def _written_and_listed(
