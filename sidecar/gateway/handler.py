@@ -256,9 +256,9 @@ class Handler:
     async def _await(self, context: Context, call: UpstreamCall, until: float) -> tuple[Result | None, Response | None]:
         """The upstream's result by `until`; or the standby's answer, where a write under way was all that it waited
         for, and that has settled: at its own deadline, if nothing comes back for it either."""
-        silent = partial(self._asking.is_silent, context, call)
-        while context.exchange.reason in WRITES and (look := time.monotonic() + SETTLED_LOOK) < until:
-            result = await call.result(until, None, look)
+        silent, pause = partial(self._asking.is_silent, context, call), SETTLED_LOOK
+        while context.exchange.reason in WRITES and (look := time.monotonic() + pause) < until:
+            result, pause = await call.result(until, None, look), min(2 * pause, SETTLED_LOOK_LATER)
             if result is not None or call.taken_back:
                 return result, None
             known = await self._known(context, last=False)

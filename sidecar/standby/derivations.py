@@ -309,20 +309,24 @@ def told_by_absence(known: Collection[str], asked: str) -> frozenset[str] | None
 
 def room(known: Collection[str]) -> frozenset[str]:
     """The rivals by which there may be records beside the listed ones: a page of the newest needs ids below."""
-    return frozenset(PAGES) if not _are_numbers(known) else frozenset(name for name in PAGES if size(known, name))
+    ends = _ends(known)
+    return frozenset(PAGES) if ends is None else frozenset(name for name in PAGES if _size(ends, len(known), name))
 
 
-def size(known: Collection[str], rival: str) -> float:
-    """How many ids there are in the rival's place, beside numbers that are known: infinitely many above them."""
+def _ends(known: Collection[str]) -> tuple[int, int] | None:
+    """The lowest and the highest of them; None: they are no numbers, or none is known."""
+    if not known or not all(ident.isdecimal() for ident in known):
+        return None
+    numbers = [int(ident) for ident in known]
+    return min(numbers), max(numbers)
+
+
+def _size(ends: tuple[int, int], count: int, rival: str) -> float:
+    """How many ids there are in the rival's place beside so many between these ends: infinitely many above."""
+    lowest, highest = ends
     if rival == "page_of_oldest":
         return inf
-    numbers = [int(ident) for ident in known]
-    lowest, highest = min(numbers), max(numbers)
-    return max(0, lowest - 1) if rival == "page_of_newest" else highest - lowest + 1 - len(numbers)
-
-
-def _are_numbers(known: Collection[str]) -> bool:
-    return bool(known) and all(ident.isdecimal() for ident in known)
+    return max(0, lowest - 1) if rival == "page_of_newest" else highest - lowest + 1 - count
 
 
 def crosses_a_cap(listed: int, now: int) -> bool:
@@ -342,19 +346,18 @@ def places(known: Collection[str], rivals: Collection[str], told: Collection[str
     """By rival, of these: how many ids of its own place must have been seen not to be there, for any to be taken so:
     PROOF, or all that there are. None is needed of what only a page leaves out, where it is `told` that the list is
     none."""
-    if not _are_numbers(known):
-        return {}
-    pages = CUT if ONE_PAGE in told else ()
-    return {name: int(min(proof, size(known, name))) for name in PLACES if name in rivals and name not in pages}
+    ends, pages = _ends(known), CUT if ONE_PAGE in told else ()
+    wanted = [name for name in PLACES if name in rivals and name not in pages]
+    return {} if ends is None else {name: int(min(proof, _size(ends, len(known), name))) for name in wanted}
 
 
 def probes(known: Collection[str], rival: str, count: int, asked: Callable[[str], bool]) -> list[str]:
     """So many ids of the rival's place that no record has, and that were not `asked` for. Below and between they come
     in no order by which an API may have given its ids; above they are the next."""
-    if not _are_numbers(known):
+    ends = _ends(known)
+    if ends is None:
         return []
-    numbers = {int(ident) for ident in known}
-    low, high = min(numbers), max(numbers)
+    numbers, (low, high) = {int(ident) for ident in known}, ends
     there = {
         "page_of_newest": range(max(1, low - MOST_PROBES), low),
         "page_of_oldest": range(high + 1, high + 1 + MOST_PROBES),

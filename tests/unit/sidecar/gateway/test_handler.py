@@ -402,6 +402,7 @@ def test_where_the_upstream_fails_at_once_a_list_waits_for_the_write_under_way(
         write = threading.Thread(target=gateway.ask, args=(method, target, HOLT, {"title": "New"}))
         write.start()
         until(lambda: gateway.upstream.targets(method))
+        time.sleep(0.5)  # so that the write is the outbox's before the list's own deadline
         gateway.upstream.fault = Response(500)
         got = gateway.ask("GET", "/notes", HOLT)
         write.join(10)
