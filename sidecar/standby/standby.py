@@ -78,9 +78,6 @@ QUEUE_BYTES: Final = 32 << 20
 """The same of their bodies, of those too that are being learned from; a larger one is taken where it is alone."""
 BATCH: Final = 100
 """Exchanges that are learned from in one transaction: to commit costs more than to learn."""
-LINGER: Final = 0.02
-"""Seconds that the first of them waits for more: nobody waits for what is learned, and alone it costs four times as
-much."""
 BATCH_BYTES: Final = 1 << 20
 """Of bodies, after which such a batch is full: what is read from them takes several times as much."""
 HELD: Final = 0.01
@@ -179,8 +176,6 @@ class Standby:
         self._held = 0
         """Bytes of what was taken to be learned from and is not yet."""
         self._holding = threading.Lock()
-        self._flushed = threading.Event()
-        """Somebody waits until all is learned."""
         self._ahead: list[Callable[[], None] | None] = []
         """The learner's own: taken from the queue behind a batch, and not done yet."""
         self._thread = threading.Thread(target=self._learner, name="learner", daemon=True)
@@ -348,7 +343,6 @@ class Standby:
         """Waits until all that is queued has been learned."""
         done = threading.Event()
         self._work.put(done.set)
-        self._flushed.set()
         if not done.wait(timeout):
             raise TimeoutError("the standby is still learning")
 
@@ -382,11 +376,9 @@ class Standby:
             self._let_go(sum(lesson.size for lesson in lessons))
 
     def _batch(self, first: _Lesson) -> list[_Lesson]:
-        """What waits, or comes in a moment, and can be learned in one transaction; the other work that follows it is
-        done next."""
+        """What waits and can be learned in one transaction; the other work that follows it is done next. Nobody waits for
+        more to come: a write that begins meanwhile makes worthless what was seen before it."""
         lessons, size = [first], first.size
-        if self._work.empty() and self._flushed.wait(LINGER):
-            self._flushed.clear()
         while len(lessons) < BATCH and size < BATCH_BYTES and not self._work.empty():
             work = self._work.get()
             if not isinstance(work, _Lesson):
@@ -822,5 +814,4 @@ class Standby:
         if self._settings.database:
             self._absence.close()
         self._work.put(None)
-        self._flushed.set()
         self._thread.join(10)

@@ -133,7 +133,7 @@ def test_a_database_whose_clock_is_set_keeps_the_order(
         with Path(server.environ[CLOCK]).open("r+b") as clock:
             clock.write(int(off * 1e9).to_bytes(8, sys.byteorder, signed=True))
         until(lambda: server.ask("SELECT 1 FROM clocks WHERE bias <> 0"), what="it is noticed")
-        assert '"database_clock_set"' in one.log.read_text() + two.log.read_text()
+        until(lambda: '"database_clock_set"' in one.log.read_text() + two.log.read_text(), what="it is told")
         assert two.ask("PATCH", "/notes/5", HOLT, {"title": "New"}).status == 200
         assert one.ask("GET", "/notes", HOLT).status == 200
         until(lambda: one.plane("GET", "/ready/notes.list").status == 200, what="learned at once")
