@@ -376,8 +376,8 @@ class Standby:
             self._let_go(sum(lesson.size for lesson in lessons))
 
     def _batch(self, first: _Lesson) -> list[_Lesson]:
-        """What waits and can be learned in one transaction; the other work that follows it is done next. Nobody waits for
-        more to come: a write that begins meanwhile makes worthless what was seen before it."""
+        """What waits and can be learned in one transaction; the other work that follows it is done next. Nobody waits
+        for more to come: a write that begins meanwhile makes worthless what was seen before it."""
         lessons, size = [first], first.size
         while len(lessons) < BATCH and size < BATCH_BYTES and not self._work.empty():
             work = self._work.get()
