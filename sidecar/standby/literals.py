@@ -37,6 +37,7 @@ from sidecar.standby.answer import Answer
 from sidecar.standby.observations import LIMIT
 from sidecar.storage.database import metadata
 from sidecar.storage.encrypted_columns import LockedBytes
+from sidecar.storage.remembered import remembered
 
 KEPT: Final = 10_000
 """Replies that are kept."""
@@ -82,6 +83,11 @@ _REFUSED: Final = select(literals.c.status, literals.c.stamp).where(_ASKED)
 _ADD: Final = insert(literals)
 _SET: Final = update(literals).where(_ASKED)
 _FORGET: Final = delete(literals).where(_ASKED)
+REFUSED: Final = "refused"
+"""In place of an endpoint: what a caller was refused."""
+_ANY_REFUSED: Final = remembered(
+    select(literals.c.question).where(literals.c.endpoint == REFUSED).limit(1), despite=(_ADD, _SET)
+)
 
 
 def remember(
@@ -147,13 +153,14 @@ def note_refusal(connection: Connection, match: Match, request: Request, status:
     if refused(connection, match, request, caller)[1] < t0:
         forget_refusal(connection, match, request, caller)
         row = {"selected": "", "vary": "[]", "status": status, "headers": "[]", "body": b"", "stamp": t0}
-        row |= {"question": _asked_for(match, request, caller), "endpoint": "refused", "observed": time.time_ns()}
+        row |= {"question": _asked_for(match, request, caller), "endpoint": REFUSED, "observed": time.time_ns()}
         connection.execute(insert(literals).values(**row))
 
 
 def forget_refusal(connection: Connection, match: Match, request: Request, caller: str) -> None:
     """This caller has been shown what was asked for."""
-    connection.execute(_FORGET, {"asked": _asked_for(match, request, caller)})
+    if connection.scalar(_ANY_REFUSED) is not None:
+        connection.execute(_FORGET, {"asked": _asked_for(match, request, caller)})
 
 
 def refused(connection: Connection, match: Match, request: Request, caller: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ itself: a statement that writes to a table ends what is remembered of it. Only w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection, Executable, Table
@@ -17,11 +17,15 @@ from sqlalchemy.sql.visitors import iterate
 S = TypeVar("S", bound=SelectBase)
 _TABLES: Final[dict[object, frozenset[Table]]] = {}
 """Of each statement that is remembered the tables that it reads."""
+_DESPITE: Final[dict[object, Collection[UpdateBase]]] = {}
+"""Of some of them what may be written there and tells them nothing new."""
 
 
-def remembered(statement: S) -> S:
-    """The statement itself, a constant of its module: its answers may be remembered."""
+def remembered(statement: S, despite: Collection[UpdateBase] = ()) -> S:
+    """The statement itself, a constant of its module: its answers may be remembered, also `despite` these, which write
+    to its tables and change nothing that it asks."""
     _TABLES[statement] = frozenset(each for each in iterate(statement) if isinstance(each, Table))
+    _DESPITE[statement] = tuple(despite)
     return statement
 
 
@@ -62,7 +66,7 @@ class Remembering:
         if (tables := _TABLES.get(statement)) is not None:
             return self._ask(statement, cast(Mapping[str, Any], given or {}), tables)
         if isinstance(statement, UpdateBase):
-            self._forget(cast(Table, statement.table))
+            self._forget(statement)
         elif not isinstance(statement, SelectBase):
             self._told.clear()
         return self._connection.execute(statement, given or None)
@@ -87,8 +91,11 @@ class Remembering:
                 self._by_table.setdefault(table, set()).add(asked)
         return found
 
-    def _forget(self, table: Table) -> None:
-        for asked in self._by_table.pop(table, ()):
+    def _forget(self, written: UpdateBase) -> None:
+        about = self._by_table.get(cast(Table, written.table), set())
+        over = {asked for asked in about if all(each is not written for each in _DESPITE[asked[0]])}
+        about -= over
+        for asked in over:
             self._told.pop(asked, None)
 
 

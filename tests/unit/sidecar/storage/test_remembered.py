@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, event, insert, select, text, update
 
-from sidecar.standby import queries
+from sidecar.standby import literals, queries
 from sidecar.standby.known_callers import bump
 from sidecar.standby.tables import KNOWN, collections, meta, owners, records, writes
 from sidecar.storage.database import open_memory
@@ -116,6 +116,22 @@ def test_the_same_is_asked_once_until_its_table_is_written_to(connection: Connec
         assert queries.record(remembers_it, "notes", "1").stamp == 7
         queries.collection(remembers_it, "notes")
         assert len(sent) == 1
+        transaction.rollback()
+
+
+def test_what_a_write_tells_nothing_of_is_remembered_despite_it(connection: Connection) -> None:
+    about = {"selected": "", "vary": "[]", "status": 200, "headers": "[]", "body": b"", "stamp": 1, "observed": 1}
+    sent: list[str] = []
+    with connection.begin() as transaction:
+        remembers_it = remembering(connection)
+        event.listen(connection, "before_cursor_execute", lambda *told: sent.append(told[2]))
+        for number in range(3):
+            assert remembers_it.scalar(literals._ANY_REFUSED) is None
+            remembers_it.execute(literals._ADD, {"question": f"q{number}", "endpoint": "notes.read", **about})
+        assert sum(each.startswith("SELECT") for each in sent) == 1
+        refused = {"question": "r", "endpoint": literals.REFUSED, **about}
+        remembers_it.execute(insert(literals.literals).values(**refused))
+        assert remembers_it.scalar(literals._ANY_REFUSED) == "r"
         transaction.rollback()
 
 
