@@ -437,9 +437,8 @@ class Intents:
         if any(row.user == user and row.state != State.PARKED for row in box.about(connection, resource.name, record)):
             return None  # they were told when it was accepted
         row, whole = queries.record(connection, resource.name, record), queries.collection(connection, resource.name)
-        if self._gate.refuses(connection, resource, self._gate.shown(resource, user, row, whole)) is not None:
-            return DontKnow("never_shown")
-        return self._gate.refuses(connection, resource, self._gate.source(_read_id(self._contract, resource.name), row))
+        claims = self._gate.shown(resource, user, row, whole)
+        return None if self._gate.refuses(connection, resource, claims) is None else DontKnow("never_shown")
 
     def _is_there(self, connection: Connection, kind: str, ident: str) -> bool:
         """Whether it is known that there is such a record, as users see it: one that is pending is, and one whose
