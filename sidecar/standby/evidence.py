@@ -98,8 +98,9 @@ class Standing:
         if seen.difference is not None:
             return Standing(0, (), frozenset(), self.differences + 1, seen.difference, refuted=True)
         key = _digest(seen.input)
-        told, reach = self.told_apart | seen.told_apart, self._further(seen.reach, again=key in self.inputs)
-        if key in self.inputs or self.agreements >= max(MOST, proof):
+        again, most = key in self.inputs, max(MOST, proof)
+        told, reach = self.told_apart | seen.told_apart, self._further(seen.reach, 0 if again else most)
+        if again or self.agreements >= most:
             same = (told, reach) == (self.told_apart, self.reach)
             return self if same else replace(self, told_apart=told, reach=reach)
         agreed = self.agreements + 1
@@ -107,12 +108,17 @@ class Standing:
         inputs = (*self.inputs, key)
         return replace(self, agreements=agreed, inputs=inputs, told_apart=told, reach=reach, refuted=refuted)
 
-    def _further(self, seen: Mapping[str, float], *, again: bool) -> Mapping[str, tuple[int, int]]:
+    def _further(self, seen: Mapping[str, float], most: int) -> Mapping[str, tuple[int, int]]:
+        """How far it reaches now; what is as long as the longest is counted up to `most`."""
         further = dict(self.reach)
         for name, size in seen.items():
-            longest, times = self.reach.get(name, (0, 0))
-            if size != inf and size >= longest and (name in further or len(further) < MOST):
-                further[name] = int(size), 1 if size > longest else times if again else min(MOST, times + 1)
+            if size == inf or (name not in further and len(further) >= MOST):
+                continue
+            shown, (longest, times) = int(size), further.get(name, (0, 0))
+            if shown > longest:
+                further[name] = shown, 1
+            elif shown == longest and times < most:
+                further[name] = longest, times + 1
         return further
 
     def beyond(self, shown: Mapping[str, float], proof: int) -> str | None:

@@ -67,7 +67,6 @@ _LATEST: Final = remembered(
 )
 _LATER_TO_RECORD: Final = _LATER.where(writes.c.record == _ID)
 _UNDER_WAY: Final = select(func.count()).where(writes.c.type == _KIND, writes.c.record == _ID, writes.c.ended.is_(None))
-
 _BEING_WRITTEN: Final = select(writes.c.id).where(writes.c.type == _KIND, writes.c.ended.is_(None)).limit(1)
 
 

@@ -18,7 +18,7 @@ S = TypeVar("S", bound=SelectBase)
 _TABLES: Final[dict[object, frozenset[Table]]] = {}
 """Of each statement that is remembered the tables that it reads."""
 _DESPITE: Final[dict[object, Collection[UpdateBase]]] = {}
-"""Of some of them what may be written there and tells them nothing new."""
+"""Of each of them what may be written there and tells it nothing new."""
 
 
 def remembered(statement: S, despite: Collection[UpdateBase] = ()) -> S:
@@ -53,14 +53,6 @@ class Remembering:
         self._connection = connection
         self._told: dict[tuple[object, ...], Rows] = {}
         self._by_table: dict[Table, set[tuple[object, ...]]] = {}
-
-    @property
-    def engine(self) -> Any:
-        return self._connection.engine
-
-    @property
-    def dialect(self) -> Any:
-        return self._connection.dialect
 
     def execute(self, statement: Executable, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> Any:
         if (tables := _TABLES.get(statement)) is not None:

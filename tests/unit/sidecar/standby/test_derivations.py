@@ -121,12 +121,8 @@ TEXTS = [
     "Owner reports limping on the left hind leg.",
     "Wound clean and dry; sutures out on Friday. Recheck then.",
 ]
-"""Of which the first is just as long as the shortest that is left of the others."""
-
-
-TOLD = [{"id": number, "title": "t", "patient_id": 1, "body": TEXTS[number % len(TEXTS)]} for number in range(1, 18)]
-
-
+"""Of which the first is just as long as what is left of those that are cut."""
+TOLD = [{"id": number, "title": "t", "patient_id": 1, "body": TEXTS[number % len(TEXTS)]} for number in range(1, 28)]
 EQUAL = Api(lambda found, wanted: str(found) == wanted)
 APIS = {name: Api(meaning) for name, meaning in MEANINGS.items()} | {
     "equal": EQUAL,
@@ -147,8 +143,6 @@ APIS = {name: Api(meaning) for name, meaning in MEANINGS.items()} | {
     ),
 }
 TARGETS = [f"/notes/{number}" for number in range(1, 18)] + [f"/notes?patient_id={value}" for value in FILTERED]
-
-
 ABOVE = ["/notes/13", "/notes/14", "/notes/15", "/notes/16", "/notes/17"]
 
 
@@ -156,9 +150,9 @@ ABOVE = ["/notes/13", "/notes/14", "/notes/15", "/notes/16", "/notes/17"]
 @given(st.sampled_from(sorted(APIS)), st.lists(st.sampled_from(["/notes", *TARGETS]), max_size=24))
 @example("some are hidden", ["/notes/4", "/notes/7", "/notes/10", *ABOVE])
 @example("page of the newest", ["/notes/4", "/notes/7", "/notes/10", *ABOVE])
-@example("a list that cuts texts", [f"/notes/{number}" for number in (2, 5, 7, 10, 12, 15, 17)])
-@example("a list that shortens texts", [f"/notes/{number}" for number in (2, 7, 12, 17)] * 2)
-@example("a list that shortens texts", [f"/notes/{number}" for number in (2, 7, 12, 17, 20)])
+@example("a list that cuts texts", [f"/notes/{number}" for number in (2, 7, 12, 17, 22)])
+@example("a list that cuts texts", [f"/notes/{number}" for number in (5, 10, 15, 20, 25)])
+@example("a list that shortens texts", [f"/notes/{number}" for number in (2, 7, 12, 17, 22)])
 @example("page of the oldest", ["/notes/4", "/notes/10", "/notes/7", *ABOVE])
 def test_an_api_that_behaves_as_a_rival_never_gets_a_false_answer(shared: World, name: str, asked: list[str]) -> None:
     api, world = APIS[name], shared
