@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from sidecar.clock import stamp
 from sidecar.contract import Contract
 from sidecar.http.messages import Request, Response
 from sidecar.settings import load_settings
+from sidecar.standby import queries
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.derivations import (
     MEANINGS,
@@ -32,8 +34,10 @@ from sidecar.standby.derivations import (
     room,
     told_by_absence,
 )
-from sidecar.standby.evidence import NOTHING, State
+from sidecar.standby.evidence import NOTHING, Standing, State
+from sidecar.standby.gate import Claim, Gate
 from sidecar.standby.standby import Standby
+from sidecar.standby.tables import KNOWN, records
 from sidecar.storage.database import metadata, open_engine
 from tests.support.tables import lay
 
@@ -69,8 +73,8 @@ class Api:
 class World:
     """A standby that refuses what is not proven, and hears of an upstream."""
 
-    def __init__(self, data: Path) -> None:
-        settings_ = load_settings({"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": "1"})
+    def __init__(self, data: Path, parity_sample: str = "1") -> None:
+        settings_ = load_settings({"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": parity_sample})
         self.engine = open_engine(settings_)
         lay(self.engine)
         self.standby = Standby(HOSP, self.engine, settings_)
@@ -269,6 +273,73 @@ def test_an_id_is_taken_to_be_missing_where_as_many_of_its_place_were_or_all(
     assert len({*found}) == len(found) == min(proof, len(place - asked))
     assert place - asked >= {*found}
     assert all(leaves_out(ids, str(number)) == {rival} for number in found)
+
+
+def test_a_record_that_is_there_after_all_undoes_what_was_seen_of_every_place(world: World) -> None:
+    learn_all(world, EQUAL)
+    assert world.json("/notes/19") == EQUAL.answer("/notes/19")
+    world.learn("/notes/4", 200, {"id": 4, "title": "t4", "patient_id": 1})
+    told = world.standby.evidence()["notes.read"]["derivations"]
+    assert {told[name]["state"] for name in ("missing", "missing:above", "missing:between")} == {State.REFUTED}
+
+
+def test_a_list_that_writes_have_changed_stands_on_what_lies_beyond_its_ends(world: World) -> None:
+    learn_all(world, EQUAL)
+    resource, endpoint = HOSP.resources["notes"], HOSP.endpoints["notes.list"]
+    gate = Gate(HOSP, proof=5, serve_unproven=False)
+    with world.engine.begin() as connection:
+        rows = connection.execute(select(records).where(records.c.type == "notes", records.c.state == KNOWN)).all()
+        whole = queries.collection(connection, "notes")
+        values = [{**json.loads(row.body), "title": "changed"} for row in rows]
+        claims = gate.listing(connection, endpoint, resource, whole, rows, values, [])
+    assert not isinstance(claims, DontKnow)
+    assert Claim("notes.read", "missing:above", agreed=5) in claims
+
+
+def test_what_only_a_list_has_shown_is_read_where_it_is_the_longest(world: World) -> None:
+    api = Api(EQUAL.meaning, notes=TOLD)
+    learn_only(world, api, (2, 7, 12, 17, 22))
+    assert isinstance(world.ask("/notes/1"), DontKnow)
+    assert {f"/notes/{number}" for number in (4, 9, 14, 19, 24)} <= set(world.standby.questions()), "the longest"
+    world.learn("/notes/4", *api.answer("/notes/4"))
+    assert world.json("/notes/1") == api.answer("/notes/1"), "a longer one was shown whole"
+    assert isinstance(world.ask("/notes/9"), DontKnow), "as long as lists may show"
+
+
+def learn_only(world: World, api: Api, numbers: tuple[int, ...]) -> None:
+    for target in ("/notes", *(f"/notes/{number}" for number in numbers)):
+        world.learn(target, *api.answer(target))
+
+
+def test_of_a_proven_endpoint_what_samples_may_never_say_is_compared_all_the_same(tmp_path: Path) -> None:
+    world = World(tmp_path, parity_sample="0")
+    api = Api(EQUAL.meaning, notes=TOLD)
+    learn_only(world, api, (2, 7, 12, 17, 22))
+    world.standby.refresh()
+    proven = world.standby.evidence()["notes.read"]["derivations"]["item"]["agreements"]
+    world.learn("/notes/27", *api.answer("/notes/27"))
+    told = world.standby.evidence()["notes.read"]["derivations"]
+    assert told["item"]["agreements"] == proven == 5, "it is proven, and compared by sample"
+    world.learn("/notes/4", *api.answer("/notes/4"))
+    world.learn("/notes/90", 404, {"error": "Not Found"})
+    told = world.standby.evidence()["notes.read"]["derivations"]
+    assert (told["item"]["agreements"], told["missing:above"]["agreements"]) == (6, 1)
+    world.standby.close()
+    world.engine.dispose()
+
+
+def test_how_far_a_list_shows_texts_is_what_reads_have_shown_no_more_of() -> None:
+    def read(standing: Standing, number: int, size: float, difference: str | None = None) -> Standing:
+        return standing.after(Comparison("item", str(number), difference, reach={"body": size}), 3)
+
+    standing = read(read(NOTHING, 1, 45), 2, 40.5)
+    assert standing.beyond({"body": 40.5}, 3) is None
+    assert standing.beyond({"body": 45}, 3) == "body", "one that is just as long may be cut there"
+    assert standing.beyond({"body": inf}, 3) == "body"
+    assert standing.beyond({"title": 31}, 3) == "title"
+    assert read(read(standing, 1, 45), 1, 45).beyond({"body": 45}, 3) == "body", "the same record tells no more"
+    assert read(read(standing, 3, 45), 4, 45).beyond({"body": 45}, 3) is None, "always of this length"
+    assert read(standing, 5, 60, "text of 3 letters here").beyond({"body": 40}, 3) == "body", "undone"
 
 
 def test_of_names_nobody_can_say_what_a_list_leaves_out() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.contract import Action, Contract
@@ -185,6 +185,10 @@ changes = st.builds(lambda ident, made: change(0, ident, created_at=made), st.in
 
 
 @given(rows_of_few, st.lists(unclear_creates | changes, max_size=4))
+@example(
+    [{"id": 1, "title": "a", "created_at": moment(AT - 9 * MINUTE)}],
+    [change(0, 1, created_at=moment(AT)), create(0, PROVISIONAL, sent=True, floor=5, title="a")],
+)
 def test_which_records_may_be_new_is_found_at_once_as_it_is_one_by_one(
     there: list[dict[str, Any]], drawn: list[Pending]
 ) -> None:
