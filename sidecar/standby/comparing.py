@@ -6,7 +6,7 @@ comparison: nothing is compared with knowledge that is newer than the question, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -41,11 +41,13 @@ from sidecar.standby.derivations import (
     equal,
     list_rivals,
     reach,
+    shared_with,
     told_by_absence,
 )
 from sidecar.standby.derivations import LIST as LISTED
 from sidecar.standby.diff import differences
-from sidecar.standby.observations import ListSeen, Observation, RecordMissing, RecordSeen
+from sidecar.standby.observations import ListSeen, Observation, OwnSeen, RecordMissing, RecordSeen, ReplySeen
+from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, LIST, READ, WRITE, records
 from sidecar.storage.remembered import remembered
 from sidecar.timeunits import HOUR
@@ -75,19 +77,20 @@ class Comparer:
 
     def compare(
         self, connection: Connection, match: Match, response: Response, seen: Sequence[Observation],
-        user: str | None, t0: int,
+        user: str | None, t0: int, view: Snapshot,
     ) -> list[Compared]:  # fmt: skip
-        """What the answer to a question of t0 says of each derivation that would have answered it."""
+        """What the answer to a question of t0 says of each derivation that would have answered it. `view`: what waits
+        in the outbox."""
         endpoint = match.endpoint
         if endpoint is None or endpoint.resource is None or endpoint.action not in (Action.LIST, Action.READ):
             return []
         resource = self._contract.resources[endpoint.resource]
-        if not knowledge.clean(connection, resource.name, None, t0):
-            return []
-        if knowledge.unsettled(connection, resource.name, membership=False):
-            return []
         found: list[Compared] = []
         for observation in seen:
+            if isinstance(observation, OwnSeen | ReplySeen) or _may_be_written(
+                connection, resource, observation, t0, view
+            ):
+                continue
             if isinstance(observation, RecordSeen):
                 found += self._record(connection, endpoint, resource, observation, user, t0)
             elif isinstance(observation, RecordMissing):
@@ -96,18 +99,31 @@ class Comparer:
                 found += self._list(connection, endpoint, resource, observation, user, t0)
         return found
 
-    def is_news(self, connection: Connection, endpoint: Endpoint, seen: Sequence[Observation]) -> bool:
+    def is_news(
+        self, connection: Connection, endpoint: Endpoint, seen: Sequence[Observation], user: str | None
+    ) -> bool:  # fmt: skip
         """Whether an answer says what the samples that are compared of a proven endpoint may never say: that there is
-        no such record, or that a list shows all of a text that is longer than any before."""
+        no such record, that a list shows all of a text that is longer than any before, or that this caller is shown
+        what others are."""
         for each in seen:
             if isinstance(each, RecordMissing):
                 return True
-            row = queries.record(connection, each.type, each.id) if isinstance(each, RecordSeen) else None
-            if row is not None and row.source == LIST and row.body is not None:
+            first = each if isinstance(each, RecordSeen) else _first_of(each)
+            row = queries.record(connection, first.type, first.id) if first is not None else None
+            if row is not None and user is not None and self._is_first_shown(connection, row, user):
+                return True
+            if row is not None and each is first and row.source == LIST and row.body is not None:
                 known = evidence.standing(connection, endpoint.id, ITEM)
                 if known.beyond(reach(orjson.loads(row.body)), self._proof) is not None:
                     return True
         return False
+
+    def _is_first_shown(self, connection: Connection, row: Any, user: str) -> bool:
+        """Whether another was shown the record last, and nobody knows whether this caller is shown the same."""
+        if row.caller in (None, user) or evidence.standing(connection, row.type, shared_with(user)).holds(1, ()):
+            return False
+        resource = self._contract.resources[row.type]
+        return not knowledge.private(resource, queries.collection(connection, row.type))
 
     def _record(
         self, connection: Connection, endpoint: Endpoint, resource: Resource, seen: RecordSeen, user: str | None,
@@ -215,9 +231,13 @@ class Comparer:
             for derivation, said_by in list_rivals(resource, values, pairs).items()
         }
         if pairs:
+            sound = not any(evidence.standing(connection, endpoint.id, by_filter(name)).refuted for name, _ in pairs)
             for name, _ in pairs:
                 derivation = by_filter(name)
                 yield endpoint.id, Comparison(derivation, seen.filters, said, told[derivation])
+            if user is not None and sound:
+                told_of = theirs if said is None else {str(value[resource.id_field]) for value in ours} - set(theirs)
+                yield from _shown_to_another(endpoint, user, seen, [known[ident] for ident in told_of], said)
             return
         text = [orjson.dumps(value).decode() for value in ours]
         digest = knowledge.list_digest(text)
@@ -291,6 +311,18 @@ class Comparer:
         if shows.holds(self._proof, {"list_shows_otherwise"}):
             for record in written:
                 yield read.id, Comparison(WRITTEN, f"{record.id} {record.body}", None, rival)
+
+
+def _may_be_written(
+    connection: Connection, resource: Resource, seen: Observation, t0: int, view: Snapshot
+) -> bool:  # fmt: skip
+    """Whether a write may explain what was shown at t0: of a record that was known, a write to it; of one that was not,
+    of one that is missing, and of a list, any write to the resource."""
+    row = queries.record(connection, resource.name, seen.id) if isinstance(seen, RecordSeen) else None
+    record = row.id if row is not None and row.state == KNOWN else None
+    if not knowledge.clean(connection, resource.name, record, t0) or view.may_have_written(resource.name, record):
+        return True
+    return record is None and knowledge.unsettled(connection, resource.name, membership=False)
 
 
 def compare_manner(
@@ -371,7 +403,24 @@ def _shared(endpoint: Endpoint, user: str, other: str | None, asked: str, said: 
     kept, rival = str(endpoint.resource), frozenset({"callers_own"})
     yield kept, Comparison(SHARED, f"{user} {asked}", said, rival)
     for caller in (user, other):
-        yield kept, Comparison(f"{SHARED}:{caller}"[:200], asked, said, rival)
+        yield kept, Comparison(shared_with(str(caller)), asked, said, rival)
+
+
+def _first_of(seen: Observation) -> RecordSeen | None:
+    """Of a list its first record."""
+    return seen.records[0] if isinstance(seen, ListSeen) and seen.records else None
+
+
+def _shown_to_another(
+    endpoint: Endpoint, user: str, seen: ListSeen, rows: Iterable[Any], said: str | None
+) -> Iterator[Compared]:  # fmt: skip
+    """Of a list by a filter that holds: that it shows this caller records that another was shown. `rows`: those that
+    it shows; where it is otherwise than known, those that it leaves out, but what only a write's answer has shown."""
+    others = (row.caller for row in rows if row.caller not in (None, user) and (said is None or row.source != WRITE))
+    other = next(others, None)
+    if other is not None:
+        difference = None if said is None else "a list leaves out what another caller was shown"
+        yield from _shared(endpoint, user, other, "list " + seen.filters, difference)
 
 
 def _differences(ours: str, theirs: str) -> str | None:

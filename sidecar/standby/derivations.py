@@ -128,6 +128,11 @@ def by_write(kind: str) -> str:
     return f"written:{kind}"
 
 
+def shared_with(caller: str) -> str:
+    """The derivation that this caller is shown what others are."""
+    return _named(f"{SHARED}:", caller)
+
+
 def by_manner(wanted: str) -> str:
     """The derivation of an answer to who asks in this manner."""
     return _named(MANNER, wanted)

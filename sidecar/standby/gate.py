@@ -41,6 +41,7 @@ from sidecar.standby.derivations import (
     rivals,
     room,
     settles,
+    shared_with,
 )
 from sidecar.standby.tables import GONE, READ, WRITE
 
@@ -92,7 +93,7 @@ class Gate:
         if shown:
             return []
         own = frozenset({"callers_own"})
-        return [Claim(resource.name, SHARED, own), Claim(resource.name, f"{SHARED}:{user}"[:200], own, 1)]
+        return [Claim(resource.name, SHARED, own), Claim(resource.name, shared_with(user), own, 1)]
 
     def shown(self, resource: Resource, user: str, row: Any, whole: Any) -> list[Claim]:
         """For a record by its row (None: there is none), and its resource's row of `collections`: that this caller was

@@ -459,7 +459,7 @@ class Standby:
                 self._keep_words(connection, endpoint, request, response, user, t0)
                 return False
             settled = not lesson.compare and endpoint.id in self._settled
-            if not settled or self._comparer.is_news(connection, endpoint, seen):
+            if not settled or self._comparer.is_news(connection, endpoint, seen, user):
                 self._note_evidence(connection, match, response, seen, user, t0)
             if any(knowledge.lags(connection, self._contract, each, t0) for each in shown):
                 self._generation += 1
@@ -515,10 +515,9 @@ class Standby:
         user: str | None, t0: int,
     ) -> None:  # fmt: skip
         assert match.endpoint is not None
-        if match.endpoint.resource is not None and self.outbox.snapshot().touches(match.endpoint.resource):
-            return  # what users see is ahead of what the upstream says
         caller = "" if match.endpoint.public else user
-        for of, comparison in self._comparer.compare(connection, match, response, seen, caller, t0):
+        view = self.outbox.snapshot()  # before what is known is read: what is settled meanwhile, it has still
+        for of, comparison in self._comparer.compare(connection, match, response, seen, caller, t0, view):
             for derivation in evidence.note(connection, of, [comparison], self._settings.proof):
                 fields = {"event.action": "derivation_refuted", "endpoint": of, "derivation": derivation}
                 said = comparison.difference

@@ -89,6 +89,11 @@ class Snapshot:
         """Whether anything must be laid over what the upstream says of the resource."""
         return kind in self._of or kind in self.recent
 
+    def may_have_written(self, kind: str, record: str | None) -> bool:
+        """Whether an entry about the record, or about any of the resource, has been sent and may have taken effect."""
+        ids = self._of.get(kind, NONE) if record is None else self._about.get((kind, record), NONE)
+        return any(self.entries[ident].sent for ident in ids)
+
     def with_entry(self, ident: str, entry: Pending, needs: Needs, names: Iterable[Name]) -> Snapshot:
         """With one more; `names`: the provisional ids that it names."""
         values: dict[str, Any] = {
