@@ -189,7 +189,9 @@ class Settings:
     )
     encryption_key_command: str | None = setting(None, text, "A command that prints these keys instead.")
     promote_parity: float = setting("0.99", ratio, "The parity below which `promote` refuses without --force.")
-    parity_sample: float = setting("0.1", ratio, "The share of upstream answers that are compared with our own.")
+    parity_sample: float = setting(
+        "0.1", ratio, "The share of upstream answers that are compared with our own; below 1, at most 20 a second."
+    )
     policy: str = setting(
         "enforce",
         one_of("report", "enforce"),

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Column, Engine, Integer, String, Table, Text, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    String,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)  # fmt: skip
 
 from sidecar.contract import Resource
 from sidecar.http.content import Unreadable, decode_body
@@ -44,30 +61,35 @@ SAMPLES: Final = 5
 """Kept per endpoint."""
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What the standby would have said, and what the upstream said."""
+
+    endpoint: str
+    ours: Answer | DontKnow
+    theirs: Response
+    resource: Resource
+
+
 class Parity:
     """Keeps score per endpoint."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def compare(self, endpoint: str, ours: Answer | DontKnow, theirs: Response, resource: Resource) -> str:
-        """Counts one comparison: equal, different, or unknown where the standby would not have answered."""
-        verdict = compare(ours, theirs, resource)
-        hour = int(time.time()) // HOUR
+    def keep(self, compared: Sequence[Compared]) -> list[str]:
+        """Counts comparisons, in one transaction: each equal, different, or unknown where the standby would not have
+        answered."""
+        verdicts = [compare(each.ours, each.theirs, each.resource) for each in compared]
+        counts = Counter((each.endpoint, verdict) for each, verdict in zip(compared, verdicts, strict=True))
         with self._engine.begin() as connection:
-            where = (parity.c.endpoint == endpoint) & (parity.c.hour == hour)
-            column = parity.c[verdict]
-            if connection.execute(update(parity).where(where).values({verdict: column + 1})).rowcount == 0:
-                row = {"equal": 0, "different": 0, "unknown": 0, verdict: 1}
-                connection.execute(insert(parity).values(endpoint=endpoint, hour=hour, **row))
-            if verdict == "different" and isinstance(ours, Answer):
-                said = "\n".join(_masked(ours, theirs, resource))
-                connection.execute(insert(samples).values(endpoint=endpoint, at=time.time_ns(), said=said))
-                kept = select(samples.c.id).where(samples.c.endpoint == endpoint)
-                oldest = connection.scalar(kept.order_by(samples.c.id.desc()).offset(SAMPLES).limit(1))
-                if oldest is not None:
-                    connection.execute(delete(samples).where(samples.c.endpoint == endpoint, samples.c.id <= oldest))
-        return verdict
+            for (endpoint, verdict), times in counts.items():
+                _count(connection, endpoint, verdict, times)
+            for each, verdict in zip(compared, verdicts, strict=True):
+                if verdict == "different" and isinstance(each.ours, Answer):
+                    said = "\n".join(_masked(each.ours, each.theirs, each.resource))
+                    _sample(connection, each.endpoint, said)
+        return verdicts
 
     def sampled(self) -> dict[str, list[dict[str, Any]]]:
         """Per endpoint its latest differences, newest first: at (wall ns), said (lines)."""
@@ -98,6 +120,22 @@ class Parity:
         """The share of comparisons that agreed; None where there were none."""
         score = self.scores().get(endpoint)
         return None if score is None else score["ratio"]
+
+
+def _count(connection: Connection, endpoint: str, verdict: str, times: int) -> None:
+    hour = int(time.time()) // HOUR
+    where, column = (parity.c.endpoint == endpoint) & (parity.c.hour == hour), parity.c[verdict]
+    if connection.execute(update(parity).where(where).values({verdict: column + times})).rowcount == 0:
+        row = {"equal": 0, "different": 0, "unknown": 0, verdict: times}
+        connection.execute(insert(parity).values(endpoint=endpoint, hour=hour, **row))
+
+
+def _sample(connection: Connection, endpoint: str, said: str) -> None:
+    connection.execute(insert(samples).values(endpoint=endpoint, at=time.time_ns(), said=said))
+    kept = select(samples.c.id).where(samples.c.endpoint == endpoint)
+    oldest = connection.scalar(kept.order_by(samples.c.id.desc()).offset(SAMPLES).limit(1))
+    if oldest is not None:
+        connection.execute(delete(samples).where(samples.c.endpoint == endpoint, samples.c.id <= oldest))
 
 
 def compare(ours: Answer | DontKnow, theirs: Response, resource: Resource) -> str:

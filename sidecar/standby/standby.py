@@ -52,8 +52,9 @@ from sidecar.standby.outbox.rewrite import Rewritten, rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.outbox.watermark import Watermark
-from sidecar.standby.parity import Parity
+from sidecar.standby.parity import Compared, Parity
 from sidecar.standby.reader import Library
+from sidecar.standby.sampling import Sampler
 from sidecar.standby.tables import DOUBT, KNOWN, collections, records
 from sidecar.standby.writes.intents import Intents, Write
 from sidecar.storage.heartbeat import Heartbeat, Steady
@@ -64,7 +65,7 @@ from sidecar.upstream.refusals import Refusals
 log = logging.getLogger(__name__)
 AGAIN: Final = SECOND
 """ns in which the same answer to the same question is learned from once."""
-SAID_AGAIN: Final = 10 * SECOND
+SAID_AGAIN: Final = 30 * SECOND
 """The same of one that is the same in every word, and was believed: all that it could say is that all is as it was."""
 RECENT: Final = 4096
 COUNT_AGAIN: Final = 600.0
@@ -159,6 +160,7 @@ class Standby:
         self._settled: frozenset[str] = frozenset()
         """Endpoints of which all that was compared is proven, or refuted and being proven anew no more than sampled."""
         self.parity = Parity(engine)
+        self._sampler = Sampler(settings.parity_sample)
         self._ready: frozenset[str] = frozenset()
         self._verified_since = 0
         self._expired = 0.0
@@ -285,7 +287,7 @@ class Standby:
             return
         words = 0 if match.endpoint is None else literals.words(match.endpoint, request, response)
         taken = _Taken(content, t0, hash((words, self._happened)))
-        compare = hash((t0, request.target)) % 1000 < self._settings.parity_sample * 1000
+        compare = self._sampler.picks(t0, request.target)
         if 0 <= since < SAID_AGAIN and not compare and found is not None and found.says_the_same(taken):
             return
         if request.spool is None:
@@ -391,9 +393,9 @@ class Standby:
     def _learn(self, lessons: Sequence[_Lesson]) -> None:
         """In few transactions; where one fails, from each in its own: what cannot be learned takes nothing with it.
         Parity is kept before: it has its own transaction, and who holds the lock for writing would wait for itself."""
-        for lesson in lessons:
-            if lesson.compare:
-                self._try(partial(self._compare, lesson))
+        compare = [lesson for lesson in lessons if lesson.compare]
+        if compare:
+            self._try(partial(self._compare, compare))
         # A long list takes long to read: not while others wait for the lock.
         read = [(lesson, seen) for lesson in lessons if (seen := self._read(lesson)) is not None]
         while read:
@@ -532,20 +534,26 @@ class Standby:
                 "the upstream does not show everyone the same: from now on neither do we", extra={"fields": fields}
             )
 
-    def _compare(self, lesson: _Lesson) -> None:
-        """Parity: what we would have said before we learned this answer."""
+    def _compare(self, lessons: Sequence[_Lesson]) -> None:
+        """Parity: what we would have said before we learned these answers."""
+        compared: list[Compared] = []
+        with self._reader.connect() as transaction, transaction.begin():
+            connection, view = remembering(transaction), self.outbox.snapshot()
+            for lesson in lessons:
+                self._try(partial(self._compare_one, connection, lesson, view, compared))
+        if compared:
+            self.parity.keep(compared)
+
+    def _compare_one(self, connection: Connection, lesson: _Lesson, view: Snapshot, compared: list[Compared]) -> None:
         match, request, endpoint = lesson.match, lesson.request, lesson.match.endpoint
         if endpoint is None or endpoint.resource is None or request.method != "GET" or pure_calls.is_pure_call(match):
             return
-        user = "" if endpoint.public else lesson.user
-        with self._reader.connect() as connection, connection.begin():
-            if not knowledge.clean(connection, endpoint.resource, match.record_id, lesson.t0):
-                return
-            view = self.outbox.snapshot()
-            if view.touches(endpoint.resource):
-                return  # what users see is ahead of what the upstream says
-            ours = self._library.answer(connection, match, request, user, view)
-        self.parity.compare(endpoint.id, ours, lesson.response, self._contract.resources[endpoint.resource])
+        if not knowledge.clean(connection, endpoint.resource, match.record_id, lesson.t0):
+            return
+        if view.touches(endpoint.resource):
+            return  # what users see is ahead of what the upstream says
+        ours = self._library.answer(connection, match, request, "" if endpoint.public else lesson.user, view)
+        compared.append(Compared(endpoint.id, ours, lesson.response, self._contract.resources[endpoint.resource]))
 
     # Answers ------------------------------------------------------------------------------------------------------
 

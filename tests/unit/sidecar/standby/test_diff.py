@@ -13,7 +13,7 @@ from sidecar.http.messages import Response
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
 from sidecar.standby.diff import differences
-from sidecar.standby.parity import SAMPLES, Parity
+from sidecar.standby.parity import SAMPLES, Compared, Parity
 from sidecar.storage.database import open_engine
 from tests.support.tables import lay
 
@@ -53,7 +53,7 @@ def test_the_latest_few_samples_are_kept(tmp_path: Any) -> None:
     parity = Parity(engine)
     for number in range(4, SAMPLES + 7):
         theirs = Response(200, [("Content-Type", "application/json")], b'{"id":1,"title":"' + b"x" * number + b'"}')
-        assert parity.compare("notes.read", _answer(), theirs, Resource("notes")) == "different"
+        assert parity.keep([Compared("notes.read", _answer(), theirs, Resource("notes"))]) == ["different"]
     samples = parity.sampled()["notes.read"]
     assert len(samples) == SAMPLES
     assert samples[0]["said"] == [f"title: text of 3 letters here, text of {SAMPLES + 6} letters at the upstream"]
