@@ -25,6 +25,7 @@ from sidecar.contract import Action, Contract, Endpoint, Match
 from sidecar.exchange import AnsweredBy, Exchange, Identity, Outcome
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.context import Context, Presence
+from sidecar.gateway.lead import Lead
 from sidecar.gateway.memory_share import MemoryShare
 from sidecar.gateway.mirror import key_of
 from sidecar.gateway.outside import AmbiguousMethod, may_have_changed, method_meant
@@ -112,6 +113,7 @@ class Handler:
         self._via = via
         self._lines = RecordLines()
         self._large = MemoryShare(LARGE)
+        self._lead = Lead(settings.deadline / 2)
 
     async def answer(self, exchange: Exchange, caller: Credentials | None, presence: Presence) -> Response:
         """The answer to a whole request of this caller; fills in the exchange."""
@@ -224,13 +226,19 @@ class Handler:
         began = earliest()
         likely = context.endpoint is not None and self._standby.likely(context.match)
         call = self._asking.ask(context, Priority.USER if likely else Priority.ONLY_UPSTREAM)
-        result, known = await self._await(context, call, context.until)
+        lead, ours = self._lead.of(context.endpoint.id) if context.endpoint is not None else 0.0, None
+        result, known = await self._await(context, call, context.until - lead)
+        if lead and result is None and known is None and not call.taken_back:
+            ours = asyncio.ensure_future(self._ours(context))
+            result, known = await self._await(context, call, context.until)
         if call.taken_back:
             return self._left(context)
         if result is None and known is None:
             self._asking.late(context, call)
         if known is None and not _good(result):
-            known = await self._known(context, last=result is not None)
+            known = await self._known(context, last=result is not None, ours=ours)
+        if ours is not None:
+            ours.cancel()  # where the upstream was quicker
         if known is None and result is None:
             call.hurry()
             result, known = await self._await(context, call, self._longest(context))
@@ -299,8 +307,19 @@ class Handler:
         context.exchange.as_given = seen is None
         return self._from_upstream(context, seen or response)
 
-    async def _known(self, context: Context, *, last: bool = True) -> Response | None:
-        """The standby's answer for a caller that the upstream has accepted, or None when it does not know.
+    async def _ours(self, context: Context) -> Answer | DontKnow:
+        """What the standby says; how long that takes is remembered."""
+        began = time.monotonic()
+        answer = await self._beside.quick(self._standby.answer, context.match, context.request, context.user)
+        if context.endpoint is not None and isinstance(answer, Answer):
+            self._lead.took(context.endpoint.id, time.monotonic() - began)
+        return answer
+
+    async def _known(
+        self, context: Context, *, last: bool = True, ours: asyncio.Future[Answer | DontKnow] | None = None
+    ) -> Response | None:  # fmt: skip
+        """The standby's answer for a caller that the upstream has accepted, or None when it does not know. `ours`: one
+        that is being looked up; what it does not know may be known by now.
 
         While the upstream may yet say who the caller is (not `last`), nobody is refused for what we do not know.
         """
@@ -311,7 +330,9 @@ class Handler:
             refusal = await self._verify(context)
             if refusal is not None:
                 return refusal if last else None
-        answer = await self._beside.quick(self._standby.answer, context.match, context.request, context.user)
+        answer = await (ours or self._ours(context))
+        if ours is not None and not isinstance(answer, Answer):
+            answer = await self._ours(context)
         if not isinstance(answer, Answer):
             exchange.reason, context.missing = answer.reason, answer.detail
             return None

@@ -65,6 +65,33 @@ def test_a_read_that_fails_is_answered_with_what_is_known(gateway: InProcess, fa
     assert gateway.events()[-1]["understudy"]["answered_by"] == "standby"
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_slow_answer_is_looked_up_before_it_is_due_and_yields_to_the_upstreams_own(
+    tmp_path: Path, answers: bool
+) -> None:
+    """The upstream says nothing before the standby has begun to look, and then at once, or nothing at all."""
+    looking = threading.Event()
+    with InProcess(tmp_path, deadline=1.5, upstream_timeout=60.0) as gateway:
+        gateway.upstream.state.notes[1] = {"id": 1, "title": "Limps", "patient_id": 17}
+        gateway.knows("/notes/1", HOLT)
+        (worker,) = app._running
+
+        @listens_for(worker.engine, "before_cursor_execute")
+        def slow(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if "FROM literals" in statement and "learner" not in threading.current_thread().name:
+                looking.set()
+                time.sleep(0.3)
+
+        gateway.down("/notes/1", HOLT)  # now it is known to take a while
+        looking.clear()
+        gateway.upstream.state.notes[1]["title"] = "Well"
+        gateway.upstream.before = lambda call: (looking if answers else gateway.upstream.released).wait(30)
+        got = gateway.ask("GET", "/notes/1", HOLT)
+        assert looking.is_set()
+        assert got.json()["title"] == ("Well" if answers else "Limps")
+        assert got["cache-status"].startswith("understudy; hit") is not answers
+
+
 @pytest.mark.parametrize("target", ["/notes/2", "/patients", "/patients/18", "/notes?patient_id=18", "/staffs/me"])
 def test_unknown_is_not_absent(gateway: InProcess, target: str) -> None:
     gateway.knows("/notes/1", HOLT)
