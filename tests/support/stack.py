@@ -54,6 +54,25 @@ def ask(
         connection.close()
 
 
+class Kept:
+    """A client that only reads, on a connection that it keeps; opened anew where the server has closed it."""
+
+    def __init__(self, port: int, timeout: float = 40) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+
+    def get(self, target: str, headers: dict[str, str]) -> Got:
+        for last in (False, True):
+            try:
+                self._connection.request("GET", target, headers=headers)
+                answer = self._connection.getresponse()
+                return Got(answer.status, answer.getheaders(), answer.read())
+            except (http.client.HTTPException, ConnectionError):
+                self._connection.close()
+                if last:
+                    raise
+        raise AssertionError
+
+
 def raw(port: int, data: bytes, timeout: float = 10, half_close: bool = False) -> bytes:
     """Sends bytes as they are and returns all that comes back until the server closes or falls silent."""
     with socket.create_connection(("127.0.0.1", port), timeout) as connection:

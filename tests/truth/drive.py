@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from compose.hosp.behaviours import chosen
 from compose.hosp.messages import Asked
 from compose.hosp.rendering import render
 from compose.hosp.server import Simulator
-from tests.support.stack import Got, Sidecar
+from tests.support.stack import Got, Kept, Sidecar
 from tests.support.upstream import basic
 from tests.truth.judge import Judged, difference, read, value_of, write
 from tests.truth.petclinic import Petclinic, records
@@ -52,6 +53,7 @@ class Drive:
         """`more`: so many random questions in the outage, beside those that every world is asked."""
         self.world, self.folder, self.environ, self.more = world, folder, environ, more
         self.dice = random.Random(f"{seed} {world.api} {world.twist}")
+        self._clients = threading.local()
         on = chosen(rails=world.api == "hosp", twists=[world.twist] if world.twist else [])
         self.simulator = Simulator("calm", seed=7, behaviours=on)
         if world.api == "petclinic":
@@ -148,10 +150,18 @@ class Drive:
         return [Question(target, True) for target in [*targets, "/notes?patient_id=9"]]
 
     def ask(self, method: str, target: str, body: Any = None, headers: dict[str, str] | None = None) -> Got:
+        return self.sidecar.ask(method, target, self._fields(headers), body)
+
+    def _fields(self, headers: dict[str, str] | None) -> dict[str, str]:
         sent = {"Accept": "application/json", "Host": HOST, **(headers or {})}
-        if self.user:
-            sent["Authorization"] = basic(*self.user)
-        return self.sidecar.ask(method, target, sent, body)
+        return sent | ({"Authorization": basic(*self.user)} if self.user else {})
+
+    def _get(self, question: Question) -> Got:
+        """By a client of this thread, who keeps the connection."""
+        if not hasattr(self._clients, "kept"):
+            self._clients.kept = Kept(self.sidecar.port)
+        got: Got = self._clients.kept.get(question.target, self._fields(question.headers))
+        return got
 
     def truth(self, question: Question) -> tuple[int, Any]:
         """What the API says now, whether it can be reached or not."""
@@ -180,7 +190,7 @@ class Drive:
 
     def _read(self, phase: str, question: Question) -> Judged:
         status, value = self.truth(question)
-        got = self.ask("GET", question.target, headers=question.headers)
+        got = self._get(question)
         told = value_of(got["Content-Type"], got.body)
         verdict = read(got.status, told, status, value)
         if verdict == "lie":  # it may have changed while it was asked
