@@ -72,6 +72,9 @@ class Kept:
                     raise
         raise AssertionError
 
+    def close(self) -> None:
+        self._connection.close()
+
 
 def raw(port: int, data: bytes, timeout: float = 10, half_close: bool = False) -> bytes:
     """Sends bytes as they are and returns all that comes back until the server closes or falls silent."""

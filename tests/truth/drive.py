@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from compose.hosp.behaviours import chosen
@@ -53,7 +54,6 @@ class Drive:
         """`more`: so many random questions in the outage, beside those that every world is asked."""
         self.world, self.folder, self.environ, self.more = world, folder, environ, more
         self.dice = random.Random(f"{seed} {world.api} {world.twist}")
-        self._clients = threading.local()
         on = chosen(rails=world.api == "hosp", twists=[world.twist] if world.twist else [])
         self.simulator = Simulator("calm", seed=7, behaviours=on)
         if world.api == "petclinic":
@@ -156,13 +156,6 @@ class Drive:
         sent = {"Accept": "application/json", "Host": HOST, **(headers or {})}
         return sent | ({"Authorization": basic(*self.user)} if self.user else {})
 
-    def _get(self, question: Question) -> Got:
-        """By a client of this thread, who keeps the connection."""
-        if not hasattr(self._clients, "kept"):
-            self._clients.kept = Kept(self.sidecar.port)
-        got: Got = self._clients.kept.get(question.target, self._fields(question.headers))
-        return got
-
     def truth(self, question: Question) -> tuple[int, Any]:
         """What the API says now, whether it can be reached or not."""
         asked = self._asked("GET", question.target, question.headers)
@@ -185,12 +178,20 @@ class Drive:
 
     def _reads(self, phase: str, asked: Iterable[Question], at_once: int = 1) -> Iterator[Judged]:
         """Each after the other, or some at once, where nothing that they ask for changes meanwhile."""
-        with ThreadPoolExecutor(at_once) as clients:
-            yield from clients.map(partial(self._read, phase), asked)
+        with ExitStack() as stack:
+            free: SimpleQueue[Kept] = SimpleQueue()
+            for _ in range(at_once):
+                free.put(stack.enter_context(closing(Kept(self.sidecar.port))))
+            threads = stack.enter_context(ThreadPoolExecutor(at_once))
+            yield from threads.map(partial(self._read, phase, free), asked)
 
-    def _read(self, phase: str, question: Question) -> Judged:
+    def _read(self, phase: str, free: SimpleQueue[Kept], question: Question) -> Judged:
         status, value = self.truth(question)
-        got = self._get(question)
+        client = free.get()
+        try:
+            got = client.get(question.target, self._fields(question.headers))
+        finally:
+            free.put(client)
         told = value_of(got["Content-Type"], got.body)
         verdict = read(got.status, told, status, value)
         if verdict == "lie":  # it may have changed while it was asked
