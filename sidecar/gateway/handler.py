@@ -226,7 +226,8 @@ class Handler:
         began = earliest()
         likely = context.endpoint is not None and self._standby.likely(context.match)
         call = self._asking.ask(context, Priority.USER if likely else Priority.ONLY_UPSTREAM)
-        lead, ours = self._lead.of(context.endpoint.id) if context.endpoint is not None else 0.0, None
+        lead = self._lead.of(context.endpoint.id) if context.endpoint is not None else 0.0
+        ours = None
         result, known = await self._await(context, call, context.until - lead)
         if lead and result is None and known is None and not call.taken_back:
             ours = asyncio.ensure_future(self._ours(context))
@@ -237,8 +238,6 @@ class Handler:
             self._asking.late(context, call)
         if known is None and not _good(result):
             known = await self._known(context, last=result is not None, ours=ours)
-        if ours is not None:
-            ours.cancel()  # where the upstream was quicker
         if known is None and result is None:
             call.hurry()
             result, known = await self._await(context, call, self._longest(context))
@@ -319,7 +318,7 @@ class Handler:
         self, context: Context, *, last: bool = True, ours: asyncio.Future[Answer | DontKnow] | None = None
     ) -> Response | None:  # fmt: skip
         """The standby's answer for a caller that the upstream has accepted, or None when it does not know. `ours`: one
-        that is being looked up; what it does not know may be known by now.
+        that is being looked up.
 
         While the upstream may yet say who the caller is (not `last`), nobody is refused for what we do not know.
         """
@@ -331,8 +330,6 @@ class Handler:
             if refusal is not None:
                 return refusal if last else None
         answer = await (ours or self._ours(context))
-        if ours is not None and not isinstance(answer, Answer):
-            answer = await self._ours(context)
         if not isinstance(answer, Answer):
             exchange.reason, context.missing = answer.reason, answer.detail
             return None

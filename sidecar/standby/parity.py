@@ -23,7 +23,7 @@ from sqlalchemy import (
     insert,
     select,
     update,
-)  # fmt: skip
+)
 
 from sidecar.contract import Resource
 from sidecar.http.content import Unreadable, decode_body

@@ -61,16 +61,16 @@ class Kept:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
 
     def get(self, target: str, headers: dict[str, str]) -> Got:
-        for last in (False, True):
-            try:
-                self._connection.request("GET", target, headers=headers)
-                answer = self._connection.getresponse()
-                return Got(answer.status, answer.getheaders(), answer.read())
-            except (http.client.HTTPException, ConnectionError):
-                self._connection.close()
-                if last:
-                    raise
-        raise AssertionError
+        try:
+            return self._get(target, headers)
+        except (http.client.HTTPException, ConnectionError):
+            self._connection.close()
+            return self._get(target, headers)
+
+    def _get(self, target: str, headers: dict[str, str]) -> Got:
+        self._connection.request("GET", target, headers=headers)
+        answer = self._connection.getresponse()
+        return Got(answer.status, answer.getheaders(), answer.read())
 
     def close(self) -> None:
         self._connection.close()

@@ -19,6 +19,8 @@ def test_what_has_taken_long_is_begun_so_much_before() -> None:
 def test_what_has_taken_long_once_is_forgotten_as_others_are_quick() -> None:
     lead = Lead(1.0)
     lead.took("notes.list", 0.9)
+    lead.took("notes.list", 0.1)
+    assert 0.1 < lead.of("notes.list") < 0.9, "a machine that was busy may be so again"
     for _ in range(60):
         lead.took("notes.list", SLOW / 2)
     assert lead.of("notes.list") == 0.0

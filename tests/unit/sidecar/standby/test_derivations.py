@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from sidecar.clock import stamp
-from sidecar.contract import Contract
 from sidecar.http.messages import Request, Response
-from sidecar.settings import load_settings
 from sidecar.standby import queries
 from sidecar.standby.answer import Answer, DontKnow
 from sidecar.standby.derivations import (
@@ -36,13 +34,9 @@ from sidecar.standby.derivations import (
 )
 from sidecar.standby.evidence import NOTHING, Standing, State
 from sidecar.standby.gate import Claim, Gate
-from sidecar.standby.standby import Standby
 from sidecar.standby.tables import KNOWN, records
-from sidecar.storage.database import metadata, open_engine
-from tests.support.tables import lay
+from tests.support.hearing import HOSP, JSON, Hearing
 
-HOSP = Contract.load("hosp")
-JSON = [("Content-Type", "application/json; charset=utf-8")]
 Note = dict[str, Any]
 NOTES = [{"id": number, "title": f"t{number}", "patient_id": patient} for number, patient in
          ((1, 1), (2, 11), (3, 2), (5, 12), (6, 1), (8, 21), (9, 2), (11, 3), (12, 1))]  # fmt: skip
@@ -70,21 +64,11 @@ class Api:
         return 200, [note for note in newest if self.meaning(note["patient_id"], wanted)]
 
 
-class World:
+class World(Hearing):
     """A standby that refuses what is not proven, and hears of an upstream."""
 
     def __init__(self, data: Path, parity_sample: str = "1") -> None:
-        settings_ = load_settings({"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": parity_sample})
-        self.engine = open_engine(settings_)
-        lay(self.engine)
-        self.standby = Standby(HOSP, self.engine, settings_)
-
-    def reset(self) -> None:
-        self.standby.flush()
-        with self.engine.begin() as connection:
-            for table in metadata.sorted_tables:
-                connection.execute(delete(table))
-        self.standby.mark_gap("a new example begins")
+        super().__init__(data, parity_sample=parity_sample)
 
     def learn(
         self, target: str, status: int, value: Any, user: str = "u", headers: tuple[tuple[str, str], ...] = ()
@@ -106,10 +90,8 @@ class World:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("standby"))
-    yield world
-    world.standby.close()
-    world.engine.dispose()
+    with World(tmp_path_factory.mktemp("standby")) as world:
+        yield world
 
 
 @pytest.fixture
@@ -340,6 +322,17 @@ def test_how_far_a_list_shows_texts_is_what_reads_have_shown_no_more_of() -> Non
     assert read(read(standing, 1, 45), 1, 45).beyond({"body": 45}, 3) == "body", "the same record tells no more"
     assert read(read(standing, 3, 45), 4, 45).beyond({"body": 45}, 3) is None, "always of this length"
     assert read(standing, 5, 60, "text of 3 letters here").beyond({"body": 40}, 3) == "body", "undone"
+
+
+def test_parity_is_kept_of_every_kind_of_answer(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    learn_all(world, EQUAL)
+    before = world.standby.parity.scores()
+    for target in ("/notes", "/notes/2", "/notes/19", "/notes?patient_id=1"):
+        world.learn(target, *EQUAL.answer(target), headers=(("X-Turn", "2"),))
+    after = world.standby.parity.scores()
+    added = {name: after[name]["equal"] - before[name]["equal"] for name in after}
+    assert added == {"notes.list": 2, "notes.read": 2}
+    assert "learning failed" not in caplog.text
 
 
 def test_of_names_nobody_can_say_what_a_list_leaves_out() -> None:

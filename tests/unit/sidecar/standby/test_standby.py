@@ -12,52 +12,28 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
 
 from sidecar.clock import stamp
-from sidecar.contract import Contract
 from sidecar.exchange import Outcome
-from sidecar.http.messages import Request, Response
 from sidecar.settings import load_settings
 from sidecar.standby.answer import Answer
 from sidecar.standby.known_callers import Standing
 from sidecar.standby.standby import QUEUE, QUEUE_BYTES, Standby
-from sidecar.storage.database import metadata, open_engine
-from tests.support.tables import lay
-
-HOSP = Contract.load("hosp")
-JSON = [("Content-Type", "application/json; charset=utf-8")]
+from tests.support.hearing import HOSP, Hearing, request, response
 
 
-def request(method: str, target: str, body: Any = None) -> Request:
-    return Request(method, target, [], b"" if body is None else json.dumps(body).encode(), host="h")
-
-
-def response(status: int, value: Any = None) -> Response:
-    return Response(status, list(JSON), b"" if value is None else json.dumps(value).encode())
-
-
-class World:
+class World(Hearing):
     """The real upstream's notes, and a standby that hears of them."""
 
     def __init__(self, data: Path) -> None:
         # staleness is tried here, which no proof excuses; tests/unit/standby tries what answers before proof
-        settings_ = load_settings(
-            {"UNDERSTUDY_DATA": str(data), "UNDERSTUDY_PARITY_SAMPLE": "0", "UNDERSTUDY_UNPROVEN": "serve"}
-        )
-        self.engine = open_engine(settings_)
-        lay(self.engine)
-        self.standby = Standby(HOSP, self.engine, settings_)
+        super().__init__(data, parity_sample="0", unproven="serve")
         self.notes: dict[int, dict[str, Any]] = {}
         self.next = 1
 
     def reset(self) -> None:
-        self.standby.flush()
-        with self.engine.begin() as connection:
-            for table in metadata.sorted_tables:
-                connection.execute(delete(table))
+        super().reset()
         self.notes, self.next = {}, 1
-        self.standby.mark_gap("a new example begins")
 
     def listed(self) -> list[dict[str, Any]]:
         return [dict(self.notes[number]) for number in sorted(self.notes, reverse=True)]
@@ -85,10 +61,8 @@ class World:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = World(tmp_path_factory.mktemp("standby"))
-    yield world
-    world.standby.close()
-    world.engine.dispose()
+    with World(tmp_path_factory.mktemp("standby")) as world:
+        yield world
 
 
 @pytest.fixture
