@@ -4,10 +4,14 @@ over, each time with thousands of random questions."""
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
 from tests.truth.drive import Drive
@@ -20,27 +24,30 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--hours", type=float, default=0.0)
     parser.add_argument("--more", type=int, help="random questions in each outage: none, with --hours 5000")
+    parser.add_argument("--jobs", type=int, default=1, help="how many worlds run side by side: 1")
     parser.add_argument("--world", action="append", default=[], help="api or api/twist; may be repeated")
     parser.add_argument("--known", action="store_true", help="print what is false as lines of known.txt")
     parser.add_argument("--verbose", action="store_true", help="print every false answer")
     given = parser.parse_args()
     worlds = [world for world in WORLDS if not given.world or _named(world) & set(given.world)]
     judged: list[Judged] = []
-    until, seed = time.monotonic() + given.hours * 3600, given.seed
     more = given.more if given.more is not None else 5000 if given.hours else 0
-    try:
-        while True:
-            if given.hours:
-                random.Random(seed).shuffle(worlds)
-            for world in worlds:
-                judged += _run(world, seed, more)
-                if given.hours and time.monotonic() >= until:
+    until = time.monotonic() + given.hours * 3600
+    order = _again_and_again(worlds, given.seed) if given.hours else iter([(world, given.seed) for world in worlds])
+    running: set[Future[list[Judged]]] = set()
+    with ProcessPoolExecutor(given.jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+        try:
+            while True:
+                due = not judged or not given.hours or time.monotonic() < until
+                for world, seed in itertools.islice(order, given.jobs - len(running) if due else 0):
+                    running.add(pool.submit(_run, world, seed, more))
+                if not running:
                     break
-            seed += 1
-            if time.monotonic() >= until:
-                break
-    except KeyboardInterrupt:
-        print("interrupted: what was judged until now", file=sys.stderr)
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for each in ended:
+                    judged += each.result()
+        except KeyboardInterrupt:
+            print("interrupted: what was judged until now", file=sys.stderr)
     print(table(judged, len(CELLS), given.seed))
     if given.known:
         print("\n".join(sorted({f"{each.cell} {each.verdict}" for each in judged if each.verdict in BAD})))
@@ -51,6 +58,12 @@ def main() -> int:
 
 def _named(world: World) -> set[str]:
     return {world.api, f"{world.api}/{world.twist or 'plain'}"}
+
+
+def _again_and_again(worlds: list[World], seed: int) -> Iterator[tuple[World, int]]:
+    """All worlds in a random order, then in another one, each time with another seed, without end."""
+    for each in itertools.count(seed):
+        yield from ((world, each) for world in random.Random(each).sample(worlds, len(worlds)))
 
 
 def _run(world: World, seed: int, more: int) -> list[Judged]:
