@@ -37,7 +37,7 @@ from sidecar.standby.answer import Answer
 from sidecar.standby.observations import LIMIT
 from sidecar.storage.database import metadata
 from sidecar.storage.encrypted_columns import LockedBytes
-from sidecar.storage.remembered import remembered
+from sidecar.storage.remembered import remembered, remembers
 
 KEPT: Final = 10_000
 """Replies that are kept."""
@@ -174,6 +174,8 @@ def refused_record(connection: Connection, kind: str, record: str, caller: str) 
 
 
 def _refusal(connection: Connection, key: str) -> tuple[int, int]:
+    if remembers(connection) and connection.scalar(_ANY_REFUSED) is None:
+        return 0, 0
     row = connection.execute(_REFUSED, {"asked": key}).one_or_none()
     return (0, 0) if row is None else (row.status, row.stamp)
 

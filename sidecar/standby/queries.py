@@ -5,6 +5,7 @@ Each is asked inside a transaction of the caller's.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ _UNCLEAR_CREATES: Final = remembered(_UNCLEAR.where(writes.c.record.is_(None)))
 _SHOWN: Final = select(sightings.c.id).where(
     sightings.c.caller == bindparam("user"), sightings.c.type == _KIND, sightings.c.id == _ID
 )
-_TOUCHED: Final = select(func.max(meta.c.value)).where(meta.c.name.like("touched:%"))
+_TOUCHED: Final = remembered(select(func.max(meta.c.value)).where(meta.c.name.like("touched:%")))
 _EVERY_TOUCHED: Final = select(meta.c.name, meta.c.value).where(meta.c.name.like("touched:%")).order_by(meta.c.name)
 _ANY_UNCLEAR: Final = remembered(
     select(writes.c.id).where(or_(writes.c.outcome == "open", writes.c.outcome == "unknown")).limit(1)
@@ -43,14 +44,10 @@ _ANY_UNCLEAR: Final = remembered(
 WROTE: Final = "wrote:"
 """Before a resource's name: the number in `meta` that is the stamp of the last write to it."""
 _LAST_WRITES: Final = remembered(select(meta).where(meta.c.name.like(f"{WROTE}%")))
-_WRITTEN_AFTER: Final = (
-    select(func.substr(meta.c.name, len(WROTE) + 1).label("kind"))
-    .where(meta.c.name.like(f"{WROTE}%"), meta.c.value > bindparam("at"))
-    .union(
-        select(writes.c.type).where(
-            or_(writes.c.ended.is_(None), (writes.c.outcome == "unknown") & (writes.c.ended > bindparam("at")))
-        )
-    )
+_MAY_TAKE_EFFECT: Final = remembered(
+    select(writes.c.type, func.max(func.coalesce(writes.c.ended, sys.maxsize)).label("ended"))
+    .where(or_(writes.c.ended.is_(None), writes.c.outcome == "unknown"))
+    .group_by(writes.c.type)
 )
 _KNOWN_COUNT: Final = select(func.count()).where(records.c.type == _KIND, records.c.state == KNOWN)
 _NEWER: Final = select(records.c.caller).where(records.c.type == _KIND, records.c.stamp > bindparam("at"))
@@ -109,7 +106,8 @@ def every_touched(connection: Connection) -> Sequence[tuple[str, int]]:
 
 def written_after(connection: Connection, at: int) -> set[str]:
     """The resources to which a write ended after the stamp, or may take effect yet."""
-    return set(connection.scalars(_WRITTEN_AFTER, {"at": at}))
+    ended = {kind for kind, stamp in last_writes(connection).items() if stamp > at}
+    return ended | {row.type for row in connection.execute(_MAY_TAKE_EFFECT) if row.ended > at}
 
 
 def last_writes(connection: Connection) -> dict[str, int]:

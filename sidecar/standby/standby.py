@@ -58,7 +58,7 @@ from sidecar.standby.sampling import Sampler
 from sidecar.standby.tables import DOUBT, KNOWN, collections, records
 from sidecar.standby.writes.intents import Intents, Write
 from sidecar.storage.heartbeat import Heartbeat, Steady
-from sidecar.storage.remembered import remembering
+from sidecar.storage.remembered import recalling, remembering
 from sidecar.timeunits import SECOND
 from sidecar.upstream.refusals import Refusals
 
@@ -564,7 +564,8 @@ class Standby:
         if self.outbox.gap() > self._verified_since and self._settings.unverified != "serve":
             return DontKnow("unverified")
         try:
-            with self._reader.connect() as connection, connection.begin():
+            with self._reader.connect() as transaction, transaction.begin():
+                connection = recalling(transaction)
                 view = self.outbox.view(connection)
                 if pure_calls.is_pure_call(match) and user is not None:
                     return pure_calls.recall(

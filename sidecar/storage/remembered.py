@@ -1,7 +1,14 @@
-"""A transaction that does much of one kind asks the same again and again: this one remembers what it was told.
+"""The same is asked again and again: a connection that remembers what it was told.
 
-Transactions that may write come one after another (see `database`), so within one nothing changes but what it changes
-itself: a statement that writes to a table ends what is remembered of it. Only what was `remembered` by its author is.
+`remembering`, for as long as a transaction that does much of one kind. Those that may write come one after another (see
+`database`), so within one nothing changes but what it changes itself: a statement that writes to a table ends what is
+remembered of it.
+
+`recalling`, in transactions that only read: also what earlier ones were told on the same database connection, as long
+as nobody has written to the file since. SQLite tells (`PRAGMA data_version`, and how many rows this connection itself
+has changed); PostgreSQL has nothing as cheap, and there such a transaction remembers for itself.
+
+Only what was `remembered` by its author is.
 """
 
 from __future__ import annotations
@@ -19,6 +26,9 @@ _TABLES: Final[dict[object, frozenset[Table]]] = {}
 """Of each statement that is remembered the tables that it reads."""
 _DESPITE: Final[dict[object, Collection[UpdateBase]]] = {}
 """Of each of them what may be written there and tells it nothing new."""
+MOST: Final = 1024
+"""Answers, above which a new transaction begins to remember anew."""
+_KEPT: Final = "understudy_told"
 
 
 def remembered(statement: S, despite: Collection[UpdateBase] = ()) -> S:
@@ -46,13 +56,26 @@ class Rows(list[Any]):
         return self.first()
 
 
-class Remembering:
-    """What a connection does for those who learn, inside one transaction that may write."""
+class Told:
+    """What was answered, by what was asked; and in which state of the file, if that is known."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, at: tuple[int, int] | None = None) -> None:
+        self.at = at
+        self.by_question: dict[tuple[object, ...], Rows] = {}
+        self.by_table: dict[Table, set[tuple[object, ...]]] = {}
+
+
+class Remembering:
+    """What a connection does, inside one transaction."""
+
+    def __init__(self, connection: Connection, told: Told) -> None:
         self._connection = connection
-        self._told: dict[tuple[object, ...], Rows] = {}
-        self._by_table: dict[Table, set[tuple[object, ...]]] = {}
+        self._told = told
+
+    @property
+    def info(self) -> dict[Any, Any]:
+        """What is kept with the database connection."""
+        return self._connection.info
 
     def execute(self, statement: Executable, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> Any:
         if (tables := _TABLES.get(statement)) is not None:
@@ -60,7 +83,7 @@ class Remembering:
         if isinstance(statement, UpdateBase):
             self._forget(statement)
         elif not isinstance(statement, SelectBase):
-            self._told.clear()
+            self._told.by_question.clear()
         return self._connection.execute(statement, given or None)
 
     def scalar(self, statement: Executable, given: Mapping[str, Any] | None = None) -> Any:
@@ -76,24 +99,44 @@ class Remembering:
 
     def _ask(self, statement: Executable, given: Mapping[str, Any], tables: frozenset[Table]) -> Rows:
         asked = (statement, *given.items())
-        found = self._told.get(asked)
+        found = self._told.by_question.get(asked)
         if found is None:
-            found = self._told[asked] = Rows(self._connection.execute(statement, given or None).all())
+            found = self._told.by_question[asked] = Rows(self._connection.execute(statement, given or None).all())
             for table in tables:
-                self._by_table.setdefault(table, set()).add(asked)
+                self._told.by_table.setdefault(table, set()).add(asked)
         return found
 
     def _forget(self, written: UpdateBase) -> None:
-        about = self._by_table.get(cast(Table, written.table), set())
+        about = self._told.by_table.get(cast(Table, written.table), set())
         over = {asked for asked in about if all(each is not written for each in _DESPITE[asked[0]])}
         about -= over
         for asked in over:
-            self._told.pop(asked, None)
+            self._told.by_question.pop(asked, None)
 
 
 def remembering(connection: Connection) -> Connection:
     """The same connection, for as long as its transaction."""
-    return cast(Connection, Remembering(connection))
+    return cast(Connection, Remembering(connection, Told()))
+
+
+def recalling(connection: Connection) -> Connection:
+    """The same connection, for as long as its transaction, which writes nothing: with what is still true of what it was
+    told before."""
+    at = _state(connection)
+    told = connection.info.get(_KEPT) if at is not None else None
+    if told is None or told.at != at or len(told.by_question) > MOST:
+        told = Told(at)
+        if at is not None:
+            connection.info[_KEPT] = told
+    return cast(Connection, Remembering(connection, told))
+
+
+def _state(connection: Connection) -> tuple[int, int] | None:
+    """Is another one after every change to the file; of the moment that the transaction shows, which this begins."""
+    if connection.dialect.name != "sqlite":
+        return None
+    driver: Any = connection.connection.driver_connection
+    return driver.execute("PRAGMA data_version").fetchone()[0], driver.total_changes
 
 
 def remembers(connection: Connection) -> bool:

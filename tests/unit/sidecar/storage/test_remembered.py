@@ -1,4 +1,4 @@
-"""What a transaction remembers is what it would be told again, whatever it wrote between."""
+"""What is remembered is what would be told again, whatever was written between, and by whom."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, event, insert, select, text, update
+from sqlalchemy import Connection, Engine, delete, event, insert, select, text, update
 
 from sidecar.standby import literals, queries
 from sidecar.standby.known_callers import bump
 from sidecar.standby.tables import KNOWN, collections, meta, owners, records, writes
-from sidecar.storage.database import open_memory
-from sidecar.storage.remembered import remembering, remembers
+from sidecar.storage.database import open_file, open_memory
+from sidecar.storage.remembered import MOST, recalling, remembering, remembers
 from tests.support.tables import lay
 
 KINDS, NUMBERS = ("notes", "patients"), range(3)
 ASKED = [
     (queries.number, ["a"]), (queries.number, ["verified_since"]), (queries.since, ["notes"]),
     (queries.last_writes, []), (queries.any_unclear, []), (queries.owned_types, []),
+    *((queries.touched, [kind]) for kind in ("notes", None)), *((queries.written_after, [at]) for at in (1, 5)),
     *((queries.collection, [kind]) for kind in KINDS),
     *((queries.record, [kind, str(number)]) for kind in KINDS for number in NUMBERS),
     *((queries.written_since, [kind, record, at, but])
@@ -52,7 +53,7 @@ def put_write(connection: Connection, kind: str, number: int, value: int) -> Non
 
 
 def put_number(connection: Connection, kind: str, number: int, value: int) -> None:
-    bump(connection, ("a", "verified_since", f"wrote:{kind}")[number], value)
+    bump(connection, ("a", f"touched:{kind}", f"wrote:{kind}")[number], value)
 
 
 def put_owner(connection: Connection, kind: str, number: int, value: int) -> None:
@@ -155,3 +156,66 @@ def test_what_its_author_did_not_mark_is_asked_each_time(connection: Connection)
         bump(remembers_it, "new", 1)
         assert {*remembers_it.scalars(every)} == {*before, "new"}
         transaction.rollback()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = open_file(tmp_path_factory.mktemp("remembered") / "standby.sqlite")
+    lay(engine)
+    yield engine
+    engine.dispose()
+
+
+WAYS = ("another", "rolled back", "itself", "itself, remembering", "recalling")
+"""Who writes: another connection, or the one that recalls."""
+
+
+@given(steps=STEPS, ways=st.lists(st.sampled_from(WAYS), min_size=40, max_size=40))
+def test_what_a_later_transaction_recalls_is_what_it_would_be_told(
+    file: Engine, steps: list[Any], ways: list[str]
+) -> None:
+    with file.connect() as one, file.connect() as another:
+        for (step, about), way in zip(steps, ways, strict=False):
+            if step == "ask":
+                question, asked = about
+                with one.begin():
+                    recalled = question(recalling(one), *asked)
+                    assert recalled == question(one, *asked)
+                continue
+            change, *how = about
+            connection = another if way == "another" else one
+            views = {"itself, remembering": remembering, "recalling": recalling}
+            with connection.begin() as transaction:
+                change(views.get(way, lambda plain: plain)(connection), *how)
+                if way == "rolled back":
+                    transaction.rollback()
+
+
+def test_what_was_told_is_not_asked_again_until_somebody_writes(file: Engine) -> None:
+    sent: list[str] = []
+    with file.connect() as one, file.connect() as another:
+        event.listen(one, "before_cursor_execute", lambda *told: sent.append(told[2]))
+
+        def asked() -> int:
+            del sent[:]
+            with one.begin():
+                queries.collection(recalling(one), "notes")
+            return sum(each.startswith("SELECT") for each in sent)
+
+        asked()
+        assert [asked(), asked()] == [0, 0]
+        with another.begin():
+            put_collection(another, "patients", 1, 5)
+        assert [asked(), asked()] == [1, 0]
+        with one.begin():
+            put_collection(one, "patients", 1, 6)
+        assert [asked(), asked()] == [1, 0]
+
+
+def test_it_does_not_recall_without_bound(file: Engine) -> None:
+    with file.connect() as one:
+        for number in range(2 * MOST):
+            with one.begin():
+                queries.record(recalling(one), "notes", str(number))
+        kept = [told.by_question for told in one.info.values() if hasattr(told, "by_question")]
+        assert 0 < sum(map(len, kept)) <= MOST + 1
