@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 TICK: Final = 0.1
 SENDERS: Final = 6
 """Entries that are worked on at once: within the upstream's places, of which users come first."""
+ENOUGH: Final = 2 * SENDERS
+"""Entries handed out and not done yet, above which nobody looks which others are ready: for a long outbox that takes
+long, and each entry that is done would make it necessary again."""
 PAUSE: Final = 0.02
 """Seconds between two looks at what is ready."""
 PRUNE_EVERY: Final = 60.0
@@ -82,6 +85,11 @@ class Replaying:
         """Whether this node knows by itself how far the outbox had come; None: it has not looked."""
         self._told = threading.Event()
         """The event store has said how far the outbox had come."""
+        self._may_be_restored = True
+        """Whether there may be restored entries: after a beginning, and after the database went back, for all we know.
+        To look for them is to look at all that waits."""
+        self._changes_seen = 0
+        """How far the outbox had come at the last look: it jumps where another process has brought it forward."""
         self._consulted: set[str] = set()
         """Restored entries of which the records were asked."""
         self._pruned = -PRUNE_EVERY
@@ -137,13 +145,18 @@ class Replaying:
         self._leads = self._may_begin() and self._lease.hold()
         if not self._leads or not (look or not led):
             return
+        self._may_be_restored |= not led
         self._consult()
         self._prune()
+        if len(self._busy) <= ENOUGH:
+            self._hand_out()
+        self._probe()
+
+    def _hand_out(self) -> None:
         for ident in self._replayer.ready():
             if ident not in self._busy:
                 self._busy.add(ident)
                 self._ready.put(ident)
-        self._probe()
 
     def _is_restless(self) -> bool:
         """Whether time alone may bring something to do: an entry that comes due, an endpoint to try, a beginning."""
@@ -198,6 +211,8 @@ class Replaying:
             behind, now = high_water.compare(connection, mark) is not None, come_to(connection)
         if self._known is None:
             self._known = now == Mark()  # nothing was ever taken
+        self._may_be_restored |= now.changes - self._changes_seen >= high_water.MARGIN
+        self._changes_seen = now.changes
         if not behind:
             self._standby.mark.raise_to(now)
             if not 0 <= time.monotonic() - self._synced < SYNC_EVERY:
@@ -207,6 +222,7 @@ class Replaying:
         with engine.begin() as connection:
             found = high_water.bring_forward(connection, mark)
         if found is not None:
+            self._may_be_restored = True
             self._standby.mark_gap("the database went back in time")
             self._standby.outbox.touch()
             high_water.say(self._settings, found)
@@ -214,8 +230,11 @@ class Replaying:
     def _consult(self) -> None:
         """Before the entries of a database that went back in time are looked up: what was recorded may say that they
         were done. Where it says nothing they are looked up all the same."""
+        if not self._may_be_restored:
+            return
         with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
             rows = [row for row in unsettled(connection, WORKED_ON) if row.token == RESTORED]
+        self._may_be_restored = bool(rows)
         if not {row.id for row in rows} - self._consulted:
             return
         self._consulted = {row.id for row in rows}

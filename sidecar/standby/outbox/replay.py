@@ -77,10 +77,10 @@ class Replayer:
         return [ident for ident, _ in self._ready()]
 
     def work(self, ident: str) -> bool:
-        """Works on an entry that was ready. False: there is nothing to do."""
+        """Works on an entry that was ready. False: there is nothing to do, any more or for now."""
         with self._reader.connect() as connection, connection.begin():
             row = box.one(connection, ident)
-        if row is None or row.state not in WORKED_ON or row.due > stamp():
+        if row is None or row.state not in WORKED_ON or row.due > stamp() or not self._may_send(row.endpoint):
             return False
         self._try(row)
         return True

@@ -125,6 +125,21 @@ def test_turns_come_by_urgency_and_then_by_age(tmp_path: Path) -> None:
     on_loop(test, tmp_path)
 
 
+@pytest.mark.parametrize(("places", "errands"), [(1, 1), (2, 1), (4, 3), (8, 6), (16, 12)])
+def test_errands_leave_places_for_users_and_use_the_others(tmp_path: Path, places: int, errands: int) -> None:
+    async def test(pool: Pool) -> None:
+        for number in range(2 * places):
+            pool.submit(f"/errand/{number}", Priority.REPLAY, number + 1)
+        assert len(pool.wires.sent) == errands
+        pool.submit("/user", Priority.USER, 100)
+        if places > errands:
+            assert pool.wires.sent[errands:] == ["/user"], "at once"
+        pool.wires.finish()
+        assert pool.wires.sent[errands:] == ["/user"], "a place that becomes free is the user's"
+
+    on_loop(test, tmp_path, slots=places)
+
+
 def test_however_many_calls_of_one_endpoint_hang_another_is_served_at_once(tmp_path: Path) -> None:
     async def test(pool: Pool) -> None:
         for number in range(100):

@@ -46,11 +46,12 @@ class Leader:
         self.lease, self.other = (Lease(self.engine, "replay", name) for name in ("one", "two"))
         self.meanwhile: Callable[[], object] = lambda: None
         self.sent: list[bytes] = []
+        self.upstream_is_well = True
         self.says: Result | None = None
         """What comes of a call, instead of success."""
         self.replayer = Replayer(
             CONTRACT, self.engine, self.standby.intents, self.standby.outbox, self.standby.seal(), self.lease,
-            self._send, lambda _endpoint: True, None,
+            self._send, lambda _endpoint: self.upstream_is_well, None,
         )  # fmt: skip
         body = b'{"title":"Round"}'
         request = Request("POST", "/notes", [("Host", "x"), ("Content-Type", "application/json")], body, host="x")
@@ -93,6 +94,16 @@ def test_a_leader_that_is_not_disturbed_sends_once(leader: Leader) -> None:
     assert leader.replayer.step("notes")
     assert leader.sent == [b'{"title":"Round"}']
     assert leader.row()[0] == State.SETTLED
+
+
+def test_what_was_handed_out_before_the_circuit_opened_is_not_sent(leader: Leader) -> None:
+    (ident,) = leader.replayer.ready()
+    leader.upstream_is_well = False
+    assert not leader.replayer.work(ident)
+    assert leader.sent == []
+    leader.upstream_is_well = True
+    assert leader.replayer.work(ident)
+    assert leader.sent == [b'{"title":"Round"}']
 
 
 def test_a_leader_that_was_stopped_between_its_claim_and_the_first_byte_sends_nothing(leader: Leader) -> None:
