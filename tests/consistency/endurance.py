@@ -30,7 +30,7 @@ from pathlib import Path
 from tests.consistency.checker import check
 from tests.consistency.history import History
 from tests.consistency.nemesis import CLOCK
-from tests.consistency.partitions import CLIENTS, NAMES, OTHERS, Site, learn, site, users
+from tests.consistency.partitions import CLIENTS, NAMES, OTHERS, Site, judged, learn, site, users
 from tests.consistency.torture import drained
 from tests.consistency.upstreams import final_state
 from tests.support.hosts import enter
@@ -197,8 +197,7 @@ def play(folder: Path, minutes: float, sidecars: int, seed: int, chosen: Sequenc
                 say(f"{said}; {failed} of {asked} users' requests failed, {own_failed} of {own} at HOSP itself")
         direct.stop()
         parked = drained(stage.sidecars[0], say)
-        judged = [o for o in history.operations if o.kind not in ("read", "list") or o.by]
-        violations: list[object] = [*check(judged, final_state(stage.hosp, parked))]
+        violations: list[object] = [*check(judged(history), final_state(stage.hosp, parked))]
     history.save(folder / "history.jsonl")
     asked, failed, own, own_failed = shares(history, direct, start, time.monotonic())
     say(f"{asked} requests, {failed} failed ({failed / asked:.2%}); HOSP itself: {own_failed} of {own} failed")
