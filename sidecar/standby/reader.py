@@ -254,9 +254,10 @@ class Library:
             rows, callers = narrowed[0], set(queries.changed_since(connection, resource.name, whole.stamp))
         values = [orjson.loads(row.body) for row in rows]
         changed = math.inf if self._may_change(connection, view) else queries.touched(connection, None)
+        others = [(row.stamp, other) for row, value in zip(rows, values, strict=True)
+                  if (other := may_show_others(resource, value)) is not None]  # fmt: skip
         if whole.stamp <= changed:
-            old = (value for row, value in zip(rows, values, strict=True) if row.stamp <= changed)
-            other = next(filter(None, (may_show_others(resource, value) for value in old)), None)
+            other = next((other for stamp, other in others if stamp <= changed), None)
             if other is not None:
                 return _in_doubt(other)
         claims: list[Claim] | DontKnow = (
@@ -268,7 +269,7 @@ class Library:
             return claims
         claims = [*claims, *self._gate.shared(resource, user, shown={whole.caller, *callers} == {user})]
         claims += self._others_written(connection, resource, view, whole.stamp)
-        if any(may_show_others(resource, value) is not None for value in values):
+        if others:
             claims += self._gate.steady(resource)
         bodies = [row.body for row in rows]
         found = self._listing(connection, endpoint, resource, bodies, filters, request, whole.observed, verified, view)

@@ -58,7 +58,7 @@ from sidecar.standby.sampling import Sampler
 from sidecar.standby.tables import DOUBT, KNOWN, collections, records
 from sidecar.standby.writes.intents import Intents, Write
 from sidecar.storage.heartbeat import Heartbeat, Steady
-from sidecar.storage.remembered import recalling, remembering
+from sidecar.storage.remembered import recalling, writing
 from sidecar.timeunits import MINUTE, SECOND
 from sidecar.upstream.refusals import Refusals
 
@@ -420,8 +420,8 @@ class Standby:
         """From as many as can be learned from in HELD, in one transaction; returns how many these were."""
         tried, believed = 0, []
         try:
-            with self._engine.begin() as transaction:
-                connection, until = remembering(transaction), time.monotonic() + HELD
+            with writing(self._engine) as connection:
+                until = time.monotonic() + HELD
                 for lesson, seen in lessons:
                     tried += 1
                     if self._learn_one(connection, lesson, seen):
@@ -538,7 +538,7 @@ class Standby:
         """Parity: what we would have said before we learned these answers."""
         compared: list[Compared] = []
         with self._reader.connect() as transaction, transaction.begin():
-            connection, view = remembering(transaction), self.outbox.snapshot()
+            connection, view = recalling(transaction), self.outbox.snapshot()
             for lesson in lessons:
                 self._try(partial(self._compare_one, connection, lesson, view, compared))
         if compared:

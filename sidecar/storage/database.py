@@ -93,7 +93,10 @@ def open_file(path: Path, patience: float = PATIENCE) -> Engine:
     """An engine for an SQLite file, whose folder is made if it is missing. `patience`: seconds that a transaction, and
     any statement, waits for others."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}", poolclass=OffLoopPool, pool_size=CONNECTIONS, max_overflow=-1)
+    # the connection that was given back last: it remembers most (remembered.py)
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=OffLoopPool, pool_size=CONNECTIONS, max_overflow=-1, pool_use_lifo=True
+    )
     turns = Turns(path.with_name(path.name + "-turn"))
     event.listen(engine, "connect", partial(_sqlite, patience=patience))
     event.listen(engine, "begin", partial(_begin, turns=turns, patience=patience))

@@ -1,22 +1,21 @@
 """The same is asked again and again: a connection that remembers what it was told.
 
-`remembering`, for as long as a transaction that does much of one kind. Those that may write come one after another (see
-`database`), so within one nothing changes but what it changes itself: a statement that writes to a table ends what is
-remembered of it.
-
-`recalling`, in transactions that only read: also what earlier ones were told on the same database connection, as long
-as nobody has written to the file since. SQLite tells (`PRAGMA data_version`, and how many rows this connection itself
-has changed); PostgreSQL has nothing as cheap, and there such a transaction remembers for itself.
+Within a transaction nothing changes but what it changes itself (those that may write come one after another, see
+`database`): a statement that writes to a table ends what is remembered of it. The next transaction on the same database
+connection goes on from there, unless anybody has written to the file in between. SQLite tells: by `PRAGMA data_version`
+of other connections, and by how many rows this one itself has changed. PostgreSQL has nothing as cheap: there each
+transaction begins anew.
 
 Only what was `remembered` by its author is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Connection, Executable, Table
+from sqlalchemy import Connection, Engine, Executable, Table
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
@@ -57,7 +56,8 @@ class Rows(list[Any]):
 
 
 class Told:
-    """What was answered, by what was asked; and in which state of the file, if that is known."""
+    """What was answered, by what was asked; and in which state of the file, if that is known. Of a transaction that has
+    written and is not committed it is no state that the file ever has."""
 
     def __init__(self, at: tuple[int, int] | None = None) -> None:
         self.at = at
@@ -114,21 +114,29 @@ class Remembering:
             self._told.by_question.pop(asked, None)
 
 
-def remembering(connection: Connection) -> Connection:
-    """The same connection, for as long as its transaction."""
-    return cast(Connection, Remembering(connection, Told()))
-
-
 def recalling(connection: Connection) -> Connection:
-    """The same connection, for as long as its transaction, which writes nothing: with what is still true of what it was
-    told before."""
+    """The same connection, for as long as its transaction, which writes nothing."""
+    return cast(Connection, Remembering(connection, _told(connection)))
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that may write, and what it does is remembered once it is committed."""
+    with engine.begin() as transaction:
+        told = _told(transaction)
+        yield cast(Connection, Remembering(transaction, told))
+        at = _state(transaction)
+    told.at = at  # whoever came in between has found another state, and begun anew
+
+
+def _told(connection: Connection) -> Told:
     at = _state(connection)
-    told = connection.info.get(_KEPT) if at is not None else None
+    told: Told | None = connection.info.get(_KEPT) if at is not None else None
     if told is None or told.at != at or len(told.by_question) > MOST:
         told = Told(at)
         if at is not None:
             connection.info[_KEPT] = told
-    return cast(Connection, Remembering(connection, told))
+    return told
 
 
 def _state(connection: Connection) -> tuple[int, int] | None:

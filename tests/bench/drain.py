@@ -2,9 +2,11 @@
 
     python -m tests.bench.drain [--rounds 3] [--writes 400] [--postgresql]
 
-The upstream is the simulated HOSP, every write of which takes PAUSE, so that its places are what bounds it. Directly:
-as many users as there are places, who ask it without a pause. Drained: as many writes that were accepted while it was
-down, from the moment at which it is up again. At the end writes come through the sidecar at SHARE of the direct rate
+The upstream is the simulated HOSP, every write of which takes PAUSE, so that its places are what bounds it. The writes
+are what staff do, by turns: a new note, a change of a note, one of a patient; each of another record, so that none
+waits for another. (`--notes`: new notes alone. Of one endpoint Understudy makes three quarters of as many at once, so
+that others find places should it hang.) Directly: as many users as there are places, who ask it without a pause.
+Drained: as many writes that were accepted while it was down, from the moment at which it is up again. At the end writes come through the sidecar at SHARE of the direct rate
 while it is down for DOWN seconds: how long until none is pending any more, though they go on to come.
 """
 
@@ -20,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from compose.hosp.server import Simulator
 from tests.support.postgres import cluster
@@ -30,6 +33,8 @@ PLACES = 8
 PAUSE = 0.1
 """Seconds that a write takes at the upstream."""
 SHARE, DOWN, LASTS = 0.9, 3.0, 60.0
+NOTES, PATIENTS = 1900, 400
+"""So many there are, and some more."""
 SETTINGS = {
     "evidence": "compose.hosp", "bypass_after": "0s", "upstream_concurrency": str(PLACES), "upstream_timeout": "4s",
     "late_effect": "1s", "deadline": "2s", "workers": "1",
@@ -39,11 +44,12 @@ SETTINGS = {
 class Bench:
     """The upstream, a sidecar before it, and a person whom both know."""
 
-    def __init__(self, hosp: Simulator, sidecar: Sidecar) -> None:
-        self._hosp, self._sidecar = hosp, sidecar
+    def __init__(self, hosp: Simulator, sidecar: Sidecar, *, notes_alone: bool = False) -> None:
+        self._hosp, self._sidecar, self._notes_alone = hosp, sidecar, notes_alone
         self._names = itertools.count()
         self._asked = {"Authorization": basic(*hosp.users[0]), "Accept": "application/json"}
-        hosp.fault(f"slow:{PAUSE}", method="POST", times=10**9)
+        for method in ("POST", "PATCH"):
+            hosp.fault(f"slow:{PAUSE}", method=method, times=10**9)
         for path in ("/notes", "/patients", "/staffs", "/staffs/me"):
             assert sidecar.ask("GET", path, self._asked).status == 200
 
@@ -54,10 +60,15 @@ class Bench:
         return int(self._sidecar.plane("GET", "/outbox").json()["pending"])
 
     def write(self, port: int) -> int:
-        """One note, of which nothing else depends; the status."""
-        name = f"t{next(self._names)}"
-        note = {"title": name, "body": name, "patient_id": 1, "staff_id": 1}
-        return ask(port, "POST", "/notes", self._asked, note).status
+        """One that nothing else depends on; the status."""
+        number = next(self._names)
+        name, turn = f"t{number}", number // 3
+        body: dict[str, Any] = {"title": name, "body": name, "patient_id": 1, "staff_id": 1}
+        if self._notes_alone or number % 3 == 0:
+            return ask(port, "POST", "/notes", self._asked, body).status
+        if number % 3 == 1:
+            return ask(port, "PATCH", f"/notes/{1 + turn % NOTES}", self._asked, {"body": name}).status
+        return ask(port, "PATCH", f"/patients/{2 + turn % PATIENTS}", self._asked, {"name": name}).status
 
     def many(self, port: int, writes: int) -> None:
         with ThreadPoolExecutor(PLACES) as users:
@@ -130,12 +141,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--writes", type=int, default=400)
     parser.add_argument("--postgresql", action="store_true")
+    parser.add_argument("--notes", action="store_true", help="new notes alone")
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = {**SETTINGS, **({"database": stack.enter_context(cluster())} if given.postgresql else {})}
         hosp = stack.enter_context(Simulator("calm"))
-        bench = Bench(hosp, stack.enter_context(Sidecar(hosp.url, folder / "data", **settings)))
+        bench = Bench(
+            hosp, stack.enter_context(Sidecar(hosp.url, folder / "data", **settings)), notes_alone=given.notes
+        )
         found = list(_rounds(bench, given.rounds, given.writes))
         direct, drained = (statistics.median(each) for each in zip(*found, strict=True))
         print(f"median: directly {direct:.1f} writes/s, drained {drained:.1f}: {drained / direct:.2f} of it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sidecar.standby import literals, queries
 from sidecar.standby.known_callers import bump
 from sidecar.standby.tables import KNOWN, collections, meta, owners, records, writes
 from sidecar.storage.database import open_file, open_memory
-from sidecar.storage.remembered import MOST, recalling, remembering, remembers
+from sidecar.storage.remembered import MOST, recalling, remembers, writing
 from tests.support.tables import lay
 
 KINDS, NUMBERS = ("notes", "patients"), range(3)
@@ -86,7 +87,7 @@ def connection() -> Iterator[Connection]:
 @given(steps=STEPS)
 def test_what_is_remembered_is_what_would_be_told_again(connection: Connection, steps: list[Any]) -> None:
     with connection.begin() as transaction:
-        remembers_it = remembering(connection)
+        remembers_it = recalling(connection)
         for step, about in steps:
             if step == "ask":
                 question, asked = about
@@ -100,7 +101,7 @@ def test_what_is_remembered_is_what_would_be_told_again(connection: Connection, 
 def test_the_same_is_asked_once_until_its_table_is_written_to(connection: Connection) -> None:
     sent: list[str] = []
     with connection.begin() as transaction:
-        remembers_it = remembering(connection)
+        remembers_it = recalling(connection)
         event.listen(connection, "before_cursor_execute", lambda *told: sent.append(told[2]))
         for _ in range(3):
             queries.collection(remembers_it, "notes")
@@ -118,7 +119,7 @@ def test_what_a_write_tells_nothing_of_is_remembered_despite_it(connection: Conn
     about = {"selected": "", "vary": "[]", "status": 200, "headers": "[]", "body": b"", "stamp": 1, "observed": 1}
     sent: list[str] = []
     with connection.begin() as transaction:
-        remembers_it = remembering(connection)
+        remembers_it = recalling(connection)
         event.listen(connection, "before_cursor_execute", lambda *told: sent.append(told[2]))
         for number in range(3):
             assert remembers_it.scalar(literals._ANY_REFUSED) is None
@@ -132,7 +133,7 @@ def test_what_a_write_tells_nothing_of_is_remembered_despite_it(connection: Conn
 
 def test_a_statement_in_words_ends_all_that_is_remembered(connection: Connection) -> None:
     with connection.begin() as transaction:
-        remembers_it = remembering(connection)
+        remembers_it = recalling(connection)
         put_record(remembers_it, "notes", 1, 7)
         assert queries.record(remembers_it, "notes", "1").stamp == 7
         in_words(remembers_it, "notes", 1, 8)
@@ -142,7 +143,7 @@ def test_a_statement_in_words_ends_all_that_is_remembered(connection: Connection
 
 def test_what_its_author_did_not_mark_is_asked_each_time(connection: Connection) -> None:
     with connection.begin() as transaction:
-        remembers_it = remembering(connection)
+        remembers_it = recalling(connection)
         assert remembers(remembers_it)
         assert not remembers(connection)
         every = select(meta.c.name)
@@ -160,23 +161,51 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
-WAYS = ("another", "rolled back", "itself", "itself, remembering", "recalling")
-"""Who writes: another connection, or the one that recalls."""
+WAYS = ("another", "itself", "itself, rolled back", "remembered", "remembered, rolled back", "not committed",
+        "recalling")  # fmt: skip
+"""Who writes: another connection, or the one that recalls; whether it remembers it."""
 
 
-@given(changes=st.lists(st.tuples(st.sampled_from(WAYS), CHANGED), max_size=8))
+@given(changes=st.lists(st.tuples(st.sampled_from(WAYS), CHANGED, st.booleans()), max_size=8))
 def test_what_a_later_transaction_recalls_is_what_it_would_be_told(file: Engine, changes: list[Any]) -> None:
-    views = {"itself, remembering": remembering, "recalling": recalling}
-    with file.connect() as one, file.connect() as another:
-        for way, (change, *how) in changes:
-            connection = another if way == "another" else one
-            with connection.begin() as transaction:
-                change(views.get(way, lambda plain: plain)(connection), *how)
-                if way == "rolled back":
-                    transaction.rollback()
-            with one.begin():
+    with file.connect() as another:
+        for way, (change, *how), asks in changes:
+            with suppress(ZeroDivisionError), _of(file, another, way) as connection:
+                if asks:
+                    assert [ask(connection, *of) for ask, of in ASKED]
+                change(connection, *how)
+                if asks:
+                    assert [ask(connection, *of) for ask, of in ASKED]
+                if "rolled back" in way:
+                    raise ZeroDivisionError
+            with file.connect() as one, one.begin():
                 recalled = recalling(one)
                 assert [ask(recalled, *of) for ask, of in ASKED] == [ask(one, *of) for ask, of in ASKED]
+
+
+def _fails(_connection: Connection) -> None:
+    raise ZeroDivisionError
+
+
+@contextmanager
+def _of(file: Engine, another: Connection, way: str) -> Iterator[Connection]:
+    """A transaction of the connection that recalls (the pool gives the one that was given back last), or of another."""
+    if way == "another":
+        with another.begin():
+            yield another
+    elif way == "not committed":
+        event.listen(file, "commit", _fails)
+        try:
+            with writing(file) as connection:
+                yield connection
+        finally:
+            event.remove(file, "commit", _fails)
+    elif way.startswith("remembered"):
+        with writing(file) as connection:
+            yield connection
+    else:
+        with file.begin() as connection:
+            yield recalling(connection) if way == "recalling" else connection
 
 
 def test_what_was_told_is_not_asked_again_until_somebody_writes(file: Engine) -> None:
@@ -207,3 +236,16 @@ def test_it_does_not_recall_without_bound(file: Engine) -> None:
                 queries.record(recalling(one), "notes", str(number))
         kept = [told.by_question for told in one.info.values() if hasattr(told, "by_question")]
         assert 0 < sum(map(len, kept)) <= MOST + 1
+
+
+def test_what_a_transaction_has_written_is_remembered_by_the_next(file: Engine) -> None:
+    sent: list[str] = []
+    event.listen(file, "before_cursor_execute", lambda *told: sent.append(told[2]))
+    for number in range(3):
+        del sent[:]
+        with writing(file) as connection:
+            queries.collection(connection, "notes")
+            queries.record(connection, "notes", "1")
+            put_record(connection, "notes", 1, number)
+        asked = [each for each in sent if each.startswith("SELECT")]
+        assert len(asked) == (2 if number == 0 else 1), "what it does not write itself is known"
