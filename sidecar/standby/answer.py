@@ -112,7 +112,9 @@ def in_contracts_order(
     resource: Resource, values: Sequence[dict[str, Any]], filters: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]] | None:
     """The records that the filters let through, in the contract's order; None: they cannot be ordered."""
-    kept = [value for value in values if all(equal(value.get(name), wanted) for name, wanted in filters)]
+    kept = list(values)
+    for name, wanted in filters:
+        kept = [value for value in kept if equal(value.get(name), wanted)]
     for name, descending in reversed(resource.order):
         try:
             kept.sort(key=lambda value: value[name], reverse=descending)

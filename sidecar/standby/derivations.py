@@ -251,11 +251,11 @@ def _kept(
     meaning: Callable[[Any, str], bool],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """The records that the filters let through, where the one of that name means something else."""
-    return [
-        value
-        for value in values
-        if all((meaning if name == other else equal)(value.get(name), wanted) for name, wanted in pairs)
-    ]
+    kept = list(values)
+    for name, wanted in pairs:
+        lets_through = meaning if name == other else equal
+        kept = [value for value in kept if lets_through(value.get(name), wanted)]
+    return kept
 
 
 # What lists may cut ---------------------------------------------------------------------------------------------------
