@@ -58,6 +58,7 @@ class Simulator:
         self.connections: set[socket.socket] = set()
         self.serving: set[socket.socket] = set()
         self._server: HospServer | None = None
+        self._reserved: socket.socket | None = None
         self.port = port
         self._host = host
         self._control = control_server(self, control_port, host)
@@ -112,6 +113,8 @@ class Simulator:
         self._closing.set()
         self._released.set()
         self._listen(False)
+        if self._reserved is not None:
+            self._reserved.close()
         self._control.shutdown()
         self._control.server_close()
 
@@ -128,14 +131,23 @@ class Simulator:
             self._server = None
             for connection in list(self.connections):
                 reset(connection)
+            self._keep_port()
         elif up and self._server is None:
             self._server = HospServer((self._host, self.port), type("Handler", (HospHandler,), {"simulator": self}))
             self.port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+            if self._reserved is not None:
+                self._reserved.close()
+                self._reserved = None
         elif self.port == 0:
-            with socket.socket() as probe:
-                probe.bind((self._host, 0))
-                self.port = probe.getsockname()[1]
+            self._keep_port()
+
+    def _keep_port(self) -> None:
+        """Nobody else is given it while nobody listens there: connections are refused."""
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind((self._host, self.port))
+        self.port = self._reserved.getsockname()[1]
 
     def act(self, method: str, path: str) -> Act:
         """What the next request gets, by a scripted fault or by the profile."""

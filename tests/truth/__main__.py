@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -31,6 +32,7 @@ def main() -> int:
     given = parser.parse_args()
     worlds = [world for world in WORLDS if not given.world or _named(world) & set(given.world)]
     judged: list[Judged] = []
+    broken = 0
     more = given.more if given.more is not None else 5000 if given.hours else 0
     until = time.monotonic() + given.hours * 3600
     order = _again_and_again(worlds, given.seed) if given.hours else iter([(world, given.seed) for world in worlds])
@@ -38,14 +40,18 @@ def main() -> int:
     with ProcessPoolExecutor(given.jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         try:
             while True:
-                due = not judged or not given.hours or time.monotonic() < until
+                due = not (judged or broken) or not given.hours or time.monotonic() < until
                 for world, seed in itertools.islice(order, given.jobs - len(running) if due else 0):
                     running.add(pool.submit(_run, world, seed, more))
                 if not running:
                     break
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for each in ended:
-                    judged += each.result()
+                    try:
+                        judged += each.result()
+                    except Exception:  # what the others have shown is told all the same
+                        traceback.print_exc()
+                        broken += 1
         except KeyboardInterrupt:
             print("interrupted: what was judged until now", file=sys.stderr)
     print(table(judged, len(CELLS), given.seed))
@@ -53,7 +59,9 @@ def main() -> int:
         print("\n".join(sorted({f"{each.cell} {each.verdict}" for each in judged if each.verdict in BAD})))
     if given.verbose:
         print("\n".join(f"{each.verdict} {each.cell} {each.what}" for each in judged if each.verdict in BAD))
-    return int(any(each.verdict in BAD for each in judged))
+    if broken:
+        print(f"{broken} worlds broke, and were not judged", file=sys.stderr)
+    return int(bool(broken) or any(each.verdict in BAD for each in judged))
 
 
 def _named(world: World) -> set[str]:
