@@ -112,7 +112,7 @@ class Simulator:
     def close(self) -> None:
         self._closing.set()
         self._released.set()
-        self._listen(False)
+        self._stop()
         if self._reserved is not None:
             self._reserved.close()
         self._control.shutdown()
@@ -126,11 +126,7 @@ class Simulator:
 
     def _listen(self, up: bool) -> None:
         if not up and self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
-            for connection in list(self.connections):
-                reset(connection)
+            self._stop()
             self._keep_port()
         elif up and self._server is None:
             self._server = HospServer((self._host, self.port), type("Handler", (HospHandler,), {"simulator": self}))
@@ -141,6 +137,15 @@ class Simulator:
                 self._reserved = None
         elif self.port == 0:
             self._keep_port()
+
+    def _stop(self) -> None:
+        if self._server is None:
+            return
+        self._server.shutdown()
+        self._server.server_close()
+        self._server = None
+        for connection in list(self.connections):
+            reset(connection)
 
     def _keep_port(self) -> None:
         """Nobody else is given it while nobody listens there: connections are refused."""

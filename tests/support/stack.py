@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +18,9 @@ from types import TracebackType
 from typing import Any, Self
 
 TOKEN = "test-token"
+LOWEST_PORT, EPHEMERAL = 12_000, 32_768
+"""Linux gives from the second on to whoever asks for any (net.ipv4.ip_local_port_range)."""
+_DICE = random.Random()
 
 
 @dataclass
@@ -92,9 +96,16 @@ def raw(port: int, data: bytes, timeout: float = 10, half_close: bool = False) -
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that nobody is given by chance before it is used: below those that the kernel gives to whoever asks for any,
+    or connects."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", _DICE.randrange(LOWEST_PORT, EPHEMERAL)))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OSError("no port is free")
 
 
 def until(true: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
