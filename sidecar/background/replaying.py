@@ -20,7 +20,7 @@ from sidecar.exchange import Outcome, Purpose
 from sidecar.settings import Settings
 from sidecar.standby import high_water
 from sidecar.standby.observations import digest_in
-from sidecar.standby.outbox.entries import RESTORED, prune, unsettled
+from sidecar.standby.outbox.entries import prune, restored
 from sidecar.standby.outbox.entries import reached as come_to
 from sidecar.standby.outbox.missing import reached
 from sidecar.standby.outbox.other_lives import ANY_LIFE
@@ -85,11 +85,6 @@ class Replaying:
         """Whether this node knows by itself how far the outbox had come; None: it has not looked."""
         self._told = threading.Event()
         """The event store has said how far the outbox had come."""
-        self._may_be_restored = True
-        """Whether there may be restored entries: after a beginning, and after the database went back, for all we know.
-        To look for them is to look at all that waits."""
-        self._changes_seen = 0
-        """How far the outbox had come at the last look: it jumps where another process has brought it forward."""
         self._consulted: set[str] = set()
         """Restored entries of which the records were asked."""
         self._pruned = -PRUNE_EVERY
@@ -145,7 +140,6 @@ class Replaying:
         self._leads = self._may_begin() and self._lease.hold()
         if not self._leads or not (look or not led):
             return
-        self._may_be_restored |= not led
         self._consult()
         self._prune()
         if len(self._busy) <= ENOUGH:
@@ -211,8 +205,6 @@ class Replaying:
             behind, now = high_water.compare(connection, mark) is not None, come_to(connection)
         if self._known is None:
             self._known = now == Mark()  # nothing was ever taken
-        self._may_be_restored |= now.changes - self._changes_seen >= high_water.MARGIN
-        self._changes_seen = now.changes
         if not behind:
             self._standby.mark.raise_to(now)
             if not 0 <= time.monotonic() - self._synced < SYNC_EVERY:
@@ -222,7 +214,6 @@ class Replaying:
         with engine.begin() as connection:
             found = high_water.bring_forward(connection, mark)
         if found is not None:
-            self._may_be_restored = True
             self._standby.mark_gap("the database went back in time")
             self._standby.outbox.touch()
             high_water.say(self._settings, found)
@@ -230,11 +221,8 @@ class Replaying:
     def _consult(self) -> None:
         """Before the entries of a database that went back in time are looked up: what was recorded may say that they
         were done. Where it says nothing they are looked up all the same."""
-        if not self._may_be_restored:
-            return
         with self._engine.execution_options(writes=False).connect() as connection, connection.begin():
-            rows = [row for row in unsettled(connection, WORKED_ON) if row.token == RESTORED]
-        self._may_be_restored = bool(rows)
+            rows = restored(connection, WORKED_ON)
         if not {row.id for row in rows} - self._consulted:
             return
         self._consulted = {row.id for row in rows}

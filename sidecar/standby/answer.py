@@ -11,7 +11,7 @@ import orjson
 from sidecar.contract import Resource
 from sidecar.http.determining import spelling
 from sidecar.http.messages import Headers, Request
-from sidecar.standby.derivations import equal
+from sidecar.standby.derivations import let_through
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,7 @@ def in_contracts_order(
     resource: Resource, values: Sequence[dict[str, Any]], filters: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]] | None:
     """The records that the filters let through, in the contract's order; None: they cannot be ordered."""
-    kept = list(values)
-    for name, wanted in filters:
-        kept = [value for value in kept if equal(value.get(name), wanted)]
+    kept = let_through(values, filters)
     for name, descending in reversed(resource.order):
         try:
             kept.sort(key=lambda value: value[name], reverse=descending)

@@ -221,7 +221,7 @@ def list_rivals(
 ) -> dict[str, dict[str, list[str]]]:  # fmt: skip
     """By derivation (LIST where there is no filter) and rival: the ids that the rival would have listed, of these
     records. A rival that cannot be worked out with them has nothing to say; `but`: rivals that need not be asked."""
-    whole = _kept(values, pairs, None, equal)
+    whole = let_through(values, pairs)
     orders: dict[str, list[str]] = {}
     for rival, name, down in _orders(resource):
         if rival in but:
@@ -239,22 +239,22 @@ def list_rivals(
             if rival in but:
                 continue
             try:
-                meant[rival] = in_order(resource, _kept(values, pairs, name, meaning), resource.order)
+                meant[rival] = in_order(resource, let_through(values, pairs, name, meaning), resource.order)
             except (KeyError, TypeError):
                 continue
         found[by_filter(name)] = {**meant, **orders}
     return found
 
 
-def _kept(
-    values: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]], other: str | None,
-    meaning: Callable[[Any, str], bool],
+def let_through(
+    values: Sequence[dict[str, Any]], pairs: Sequence[tuple[str, str]], other: str | None = None,
+    meaning: Callable[[Any, str], bool] = equal,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The records that the filters let through, where the one of that name means something else."""
+    """The records that the filters let through, where the one of that name (`other`) means something else."""
     kept = list(values)
     for name, wanted in pairs:
-        lets_through = meaning if name == other else equal
-        kept = [value for value in kept if lets_through(value.get(name), wanted)]
+        means = meaning if name == other else equal
+        kept = [value for value in kept if means(value.get(name), wanted)]
     return kept
 
 

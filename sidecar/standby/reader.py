@@ -28,11 +28,8 @@ from sidecar.standby.outbox.entries import real_id
 from sidecar.standby.outbox.overlay import Pending, about, laid_over, provisional
 from sidecar.standby.outbox.snapshot import Snapshot
 from sidecar.standby.tables import DOUBT, GONE, KNOWN, records, sightings, views
-from sidecar.storage.remembered import worked_out
 
 FORBIDDEN: Final = 403
-SHORT: Final = 5000
-"""Records of a resource that are kept in memory as they are read for a list."""
 MOST: Final = 500
 """Pending writes whose records are looked up one by one for a filtered list; beyond it all are read."""
 
@@ -251,13 +248,13 @@ class Library:
             return DontKnow("in_doubt")
         narrowed = self._narrowed(connection, endpoint, resource, whole, pairs, view)
         if narrowed is None:
-            rows, values, others = worked_out(
-                connection, resource.name, lambda: _every(connection, resource), _is_short
-            )
+            rows = connection.execute(select(records).where(*_known(resource))).all()
             callers = {row.caller for row in rows if row.stamp > whole.stamp}
         else:
             rows, callers = narrowed[0], set(queries.changed_since(connection, resource.name, whole.stamp))
-            values, others = _values(resource, rows)
+        values = [orjson.loads(row.body) for row in rows]
+        shown = ((row.stamp, may_show_others(resource, value)) for row, value in zip(rows, values, strict=True))
+        others = [(stamp, other) for stamp, other in shown if other is not None]
         changed = math.inf if self._may_change(connection, view) else queries.touched(connection, None)
         if whole.stamp <= changed:
             other = next((other for stamp, other in others if stamp <= changed), None)
@@ -387,27 +384,6 @@ def _in_doubt(field: str) -> DontKnow:
         f"{field} may show other records, and something was written since; x-understudy-own would say that it does not"
     )
     return DontKnow("in_doubt", why)
-
-
-_Every = tuple[Sequence[Any], list[dict[str, Any]], list[tuple[int, str]]]
-"""Rows of records, what is in them, and of those that may show others their stamps and a field that may."""
-
-
-def _every(connection: Connection, resource: Resource) -> _Every:
-    """All that are known."""
-    rows = connection.execute(select(records).where(*_known(resource))).all()
-    return rows, *_values(resource, rows)
-
-
-def _values(resource: Resource, rows: Sequence[Any]) -> tuple[list[dict[str, Any]], list[tuple[int, str]]]:
-    values = [orjson.loads(row.body) for row in rows]
-    shown = ((row.stamp, may_show_others(resource, value)) for row, value in zip(rows, values, strict=True))
-    return values, [(stamp, other) for stamp, other in shown if other is not None]
-
-
-def _is_short(every: _Every) -> bool:
-    """Whether it is kept until something changes."""
-    return len(every[0]) <= SHORT
 
 
 def _known(resource: Resource) -> tuple[Any, Any]:

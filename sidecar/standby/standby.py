@@ -59,13 +59,13 @@ from sidecar.standby.tables import DOUBT, KNOWN, collections, records
 from sidecar.standby.writes.intents import Intents, Write
 from sidecar.storage.heartbeat import Heartbeat, Steady
 from sidecar.storage.remembered import recalling, writing
-from sidecar.timeunits import MINUTE, SECOND
+from sidecar.timeunits import SECOND
 from sidecar.upstream.refusals import Refusals
 
 log = logging.getLogger(__name__)
 AGAIN: Final = SECOND
 """ns in which the same answer to the same question is learned from once."""
-SAID_AGAIN: Final = MINUTE
+SAID_AGAIN: Final = 30 * SECOND
 """The same of one that is the same in every word, and was believed: all that it could say is that all is as it was."""
 RECENT: Final = 4096
 COUNT_AGAIN: Final = 600.0

@@ -11,7 +11,7 @@ Only what was `remembered` by its author is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
@@ -21,13 +21,12 @@ from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
 
 S = TypeVar("S", bound=SelectBase)
-T = TypeVar("T")
 _TABLES: Final[dict[object, frozenset[Table]]] = {}
 """Of each statement that is remembered the tables that it reads."""
 _DESPITE: Final[dict[object, Collection[UpdateBase]]] = {}
 """Of each of them what may be written there and tells it nothing new."""
-MOST: Final = 1024
-"""Answers, above which a new transaction begins to remember anew."""
+MOST: Final = 256
+"""Answers, above which a new transaction begins to remember anew: each connection has its own, and rows hold bodies."""
 _KEPT: Final = "understudy_told"
 
 
@@ -64,7 +63,6 @@ class Told:
         self.at = at
         self.by_question: dict[tuple[object, ...], Rows] = {}
         self.by_table: dict[Table, set[tuple[object, ...]]] = {}
-        self.worked_out: dict[object, Any] = {}
 
 
 class Remembering:
@@ -84,10 +82,8 @@ class Remembering:
             return self._ask(statement, cast(Mapping[str, Any], given or {}), tables)
         if isinstance(statement, UpdateBase):
             self._forget(statement)
-            self._told.worked_out.clear()
         elif not isinstance(statement, SelectBase):
             self._told.by_question.clear()
-            self._told.worked_out.clear()
         return self._connection.execute(statement, given or None)
 
     def scalar(self, statement: Executable, given: Mapping[str, Any] | None = None) -> Any:
@@ -100,15 +96,6 @@ class Remembering:
         if statement not in _TABLES:
             return self.execute(statement, given or ()).scalars()
         return Rows(row[0] for row in self.execute(statement, given or ()))
-
-    def work_out(self, what: object, work: Callable[[], T], keep: Callable[[T], bool]) -> T:
-        """As `worked_out`."""
-        if what in self._told.worked_out:
-            return cast(T, self._told.worked_out[what])
-        found = work()
-        if keep(found):
-            self._told.worked_out[what] = found
-        return found
 
     def _ask(self, statement: Executable, given: Mapping[str, Any], tables: frozenset[Table]) -> Rows:
         asked = (statement, *given.items())
@@ -130,14 +117,6 @@ class Remembering:
 def recalling(connection: Connection) -> Connection:
     """The same connection, for as long as its transaction, which writes nothing."""
     return cast(Connection, Remembering(connection, _told(connection)))
-
-
-def worked_out(connection: Connection, what: object, work: Callable[[], T], keep: Callable[[T], bool]) -> T:
-    """What is worked out from the database alone, which `what` names; remembered with its answers if it is to be kept.
-    Whoever is given it does not change it."""
-    if isinstance(connection, Remembering):
-        return connection.work_out(what, work, keep)
-    return work()
 
 
 @contextmanager

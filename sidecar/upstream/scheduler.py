@@ -30,9 +30,6 @@ POLL: Final = 0.001
 """Seconds between looks at the node's slots while calls wait for what other processes hold."""
 
 
-LEFT: Final = 4
-"""Of so many places one stays free for users, whatever else there is to do; one that becomes free while a user waits is
-the user's."""
 REST: Final = 0.02
 """Seconds after which slots that are kept between calls are given back."""
 
@@ -246,7 +243,7 @@ class Upstream:
         jobs = self._lines.heads()
         for users in (True, False):
             group = [job for job in jobs if (job.priority <= Priority.USER) is users]
-            reserve = 0 if users else _left(self._slots.share)
+            reserve = 0 if users else self._slots.share // 2
             taken = self._slots.take([job.endpoint for job in group], reserve) if group else None
             if taken is not None:
                 job = group[taken[1]]
@@ -254,11 +251,6 @@ class Upstream:
                 self._start(job, taken[0])
                 return True
         return False
-
-
-def _left(share: int) -> int:
-    """Of so many places those that stay free for users."""
-    return min(share - 1, max(1, share // LEFT))
 
 
 class FromThreads:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,7 +20,6 @@ from typing import Any, Self
 TOKEN = "test-token"
 LOWEST_PORT, EPHEMERAL = 12_000, 32_768
 """Linux gives from the second on to whoever asks for any (net.ipv4.ip_local_port_range)."""
-_DICE = random.Random()
 
 
 @dataclass
@@ -101,7 +100,7 @@ def free_port() -> int:
     for _ in range(100):
         with socket.socket() as probe:
             try:
-                probe.bind(("127.0.0.1", _DICE.randrange(LOWEST_PORT, EPHEMERAL)))
+                probe.bind(("127.0.0.1", LOWEST_PORT + secrets.randbelow(EPHEMERAL - LOWEST_PORT)))
             except OSError:
                 continue
             return int(probe.getsockname()[1])

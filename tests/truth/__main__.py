@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing
 import random
 import signal
 import sys
@@ -37,7 +38,7 @@ def main() -> int:
     until = time.monotonic() + given.hours * 3600
     order = _again_and_again(worlds, given.seed) if given.hours else iter([(world, given.seed) for world in worlds])
     running: set[Future[list[Judged]]] = set()
-    with ProcessPoolExecutor(given.jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+    with ProcessPoolExecutor(given.jobs, initializer=_obey_the_parent) as pool:
         try:
             while True:
                 due = not (judged or broken) or not given.hours or time.monotonic() < until
@@ -54,6 +55,8 @@ def main() -> int:
                         broken += 1
         except KeyboardInterrupt:
             print("interrupted: what was judged until now", file=sys.stderr)
+            for child in multiprocessing.active_children():
+                child.terminate()
     print(table(judged, len(CELLS), given.seed))
     if given.known:
         print("\n".join(sorted({f"{each.cell} {each.verdict}" for each in judged if each.verdict in BAD})))
@@ -62,6 +65,12 @@ def main() -> int:
     if broken:
         print(f"{broken} worlds broke, and were not judged", file=sys.stderr)
     return int(bool(broken) or any(each.verdict in BAD for each in judged))
+
+
+def _obey_the_parent() -> None:
+    """Of a process that drives worlds: what interrupts it, once, is the parent; it ends what it has started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _named(world: World) -> set[str]:

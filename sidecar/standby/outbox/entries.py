@@ -150,6 +150,7 @@ class State(StrEnum):
 UNSETTLED: Final = (State.PENDING, State.SENDING, State.UNCLEAR, State.PARKED)
 _STATES: Final = outbox.c.state.in_(bindparam("states", expanding=True))
 _IN_STATES: Final = select(*OPEN).where(_STATES).order_by(outbox.c.seq)
+_RESTORED: Final = _IN_STATES.where(outbox.c.token == RESTORED)
 _ANY: Final = select(outbox.c.seq).where(_STATES).limit(1)
 _NAMES: Final = select(aliases.c.id).where(aliases.c.type == bindparam("kind"), aliases.c.real == bindparam("ident"))
 _ABOUT: Final = (
@@ -455,6 +456,11 @@ def next_provisional(connection: Connection) -> int:
 def unsettled(connection: Connection, states: Iterable[str] = UNSETTLED) -> Sequence[Any]:
     """The entries in these states, in order, without their sealed requests."""
     return connection.execute(_IN_STATES, {"states": tuple(states)}).all()
+
+
+def restored(connection: Connection, states: Iterable[str]) -> Sequence[Any]:
+    """Of them those of a database that went back in time."""
+    return connection.execute(_RESTORED, {"states": tuple(states)}).all()
 
 
 def waiting(connection: Connection) -> Sequence[Any]:

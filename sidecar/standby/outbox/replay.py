@@ -30,7 +30,7 @@ from sidecar.http.messages import Headers, Request, Response
 from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.dependencies import Held
 from sidecar.standby.outbox.effect_lookup import Effect, EffectLookup, Found
-from sidecar.standby.outbox.entries import RESTORED, Outbox, State
+from sidecar.standby.outbox.entries import Outbox, State
 from sidecar.standby.outbox.missing import Key
 from sidecar.standby.outbox.orphans import orphans, park_orphans
 from sidecar.standby.outbox.review import IN_ANOTHERS_NAME
@@ -105,9 +105,9 @@ class Replayer:
         ids of their records, by request and endpoint, "-" where it was not recorded."""
 
         def settle(connection: Connection) -> None:
-            for row in box.unsettled(connection, WORKED_ON):
+            for row in box.restored(connection, WORKED_ON):
                 real = found.get((row.request_id, row.endpoint))
-                if row.token != RESTORED or real is None:
+                if real is None:
                     continue
                 if row.action == Action.CREATE and real == "-":
                     reason = "restored: it was done, and which record it made was not recorded"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import socket
 import time
 import urllib.error
 from collections.abc import Iterator
@@ -197,3 +198,22 @@ def test_gzip_only_when_asked_and_worth_it(hosp: Simulator) -> None:
 def test_urls_follow_the_forwarded_host(hosp: Simulator) -> None:
     headers = {"Authorization": basic(*hosp.users[0]), "X-Forwarded-Host": "h.example", "X-Forwarded-Proto": "https"}
     assert ask(hosp.port, "GET", "/notes/1", headers).json()["url"] == "https://h.example/notes/1.json"
+
+
+def test_while_it_is_down_its_port_is_nobody_elses(hosp: Simulator) -> None:
+    port = hosp.port
+    for _ in range(2):
+        hosp.set_profile("outage")
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        hosp.set_profile("calm")
+        assert call(hosp, "GET", "/hospitals").status == 200
+    assert hosp.port == port
+
+
+def test_it_ends_where_its_address_is_gone(hosp: Simulator) -> None:
+    hosp._host = "192.0.2.1"  # nobody's: as a namespace's that was removed
+    hosp.close()
+    assert hosp._reserved is None

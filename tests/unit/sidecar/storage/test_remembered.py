@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from sidecar.standby import literals, queries
 from sidecar.standby.known_callers import bump
 from sidecar.standby.tables import KNOWN, collections, meta, owners, records, writes
 from sidecar.storage.database import open_file, open_memory
-from sidecar.storage.remembered import MOST, recalling, remembers, worked_out, writing
+from sidecar.storage.remembered import MOST, recalling, remembers, writing
 from tests.support.tables import lay
 
 KINDS, NUMBERS = ("notes", "patients"), range(3)
@@ -176,14 +175,12 @@ def test_what_a_later_transaction_recalls_is_what_it_would_be_told(file: Engine,
                     assert [ask(connection, *of) for ask, of in ASKED]
                 change(connection, *how)
                 if asks:
-                    told = [ask(connection, *of) for ask, of in ASKED]
-                    assert worked_out(connection, "all", partial(list, told), lambda _: True) == told
+                    assert [ask(connection, *of) for ask, of in ASKED]
                 if "rolled back" in way:
                     raise ZeroDivisionError
             with file.connect() as one, one.begin():
-                recalled, told = recalling(one), [ask(one, *of) for ask, of in ASKED]
-                assert [ask(recalled, *of) for ask, of in ASKED] == told
-                assert worked_out(recalled, "all", partial(list, told), lambda _: True) == told
+                recalled = recalling(one)
+                assert [ask(recalled, *of) for ask, of in ASKED] == [ask(one, *of) for ask, of in ASKED]
 
 
 def _fails(_connection: Connection) -> None:
@@ -252,13 +249,3 @@ def test_what_a_transaction_has_written_is_remembered_by_the_next(file: Engine) 
             put_record(connection, "notes", 1, number)
         asked = [each for each in sent if each.startswith("SELECT")]
         assert len(asked) == (2 if number == 0 else 1), "what it does not write itself is known"
-
-
-def test_what_is_worked_out_is_kept_where_it_is_to_be(file: Engine) -> None:
-    for keeps in (False, True):
-        worked: list[int] = []
-        for number in range(3):
-            with file.connect() as one, one.begin():
-                work = partial(lambda told, n: [told.append(n), n], worked, number)
-                worked_out(recalling(one), ("what", keeps), work, lambda _, keeps=keeps: keeps)  # type: ignore[misc]
-        assert worked == ([0] if keeps else [0, 1, 2])
