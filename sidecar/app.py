@@ -42,8 +42,7 @@ from sidecar.events.store.factory import open_store, refuse_other_products
 from sidecar.exchange import Purpose
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.gateway import ANSWER, Gateway
-from sidecar.gateway.handler import Handler
-from sidecar.gateway.mirror import Copies
+from sidecar.gateway.pipeline import Pipeline
 from sidecar.gateway.stored_results import Results
 from sidecar.http.headers import via
 from sidecar.journal.head import public_half
@@ -225,7 +224,7 @@ def create_gateway_app(settings: Settings, service: Service, wires: Wires | None
         BreakGlass(engine),
     )
     asking = Asking(settings, contract, upstream, standby, switchboard, metrics, name, beside)
-    handler = Handler(settings, contract, asking, standby, switchboard, name, guard, beside, doubts)
+    pipeline = Pipeline(settings, contract, asking, standby, switchboard, name, guard, recorder, beside, doubts)
     results = None
     if settings.store_results == "on":
         calls = FromThreads(upstream, asyncio.get_event_loop(), RESULTS, "results")
@@ -234,13 +233,11 @@ def create_gateway_app(settings: Settings, service: Service, wires: Wires | None
     gateway = Gateway(
         app.wsgi_app,
         settings,
-        handler,
+        pipeline,
         recorder,
         metrics,
-        name,
         guard,
         service,
-        Copies(contract, standby),
         beside,
         results,
     )

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.gateway.pipeline import PIPELINE
+
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "setup.cfg").exists())
 PACKAGES = ("sidecar", "alerts", "dashboard", "compose")
 FRONT_ROOMS = (
@@ -229,3 +231,9 @@ def test_every_file_that_the_page_names_is_there() -> None:
     named = set(re.findall(r"`((?:sidecar|alerts|dashboard|compose|tests|docs)/[\w./-]*)`", text))
     assert len(named) > 15
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_the_page_shows_the_request_path_as_it_is() -> None:
+    shown = re.search(r"```steps\n(.*?)```", (ROOT / "docs/ARCHITECTURE.md").read_text(), re.S)
+    assert shown is not None
+    assert [line.split()[0] for line in shown[1].splitlines()] == [step.__name__ for step in PIPELINE]

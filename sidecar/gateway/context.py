@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 from sidecar.contract import Endpoint, Match
 from sidecar.exchange import Exchange
 from sidecar.http.credentials import Credentials
 from sidecar.http.messages import Request
 from sidecar.standby.writes.intents import Write
+from sidecar.takeover.routing import Decision
 from sidecar.upstream.call import UpstreamCall
 
 
@@ -29,16 +31,23 @@ class Presence:
 
 @dataclass
 class Context:
-    """One exchange on its way, with what the steps need to know of it."""
+    """One exchange on its way, with what the steps need to know of it. What has no value at first is set by the step
+    that finds it out; those after it may read it."""
 
     exchange: Exchange
-    match: Match
-    request: Request
-    """With provisional ids of settled records replaced."""
-    caller: Credentials | None
-    until: float
-    """When the standby is asked, of time.monotonic()."""
     presence: Presence
+    held: AsyncExitStack
+    """What is given back once there is an answer."""
+    request: Request
+    """First as it came; then its body whole, if it is a write, and provisional ids of settled records replaced."""
+    caller: Credentials | None = None
+    match: Match = field(init=False)
+    until: float = field(init=False)
+    """When the standby is asked, of time.monotonic()."""
+    longest: float = field(init=False)
+    """How long is waited for what only the upstream can answer."""
+    decision: Decision = field(init=False)
+    """Who is to answer."""
     write: Write | None = None
     unkept: bool = False
     """Its intent could not be written down."""
@@ -56,7 +65,7 @@ class Context:
         return self.match.endpoint
 
     @property
-    def endpoint_resource(self) -> str | None:
+    def resource(self) -> str | None:
         return self.endpoint.resource if self.endpoint is not None else None
 
     @property

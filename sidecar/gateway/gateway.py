@@ -12,15 +12,11 @@ from dataclasses import replace
 from typing import Final
 
 from sidecar.access.enforcement import Guard
-from sidecar.access.test_traffic import TestTraffic
 from sidecar.events.recorder import Recorder, RecordingFailed
 from sidecar.exchange import AnsweredBy, Exchange, Outcome, Purpose
 from sidecar.gateway.context import Presence
-from sidecar.gateway.handler import Handler
-from sidecar.gateway.mirror import Copies, is_copy
+from sidecar.gateway.pipeline import Pipeline
 from sidecar.gateway.stored_results import Results
-from sidecar.http.credentials import parse_authorization
-from sidecar.http.headers import has_passed
 from sidecar.http.identifiers import request_id, uuid7
 from sidecar.http.messages import Headers, Request, Response
 from sidecar.http.problem import RetryAfter, problem
@@ -46,8 +42,8 @@ class Gateway:
     """Every request of a user comes through here. What the upstream did not say, the Flask application says."""
 
     def __init__(
-        self, app: Wsgi, settings: Settings, handler: Handler, recorder: Recorder, metrics: Metrics,
-        via: str, guard: Guard, service: Service, copies: Copies, beside: OffLoop, results: Results | None = None,
+        self, app: Wsgi, settings: Settings, pipeline: Pipeline, recorder: Recorder, metrics: Metrics,
+        guard: Guard, service: Service, beside: OffLoop, results: Results | None = None,
     ) -> None:  # fmt: skip
         self._beside = beside
         self._results = results
@@ -55,14 +51,11 @@ class Gateway:
         self._app = app
         self._guard = guard
         self._settings = settings
-        self._handler = handler
+        self._pipeline = pipeline
         self._recorder = recorder
         self._metrics = metrics
-        self._via = via
-        self._copies = copies
         self._recording = set[asyncio.Task[Response]]()
         """That answers were cut; nobody waits for it."""
-        self._tests = TestTraffic(settings)
 
     async def answer(self, head: Head, arrived: Arrived, client: Http1) -> Reply:
         """The answer to a request, recorded; and to what turned out to be none."""
@@ -116,22 +109,8 @@ class Gateway:
             client.when_lost = presence.call = None
 
     async def _answer(self, exchange: Exchange, presence: Presence) -> Response:
-        caller = parse_authorization(exchange.request.header("authorization"))
-        exchange.client = self._tests.client(exchange.request, caller.user if caller else None)
-        if has_passed(exchange.request, self._via):
-            exchange.reason = "loop"
-            return problem(508, "The upstream's address leads back here: UNDERSTUDY_UPSTREAM must name the API itself.")
-        if self._settings.on_record_failure == "refuse" and not self._recorder.ready():
-            exchange.reason = "not_recorded"
-            return problem(
-                503,
-                "This cannot be recorded now, and is refused; nothing was sent.",
-                retry_after=RetryAfter.SHORTLY,
-            )
         try:
-            if is_copy(exchange.request):
-                return await self._beside.run(self._copies.take, exchange, caller.user if caller else None)
-            response = await self._handler.answer(exchange, caller, presence)
+            response = await self._pipeline.answer(exchange, presence)
         except (Exception, NeedsDatabase):
             log.exception("a request could not be handled", extra={"fields": {"event.action": "request_broke"}})
             exchange.reason = "internal"

@@ -361,7 +361,7 @@ def test_where_nobody_is_found_nobody_is_tried_beyond_the_deadline(tmp_path: Pat
             user.join(60)
         assert told == [503] * 20
         assert hole.tried < 10
-        line = gateway._serving.application._handler._asking._pace._lines["patients.read"]  # type: ignore[attr-defined]
+        line = gateway._serving.application._pipeline._parts.reads._asking._pace._lines["patients.read"]  # type: ignore[attr-defined]
         assert line.slowest < 0.3, "nobody who takes no connection has answered"
 
 
@@ -479,7 +479,7 @@ def test_a_long_answer_is_read_beside_the_loop(gateway: InProcess, rows: int, be
         got = gateway.ask("GET", "/notes", HOLT)
     assert (got.status, got.json()) == (200, listed)
     assert ({"response_fault", "vouches", "learn"} & called == set()) is beside
-    assert "_from_upstream" in called
+    assert "from_upstream" in called
     gateway.upstream.fault = Response(200, JSON, json.dumps([*listed, 1]).encode()[:-1])
     assert gateway.ask("GET", "/notes", HOLT).status == 503, "what is no JSON is no answer, however long"
 
@@ -491,7 +491,7 @@ def test_a_long_write_is_looked_into_beside_the_loop(gateway: InProcess, size: i
         got = gateway.ask("POST", "/notes", HOLT, {"title": "t" * size, "patient_id": 17, "staff_id": 1})
     assert got.status == 201
     assert ({"_mentions", "refusal"} & called == set()) is beside
-    assert "_change" in called
+    assert "_of_result" in called
 
 
 def test_an_id_of_ours_is_found_wherever_it_is_in_a_long_body() -> None:
