@@ -41,12 +41,13 @@ from sidecar.upstream.scheduler import BackgroundCalls, Result, new_upstream
 
 log = logging.getLogger(__name__)
 TICK: Final = 0.1
-SENDERS: Final = 6
-"""Entries that are worked on at once: within the upstream's places, of which users come first."""
+SENDERS: Final = 16
+"""Entries that are worked on at once. Half of the time that one takes it is not at the upstream: of HOSP's eight places
+those that users leave free are in use."""
 ENOUGH: Final = 2 * SENDERS
 """Entries handed out and not done yet, above which nobody looks which others are ready: for a long outbox that takes
 long, and each entry that is done would make it necessary again."""
-PAUSE: Final = 0.02
+PAUSE: Final = 0.05
 """Seconds between two looks at what is ready."""
 PRUNE_EVERY: Final = 60.0
 """Seconds."""

@@ -110,9 +110,11 @@ class Lease:
         self.token = 1
         return True
 
-    def still_mine(self, connection: Connection) -> bool:
-        """Whether nobody has taken it since, as of this transaction: asked before each step that must be fenced."""
-        row = connection.execute(select(leases).where(leases.c.name == self._name).with_for_update()).one_or_none()
+    def still_mine(self, connection: Connection, *, look: bool = False) -> bool:
+        """Whether nobody has taken it since, as of this transaction: asked before each step that must be fenced. Nobody
+        takes it before a transaction has ended that writes; from one that only reads, to `look`, nobody is kept."""
+        asked = select(leases).where(leases.c.name == self._name)
+        row = connection.execute(asked if look else asked.with_for_update()).one_or_none()
         if row is None or (row.holder, row.token) != (self._holder, self.token) or row.until <= clock.stamp():
             return False
         return self._renewed is not None and self._monotonic() - self._renewed < TTL

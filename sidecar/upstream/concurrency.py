@@ -15,6 +15,9 @@ Where nodes share a database they share the places too: a node uses no more than
 how many; `background/sharing.py` keeps it up to date), and all of them where nobody has said so for a while, as when
 the database is away.
 
+What is not urgent leaves places free for users: as many as they had of late (a fifth file says how many), at least a
+quarter and at most half. Whoever comes finds one; and at night, when nobody comes, the outbox drains faster.
+
 An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and Hahne 1998), and the last
 place goes only to one that has none: however many calls of one or two endpoints hang, others find places.
 """
@@ -38,6 +41,8 @@ ENDPOINTS: Final = 4096
 """Endpoints of which it is kept how long their calls take; of others nobody knows."""
 TOLD: Final = 3_000_000_000
 """Nanoseconds for which a share holds after it was last told: less than others wait for a node that says nothing."""
+OF_LATE: Final = 10_000_000_000
+"""Nanoseconds for which places are left free for as many users as were there at once."""
 FADES: Final = 0.99
 """What is left of the slowest call's time with each further one."""
 LOOK: Final = 100_000_000
@@ -50,6 +55,8 @@ _RESTS: Final = 0xFFFFFFFF
 _FREE: Final = b"\0" * _ROW
 _SHARE, _TOLD, _WANTED = range(3)
 """Numbers of the share's file: places, when they were told, and how many were wanted since."""
+_MOST, _WHEN = range(2)
+"""Numbers of the users' file: how many were there at once, and when they last were."""
 
 
 _Asked = tuple[tuple[int, ...], int]
@@ -82,6 +89,7 @@ class Slots:
         self._slowest = _numbers(path.with_name(f"{path.name}-slowest"), ENDPOINTS)
         self._late = _numbers(path.with_name(f"{path.name}-late"), limit)
         self._share = _numbers(path.with_name(f"{path.name}-share"), 3)
+        self._users = _numbers(path.with_name(f"{path.name}-users"), 2)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._vain = _Vain(b"", 0, frozenset())
@@ -184,6 +192,18 @@ class Slots:
         self._share[_SHARE] = places
         self._share[_TOLD] = time.monotonic_ns()
 
+    def note_users(self, count: int) -> None:
+        """So many calls of users are under way or wait. Of several processes the most is kept, not the sum."""
+        now = time.monotonic_ns()
+        if count >= self._users[_MOST] or not 0 <= now - self._users[_WHEN] < OF_LATE:
+            self._users[_MOST], self._users[_WHEN] = count, now
+
+    def reserve(self) -> int:
+        """Places that stay free for users when others take one."""
+        half = self.share // 2
+        of_late = self._users[_MOST] if 0 <= time.monotonic_ns() - self._users[_WHEN] < OF_LATE else 0
+        return max(min(half, max(1, self.share // 4)), min(half, of_late))
+
     def wanted(self) -> int:
         """The most places that the node could have used since this was last asked."""
         most = max(self._share[_WANTED], self.taken())
@@ -200,7 +220,7 @@ class Slots:
 
     def close(self) -> None:
         self._table.close()
-        for numbers in (self._slowest, self._late, self._share):
+        for numbers in (self._slowest, self._late, self._share, self._users):
             numbers.release()
         os.close(self._file)
 

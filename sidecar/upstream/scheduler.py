@@ -130,6 +130,8 @@ class Upstream:
         """Makes the call as soon as it is its turn: at once, where nobody waits and a slot is free."""
         self._sequence += 1
         job.sequence = self._sequence
+        if job.priority <= Priority.USER:
+            self._slots.note_users(len(self._under_way) + len(self._lines) + 1)
         if not self._lines and job.priority <= Priority.USER and not self._stopping:
             taken = self._slots.take([job.endpoint])
             if taken is not None:
@@ -243,7 +245,7 @@ class Upstream:
         jobs = self._lines.heads()
         for users in (True, False):
             group = [job for job in jobs if (job.priority <= Priority.USER) is users]
-            reserve = 0 if users else self._slots.share // 2
+            reserve = 0 if users else self._slots.reserve()
             taken = self._slots.take([job.endpoint for job in group], reserve) if group else None
             if taken is not None:
                 job = group[taken[1]]

@@ -5,12 +5,13 @@ waits. What may have taken effect is looked for before it is sent again, and sen
 longer come. What cannot be settled is parked for a person. Each step is fenced: whoever lost the lease sends nothing
 more. Nothing is sent from a database that went back in time, until it was brought forward (high_water.py).
 
-The fence. Before a write is sent its entry is marked as being sent, under the lease's token. Then, when the connection
-to the upstream stands and the first byte is next, one transaction asks whether lease and mark are still ours, and moves
-the moment from which on another may look for its effect. A process that was stopped at any time before that sends
-nothing. One that is stopped between that transaction and the first byte, microseconds, can be late only by more than
-`patience` (UPSTREAM_TIMEOUT + LATE_EFFECT) to do harm, and only if the upstream kept a connection open that long on
-which nothing was said: no successor looks, and sends again, before that.
+The fence. Before a write is sent its entry is marked as being sent, under the lease's token, and no other may look for
+its effect for `patience` (UPSTREAM_TIMEOUT + LATE_EFFECT) and SOON. Then, when the connection to the upstream stands
+and the first byte is next, one transaction asks whether lease and mark are still ours; where less than `patience` is
+left by then, it moves that moment. (It seldom has to: who sends does not wait for those who write.) A process that was
+stopped at any time before that sends nothing. One that is stopped between that transaction and the first byte,
+microseconds, can be late only by more than `patience` to do harm, and only if the upstream kept a connection open that
+long on which nothing was said: no successor looks, and sends again, before that.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ Send = Callable[[Endpoint, Call, str], Result]
 WORKED_ON: Final = (State.PENDING, State.SENDING, State.UNCLEAR)
 GIVE_UP: Final = 12
 """Attempts that failed, each shown to have had no effect, after which a person must decide."""
+SOON: Final = 2 * SECOND
+"""ns within which what was marked is most often sent."""
 HOPELESS: Final = 5
 """Attempts after which, where the upstream has taken other writes of the kind meanwhile."""
 
@@ -152,9 +155,16 @@ class Replayer:
     # One entry ----------------------------------------------------------------------------------------------------
 
     def _work(self, row: Any) -> None:
-        kept, body = self._open(row)
-        headers = self._in_whose_name(row, kept)
-        if headers is None:
+        with self._reader.connect() as connection, connection.begin():
+            sealed = connection.scalar(select(box.outbox.c.sealed).where(box.outbox.c.id == row.id))
+            revoked = is_revoked(connection, row.user)
+        if sealed is None:
+            raise SealError("nothing is kept of the request")
+        headers, body = self._seal.open(row.id, sealed)
+        if row.proposal == IN_ANOTHERS_NAME and self._substitute is not None:  # a person has said so of this entry
+            headers = _in_name_of(self._substitute, headers)
+        elif revoked:
+            self._change(lambda connection: self._intents.park(connection, row, revoked_since(row), "discard"))
             return
         endpoint = self._contract.endpoints[row.endpoint]
         match = self._contract.match(row.method, row.target.partition("?")[0])
@@ -176,24 +186,6 @@ class Replayer:
         result = self._send(endpoint, call, row.request_id)
         self._change(lambda connection: self._judge(connection, row, result))
 
-    def _in_whose_name(self, row: Any, headers: Headers) -> Headers | None:
-        """The writer's own, unless a person has said otherwise of this entry. None: in nobody's, and it is parked."""
-        if row.proposal == IN_ANOTHERS_NAME and self._substitute is not None:
-            return _in_name_of(self._substitute, headers)
-        with self._reader.connect() as connection, connection.begin():
-            revoked = is_revoked(connection, row.user)
-        if revoked:
-            self._change(lambda connection: self._intents.park(connection, row, revoked_since(row), "discard"))
-            return None
-        return headers
-
-    def _open(self, row: Any) -> tuple[Headers, bytes]:
-        with self._reader.connect() as connection, connection.begin():
-            sealed = connection.scalar(select(box.outbox.c.sealed).where(box.outbox.c.id == row.id))
-        if sealed is None:
-            raise SealError("nothing is kept of the request")
-        return self._seal.open(row.id, sealed)
-
     def _claim(self, row: Any) -> bool:
         """Marks the entry as being sent, if it is as we saw it and the lease is still ours."""
         with self._engine.begin() as connection:
@@ -203,7 +195,7 @@ class Replayer:
             now = connection.execute(query).one()
             if (now.state, now.attempts) != (row.state, row.attempts):
                 return False
-            due = stamp() + self._intents.patience
+            due = stamp() + SOON + self._intents.patience
             box.change(connection, row.id, state=State.SENDING, sent=True, attempts=row.attempts + 1, due=due,
                        token=self._lease.token)  # fmt: skip
         self._outbox.touch()
@@ -212,16 +204,26 @@ class Replayer:
     def _still_claimed(self, row: Any) -> bool:
         """The fence: asked when the next thing to happen is that the upstream gets the write."""
         try:
+            with self._reader.connect() as connection, connection.begin():
+                due = self._claimed_until(connection, row, look=True)
+            if due is None or due >= stamp() + self._intents.patience:
+                return due is not None
             with self._engine.begin() as connection:
-                if not self._lease.still_mine(connection) or self._outbox.is_behind(connection):
-                    return False
-                query = select(box.outbox.c.state, box.outbox.c.token).where(box.outbox.c.id == row.id)
-                if tuple(connection.execute(query).one()) != (State.SENDING, self._lease.token):
+                if self._claimed_until(connection, row) is None:
                     return False
                 box.change(connection, row.id, due=stamp() + self._intents.patience)
         except SQLAlchemyError:
             return False
         return True
+
+    def _claimed_until(self, connection: Connection, row: Any, *, look: bool = False) -> int | None:
+        """The stamp before which nobody looks for the effect of an entry that is still marked as ours; None: it is not
+        ours any more."""
+        if not self._lease.still_mine(connection, look=look) or self._outbox.is_behind(connection):
+            return None
+        query = select(box.outbox.c.state, box.outbox.c.token, box.outbox.c.due).where(box.outbox.c.id == row.id)
+        now = connection.execute(query).one()
+        return int(now.due) if (now.state, now.token) == (State.SENDING, self._lease.token) else None
 
     def _judge(self, connection: Connection, row: Any, result: Result) -> str:
         current = connection.execute(select(box.outbox).where(box.outbox.c.id == row.id)).one()

@@ -146,6 +146,25 @@ def test_a_node_uses_no_more_than_its_share_for_as_long_as_it_holds(tmp_path: Pa
     assert slots.share == 4, "the node's own limit holds too"
 
 
+def test_for_whom_places_stay_free_is_known_to_all_processes_for_a_while(tmp_path: Path) -> None:
+    gateway, replay = (Slots(tmp_path / "places", 8, longest=60) for _ in range(2))
+    assert replay.reserve() == 2, "whoever comes finds one"
+    gateway.note_users(3)
+    gateway.note_users(1)
+    assert replay.reserve() == 3
+    gateway.note_users(8)
+    assert replay.reserve() == 4, "never more than half"
+    replay.tell_share(2)
+    assert replay.reserve() == 1
+    replay.tell_share(8)
+    with (tmp_path / "places-users").open("r+b") as file:
+        file.seek(8)
+        file.write((time.monotonic_ns() - concurrency.OF_LATE).to_bytes(8, "little"))
+    assert replay.reserve() == 2
+    gateway.note_users(3)
+    assert replay.reserve() == 3, "what was before does not count"
+
+
 def test_what_is_wanted_is_the_most_that_could_have_been_used_since(tmp_path: Path) -> None:
     slots = Slots(tmp_path / "places", 4, longest=60)
     slots.tell_share(2)

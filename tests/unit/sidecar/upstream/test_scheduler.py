@@ -125,9 +125,20 @@ def test_turns_come_by_urgency_and_then_by_age(tmp_path: Path) -> None:
     on_loop(test, tmp_path)
 
 
-@pytest.mark.parametrize(("places", "errands"), [(1, 1), (2, 1), (4, 2), (8, 4)])
-def test_errands_leave_places_for_users_and_use_the_others(tmp_path: Path, places: int, errands: int) -> None:
+@pytest.mark.parametrize(
+    ("places", "users", "errands"),
+    [(1, 0, 1), (2, 0, 1), (4, 0, 3), (8, 0, 6), (8, 1, 6), (8, 3, 5), (8, 4, 4), (8, 8, 4), (4, 4, 2), (1, 1, 1)],
+)
+def test_errands_leave_places_for_as_many_users_as_were_there_of_late(
+    tmp_path: Path, places: int, users: int, errands: int
+) -> None:
     async def test(pool: Pool) -> None:
+        for number in range(users):
+            pool.submit(f"/before/{number}", Priority.USER, 200 + number)
+        while pool.wires.under_way:
+            pool.wires.finish()
+        pool.slots.give_resting()
+        pool.wires.sent.clear()
         for number in range(2 * places):
             pool.submit(f"/errand/{number}", Priority.REPLAY, number + 1)
         assert len(pool.wires.sent) == errands

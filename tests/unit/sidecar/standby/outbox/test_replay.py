@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from sidecar.standby.standby import Standby
 from sidecar.standby.tables import owners, writes
 from sidecar.storage.database import open_engine
 from sidecar.storage.lease import TTL, Lease, leases
+from sidecar.timeunits import SECOND
 from sidecar.upstream.connection import Call
 from sidecar.upstream.scheduler import Result
 from tests.support.on_loop import Wire
@@ -140,20 +142,43 @@ def test_a_lease_that_was_given_back_is_taken_by_another_at_once(leader: Leader)
     assert not leader.lease.hold()
 
 
-def test_the_successor_looks_no_sooner_than_a_call_that_passed_the_fence_can_last(leader: Leader) -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_the_successor_looks_no_sooner_than_a_call_that_passed_the_fence_can_last(leader: Leader, late: bool) -> None:
+    """Whether it was sent as soon as it was claimed, or had waited for a place until only half of its time was left."""
     seen: list[int] = []
-    leader.meanwhile = lambda: seen.append(leader.row()[2])
+
+    def wait() -> None:
+        seen.append(leader.row()[2] - stamp())
+        if late:
+            with leader.engine.begin() as connection:
+                connection.execute(update(outbox).values(due=stamp() + patience // 2))
+
+    patience = leader.standby.intents.patience
+    leader.meanwhile = wait
     original = leader._send
 
     def send(endpoint: Endpoint, call: Call, request_id: str) -> Result:
         result = original(endpoint, call, request_id)
-        seen.append(leader.row()[2])
+        seen.append(leader.row()[2] - stamp())
         return result
 
     leader.replayer._send = send
-    leader.replayer.step("notes")
-    claimed, fenced = seen
-    assert fenced > claimed
+    assert leader.replayer.step("notes")
+    assert len(leader.sent) == 1
+    claimed, fenced = (left / SECOND for left in seen)
+    assert claimed > patience / SECOND, "what is sent soon need not be written down once more"
+    assert fenced > patience / SECOND - 1
+
+
+def test_the_fence_keeps_nobody_from_writing(leader: Leader) -> None:
+    """Nor does it wait for those who write."""
+    with ThreadPoolExecutor(1) as thread, leader.engine.connect() as writer:
+        leader.meanwhile = writer.begin
+        done = thread.submit(leader.replayer.step, "notes")
+        until(lambda: leader.sent, 4, "sent while another writes")
+        writer.rollback()
+        assert done.result(10)
+    assert leader.row()[0] == State.SETTLED
 
 
 def test_a_write_that_was_decided_before_a_promotion_and_begins_after_it_is_not_sent(leader: Leader) -> None:
