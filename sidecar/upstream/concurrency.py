@@ -16,7 +16,7 @@ how many; `background/sharing.py` keeps it up to date), and all of them where no
 the database is away.
 
 What is not urgent leaves places free for users: as many as they had of late (a fifth file says how many), at least a
-quarter and at most half. Whoever comes finds one; and at night, when nobody comes, the outbox drains faster.
+quarter (`few`) and at most half. Whoever comes finds one; and at night, when nobody comes, the outbox drains faster.
 
 An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and Hahne 1998), and the last
 place goes only to one that has none: however many calls of one or two endpoints hang, others find places.
@@ -198,11 +198,15 @@ class Slots:
         if count >= self._users[_MOST] or not 0 <= now - self._users[_WHEN] < OF_LATE:
             self._users[_MOST], self._users[_WHEN] = count, now
 
+    @property
+    def few(self) -> int:
+        """A quarter of the node's places, one at least."""
+        return max(1, self.share // 4)
+
     def reserve(self) -> int:
         """Places that stay free for users when others take one."""
-        half = self.share // 2
         of_late = self._users[_MOST] if 0 <= time.monotonic_ns() - self._users[_WHEN] < OF_LATE else 0
-        return max(min(half, max(1, self.share // 4)), min(half, of_late))
+        return min(self.share // 2, max(self.few, of_late))
 
     def wanted(self) -> int:
         """The most places that the node could have used since this was last asked."""

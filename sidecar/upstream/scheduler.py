@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
@@ -242,10 +242,7 @@ class Upstream:
         self._hand_out()
 
     def _give_one(self) -> bool:
-        jobs = self._lines.heads()
-        for users in (True, False):
-            group = [job for job in jobs if (job.priority <= Priority.USER) is users]
-            reserve = 0 if users else self._slots.reserve()
+        for group, reserve in self._turns(self._lines.heads()):
             taken = self._slots.take([job.endpoint for job in group], reserve) if group else None
             if taken is not None:
                 job = group[taken[1]]
@@ -253,6 +250,15 @@ class Upstream:
                 self._start(job, taken[0])
                 return True
         return False
+
+    def _turns(self, jobs: list[Job]) -> Iterator[tuple[list[Job], int]]:
+        """Who may have the next place, and how many must stay free after it: users, then others. A few of replay's
+        take any place that no user wants: where users leave no more, what they wrote still comes to the upstream."""
+        yield [job for job in jobs if job.priority <= Priority.USER], 0
+        replaying = sum(1 for job in self._under_way if job.priority is Priority.REPLAY)
+        if replaying < self._slots.few:
+            yield [job for job in jobs if job.priority is Priority.REPLAY], 0
+        yield [job for job in jobs if job.priority > Priority.USER], self._slots.reserve()
 
 
 class FromThreads:

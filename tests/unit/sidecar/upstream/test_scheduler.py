@@ -146,9 +146,31 @@ def test_errands_leave_places_for_as_many_users_as_were_there_of_late(
         if places > errands:
             assert pool.wires.sent[errands:] == ["/user"], "at once"
         pool.wires.finish()
-        assert pool.wires.sent[errands:] == ["/user"], "a place that becomes free is the user's"
+        assert pool.wires.sent[errands] == "/user", "a place that becomes free is the user's"
 
     on_loop(test, tmp_path, slots=places)
+
+
+def test_replay_takes_a_few_places_that_no_user_wants_however_busy_it_is(tmp_path: Path) -> None:
+    """Of eight places six are users': the others are replay's, but not backfill's; and who comes goes first."""
+
+    async def test(pool: Pool) -> None:
+        for number in range(6):
+            pool.submit(f"/user/{number}", Priority.USER, 10 + number)
+        for number in range(3):
+            pool.submit(f"/fill/{number}", Priority.BACKFILL, 20 + number)
+            pool.submit(f"/errand/{number}", Priority.REPLAY, 30 + number)
+        assert pool.wires.sent[6:] == ["/errand/0", "/errand/1"]
+        pool.submit("/late", Priority.USER, 40)
+        pool.wires.finish()
+        assert pool.wires.sent[8:] == ["/late"]
+        for _ in range(4):
+            pool.wires.finish()
+        assert pool.wires.sent[9:] == [], "two of replay's are under way, three of users: four places stay free"
+        pool.wires.finish()
+        assert pool.wires.sent[9:] == ["/errand/2"]
+
+    on_loop(test, tmp_path, slots=8)
 
 
 def test_however_many_calls_of_one_endpoint_hang_another_is_served_at_once(tmp_path: Path) -> None:
