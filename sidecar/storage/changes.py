@@ -125,7 +125,11 @@ class Listening:
             self._stop.wait(pause)
 
     def _echoes(self, connection: psycopg.Connection[Any]) -> bool:
-        """Whether messages come back at all."""
+        """Whether messages come back at all. Through a pooler this one may, and no other."""
+        from sidecar.storage.postgresql import is_pooled
+
+        if is_pooled(connection):
+            return False
         word = uuid4().hex
         connection.execute(f"LISTEN {CHANNEL}")
         connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, word))

@@ -3,7 +3,7 @@
 An asynchronous replica that is promoted lacks the last transactions of its primary, and no count of ours can be relied
 on to show it: they may be the last few milliseconds'. The server itself says so: its timeline has another number. It is
 asked once a connection, when it is made; a server in recovery is refused there (`target_session_attrs`), so no
-connection outlives a promotion.
+connection outlives a promotion. Behind a pooler one does: there it is asked in each transaction.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ def note(connection: Any, record: Any) -> None:
     finally:
         connection.rollback()
     record.info[_KEPT] = found
+
+
+def note_now(connection: Connection) -> None:
+    """Of the server that has this very transaction. Raises SQLAlchemyError where it cannot say, as one in recovery."""
+    connection.info[_KEPT] = number(str(connection.exec_driver_sql(_ASK).scalar_one()))
 
 
 def number(said: str) -> int:

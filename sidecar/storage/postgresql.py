@@ -4,6 +4,11 @@ Promises. A statement, be it a COMMIT, ends within the engine's patience: the se
 says nothing at all (its disk stalls, its machine is paused, the way to it is cut) the connection is closed on our side
 a moment later. A process has at most KEPT + MORE connections for each engine, and keeps those that it needed at once:
 where the server has none left for others, the threads of a process share what it has.
+
+Behind a pooler that gives each transaction another of the server's connections (pgbouncer in transaction mode) nothing
+holds from one transaction to the next. It is noticed at each new connection, for the server's session has another
+number than we were told; each transaction then says its own limits, asks which life the server is in, and prepares
+nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from sidecar.storage import incarnation
 from sidecar.storage.off_loop import OffLoopPool
 
 QUEUED: Final = 5.0
@@ -47,7 +53,7 @@ def open_server(url: str, patience: float) -> Engine:
     """An engine. `patience`: seconds that a statement may take, and that a free connection is waited for."""
     engine = create_engine(
         url,
-        connect_args={**_FRESH, "options": _session(patience)},
+        connect_args=_FRESH,
         poolclass=Pool,
         pool_size=KEPT,
         max_overflow=MORE,
@@ -100,6 +106,9 @@ class _Bounded(psycopg.Connection[Any]):
     """A connection that is closed when the server says nothing for longer than `patience`."""
 
     patience = 0.0
+    is_pooled = False
+    limits = ""
+    """What is said at the start of a transaction, where it is pooled."""
 
     def wait(self, gen: Any, *words: Any, **names: Any) -> Any:
         """psycopg's way to whatever it waits for."""
@@ -132,28 +141,59 @@ class _Way:
         self._patience = patience
         self._until = 0.0
         self._error: Exception | None = None
+        self._says_limits = True
+        """Whether they are told as a connection is made: poolers may refuse that."""
 
     def connect(self, _dialect: Any, _record: Any, words: list[Any], names: dict[str, Any]) -> Any:
         """SQLAlchemy's."""
         if self._error is not None and time.monotonic() < self._until:
             raise self._error
         try:
-            made = _Bounded.connect(*words, **names)
+            made = self._connect(words, names)
+            made.patience = self._patience
+            made.is_pooled = is_pooled(made)
         except Exception as error:
             self._error, self._until = error, time.monotonic() + TRY_AGAIN
             raise
-        made.patience, self._error = self._patience, None
+        if made.is_pooled:
+            made.limits = "; ".join(f"SET LOCAL {name} = {value}" for name, value in limits(self._patience).items())
+            made.prepare_threshold = None
+        self._error = None
         return made
 
+    def _connect(self, words: list[Any], names: dict[str, Any]) -> _Bounded:
+        if self._says_limits:
+            try:
+                return _Bounded.connect(*words, **names, options=_session(self._patience))
+            except psycopg.OperationalError as error:
+                if "unsupported startup parameter" not in str(error):
+                    raise
+            self._says_limits = False
+        return _Bounded.connect(*words, **names)
 
-def _session(patience: float) -> str:
-    """What the server is told of each session: a client that was stopped, or cut off, while it held the writers' lock
-    must not stop everybody else."""
+
+def is_pooled(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a pooler is between: the server's session has another number than we were told when we came."""
+    found = connection.execute("SELECT pg_backend_pid()").fetchone()
+    connection.rollback()
+    return found is None or found[0] != connection.pgconn.backend_pid
+
+
+def limits(patience: float) -> dict[str, int]:
+    """What a transaction may take, in ms: a client that was stopped, or cut off, while it held the writers' lock must
+    not stop everybody else."""
     ms = int(patience * 1000)
-    told = {
+    return {
         "statement_timeout": ms,
         "lock_timeout": min(ms, int(QUEUED * 1000)),
         "idle_in_transaction_session_timeout": 5000,
+    }
+
+
+def _session(patience: float) -> str:
+    """What the server is told of each session."""
+    told = {
+        **limits(patience),
         "tcp_keepalives_idle": 2,
         "tcp_keepalives_interval": 1,
         "tcp_keepalives_count": 3,
@@ -164,10 +204,13 @@ def _session(patience: float) -> str:
 
 def _begin(connection: Any) -> None:
     """Writers queue up for one lock, as SQLite's do for the file; readers get a snapshot."""
-    writes = connection.get_execution_options().get("writes", True)
-    if writes is None:
-        return
+    driver, writes = connection.connection.driver_connection, connection.get_execution_options().get("writes", True)
+    if writes is False:
+        snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+        connection.exec_driver_sql(f"{driver.limits}; {snapshot}" if driver.is_pooled else snapshot)
+    elif writes and driver.is_pooled:
+        connection.exec_driver_sql(driver.limits)
+    if driver.is_pooled:
+        incarnation.note_now(connection)
     if writes:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")
-    else:
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -5,7 +5,9 @@
 Each node is a thread with a connection of its own, and does once a second what a sidecar does: it beats
 (storage/nodes.py), tells what it wants of the places and hears the others (storage/place_leases.py), and tries to hold
 the lease of replay (storage/lease.py). Told are CPU time of the server's sessions, transactions, and how long the three
-took. CPU time of this machine hardly depends on what else it does, as waiting does.
+took. CPU time of this machine hardly depends on what else it does, as waiting does. At the end: how many transactions
+a second can write one after another, as all of a deployment's do (storage/postgresql.py); that is what bounds its
+writes.
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ import random
 import statistics
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, insert
 
-from sidecar.storage.database import GLANCE, create_all
+from sidecar.clock import stamp
+from sidecar.http.identifiers import uuid7
+from sidecar.settings import Settings
+from sidecar.standby.tables import writes
+from sidecar.storage.database import GLANCE, create_all, open_engine
 from sidecar.storage.lease import Lease
 from sidecar.storage.nodes import beat
 from sidecar.storage.place_leases import Told, take, tell
@@ -108,6 +115,27 @@ def measure(count: int, seconds: float) -> dict[str, float]:
         }
 
 
+def through_the_lock(seconds: float, writers: int = 8) -> float:
+    """Writing transactions a second, each a turn, a row and a commit, of so many at once."""
+    with running() as server, ThreadPoolExecutor(writers) as pool:
+        engine = open_engine(Settings(database=server.url))
+        create_all(engine)
+        until = time.monotonic() + seconds
+        done = sum(pool.map(lambda _: _written(engine, until), range(writers)))
+        engine.dispose()
+        return done / seconds
+
+
+def _written(engine: Engine, until: float) -> int:
+    count = 0
+    while time.monotonic() < until:
+        with engine.begin() as connection:
+            row = {"id": uuid7(time.time_ns()), "endpoint": "notes.create", "type": "notes", "process": "bench"}
+            connection.execute(insert(writes).values(**row, accepted_at=0, started=stamp(), outcome="open"))
+        count += 1
+    return count
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, action="append")
@@ -115,6 +143,7 @@ def main() -> None:
     given = parser.parse_args()
     for count in given.nodes or (10, 50, 200):
         print({name: round(value, 2) for name, value in measure(count, given.seconds).items()}, flush=True)
+    print({"writing_transactions_s": round(through_the_lock(given.seconds))}, flush=True)
 
 
 if __name__ == "__main__":
