@@ -34,7 +34,7 @@ PLACES = 8
 PAUSE = 0.1
 """Seconds that a write takes at the upstream."""
 SHARE, DOWN, LASTS = 0.9, 3.0, 60.0
-NOTES, PATIENTS = 1900, 400
+NOTES, PATIENTS = 1900, 390
 """So many there are, and some more."""
 SETTINGS = {
     "evidence": "compose.hosp", "bypass_after": "0s", "upstream_concurrency": str(PLACES), "upstream_timeout": "4s",
