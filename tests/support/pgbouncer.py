@@ -23,12 +23,13 @@ class Pooler:
     def __init__(self, program: str, server: Server, says: str = "") -> None:
         self._program, self._says = program, says
         self._folder = Path(tempfile.mkdtemp(prefix="understudy-pgbouncer-"))
-        if os.getuid() == 0:
-            shutil.chown(self._folder, "postgres", "postgres")
         self.port = free_port()
         self._configure(server)
+        _give_away(self._folder)
         command = [self._program, str(self._folder / "pgbouncer.ini")]
         self._process = subprocess.Popen(_as_postgres(command), stderr=subprocess.DEVNULL)
+
+    def await_start(self) -> None:
         until(lambda: "process up" in self._log(), 10, "pgbouncer listens")
 
     @property
@@ -46,16 +47,24 @@ class Pooler:
         shutil.rmtree(self._folder)
 
     def _configure(self, server: Server) -> None:
-        (self._folder / "pgbouncer.ini").write_text(
+        written = self._folder / "pgbouncer.ini"
+        written.write_text(
             f"[databases]\npostgres = host=127.0.0.1 port={server.port} dbname=postgres user=understudy\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\nauth_type = any\n"
             f"pool_mode = transaction\ndefault_pool_size = 20\nmax_client_conn = 500\nserver_login_retry = 1\n"
             f"logfile = {self._folder}/log\npidfile = {self._folder}/pid\n{self._says}\n"
         )
+        _give_away(written)
 
     def _log(self) -> str:
         path = self._folder / "log"
         return path.read_text() if path.exists() else ""
+
+
+def _give_away(path: Path) -> None:
+    """To whom it runs as."""
+    if os.getuid() == 0:
+        shutil.chown(path, "postgres", "postgres")
 
 
 @contextmanager
@@ -68,6 +77,7 @@ def pooler(server: Server, says: str = "") -> Iterator[Pooler]:
         pytest.skip("pgbouncer is not installed (apt install pgbouncer)")
     made = Pooler(program, server, says)
     try:
+        made.await_start()
         yield made
     finally:
         made.stop()
