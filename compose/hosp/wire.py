@@ -100,11 +100,17 @@ class HospHandler(BaseHTTPRequestHandler):
             simulator.pause(act.pause + simulator.crowd())
             self._act(act.fault, self._asked(body), began)
         finally:
-            with simulator.lock:
-                simulator.in_flight -= 1
-                simulator.serving.discard(self.connection)
+            self._leave()
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = do_OPTIONS = _serve
+
+    def _leave(self) -> None:
+        """Its request is no longer under way; the second time nothing happens."""
+        simulator = self.simulator
+        with simulator.lock:
+            if self.connection in simulator.serving:
+                simulator.in_flight -= 1
+                simulator.serving.discard(self.connection)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -170,7 +176,10 @@ class HospHandler(BaseHTTPRequestHandler):
         lines = [f"HTTP/1.1 {rendered.status} {REASONS.get(rendered.status, 'Error')}"]
         lines += [f"{name}: {content}" for name, content in headers.items()]
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        self.wfile.write(head + (b"" if is_head else body))
+        sent = head + (b"" if is_head else body)
+        self.connection.sendall(sent[:-1], socket.MSG_MORE)
+        self._leave()  # whoever has the last byte may send the next request, before this thread runs again
+        self.connection.sendall(sent[-1:])
         if cut == "truncated":
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True

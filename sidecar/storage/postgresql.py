@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Final
 
 import psycopg
@@ -150,16 +151,22 @@ class _Way:
             raise self._error
         try:
             made = self._connect(words, names)
-            made.patience = self._patience
-            made.is_pooled = is_pooled(made)
+            with ExitStack() as unless_ready:
+                unless_ready.callback(made.close)
+                self._prepare(made)
+                unless_ready.pop_all()
         except Exception as error:
             self._error, self._until = error, time.monotonic() + TRY_AGAIN
             raise
+        self._error = None
+        return made
+
+    def _prepare(self, made: _Bounded) -> None:
+        made.patience = self._patience
+        made.is_pooled = is_pooled(made)
         if made.is_pooled:
             made.limits = "; ".join(f"SET LOCAL {name} = {value}" for name, value in limits(self._patience).items())
             made.prepare_threshold = None
-        self._error = None
-        return made
 
     def _connect(self, words: list[Any], names: dict[str, Any]) -> _Bounded:
         if self._says_limits:

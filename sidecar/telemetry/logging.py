@@ -20,6 +20,11 @@ from sidecar.telemetry import ecs, tracing
 from sidecar.telemetry.log_lines import Lines
 
 SCRUBBED: Final = "[scrubbed]"
+TALKATIVE: Final = (
+    "urllib3", "elastic_transport", "werkzeug", "sentry_sdk.errors",
+    "sidecar.storage.off_loop.OffLoopPool", "sidecar.storage.postgresql.Pool",
+)  # fmt: skip
+"""Loggers of libraries, of which only warnings and worse are said; SQLAlchemy names a pool's by its class."""
 _QUERY: Final = re.compile(r"\?[^\s\"'<>]*")
 _CREDENTIALS: Final = re.compile(r"\b(basic|bearer|apikey)\s+[\w+/=.~:-]+", re.IGNORECASE)
 _FIELDS: Final = re.compile(r"\b((?:proxy-)?authorization|(?:set-)?cookie)\b(['\"]?\s*[:=,]\s*)[^\r\n]*", re.IGNORECASE)
@@ -105,7 +110,7 @@ def setup_logging(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [_lines()]
     root.setLevel(level.upper())
-    for name in ("urllib3", "elastic_transport", "werkzeug", "sentry_sdk.errors"):
+    for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("gunicorn.error", "gunicorn.access"):
         theirs = logging.getLogger(name)

@@ -89,11 +89,18 @@ class _Handler(BaseHTTPRequestHandler):
         with state.lock:
             state.in_flight += 1
             state.most_in_flight = max(state.most_in_flight, state.in_flight)
+        self._is_under_way = True
         try:
             self._answer()
         finally:
-            with state.lock:
-                state.in_flight -= 1
+            self._leave()
+
+    def _leave(self) -> None:
+        """Its request is no longer under way; the second time nothing happens."""
+        if self._is_under_way:
+            self._is_under_way = False
+            with self.state.lock:
+                self.state.in_flight -= 1
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = do_OPTIONS = do_BREW = _serve
 
@@ -227,6 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if status != 204 and not any(name == "Content-Length" for name, _ in headers):
             self.send_header("Content-Length", str(len(body)))
+        self._leave()  # whoever has its answer may send the next request, before this thread runs again
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

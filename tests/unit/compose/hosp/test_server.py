@@ -130,6 +130,14 @@ def test_control_scripts_faults_and_counts(hosp: Simulator) -> None:
         client.fault(hosp.control_url, kind="no-such-fault")
 
 
+def test_whoever_has_the_whole_answer_has_nothing_under_way(hosp: Simulator) -> None:
+    """A gateway that keeps to a number of places sends its next request at that moment, and is within them."""
+    for ident in range(1, 201):
+        call(hosp, "GET", f"/notes/{ident}")
+    assert hosp.requests()["max_in_flight"] == 1
+    assert hosp.most_awaited <= 1
+
+
 @pytest.mark.parametrize("kind", ["reset", "applied_reset"])
 def test_a_reset_is_a_reset(hosp: Simulator, kind: str) -> None:
     hosp.fault(kind, "/notes", "POST")
