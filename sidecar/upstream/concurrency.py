@@ -19,7 +19,9 @@ What is not urgent leaves places free for users: as many as they had of late (a 
 quarter (`few`) and at most half. Whoever comes finds one; and at night, when nobody comes, the outbox drains faster.
 
 An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and Hahne 1998), and the last
-place goes only to one that has none: however many calls of one or two endpoints hang, others find places.
+place goes only to one that has none: however many calls of one or two endpoints hang, others find places. While three
+endpoints or more have calls there and none of these takes longer than such calls did of late, the last place is not
+kept: should two of them hang, what the third has comes back, and is then the last.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ from sidecar.storage.shared_map import shared_map
 ALPHA: Final = 2
 ENDPOINTS: Final = 4096
 """Endpoints of which it is kept how long their calls take; of others nobody knows."""
+MANY: Final = 3
+"""Endpoints with calls under way of which two may hang."""
 TOLD: Final = 3_000_000_000
 """Nanoseconds for which a share holds after it was last told: less than others wait for a node that says nothing."""
 OF_LATE: Final = 10_000_000_000
@@ -158,14 +162,14 @@ class Slots:
         mine, start = self._mine.get(place), place * _ROW
         if mine is None or self._table[start : start + _ROW] != mine:
             return None  # it took so long that another has it
-        held = self._held()
+        held, prompt = self._held_now()
         held[place] = None
         free = self._free(held)
         if free <= 0:
             self._want(self.limit - held.count(None) + 1)
             return None  # it is another node's now
         for index, endpoint in enumerate(wanted):
-            if _may_have(held.count(endpoint), free):
+            if _may_have(endpoint, held, free, prompt):
                 if place in self._resting:
                     self._resting.remove(place)
                 else:
@@ -229,13 +233,13 @@ class Slots:
         os.close(self._file)
 
     def _take(self, wanted: Sequence[int], reserve: int) -> tuple[int, int] | None:
-        held = self._held()
+        held, prompt = self._held_now()
         free = self._free(held)
         self._want(self.limit - held.count(None) + 1)
         if free <= reserve:
             return None
         for index, endpoint in enumerate(wanted):
-            if _may_have(held.count(endpoint), free):
+            if _may_have(endpoint, held, free, prompt):
                 place = held.index(None)
                 row = _PLACE.pack(self._pid, endpoint, time.monotonic_ns())
                 self._table[place * _ROW : (place + 1) * _ROW] = self._mine[place] = row
@@ -265,9 +269,13 @@ class Slots:
 
     def _held(self) -> list[int | None]:
         """The endpoint that each place is for, or None where it is free."""
+        return self._held_now()[0]
+
+    def _held_now(self) -> tuple[list[int | None], bool]:
+        """`_held`, and whether each call has taken no longer yet than the slowest of its kind did of late."""
         table, now, slowest = self._table[: self.limit * _ROW], time.monotonic_ns(), self._slowest
         held: list[int | None] = []
-        lost, unusual = [], set()
+        lost, unusual, prompt = [], set(), True
         for place, (pid, endpoint, taken) in enumerate(_PLACE.iter_unpack(table)):
             age = now - taken
             if not endpoint or not 0 <= age < self._longest:  # a time to come is of before the machine's last start
@@ -278,6 +286,7 @@ class Slots:
                 held.append(_RESTS if lives else None)
                 continue
             held.append(endpoint)
+            prompt = prompt and endpoint < ENDPOINTS and age <= slowest[endpoint]
             if endpoint < ENDPOINTS and age > slowest[endpoint] > 0:
                 if pid == self._pid or Path(f"/proc/{pid}").exists():
                     unusual.add(endpoint)
@@ -289,12 +298,17 @@ class Slots:
         for place in lost:  # nobody is left who would give it back, and it has had as long as such calls take
             if held[place] not in unusual:
                 held[place] = None
-        return held
+        return held, prompt
 
 
-def _may_have(count: int, free: int) -> bool:
-    """Whether an endpoint with so many places may have another of those that are free."""
-    return count == 0 or (count < ALPHA * free and free > 1)
+def _may_have(endpoint: int, held: Sequence[int | None], free: int, prompt: bool) -> bool:
+    """Whether an endpoint may have another of the places that are free. `prompt`: no call takes unusually long."""
+    count = held.count(endpoint)
+    if count == 0:
+        return True
+    if free > 1:
+        return count < ALPHA * free
+    return prompt and len({*held} - {None, _RESTS}) >= MANY
 
 
 def _numbers(path: Path, count: int) -> memoryview[int]:

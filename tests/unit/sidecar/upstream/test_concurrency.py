@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import struct
 import time
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.storage.shared_map import shared_map
 from sidecar.upstream import concurrency
-from sidecar.upstream.concurrency import Slots
+from sidecar.upstream.concurrency import ENDPOINTS, Slots
 from tests.support.stack import until
 
+MOSTLY_TWO = (1, 1, 1, 2, 2, 2, 3, 4, 5)
 GONE = 2**31
 """No process's id."""
 
@@ -87,6 +95,67 @@ def test_an_endpoint_holds_at_most_twice_what_it_leaves_free(tmp_path: Path) -> 
     assert slots.take([1, 2]) is None  # the last is for one that has none
     assert slots.take([1, 2, 3]) == (7, 2)
     assert slots.take([4]) is None
+
+
+def take_all(slots: Slots, endpoints: Sequence[int]) -> list[int]:
+    """By turns, until none gets another."""
+    taken = []
+    while found := slots.take([*endpoints[len(taken) % len(endpoints) :], *endpoints]):
+        taken.append(found[0])
+    return taken
+
+
+def quick(slots_at: Path, seconds: float) -> None:
+    """From now on calls of any endpoint were seen to take so long."""
+    numbers = memoryview(shared_map(slots_at.with_name(f"{slots_at.name}-slowest"), ENDPOINTS * 8)).cast("Q")
+    numbers[:] = memoryview(array("Q", [int(seconds * 1e9)] * ENDPOINTS))
+
+
+def test_the_last_place_is_not_kept_while_calls_of_three_endpoints_are_as_quick_as_ever(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "places", 8, longest=60)
+    assert len(take_all(slots, (1, 2, 3))) == 7, "how long their calls take is not known yet"
+    slots.close()
+    quick(tmp_path / "two", 20)
+    slots = Slots(tmp_path / "two", 8, longest=60)
+    assert len(take_all(slots, (1, 2))) == 7, "should both hang there is one left"
+    slots.close()
+    quick(tmp_path / "three", 20)
+    slots = Slots(tmp_path / "three", 8, longest=60)
+    places = take_all(slots, (1, 2, 3))
+    assert len(places) == 8
+    quick(tmp_path / "three", 0.05)
+    slots.give(places[0])
+    time.sleep(0.1)
+    assert slots.take([1, 2, 3]) is None, "their calls take longer than they did"
+    assert slots.take([4]) is not None
+    slots.close()
+
+
+@given(
+    limit=st.integers(8, 12),
+    steps=st.lists(
+        st.tuples(st.sampled_from(("take", "take", "give")), st.sampled_from(MOSTLY_TWO)), min_size=10, max_size=60
+    ),
+)
+def test_however_many_calls_of_two_endpoints_hang_others_find_places(
+    limit: int, steps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("slots") / "places"
+    quick(path, 20)
+    slots = Slots(path, limit, longest=60)
+    held: dict[int, list[int]] = {endpoint: [] for endpoint in range(1, 6)}
+    for word, endpoint in steps:
+        if word == "take":
+            taken = slots.take([endpoint])
+            if taken is not None:
+                held[endpoint].append(taken[0])
+        elif endpoint > 2 and held[endpoint]:
+            slots.give(held[endpoint].pop())
+    for endpoint in (3, 4, 5):
+        for place in held[endpoint]:
+            slots.give(place)
+    assert slots.take([6]) is not None
+    slots.close()
 
 
 def test_a_place_that_rests_is_kept_from_others_counts_for_nobody_and_ends_with_its_process(tmp_path: Path) -> None:
