@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -288,7 +289,10 @@ def main(words: list[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="understudy-partitions-"))
     chosen_cuts = [cut for name, cut in cuts.items() if given.cut is None or name in given.cut]
     chosen_blows = [blow for blow in blows if given.blow is None or blow in given.blow]
-    return play(folder, chosen_cuts, chosen_blows, given.seconds, given.seed, given.events)
+    broken = play(folder, chosen_cuts, chosen_blows, given.seconds, given.seed, given.events)
+    if not broken:
+        shutil.rmtree(folder)  # nobody will look into it
+    return broken
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from tests.support.postgres import programs
 pytestmark = [pytest.mark.haproxy, pytest.mark.postgresql, pytest.mark.slow]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_nothing_is_lost_doubled_or_refused_on_a_day_of_operations(tmp_path: Path) -> None:
     everything = os.environ.get("UNDERSTUDY_TESTS") == "all"
     if programs() is None and not everything:
