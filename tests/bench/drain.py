@@ -1,14 +1,14 @@
 """How fast the outbox drains, beside how fast the upstream takes the same writes from users directly, by turns.
 
-    python -m tests.bench.drain [--rounds 3] [--writes 400] [--postgresql]
+    python -m tests.bench.drain [--rounds 3] [--writes 400] [--pause 0.1] [--postgresql]
 
-The upstream is the simulated HOSP, every write of which takes PAUSE, so that its places are what bounds it. The writes
-are what staff do, by turns: a new note, a change of a note, one of a patient; each of another record, so that none
-waits for another. (`--notes`: new notes alone. Of one endpoint Understudy makes three quarters of as many at once, so
-that others find places should it hang.) Directly: as many users as there are places, who ask it without a pause.
-Drained: as many writes that were accepted while it was down, from the moment at which it is up again. At the end writes
-come through the sidecar at SHARE of the direct rate while it is down for DOWN seconds: how long until none is pending
-any more, though they go on to come.
+The upstream is the simulated HOSP, every write of which takes `--pause` seconds, so that its places are what bounds it.
+The writes are what staff do, by turns: a new note, a change of a note, one of a patient; each of another record, so
+that none waits for another. (`--notes`: new notes alone. Of one endpoint Understudy makes three quarters of as many at
+once, so that others find places should it hang.) Directly: as many users as there are places, who ask it without a
+pause. Drained: as many writes that were accepted while it was down, from the moment at which it is up again. At the end
+writes come through the sidecar at SHARE of the direct rate while it is down for DOWN seconds: how long until none is
+pending any more, though they go on to come.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ from tests.support.stack import Sidecar, ask, until
 from tests.support.upstream import basic
 
 PLACES = 8
-PAUSE = 0.1
-"""Seconds that a write takes at the upstream."""
 SHARE, DOWN, LASTS = 0.9, 3.0, 60.0
 NOTES, PATIENTS = 1900, 390
 """So many there are, and some more."""
@@ -45,12 +43,13 @@ SETTINGS = {
 class Bench:
     """The upstream, a sidecar before it, and a person whom both know."""
 
-    def __init__(self, hosp: Simulator, sidecar: Sidecar, *, notes_alone: bool = False) -> None:
+    def __init__(self, hosp: Simulator, sidecar: Sidecar, pause: float, *, notes_alone: bool = False) -> None:
+        """`pause`: seconds that a write takes at the upstream."""
         self._hosp, self._sidecar, self._notes_alone = hosp, sidecar, notes_alone
         self._names = itertools.count()
         self._asked = {"Authorization": basic(*hosp.users[0]), "Accept": "application/json"}
         for method in ("POST", "PATCH"):
-            hosp.fault(f"slow:{PAUSE}", method=method, times=10**9)
+            hosp.fault(f"slow:{pause}", method=method, times=10**9)
         for path in ("/notes", "/patients", "/staffs", "/staffs/me"):
             assert sidecar.ask("GET", path, self._asked).status == 200
 
@@ -141,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--writes", type=int, default=400)
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds that a write takes at HOSP")
     parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--notes", action="store_true", help="new notes alone")
     given = parser.parse_args()
@@ -148,9 +148,8 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = {**SETTINGS, **({"database": stack.enter_context(cluster())} if given.postgresql else {})}
         hosp = stack.enter_context(Simulator("calm"))
-        bench = Bench(
-            hosp, stack.enter_context(Sidecar(hosp.url, folder / "data", **settings)), notes_alone=given.notes
-        )
+        sidecar = stack.enter_context(Sidecar(hosp.url, folder / "data", **settings))
+        bench = Bench(hosp, sidecar, given.pause, notes_alone=given.notes)
         found = list(_rounds(bench, given.rounds, given.writes))
         direct, drained = (statistics.median(each) for each in zip(*found, strict=True))
         print(f"median: directly {direct:.1f} writes/s, drained {drained:.1f}: {drained / direct:.2f} of it")
