@@ -84,6 +84,12 @@ def connection() -> Iterator[Connection]:
         yield connection
 
 
+def anew(connection: Connection) -> Connection:
+    """What other tests have asked it is forgotten."""
+    connection.info.clear()
+    return recalling(connection)
+
+
 @given(steps=STEPS)
 def test_what_is_remembered_is_what_would_be_told_again(connection: Connection, steps: list[Any]) -> None:
     with connection.begin() as transaction:
@@ -101,7 +107,7 @@ def test_what_is_remembered_is_what_would_be_told_again(connection: Connection, 
 def test_the_same_is_asked_once_until_its_table_is_written_to(connection: Connection) -> None:
     sent: list[str] = []
     with connection.begin() as transaction:
-        remembers_it = recalling(connection)
+        remembers_it = anew(connection)
         event.listen(connection, "before_cursor_execute", lambda *told: sent.append(told[2]))
         for _ in range(3):
             queries.collection(remembers_it, "notes")
@@ -119,7 +125,7 @@ def test_what_a_write_tells_nothing_of_is_remembered_despite_it(connection: Conn
     about = {"selected": "", "vary": "[]", "status": 200, "headers": "[]", "body": b"", "stamp": 1, "observed": 1}
     sent: list[str] = []
     with connection.begin() as transaction:
-        remembers_it = recalling(connection)
+        remembers_it = anew(connection)
         event.listen(connection, "before_cursor_execute", lambda *told: sent.append(told[2]))
         for number in range(3):
             assert remembers_it.scalar(literals._ANY_REFUSED) is None
