@@ -48,7 +48,9 @@ ENOUGH: Final = 2 * SENDERS
 """Entries handed out and not done yet, above which nobody looks which others are ready: for a long outbox that takes
 long, and each entry that is done would make it necessary again."""
 PAUSE: Final = 0.05
-"""Seconds between two looks at what is ready."""
+"""Seconds between two looks at what is ready; after one that took long, twice as long as it took."""
+REFRESH_EVERY: Final = 0.2
+"""Seconds between two looks at what other processes know of takeover and of the standby."""
 PRUNE_EVERY: Final = 60.0
 """Seconds."""
 SYNC_EVERY: Final = 1.0
@@ -89,6 +91,9 @@ class Replaying:
         self._consulted: set[str] = set()
         """Restored entries of which the records were asked."""
         self._pruned = -PRUNE_EVERY
+        self._refreshed = -REFRESH_EVERY
+        self._outdated = True
+        """Others may know more since what they know was looked at."""
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._busy: set[str] = set()
         """The entries that were handed out."""
@@ -105,9 +110,11 @@ class Replaying:
         for sender in senders:
             sender.start()
         threading.Thread(target=self._ask_store, args=(stop,), name="replay-mark", daemon=True).start()
-        while not stop.wait(PAUSE):
+        took = 0.0
+        while not stop.wait(max(PAUSE, 2 * took)):
             self._wake.wait(TICK)
             self._wake.clear()
+            began = time.monotonic()
             if self._heartbeat.why_away() is not None:
                 self._standby.refresh()
                 continue
@@ -120,6 +127,7 @@ class Replaying:
             except Exception:  # whatever an entry is like, it does not end replay of the others
                 log.exception("a round of replay broke", extra={"fields": {"event.action": "replay_failed"}})
                 stop.wait(1)
+            took = time.monotonic() - began
         for _ in senders:
             self._ready.put(None)
         for thread in (*senders, *self._probing.values()):
@@ -135,8 +143,7 @@ class Replaying:
         """Hands out what is ready; where nothing has changed, nothing is. Raises SQLAlchemyError."""
         if look:
             self._notice_restore()
-        self._switchboard.tick(look)
-        self._standby.refresh(look)
+        self._refresh(look)
         led = self._leads
         self._leads = self._may_begin() and self._lease.hold()
         if not self._leads or not (look or not led):
@@ -146,6 +153,16 @@ class Replaying:
         if len(self._busy) <= ENOUGH:
             self._hand_out()
         self._probe()
+
+    def _refresh(self, look: bool) -> None:
+        """Looks at what others know, now or soon. Raises SQLAlchemyError."""
+        self._outdated |= look
+        if 0 <= time.monotonic() - self._refreshed < REFRESH_EVERY:
+            return
+        self._refreshed = time.monotonic()
+        self._switchboard.tick(self._outdated)
+        self._standby.refresh(self._outdated)
+        self._outdated = False
 
     def _hand_out(self) -> None:
         for ident in self._replayer.ready():

@@ -26,7 +26,7 @@ from sidecar.journal.head import read_head
 from sidecar.journal.keys import SigningError
 from sidecar.settings import Settings
 from sidecar.standby import queries
-from sidecar.standby.known_callers import bump
+from sidecar.standby.numbers import bump
 from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.entries import INCARNATION, NEXT_ID, RESTORED, VERSION, State, outbox
 from sidecar.standby.outbox.watermark import Mark, parsed, read

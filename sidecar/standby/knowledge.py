@@ -23,7 +23,7 @@ from sidecar.standby import queries
 from sidecar.standby.answer import Shape
 from sidecar.standby.copies import own_of
 from sidecar.standby.derivations import MANNER
-from sidecar.standby.known_callers import bump
+from sidecar.standby.numbers import bump, raise_to
 from sidecar.standby.observations import ListSeen, Observation, OwnSeen, RecordMissing, RecordSeen, ReplySeen
 from sidecar.standby.outbox import entries
 from sidecar.standby.tables import (
@@ -324,9 +324,7 @@ def list_digest(bodies: Iterable[str]) -> str:
 def touched(connection: Connection, kind: str, at: int | None = None) -> None:
     """Something has happened that may change what any answer about the resource says: a write, now; or a read that
     began at `at` has shown something new."""
-    name, at = f"touched:{kind}", now_stamp() if at is None else at
-    if at > queries.number(connection, name):
-        bump(connection, name, at)
+    raise_to(connection, {f"{queries.TOUCHED}{kind}": now_stamp() if at is None else at})
 
 
 def _refused_to_another(row: Any, caller: str | None) -> bool:
@@ -453,26 +451,25 @@ def count_highest(connection: Connection) -> dict[str, int]:
 def raise_highest(connection: Connection, kind: str, ident: int) -> None:
     """From now on the resource has had this id."""
     if ident > queries.number(connection, f"{HIGHEST}{kind}"):
-        bump(connection, f"{HIGHEST}{kind}", ident)
+        raise_to(connection, {f"{HIGHEST}{kind}": ident})
 
 
 def changed(connection: Connection, kind: str, stamp: int) -> None:
     """Records of the resource were added or removed: lists that were shown to single callers no longer hold."""
     bump(connection, f"changed:{kind}", stamp)
-    touched(connection, kind)
     _written(connection, kind, stamp)
 
 
 def _written(connection: Connection, kind: str, stamp: int) -> None:
     """A write to the resource has ended: what it changed beside its own record is not said."""
-    if stamp > queries.number(connection, f"{queries.WROTE}{kind}"):
-        bump(connection, f"{queries.WROTE}{kind}", stamp)
+    raise_to(connection, {f"{queries.TOUCHED}{kind}": now_stamp(), f"{queries.WROTE}{kind}": stamp})
 
 
 def _set(connection: Connection, kind: str, record: str, values: Mapping[str, Any]) -> None:
     if values.get("source", WRITE) == WRITE:
-        touched(connection, kind)
-        if values["state"] != DOUBT:  # else it is under way, and its end will tell
+        if values["state"] == DOUBT:  # it is under way, and its end will tell
+            touched(connection, kind)
+        else:
             _written(connection, kind, values["stamp"])
     values = {**values, "observed": time.time_ns()} if values["state"] != DOUBT else dict(values)
     there, named = values["state"] != GONE, {**values, "kind": kind, "ident": record}

@@ -19,19 +19,18 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from sidecar.clock import earliest, stamp
 from sidecar.http.credentials import folded
 from sidecar.standby import queries
-from sidecar.standby.tables import credentials, meta, retirements, revocations
+from sidecar.standby.numbers import bump
+from sidecar.standby.tables import credentials, retirements, revocations
 from sidecar.timeunits import SECOND
 
 VERSION: Final = "credentials_version"
 _REVOKED: Final = select(revocations.c.user)
-_NEW_NUMBER: Final = insert(meta)
-_SET_NUMBER: Final = update(meta).where(meta.c.name == bindparam("number"))
 AT_ONCE: Final = 2
 """scrypts at one time in a process: each takes 32 MB and a core."""
 PATIENCE: Final = 1.0
@@ -323,8 +322,7 @@ class Callers:
         return [row for row in rows if person_of(row.user) == person]
 
     def _note_retired(self, connection: Connection, person: str, at: int) -> None:
-        bump(connection, VERSION)
-        version = queries.number(connection, VERSION)
+        version = bump(connection, VERSION)
         connection.execute(delete(retirements).where(retirements.c.user == person))
         connection.execute(insert(retirements).values(user=person, version=version, at=at))
 
@@ -366,12 +364,3 @@ def _put(known: OrderedDict[bytes, Any], digest: bytes, value: Any) -> None:
     known.move_to_end(digest)
     while len(known) > REMEMBERED:
         known.popitem(last=False)
-
-
-def bump(connection: Connection, name: str, value: int | None = None) -> None:
-    """Sets a number in `meta`: one more than it was, or `value`."""
-    current = connection.scalar(queries.NUMBER, {"number": name})
-    if current is None:
-        connection.execute(_NEW_NUMBER, {"name": name, "value": 1 if value is None else value})
-    else:
-        connection.execute(_SET_NUMBER, {"number": name, "value": current + 1 if value is None else value})

@@ -36,8 +36,10 @@ _UNCLEAR_CREATES: Final = remembered(_UNCLEAR.where(writes.c.record.is_(None)))
 _SHOWN: Final = select(sightings.c.id).where(
     sightings.c.caller == bindparam("user"), sightings.c.type == _KIND, sightings.c.id == _ID
 )
-_TOUCHED: Final = remembered(select(func.max(meta.c.value)).where(meta.c.name.like("touched:%")))
-_EVERY_TOUCHED: Final = select(meta.c.name, meta.c.value).where(meta.c.name.like("touched:%")).order_by(meta.c.name)
+TOUCHED: Final = "touched:"
+"""Before a resource's name: the number in `meta` that is the stamp of what last may have changed an answer about it."""
+_TOUCHED: Final = remembered(select(func.max(meta.c.value)).where(meta.c.name.like(f"{TOUCHED}%")))
+_EVERY_TOUCHED: Final = select(meta.c.name, meta.c.value).where(meta.c.name.like(f"{TOUCHED}%")).order_by(meta.c.name)
 _ANY_UNCLEAR: Final = remembered(
     select(writes.c.id).where(or_(writes.c.outcome == "open", writes.c.outcome == "unknown")).limit(1)
 )
@@ -95,7 +97,7 @@ def known_count(connection: Connection, kind: str) -> int:
 def touched(connection: Connection, kind: str | None) -> int:
     """The stamp at which something last happened that may change what is said of the resource; None: of any."""
     if kind is not None:
-        return number(connection, f"touched:{kind}")
+        return number(connection, f"{TOUCHED}{kind}")
     return connection.scalar(_TOUCHED) or 0
 
 

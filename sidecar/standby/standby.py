@@ -35,8 +35,9 @@ from sidecar.standby.comparing import Comparer, compare_format, compare_manner
 from sidecar.standby.departures import Departures
 from sidecar.standby.derivations import by_format, by_manner
 from sidecar.standby.gate import Gate
-from sidecar.standby.known_callers import Callers, Standing, bump
+from sidecar.standby.known_callers import Callers, Standing
 from sidecar.standby.mirrored_writes import Passing
+from sidecar.standby.numbers import bump
 from sidecar.standby.observations import (
     ListSeen,
     Observation,

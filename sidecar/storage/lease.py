@@ -8,7 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Connection, Engine, String, Table, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    String,
+    Table,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from sidecar import clock
@@ -28,6 +40,8 @@ TTL: Final = 5 * SECOND
 """ns for which a lease holds after it was last renewed."""
 AGAIN: Final = TTL // 5
 """ns after which it is renewed."""
+_LOOK: Final = select(leases).where(leases.c.name == bindparam("lease"))
+_KEEP: Final = _LOOK.with_for_update()
 
 
 class Lease:
@@ -113,8 +127,7 @@ class Lease:
     def still_mine(self, connection: Connection, *, look: bool = False) -> bool:
         """Whether nobody has taken it since, as of this transaction: asked before each step that must be fenced. Nobody
         takes it before a transaction has ended that writes; from one that only reads, to `look`, nobody is kept."""
-        asked = select(leases).where(leases.c.name == self._name)
-        row = connection.execute(asked if look else asked.with_for_update()).one_or_none()
+        row = connection.execute(_LOOK if look else _KEEP, {"lease": self._name}).one_or_none()
         if row is None or (row.holder, row.token) != (self._holder, self.token) or row.until <= clock.stamp():
             return False
         return self._renewed is not None and self._monotonic() - self._renewed < TTL

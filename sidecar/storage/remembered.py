@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, Executable, Table
+from sqlalchemy import Connection, Dialect, Engine, Executable, Table
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
@@ -76,6 +76,11 @@ class Remembering:
     def info(self) -> dict[Any, Any]:
         """What is kept with the database connection."""
         return self._connection.info
+
+    @property
+    def dialect(self) -> Dialect:
+        """Of the database connection."""
+        return self._connection.dialect
 
     def execute(self, statement: Executable, given: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> Any:
         if (tables := _TABLES.get(statement)) is not None:

@@ -155,6 +155,11 @@ class UpstreamCall:
         """Whether nothing of it is under way: it waits for a place, or to be tried again."""
         return self._pending == sum(job.state == "queued" for job in self._jobs)
 
+    def under_way(self) -> float:
+        """Seconds since the oldest of what is under way was sent; 0: nothing is."""
+        started = [job.started for job in self._jobs if job.state == "started"]
+        return time.monotonic() - min(started) if started else 0.0
+
     @property
     def taken_back(self) -> bool:
         """Whether who asked has left in time: nothing of it was or will be sent."""

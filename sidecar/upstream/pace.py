@@ -35,6 +35,8 @@ class _Line:
     """Seconds that a call takes; 0: unknown."""
     slowest: float = 0.0
     """Seconds that its answers take at the most; 0: none has come yet."""
+    heard: float = -math.inf
+    """When a result last came."""
 
 
 class Pace:
@@ -68,8 +70,13 @@ class Pace:
         now = time.monotonic()
         line = self._lines.setdefault(endpoint, _Line())
         line.takes = took if line.takes == 0 else line.takes + WEIGHT * (took - line.takes)
-        line.last = now
+        line.last = line.heard = now
         line.slowest = max(took, line.slowest * FADES)
+
+    def is_prompt(self, endpoint: str, since: float) -> bool:
+        """Whether something has come back from the endpoint since then, and its calls take less than the deadline."""
+        line = self._lines.get(endpoint)
+        return line is not None and line.heard >= since and line.takes < self._deadline
 
     def is_silent(self, endpoint: str) -> bool:
         """Whether somebody waits for it, and nothing has come back for longer than its answers take."""

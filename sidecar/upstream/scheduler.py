@@ -67,6 +67,8 @@ class Job:
     slot: int = -1
     began: int = 0
     """Its stamp, once anything was sent."""
+    started: float = 0.0
+    """The same moment, of time.monotonic()."""
 
 
 class Wires(Protocol):
@@ -173,7 +175,7 @@ class Upstream:
 
     def _start(self, job: Job, slot: int) -> None:
         job.state, job.slot = "started", slot
-        job.began = earliest()
+        job.began, job.started = earliest(), time.monotonic()
         self._under_way.add(job)
         try:
             self._wires.start(job.call, lambda sent: self._ended(job, sent))
@@ -256,8 +258,10 @@ class Upstream:
         take any place that no user wants: where users leave no more, what they wrote still comes to the upstream."""
         yield [job for job in jobs if job.priority <= Priority.USER], 0
         replaying = sum(1 for job in self._under_way if job.priority is Priority.REPLAY)
-        if replaying < self._slots.few:
-            yield [job for job in jobs if job.priority is Priority.REPLAY], 0
+        ours = [job for job in jobs if job.priority is Priority.REPLAY]
+        if ours:
+            few = replaying < self._slots.few
+            yield ours, 0 if few else self._slots.reserve_from([job.endpoint for job in ours])
         yield [job for job in jobs if job.priority > Priority.USER], self._slots.reserve()
 
 

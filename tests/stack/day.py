@@ -226,7 +226,15 @@ class Day:
         time.sleep(1.2)  # until HAProxy's check (every 500 ms) has seen that it is back
 
     def _settled(self) -> None:
-        until(lambda: not self.one.plane("GET", "/outbox").json()["entries"], 120, "nothing waits")
+        """Waits until nothing waits, or says what does."""
+        try:
+            until(lambda: not self._entries(), 300, "nothing waits")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there wait {self._entries()[:5]}") from error
+
+    def _entries(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self.one.plane("GET", "/outbox").json()["entries"]
+        return entries
 
     def _writes(self, what: str) -> None:
         """Takes over, once the standby knows what notes refer to, or hands back."""
@@ -236,11 +244,7 @@ class Day:
             assert node.plane("POST", f"/endpoints/notes.create/{what}", {}).status == 200
 
     def _waiting(self, count: int) -> list[dict[str, Any]]:
-        def waiting() -> list[dict[str, Any]]:
-            entries: list[dict[str, Any]] = self.one.plane("GET", "/outbox").json()["entries"]
-            return entries if len(entries) >= count else []
-
-        return list(until(waiting, 60, "writes wait"))
+        return list(until(lambda: found if len(found := self._entries()) >= count else [], 60, "writes wait"))
 
     def upgrade(self) -> None:
         self._writes("takeover")

@@ -41,6 +41,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sidecar.clock import boot, stamp, uptime
 from sidecar.contract import Action, Contract
 from sidecar.standby import queries
+from sidecar.standby.numbers import bump, raise_to
 from sidecar.standby.outbox import dependencies
 from sidecar.standby.outbox.overlay import PROVISIONAL, Pending, provisional
 from sidecar.standby.outbox.snapshot import Snapshot
@@ -172,7 +173,10 @@ _BY_ID: Final = select(*OPEN).where(outbox.c.id.in_(bindparam("ids", expanding=T
 _SETTLED: Final = select(outbox.c.type, outbox.c.record, outbox.c.settled_as, outbox.c.settled).where(
     outbox.c.settled > bindparam("since")
 )
-_COUNT: Final = update(meta).where(meta.c.name == bindparam("counted")).values(value=meta.c.value + 1)
+_IS_CLAIMED: Final = select(made.c.stamp).where(made.c.type == bindparam("kind"), made.c.id == bindparam("ident"))
+_CLAIM: Final = insert(made)
+_ALIAS: Final = insert(aliases)
+_REACHED: Final = select(meta.c.name, meta.c.value).where(meta.c.name.in_((VERSION, NEXT_ID)))
 _CHANGE: Final = update(outbox).where(outbox.c.id == bindparam("entry"))
 _WAITING: Final = (
     select(outbox.c.id, outbox.c.type, outbox.c.endpoint, outbox.c.state, outbox.c.due)
@@ -429,14 +433,13 @@ def changed(connection: Connection) -> int:
     of all that it changes, so that others find what is new to them. Raises GoneBack."""
     if is_another_life(connection):
         raise GoneBack("the database's server was promoted or replaced")
-    if connection.execute(_COUNT, {"counted": VERSION}).rowcount == 0:
-        connection.execute(insert(meta).values(name=VERSION, value=1))
-    return queries.number(connection, VERSION)
+    return bump(connection, VERSION)
 
 
 def reached(connection: Connection) -> Mark:
     """How far the outbox has come."""
-    return Mark(queries.number(connection, VERSION), queries.number(connection, NEXT_ID))
+    found: dict[str, int] = {row.name: row.value for row in connection.execute(_REACHED)}
+    return Mark(found.get(VERSION, 0), found.get(NEXT_ID, 0))
 
 
 def is_another_life(connection: Connection) -> bool:
@@ -447,10 +450,8 @@ def is_another_life(connection: Connection) -> bool:
 
 def next_provisional(connection: Connection) -> int:
     """A provisional id that nobody has had."""
-    done = connection.execute(update(meta).where(meta.c.name == NEXT_ID).values(value=meta.c.value + 1))
-    if done.rowcount == 0:
-        connection.execute(insert(meta).values(name=NEXT_ID, value=PROVISIONAL))
-    return int(connection.execute(select(meta.c.value).where(meta.c.name == NEXT_ID)).scalar_one())
+    raise_to(connection, {NEXT_ID: PROVISIONAL - 1})
+    return bump(connection, NEXT_ID)
 
 
 def unsettled(connection: Connection, states: Iterable[str] = UNSETTLED) -> Sequence[Any]:
@@ -538,19 +539,18 @@ def change(connection: Connection, ident: str, **values: Any) -> None:
 def alias(connection: Connection, kind: str, ident: str, real: str) -> None:
     """The provisional id means this record from now on."""
     if real_id(connection, kind, ident) is None and ident != real:
-        connection.execute(insert(aliases).values(type=kind, id=ident, real=real, revision=changed(connection)))
+        row = {"type": kind, "id": ident, "real": real, "revision": changed(connection)}
+        connection.execute(_ALIAS, row)
 
 
 def claim(connection: Connection, kind: str, ident: str) -> None:
     """A settled create made this record."""
-    known = connection.scalar(select(func.count()).select_from(made).where(made.c.type == kind, made.c.id == ident))
-    if not known:
-        connection.execute(insert(made).values(type=kind, id=ident, stamp=stamp()))
+    if not is_claimed(connection, kind, ident):
+        connection.execute(_CLAIM, {"type": kind, "id": ident, "stamp": stamp()})
 
 
 def is_claimed(connection: Connection, kind: str, ident: str) -> bool:
-    query = select(func.count()).select_from(made).where(made.c.type == kind, made.c.id == ident)
-    return bool(connection.scalar(query))
+    return connection.scalar(_IS_CLAIMED, {"kind": kind, "ident": ident}) is not None
 
 
 def real_id(connection: Connection, kind: str, ident: str) -> str | None:

@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import stamp
@@ -39,6 +41,7 @@ from sidecar.standby.outbox.revoked import is_revoked, revoked_since
 from sidecar.standby.outbox.rewrite import rewritten
 from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.writes.intents import Intents
+from sidecar.storage.group_commit import GroupCommit
 from sidecar.storage.lease import Lease
 from sidecar.timeunits import SECOND
 from sidecar.upstream.connection import Call
@@ -54,6 +57,18 @@ SOON: Final = 2 * SECOND
 """ns within which what was marked is most often sent."""
 HOPELESS: Final = 5
 """Attempts after which, where the upstream has taken other writes of the kind meanwhile."""
+_WHOLE: Final = select(box.outbox).where(box.outbox.c.id == bindparam("entry"))
+_STANDING: Final = select(box.outbox.c.state, box.outbox.c.attempts, box.outbox.c.token, box.outbox.c.due).where(
+    box.outbox.c.id == bindparam("entry")
+)
+
+
+@dataclass(frozen=True)
+class _Fence:
+    """`mine`: nobody has taken the lease. `behind`: the database has gone back in time."""
+
+    mine: bool
+    behind: bool
 
 
 class Replayer:
@@ -74,6 +89,7 @@ class Replayer:
         self._may_send = may_send
         self._substitute = substitute
         self._lookup = EffectLookup(contract, engine, self._ask)
+        self._changes = GroupCommit(engine, self._fenced, outbox.touch)
 
     def ready(self) -> list[str]:
         """The entries that may be worked on now, side by side: none waits for another, or for a moment to come."""
@@ -82,10 +98,14 @@ class Replayer:
     def work(self, ident: str) -> bool:
         """Works on an entry that was ready. False: there is nothing to do, any more or for now."""
         with self._reader.connect() as connection, connection.begin():
-            row = box.one(connection, ident)
-        if row is None or row.state not in WORKED_ON or row.due > stamp() or not self._may_send(row.endpoint):
-            return False
-        self._try(row)
+            row = connection.execute(_WHOLE, {"entry": ident}).one_or_none()
+            if row is None or row.state not in WORKED_ON or row.due > stamp() or not self._may_send(row.endpoint):
+                return False
+            revoked = is_revoked(connection, row.user)
+        try:
+            self._work(row, revoked=revoked)
+        except SealError as error:
+            self._park(row, f"sealed: {error}", "discard")
         return True
 
     def park_orphans(self) -> None:
@@ -127,18 +147,12 @@ class Replayer:
         ident = next((ident for ident, of in self._ready() if of == kind), None)
         return ident is not None and self.work(ident)
 
-    def _try(self, row: Any) -> None:
-        try:
-            self._work(row)
-        except SealError as error:
-            reason = f"sealed: {error}"
-            self._change(lambda connection: self._intents.park(connection, row, reason, "discard"))
-
     def _ready(self) -> list[tuple[str, str]]:
         """(id, resource) in order."""
         if not self._outbox.snapshot().waits():
             return []
         now, held, ready = stamp(), Held(), []
+        may_send = cache(self._may_send)
         with self._reader.connect() as connection, connection.begin():
             needs = self._outbox.view(connection).needs
             rows = box.waiting(connection)
@@ -147,24 +161,22 @@ class Replayer:
             if mine is None or row.endpoint not in self._contract.endpoints:
                 continue  # it will be parked
             due = row.state in WORKED_ON and row.due <= now
-            if due and not held.stops(mine) and self._may_send(row.endpoint):
+            if due and not held.stops(mine) and may_send(row.endpoint):
                 ready.append((row.id, row.type))
             held.add(mine)
         return ready
 
     # One entry ----------------------------------------------------------------------------------------------------
 
-    def _work(self, row: Any) -> None:
-        with self._reader.connect() as connection, connection.begin():
-            sealed = connection.scalar(select(box.outbox.c.sealed).where(box.outbox.c.id == row.id))
-            revoked = is_revoked(connection, row.user)
-        if sealed is None:
+    def _work(self, row: Any, *, revoked: bool) -> None:
+        """`row`: with its sealed request. Raises SealError."""
+        if row.sealed is None:
             raise SealError("nothing is kept of the request")
-        headers, body = self._seal.open(row.id, sealed)
+        headers, body = self._seal.open(row.id, row.sealed)
         if row.proposal == IN_ANOTHERS_NAME and self._substitute is not None:  # a person has said so of this entry
             headers = _in_name_of(self._substitute, headers)
         elif revoked:
-            self._change(lambda connection: self._intents.park(connection, row, revoked_since(row), "discard"))
+            self._park(row, revoked_since(row), "discard")
             return
         endpoint = self._contract.endpoints[row.endpoint]
         match = self._contract.match(row.method, row.target.partition("?")[0])
@@ -176,29 +188,29 @@ class Replayer:
             if self._conclude(row, found, uncertain):
                 return
         if row.attempts >= GIVE_UP or (row.attempts >= HOPELESS and self._is_well(row)):
-            reason = f"failed {row.attempts} times: {row.reason}"
-            self._change(lambda connection: self._intents.park(connection, row, reason, "retry"))
+            self._park(row, f"failed {row.attempts} times: {row.reason}", "retry")
             return
-        if not self._claim(row):
+        if not self._changes.run(lambda connection, fence: self._claim(connection, fence, row)):
             return
         target, content = request.request.target, request.request.body
         call = Call(row.method, target, headers, content, fence=lambda: self._still_claimed(row))
         result = self._send(endpoint, call, row.request_id)
         self._change(lambda connection: self._judge(connection, row, result))
 
-    def _claim(self, row: Any) -> bool:
+    def _fenced(self, connection: Connection) -> _Fence:
+        """What each transaction begins with: others are kept from the lease until it ends."""
+        return _Fence(self._lease.still_mine(connection), self._outbox.is_behind(connection))
+
+    def _claim(self, connection: Connection, fence: _Fence, row: Any) -> bool:
         """Marks the entry as being sent, if it is as we saw it and the lease is still ours."""
-        with self._engine.begin() as connection:
-            if not self._lease.still_mine(connection) or self._outbox.is_behind(connection):
-                return False
-            query = select(box.outbox.c.state, box.outbox.c.attempts).where(box.outbox.c.id == row.id)
-            now = connection.execute(query).one()
-            if (now.state, now.attempts) != (row.state, row.attempts):
-                return False
-            due = stamp() + SOON + self._intents.patience
-            box.change(connection, row.id, state=State.SENDING, sent=True, attempts=row.attempts + 1, due=due,
-                       token=self._lease.token)  # fmt: skip
-        self._outbox.touch()
+        if not fence.mine or fence.behind:
+            return False
+        now = connection.execute(_STANDING, {"entry": row.id}).one()
+        if (now.state, now.attempts) != (row.state, row.attempts):
+            return False
+        due = stamp() + SOON + self._intents.patience
+        box.change(connection, row.id, state=State.SENDING, sent=True, attempts=row.attempts + 1, due=due,
+                   token=self._lease.token)  # fmt: skip
         return True
 
     def _still_claimed(self, row: Any) -> bool:
@@ -221,12 +233,11 @@ class Replayer:
         ours any more."""
         if not self._lease.still_mine(connection, look=look) or self._outbox.is_behind(connection):
             return None
-        query = select(box.outbox.c.state, box.outbox.c.token, box.outbox.c.due).where(box.outbox.c.id == row.id)
-        now = connection.execute(query).one()
+        now = connection.execute(_STANDING, {"entry": row.id}).one()
         return int(now.due) if (now.state, now.token) == (State.SENDING, self._lease.token) else None
 
     def _judge(self, connection: Connection, row: Any, result: Result) -> str:
-        current = connection.execute(select(box.outbox).where(box.outbox.c.id == row.id)).one()
+        current = box.one(connection, row.id)
         if current.state != State.SENDING or current.token != self._lease.token:
             return str(current.state)
         return self._intents.judge(connection, current, result.response, result.attempt.outcome)
@@ -239,12 +250,10 @@ class Replayer:
             return True
         if effect is Effect.CONFLICT:
             reason = f"conflict: someone changed this record at {self._contract.name} meanwhile"
-            theirs = found.seen.body if found.seen is not None else None
-            self._change(lambda connection: self._intents.park(connection, row, reason, "merge", theirs))
+            self._park(row, reason, "merge", found.seen.body if found.seen is not None else None)
             return True
         if effect is Effect.UNDETERMINABLE and uncertain:
-            reason = f"unclear: nobody can tell whether it has taken effect: {found.why}"
-            self._change(lambda connection: self._intents.park(connection, row, reason, "retry"))
+            self._park(row, f"unclear: nobody can tell whether it has taken effect: {found.why}", "retry")
             return True
         if effect is Effect.UNAVAILABLE:
             self._change(lambda connection: self._later(connection, row))
@@ -259,12 +268,12 @@ class Replayer:
     def _later(self, connection: Connection, row: Any) -> None:
         box.change(connection, row.id, due=stamp() + 2 * SECOND, reason="the upstream could not be asked")
 
+    def _park(self, row: Any, reason: str, proposal: str, theirs: str | None = None) -> None:
+        self._change(lambda connection: self._intents.park(connection, row, reason, proposal, theirs))
+
     def _change(self, change: Callable[[Connection], Any]) -> None:
-        with self._engine.begin() as connection:
-            if not self._lease.still_mine(connection):
-                return
-            change(connection)
-        self._outbox.touch()
+        """Unless the lease is another's by now."""
+        self._changes.run(lambda connection, fence: change(connection) if fence.mine else None)
 
     # Looking for an effect ------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, inspect, select
 from sidecar.clock import stamp
 from sidecar.settings import PREFIX, SettingError
 from sidecar.standby import queries
-from sidecar.standby.known_callers import bump
+from sidecar.standby.numbers import bump
 from sidecar.standby.outbox.entries import outbox
 from sidecar.standby.outbox.sealing import Seal, SealError
 from sidecar.standby.tables import meta

@@ -23,8 +23,9 @@ from sidecar.http.messages import Response
 from sidecar.settings import Settings
 from sidecar.standby import knowledge, literals, queries
 from sidecar.standby.gate import Gate
-from sidecar.standby.known_callers import Callers, bump
+from sidecar.standby.known_callers import Callers
 from sidecar.standby.literals import FORBIDDEN
+from sidecar.standby.numbers import bump
 from sidecar.standby.observations import ListSeen, Observation, RecordSeen, observations, record_in
 from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.entries import NEXT_ID, Outbox, outbox
@@ -48,7 +49,7 @@ from sidecar.standby.writes.intents import Intents, Write
 
 LEARNED: Final = (records, collections, sightings, views, identities, replies, literals.literals)
 """The tables that are filled."""
-NUMBERS: Final = (knowledge.HIGHEST, "needs:", "changed:", "touched:")
+NUMBERS: Final = (knowledge.HIGHEST, "needs:", "changed:", queries.TOUCHED)
 """Before the names of what is learned into `meta`."""
 ROWS: Final = 500
 """Rows that are written at once."""

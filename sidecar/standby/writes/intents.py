@@ -25,7 +25,8 @@ from sidecar.standby import knowledge, queries
 from sidecar.standby.answer import NOT_FOUND, Answer, DontKnow, Shape, localised, missing
 from sidecar.standby.departures import Departures
 from sidecar.standby.gate import Gate
-from sidecar.standby.known_callers import Callers, bump, hashed
+from sidecar.standby.known_callers import Callers, hashed
+from sidecar.standby.numbers import bump
 from sidecar.standby.observations import RecordSeen, digest, record_in
 from sidecar.standby.outbox import dependencies
 from sidecar.standby.outbox import entries as box

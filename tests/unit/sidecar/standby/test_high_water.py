@@ -15,7 +15,7 @@ from sidecar.journal.checkpoints import known_checkpoints
 from sidecar.journal.head import Head, keep_head
 from sidecar.settings import Settings
 from sidecar.standby import high_water, queries
-from sidecar.standby.known_callers import bump
+from sidecar.standby.numbers import bump
 from sidecar.standby.outbox import entries as box
 from sidecar.standby.outbox.entries import INCARNATION, NEXT_ID, VERSION, GoneBack, Outbox
 from sidecar.standby.outbox.overlay import PROVISIONAL

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert
 
 from sidecar.standby import queries
-from sidecar.standby.known_callers import bump
+from sidecar.standby.numbers import bump
 from sidecar.standby.tables import writes
 from sidecar.storage.database import open_memory
 from tests.support.tables import lay

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, delete, event, insert, select, text, update
 
 from sidecar.standby import literals, queries
-from sidecar.standby.known_callers import bump
+from sidecar.standby.numbers import bump
 from sidecar.standby.tables import KNOWN, collections, meta, owners, records, writes
 from sidecar.storage.database import open_file, open_memory
 from sidecar.storage.remembered import MOST, recalling, remembers, writing

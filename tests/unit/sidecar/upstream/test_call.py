@@ -117,6 +117,22 @@ def test_who_no_longer_waits_takes_back_what_has_not_begun(tmp_path: Path) -> No
     assert (len(list(filter(None, taken))), wires.sent) == (4, 0)
 
 
+def test_what_waits_for_a_place_is_not_under_way(tmp_path: Path) -> None:
+    other = Slots(tmp_path / "places", 4, longest=60)
+    taken = [other.take([number]) for number in (1, 2, 3, 4)]
+
+    async def test(call: UpstreamCall) -> None:
+        assert await call.result(soon(0.1)) is None
+        assert call.under_way() == 0
+        other.give(taken[0][0] if taken[0] is not None else -1)
+        assert await call.result(soon(0.3)) is None
+        assert 0 < call.under_way() <= 0.3
+        assert not call.give_up()
+        assert call.under_way() > 0, "it goes on"
+
+    made(tmp_path, Wires(None), test)
+
+
 def test_who_leaves_takes_back_what_waits_and_is_not_waited_for(tmp_path: Path) -> None:
     other = Slots(tmp_path / "places", 4, longest=60)
     assert [other.take([number]) is not None for number in (1, 2, 3, 4)] == [True] * 4

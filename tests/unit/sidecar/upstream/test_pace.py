@@ -59,3 +59,17 @@ def test_an_endpoint_is_silent_once_nothing_has_come_back_for_longer_than_its_an
         time.sleep(DEADLINE + 0.01)
         assert not pace.is_silent("notes"), "its answers take that long"
     assert not pace.is_silent("notes"), "nobody waits"
+
+
+def test_an_endpoint_is_prompt_where_it_has_answered_since_and_takes_less_than_the_deadline() -> None:
+    pace = Pace(DEADLINE, LONGEST, lambda endpoint: 1)
+    began = time.monotonic()
+    assert not pace.is_prompt("notes", began), "nothing was ever heard"
+    pace.answered("patients", 0.01)
+    assert not pace.is_prompt("notes", began), "another's answers tell nothing of it"
+    pace.answered("notes", 0.01)
+    assert pace.is_prompt("notes", began)
+    assert not pace.is_prompt("notes", time.monotonic()), "nothing since"
+    for _ in range(20):
+        pace.answered("notes", 2 * DEADLINE)
+    assert not pace.is_prompt("notes", began), "its calls take too long themselves"

@@ -17,7 +17,7 @@ from sidecar.http.messages import Request, Response
 from sidecar.settings import Settings
 from sidecar.standby.answer import Answer
 from sidecar.standby.high_water import bring_forward
-from sidecar.standby.known_callers import bump
+from sidecar.standby.numbers import bump
 from sidecar.standby.outbox.entries import RESTORED, State, outbox, taken_directly
 from sidecar.standby.outbox.replay import GIVE_UP, Replayer
 from sidecar.standby.outbox.watermark import Mark
