@@ -2,6 +2,9 @@
 
 A transaction costs a turn at the file, a write to the disk, and what is asked at its beginning, however much is done in
 it. Whoever comes while one is under way is in the next, with all who have come by then; nobody waits for more to come.
+
+With PostgreSQL each has a transaction of its own: there they run side by side, the server itself writes them to the
+disk together, and several changes in one would take their rows' locks in another order than requests do (a deadlock).
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ class GroupCommit(Generic[B]):
         self._engine = engine
         self._begin = begin
         self._after = after
+        self._alone = engine.dialect.name != "sqlite"
         self._lock = threading.Lock()
         self._line: deque[_Wanted] = deque()
         """All that are not done; the first of them makes the changes of those that are there when it begins."""
@@ -37,6 +41,16 @@ class GroupCommit(Generic[B]):
         """Makes the change, and returns what it returns, once it is committed. Raises what it raises; then nothing of
         it was done. It may be called again, in another transaction, where a change beside it has failed."""
         mine = _Wanted(change)
+        if self._alone:
+            self._make((mine,))
+        else:
+            self._await(mine)
+        if mine.error is not None:
+            raise mine.error
+        return cast(R, mine.value)
+
+    def _await(self, mine: _Wanted) -> None:
+        """Makes it with others': theirs too, where it is the first in line."""
         with self._lock:
             self._line.append(mine)
             leads = self._line[0] is mine
@@ -44,9 +58,6 @@ class GroupCommit(Generic[B]):
             mine.woken.wait()
         if not mine.done:
             self._lead()
-        if mine.error is not None:
-            raise mine.error
-        return cast(R, mine.value)
 
     def _lead(self) -> None:
         with self._lock:
