@@ -202,20 +202,21 @@ class Asking:
             self._standby.end_write(context.write, response, outcome, context.user)
 
     def late(self, context: Context, call: UpstreamCall) -> None:
-        """The user is not kept waiting for it any longer: the upstream has failed, unless a place was all it lacked."""
-        crowded = self._is_crowded(context, call)
+        """The user is not kept waiting for it any longer: the upstream has failed.
+
+        Not so where a place was all that a write lacked. It must be sent one day: were the upstream turned away from
+        because more write than it can take at once, it would idle, and more would wait than before. A read that the
+        standby answers instead is one less."""
         call.late = True
-        if context.endpoint is not None and not crowded:
-            self._switchboard.observe(context.endpoint.id, False, False)
+        endpoint = context.endpoint
+        if endpoint is not None and not (endpoint.action.writes and self._is_crowded(context, call)):
+            self._switchboard.observe(endpoint.id, False, False)
 
     def _is_crowded(self, context: Context, call: UpstreamCall) -> bool:
         """Whether it has waited for a place for the larger part of its time, while others of its endpoint were answered
-        as they should be. Taken for a failure of the upstream, more users than it can serve would make us turn away
-        from it altogether: then it idles, and more wait than before."""
-        deadline = self._settings.deadline
-        return call.under_way() < deadline / 2 and self._pace.is_prompt(
-            context.exchange.endpoint_id, context.until - deadline
-        )
+        as they should be."""
+        deadline, endpoint = self._settings.deadline, context.exchange.endpoint_id
+        return call.under_way() < deadline / 2 and self._pace.is_prompt(endpoint, context.until - deadline)
 
     def is_silent(self, context: Context, call: UpstreamCall) -> bool:
         """Whether it has had its deadline, and nothing comes back from its endpoint at all; or nothing of it is under
