@@ -48,7 +48,9 @@ ENOUGH: Final = 2 * SENDERS
 """Entries handed out and not done yet, above which nobody looks which others are ready: for a long outbox that takes
 long, and each entry that is done would make it necessary again."""
 PAUSE: Final = 0.05
-"""Seconds between two looks at what is ready; after one that took long, twice as long as it took."""
+"""Seconds between two looks at what is ready; after one that took long, twice as long, and at most LONG_PAUSE."""
+LONG_PAUSE: Final = 1.0
+"""Seconds: the lease is renewed once a round, and must not end between two."""
 REFRESH_EVERY: Final = 0.2
 """Seconds between two looks at what other processes know of takeover and of the standby."""
 PRUNE_EVERY: Final = 60.0
@@ -111,7 +113,7 @@ class Replaying:
             sender.start()
         threading.Thread(target=self._ask_store, args=(stop,), name="replay-mark", daemon=True).start()
         took = 0.0
-        while not stop.wait(max(PAUSE, 2 * took)):
+        while not stop.wait(max(PAUSE, min(2 * took, LONG_PAUSE))):
             self._wake.wait(TICK)
             self._wake.clear()
             began = time.monotonic()
