@@ -628,7 +628,7 @@ def test_an_incident_is_taken_on_a_phone_in_one_tap(browser: Browser, dashboard:
 def test_the_rules_are_replayed_over_what_was_recorded(page: Page, dashboard: Dashboard, told: list[str]) -> None:
     enter(page, dashboard, "operator", "/alerts")
     page.locator("#backtest").get_by_label("last 24 hours").check()
-    page.get_by_role("button", name="Replay").click()
+    page.get_by_role("button", name="Replay").click(timeout=120_000)
     expect(page.locator("#b-found")).to_contain_text("would have fired", timeout=60_000)
     found = page.get_by_role("table", name="Alerts that would have fired, by incident")
     expect(found).to_contain_text("POST /patients/{id}/screen")
