@@ -204,9 +204,8 @@ class Asking:
     def late(self, context: Context, call: UpstreamCall) -> None:
         """The user is not kept waiting for it any longer: the upstream has failed.
 
-        Not so where a place was all that a write lacked. It must be sent one day: were the upstream turned away from
-        because more write than it can take at once, it would idle, and more would wait than before. A read that the
-        standby answers instead is one less."""
+        Not so where a place was all that a write lacked. It must be sent one day: an upstream that is turned away from
+        because it is busy idles, and more wait than before. A read that the standby answers instead is one less."""
         call.late = True
         endpoint = context.endpoint
         if endpoint is not None and not (endpoint.action.writes and self._is_crowded(context, call)):

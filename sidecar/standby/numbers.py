@@ -39,9 +39,7 @@ def _setting(dialect: str, *, counts: bool) -> Any:
 def _raising(dialect: str) -> Any:
     put = _put(dialect)
     is_lower = meta.c.value < put.excluded.value
-    return put.on_conflict_do_update(
-        index_elements=[meta.c.name], set_={"value": put.excluded.value}, where=is_lower
-    )  # fmt: skip
+    return put.on_conflict_do_update(index_elements=[meta.c.name], set_={"value": put.excluded.value}, where=is_lower)
 
 
 def _put(dialect: str) -> Any:

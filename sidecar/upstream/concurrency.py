@@ -16,8 +16,7 @@ how many; `background/sharing.py` keeps it up to date), and all of them where no
 the database is away.
 
 What is not urgent leaves places free for users: as many as they had of late (a fifth file says how many), at least a
-quarter (`few`) and at most half. Whoever comes finds one. Where nobody has come of late, and calls take no longer than
-BRIEF, the outbox drains through all of them: who comes then waits that long at most, and finds places from then on.
+quarter (`few`) and at most half. Whoever comes finds one; and at night, when nobody comes, the outbox drains faster.
 
 An endpoint may hold at most twice what it leaves free (dynamic thresholds, Choudhury and Hahne 1998), and the last
 place goes only to one that has none: however many calls of one or two endpoints hang, others find places. While three
@@ -48,8 +47,6 @@ TOLD: Final = 3_000_000_000
 """Nanoseconds for which a share holds after it was last told: less than others wait for a node that says nothing."""
 OF_LATE: Final = 10_000_000_000
 """Nanoseconds for which places are left free for as many users as were there at once."""
-BRIEF: Final = 500_000_000
-"""Nanoseconds that whoever comes first after a while may have to wait for a place."""
 FADES: Final = 0.99
 """What is left of the slowest call's time with each further one."""
 LOOK: Final = 100_000_000
@@ -212,23 +209,8 @@ class Slots:
 
     def reserve(self) -> int:
         """Places that stay free for users when others take one."""
-        return min(self.share // 2, max(self.few, self._of_late()))
-
-    def reserve_from(self, endpoints: Sequence[int]) -> int:
-        """The same, when calls of these endpoints take one, and all that is under way is as little urgent: none, where
-        no user has come of late and all of it is brief."""
-        return self.reserve() if self._of_late() or not self._is_brief(endpoints) else 0
-
-    def _of_late(self) -> int:
-        """How many users were there at once."""
-        return self._users[_MOST] if 0 <= time.monotonic_ns() - self._users[_WHEN] < OF_LATE else 0
-
-    def _is_brief(self, endpoints: Sequence[int]) -> bool:
-        """Whether calls of these, and those that are under way, are known to take no longer than BRIEF."""
-        held = {endpoint for endpoint in self._held() if endpoint not in (None, _RESTS)}
-        return all(
-            each is not None and each < ENDPOINTS and 0 < self._slowest[each] <= BRIEF for each in {*held, *endpoints}
-        )
+        of_late = self._users[_MOST] if 0 <= time.monotonic_ns() - self._users[_WHEN] < OF_LATE else 0
+        return min(self.share // 2, max(self.few, of_late))
 
     def wanted(self) -> int:
         """The most places that the node could have used since this was last asked."""

@@ -258,10 +258,8 @@ class Upstream:
         take any place that no user wants: where users leave no more, what they wrote still comes to the upstream."""
         yield [job for job in jobs if job.priority <= Priority.USER], 0
         replaying = sum(1 for job in self._under_way if job.priority is Priority.REPLAY)
-        ours = [job for job in jobs if job.priority is Priority.REPLAY]
-        if ours:
-            few = replaying < self._slots.few
-            yield ours, 0 if few else self._slots.reserve_from([job.endpoint for job in ours])
+        if replaying < self._slots.few:
+            yield [job for job in jobs if job.priority is Priority.REPLAY], 0
         yield [job for job in jobs if job.priority > Priority.USER], self._slots.reserve()
 
 

@@ -6,11 +6,13 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, select, text
+from sqlalchemy import Connection, Engine, create_engine, select, text
 
+from sidecar.storage.group_commit import GroupCommit
 from sidecar.storage.lease import leases
 from sidecar.storage.postgresql import WRITERS
 from tests.support.postgres import Server, cluster, programs
@@ -202,3 +204,18 @@ def test_a_start_waits_for_its_turn_to_write(upstream: Upstream, database: str, 
                 again.join(60)
         engine.dispose()
         assert side.ask("GET", "/patients/17", HOLT).status == 200
+
+
+def test_changes_are_made_side_by_side_there_and_each_in_a_transaction_of_its_own(database: str) -> None:
+    """In one they would take their rows' locks in another order than requests do."""
+    engine = create_engine(database)
+    group, both = GroupCommit(engine, lambda _: None, lambda: None), threading.Barrier(2)
+
+    def change(connection: Connection, _: None) -> int:
+        both.wait(10)
+        return int(connection.scalar(text("SELECT pg_current_xact_id()::text::bigint")) or 0)
+
+    with ThreadPoolExecutor(2) as threads:
+        found = [each.result(20) for each in [threads.submit(group.run, change) for _ in range(2)]]
+    engine.dispose()
+    assert len(set(found)) == 2

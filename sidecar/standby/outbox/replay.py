@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -63,14 +62,6 @@ _STANDING: Final = select(box.outbox.c.state, box.outbox.c.attempts, box.outbox.
 )
 
 
-@dataclass(frozen=True)
-class _Fence:
-    """`mine`: nobody has taken the lease. `behind`: the database has gone back in time."""
-
-    mine: bool
-    behind: bool
-
-
 class Replayer:
     """Steps through the outbox. `may_send` says whether an endpoint's upstream is to be asked at the moment."""
 
@@ -89,7 +80,7 @@ class Replayer:
         self._may_send = may_send
         self._substitute = substitute
         self._lookup = EffectLookup(contract, engine, self._ask)
-        self._changes = GroupCommit(engine, self._fenced, outbox.touch)
+        self._changes = GroupCommit(engine, lease.still_mine, outbox.touch)
 
     def ready(self) -> list[str]:
         """The entries that may be worked on now, side by side: none waits for another, or for a moment to come."""
@@ -190,20 +181,16 @@ class Replayer:
         if row.attempts >= GIVE_UP or (row.attempts >= HOPELESS and self._is_well(row)):
             self._park(row, f"failed {row.attempts} times: {row.reason}", "retry")
             return
-        if not self._changes.run(lambda connection, fence: self._claim(connection, fence, row)):
+        if not self._change(lambda connection: self._claim(connection, row)):
             return
         target, content = request.request.target, request.request.body
         call = Call(row.method, target, headers, content, fence=lambda: self._still_claimed(row))
         result = self._send(endpoint, call, row.request_id)
         self._change(lambda connection: self._judge(connection, row, result))
 
-    def _fenced(self, connection: Connection) -> _Fence:
-        """What each transaction begins with: others are kept from the lease until it ends."""
-        return _Fence(self._lease.still_mine(connection), self._outbox.is_behind(connection))
-
-    def _claim(self, connection: Connection, fence: _Fence, row: Any) -> bool:
-        """Marks the entry as being sent, if it is as we saw it and the lease is still ours."""
-        if not fence.mine or fence.behind:
+    def _claim(self, connection: Connection, row: Any) -> bool:
+        """Marks the entry as being sent, if it is as we saw it."""
+        if self._outbox.is_behind(connection):
             return False
         now = connection.execute(_STANDING, {"entry": row.id}).one()
         if (now.state, now.attempts) != (row.state, row.attempts):
@@ -271,9 +258,9 @@ class Replayer:
     def _park(self, row: Any, reason: str, proposal: str, theirs: str | None = None) -> None:
         self._change(lambda connection: self._intents.park(connection, row, reason, proposal, theirs))
 
-    def _change(self, change: Callable[[Connection], Any]) -> None:
-        """Unless the lease is another's by now."""
-        self._changes.run(lambda connection, fence: change(connection) if fence.mine else None)
+    def _change(self, change: Callable[[Connection], Any]) -> Any:
+        """Unless the lease is another's by now; then None. Nobody takes it before the transaction ends."""
+        return self._changes.run(lambda connection, mine: change(connection) if mine else None)
 
     # Looking for an effect ------------------------------------------------------------------------------------------
 

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine
 
 from sidecar.standby import queries
 from sidecar.standby.numbers import bump, raise_to
-from sidecar.storage.database import open_file
+from sidecar.storage.database import open_memory
 from sidecar.storage.remembered import writing
 from tests.support.tables import lay
 
 Begin = Callable[[Engine], AbstractContextManager[Connection]]
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_file(tmp_path / "x.db")
-    lay(engine)
-    yield engine
-    engine.dispose()
-
-
 @pytest.mark.parametrize("begin", [Engine.begin, writing], ids=["plain", "remembering"])
-def test_a_number_is_set_counted_and_raised(engine: Engine, begin: Begin) -> None:
+def test_a_number_is_set_counted_and_raised(begin: Begin) -> None:
+    engine = open_memory()
+    lay(engine)
     with begin(engine) as connection:
         assert queries.number(connection, "a") == 0
         assert [bump(connection, "a"), bump(connection, "a"), bump(connection, "b", 7)] == [1, 2, 7]

@@ -234,31 +234,6 @@ def test_for_whom_places_stay_free_is_known_to_all_processes_for_a_while(tmp_pat
     assert replay.reserve() == 3, "what was before does not count"
 
 
-def test_what_is_brief_takes_all_places_where_no_user_has_come_of_late(tmp_path: Path) -> None:
-    gateway, replay = (Slots(tmp_path / "places", 8, longest=60) for _ in range(2))
-    assert replay.reserve_from([1]) == 2, "how long it takes nobody knows"
-    took = replay.take([1])
-    assert took is not None
-    replay.give(took[0])
-    assert (replay.reserve_from([1]), replay.reserve()) == (0, 2)
-    assert replay.reserve_from([1, 2]) == 2
-    held = gateway.take([3])
-    assert held is not None
-    assert replay.reserve_from([1]) == 2, "how long what is under way takes nobody knows"
-    gateway.give(held[0])
-    assert replay.reserve_from([1]) == 0
-    gateway.note_users(1)
-    assert replay.reserve_from([1]) == 2, "a user has come"
-    with (tmp_path / "places-users").open("r+b") as file:
-        file.seek(8)
-        file.write((time.monotonic_ns() - concurrency.OF_LATE).to_bytes(8, "little"))
-    assert replay.reserve_from([1]) == 0
-    with (tmp_path / "places-slowest").open("r+b") as file:
-        file.seek(8)
-        file.write((concurrency.BRIEF + 1).to_bytes(8, "little"))
-    assert replay.reserve_from([1]) == 2, "who comes would wait too long"
-
-
 def test_what_is_wanted_is_the_most_that_could_have_been_used_since(tmp_path: Path) -> None:
     slots = Slots(tmp_path / "places", 4, longest=60)
     slots.tell_share(2)
