@@ -1,4 +1,4 @@
-"""The rounds of replay: what others have changed is seen soon, also where a round had just looked and none comes after."""
+"""The rounds of replay: what others have changed is seen soon, also where a round had just looked and is the last."""
 
 from __future__ import annotations
 
