@@ -481,6 +481,6 @@ def _look(
         time.sleep(TICK)
 
 
-def create_background(settings: Settings, service: Service) -> Background:
+def create_background(settings: Settings, service: Service, stop: threading.Event) -> Background:
     """The background work: one process beside the workers."""
-    return Background(settings, is_last=lambda: service.draining)
+    return Background(settings, is_last=lambda: service.draining, stop=stop)

@@ -24,7 +24,6 @@ from sidecar.contract import Contract
 from sidecar.events.recorder import Recorder
 from sidecar.journal.writer import Journal
 from sidecar.settings import Settings
-from sidecar.signals import ends
 from sidecar.storage.encryption import open_vault
 from sidecar.storage.instance import named
 from sidecar.storage.status_files import tell
@@ -40,11 +39,11 @@ ALIVE_EVERY: Final = 2.0
 class Background:
     """The process's threads: shipping, signing, backfill, replay, indexing, sharing, verifying."""
 
-    def __init__(self, settings: Settings, is_last: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, is_last: Callable[[], bool], stop: threading.Event) -> None:
         """`is_last`: whether the sidecar ends, so that the gateway has before this does; else another goes on after."""
         self._settings = settings
         self._is_last = is_last
-        self._stop = threading.Event()
+        self._stop = stop
         self._contract = Contract.load(settings.contract)
         journal = Journal(
             settings.data / "journal",
@@ -58,9 +57,8 @@ class Background:
         self._recorder = Recorder(journal, self._contract, settings.node_name, settings.body_cap, open_vault(settings))
 
     def run(self) -> None:
-        """Works until SIGTERM."""
+        """Works until it is told to stop."""
         setup_sentry(self._settings)
-        ends(self._stop)
         works = {"ship": self._ship, "sign": self._sign, "fill": self._fill, "replay": self._replay}
         works["index"] = lambda: Indexing(self._settings, self._contract).run(self._stop)
         works["verify"] = lambda: Verifying(self._settings).run(self._stop)

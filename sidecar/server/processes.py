@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, NoReturn
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,23 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Around a fork: what a child is told before it listens would be lost, or end it; it waits until `listen`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def listen() -> None:
+    """From now on this child hears what it is told, also what it was told before."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def live(name: str, run: Callable[[], None], parent: int) -> NoReturn:
-    """What a child does, from its fork to its end."""
+    """What a child does, from its fork to its end. `run` calls `listen`, once it does with a signal what it should."""
     code = 1
     try:
         for number in SIGNALS:

@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from threading import Event
 from typing import Any, Final, Protocol
 
 from sidecar import clock
@@ -21,11 +22,12 @@ from sidecar.server.http1 import Application
 from sidecar.server.listeners import Address, from_systemd, open_listeners
 from sidecar.server.loop_worker import settle_memory
 from sidecar.server.phase import Service
-from sidecar.server.processes import notify, say_ready
+from sidecar.server.processes import listen, notify, say_ready
 from sidecar.server.supervisor import BEHIND, Role, Supervisor
 from sidecar.server.waiting_room import WaitingRoom
 from sidecar.server.wsgi import Wsgi, WsgiApplication
 from sidecar.settings import SettingError, Settings
+from sidecar.signals import ends
 from sidecar.storage.migrate import DatabaseAway
 from sidecar.storage.private_folder import make_private
 from sidecar.storage.status_files import tell
@@ -59,8 +61,8 @@ class Program(Protocol):
     def create_control_app(self, settings: Settings, service: Service) -> Wsgi:
         """The control plane's."""
 
-    def create_background(self, settings: Settings, service: Service) -> Any:
-        """The background work; its `run()` works until SIGTERM."""
+    def create_background(self, settings: Settings, service: Service, stop: Event) -> Any:
+        """The background work; its `run()` works until `stop`."""
 
     async def end(self) -> None:
         """At the end of a gateway's worker, on its loop."""
@@ -205,6 +207,7 @@ def _stand_back() -> None:
 def _gateway(
     settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int, relieves: bool
 ) -> None:
+    listen()
     options = worker_options(listener, settings, settings.workers, settings.grace, ready, program.end)
     options["worker_exit"] = lambda _arbiter, _worker: program.close()
     if not relieves:
@@ -213,13 +216,17 @@ def _gateway(
 
 
 def _control(settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int) -> None:
+    listen()
     options = worker_options(listener, settings, 1, 2.0, ready)
     Server(options, lambda: WsgiApplication(program.create_control_app(settings, service))).run()
 
 
 def _background(settings: Settings, program: Program, service: Service, ready: int) -> None:
+    stop = Event()
+    ends(stop)
+    listen()
     _stand_back()
-    background = program.create_background(settings, service)
+    background = program.create_background(settings, service, stop)
     settle_memory()
     say_ready(ready)
     background.run()

@@ -22,7 +22,7 @@ from typing import Final
 
 from sidecar.server.handover import Handover, Left
 from sidecar.server.phase import Phase, Service
-from sidecar.server.processes import SIGNALS, fault, live, notify, send
+from sidecar.server.processes import SIGNALS, fault, listen, live, notify, send, unheard
 
 log = logging.getLogger(__name__)
 BEHIND: Final = 10.0
@@ -84,7 +84,7 @@ class Supervisor:
         """Works until SIGTERM or SIGINT. `close` stops listening for users; `handover` is asked before an exec."""
         for number in SIGNALS:
             signal.signal(number, lambda number, _frame: self._asked.add(number))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        listen()
         for role in self._roles.values():
             if role.alone and self._running(role.name):
                 self._dismiss(role.name, but=None)
@@ -104,10 +104,11 @@ class Supervisor:
         self._due.pop(role.name, None)
         parent, (reading, writing) = os.getpid(), os.pipe()
         relieves = any(c.role is role and not c.missing and c.until is None for c in self._children.values())
-        pid = os.fork()
-        if pid == 0:
-            os.close(reading)
-            live(role.name, lambda: role.run(writing, relieves), parent)
+        with unheard():
+            pid = os.fork()
+            if pid == 0:
+                os.close(reading)
+                live(role.name, lambda: role.run(writing, relieves), parent)
         os.close(writing)
         self._children[pid] = Child(pid, role, reading, role.parts)
 

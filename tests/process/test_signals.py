@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -15,6 +16,25 @@ ends(stop)
 print("ready", flush=True)
 while not stop.wait(0.00001):
     pass
+"""
+
+CHILD = """
+import threading, time
+from sidecar.server.phase import Service
+from sidecar.server.processes import listen
+from sidecar.server.supervisor import Role, Supervisor
+from sidecar.signals import ends
+
+def run(ready, relieves):
+    print("forked", flush=True)
+    time.sleep(0.5)
+    stop = threading.Event()
+    ends(stop)
+    listen()
+    stop.wait()
+    print("what is done last", flush=True)
+
+Supervisor([Role("background", run, 1, 20, alone=True)], Service(), 0, []).run(lambda: None, lambda left: None)
 """
 
 
@@ -31,3 +51,16 @@ def test_signals_at_any_moment_end_a_process_that_waits() -> None:
                 assert process.wait(20) in (0, *(-number for number in ENDS))
             finally:
                 process.kill()
+
+
+def test_a_child_that_is_told_to_end_while_it_starts_does_what_it_does_last() -> None:
+    """Told before it listened it died, and the last lines of the trail were not signed."""
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "forked\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            assert process.stdout.read() == "what is done last\n"
+        finally:
+            process.kill()
