@@ -31,7 +31,7 @@ def test_background_work_lives_under_the_unit_s_filter(tmp_path: Path, upstream:
         ask(side.port, "GET", "/hospitals", {"Authorization": "Basic YTpi"})
         shipped = tmp_path / "data" / "shipper.json"
         until(lambda: shipped.exists() and json.loads(shipped.read_text())["shipped"] >= 1, 15, side.log.read_text())
-        assert ask(side.control, "GET", "/readyz?full").status == 200
+        until(lambda: ask(side.control, "GET", "/readyz?full").status == 200, 15, side.log.read_text())
         assert "understudy_background_up 1.0" in ask(side.control, "GET", "/metrics").body.decode()
         assert "ended and is started again" not in side.log.read_text()
         side.process.send_signal(signal.SIGHUP)

@@ -240,8 +240,16 @@ class Day:
         """Takes over, once the standby knows what notes refer to, or hands back."""
         for node in self.nodes:
             for known in ("patients.read", "staffs.read") if what == "takeover" else ():
-                until(lambda n=node, k=known: n.plane("GET", f"/ready/{k}").status == 200, 60, known)  # type: ignore[misc]
+                self._is_ready(node, known)
             assert node.plane("POST", f"/endpoints/notes.create/{what}", {}).status == 200
+
+    @staticmethod
+    def _is_ready(node: Node, endpoint: str) -> None:
+        """Waits until the standby can answer it, or says why it cannot."""
+        try:
+            until(lambda: node.plane("GET", f"/ready/{endpoint}").status == 200, 300, endpoint)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {node.plane('GET', f'/ready/{endpoint}').body.decode()}") from error
 
     def _waiting(self, count: int) -> list[dict[str, Any]]:
         return list(until(lambda: found if len(found := self._entries()) >= count else [], 60, "writes wait"))
