@@ -6,9 +6,10 @@ The upstream is the simulated HOSP, every write of which takes `--pause` seconds
 The writes are what staff do, by turns: a new note, a change of a note, one of a patient; each of another record, so
 that none waits for another, and directly of others than through the sidecar: what changes beside it is a conflict.
 (`--notes`: new notes alone. Of one endpoint Understudy makes three quarters of as many at once, so that others find
-places should it hang.) Directly: as many users as there are places, who ask it without a pause. Drained: as many writes that were accepted while it was down, from the moment at which it is up again. At the end
-writes come through the sidecar at SHARE of the direct rate while it is down for DOWN seconds: how long until none is
-pending any more, though they go on to come.
+places should it hang.) Directly: as many users as there are places, who ask it without a pause. Drained: as many writes
+that were accepted while it was down, from the moment at which it is up again. At the end writes come through the
+sidecar at SHARE of the direct rate while it is down for DOWN seconds: how long until none is pending any more, though
+they go on to come.
 """
 
 from __future__ import annotations
