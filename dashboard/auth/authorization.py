@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -16,6 +17,7 @@ from flask import Flask, Response, g, jsonify, redirect, request
 
 from dashboard.auth.sessions import Session, Sessions
 from dashboard.auth.users import Role
+from dashboard.still import Named
 from sidecar.settings import Settings, within
 from sidecar.settings.hosts import is_own_host
 
@@ -42,13 +44,21 @@ class Callbacks:
     def __init__(self, app: Dash) -> None:
         self._app = app
         self.roles: dict[str, Role] = {}
+        self.named = Named()
+        """What they read or change."""
 
     def on(self, role: Role, *dependencies: Any, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Like `Dash.callback`."""
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             before = set(self._app.callback_map)
-            self._app.callback(*dependencies, **options)(function)
+
+            @wraps(function)
+            def answer(*given: Any, **more: Any) -> Any:
+                return self.named.still(function(*given, **more))
+
+            self.named.add(dependencies)
+            self._app.callback(*dependencies, **options)(answer)
             for name in set(self._app.callback_map) - before:
                 self.roles[name] = role
             return function

@@ -17,6 +17,7 @@ from plotly.utils import PlotlyJSONEncoder
 from dashboard.auth.authorization import Callbacks
 from dashboard.auth.users import Role
 from dashboard.context import Parts, Visit, visit
+from dashboard.still import words_of
 from dashboard.ui.error_notices import guarded
 
 Drawn = Mapping[str, Any]
@@ -49,7 +50,7 @@ def wire(
         if not isinstance(drawn, Mapping):
             said = html.Div([drawn, _old(dict(zip((ident["part"] for ident in idents), shown, strict=True)))])
             return [said if number == 0 else no_update for number in range(len(idents))]
-        fresh = [drawn.get(ident["part"]) for ident in idents]
+        fresh = [callbacks.named.within(drawn.get(ident["part"])) for ident in idents]
         return [no_update if _same(new, old) else new for new, old in zip(fresh, shown, strict=True)]
 
 
@@ -58,7 +59,7 @@ def _old(shown: Drawn) -> Any:
     found = shown.get("as of")
     if not isinstance(found, Mapping):
         return None
-    told = found["props"]["children"].partition(";")[0]
+    told = words_of(found).partition(";")[0]
     return html.P(f"What stands below is old: {told[:1].lower()}{told[1:]}.", className="asof")
 
 
