@@ -33,7 +33,7 @@ from sidecar.access.policy_store import Rulebook
 from sidecar.background.main import Background
 from sidecar.background.sharing import Sharing
 from sidecar.contract import Contract
-from sidecar.contract.document import read
+from sidecar.contract.document import read, text_of
 from sidecar.control.app import create_control
 from sidecar.control.break_glass import recorded
 from sidecar.control.services import ControlServices
@@ -157,7 +157,9 @@ def prepare(settings: Settings) -> None:
 def _about(settings: Settings) -> dict[str, str]:
     """What other nodes, and people, are told of this one."""
     host, port = settings.control_advertise or settings.control_listen
-    contract = orjson.dumps(read(settings.contract), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    contract = orjson.dumps(
+        read(settings.contract, text_of(settings.contract)), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    )
     control = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return {"version": __version__, "contract": sha256(contract).hexdigest(), "control": control}
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from sidecar.contract.annotations import Annotations
-from sidecar.contract.document import parsed, read
+from sidecar.contract.document import parsed, read, text_of
 from sidecar.contract.model import NOTHING, OUTSIDE, Action, ContractError, Endpoint, Match, Resource
 from sidecar.contract.router import Router
 
@@ -45,8 +45,9 @@ class Contract:
 
     @classmethod
     def load(cls, name_or_path: str) -> Contract:
-        """The shipped contract of that name, or the one in that file. Raises ContractError."""
-        return cls(*read(name_or_path))
+        """The shipped contract of that name, or the one in that file; compiled once for as long as the file says the
+        same. Raises ContractError."""
+        return _compiled(name_or_path, text_of(name_or_path))
 
     def match(self, method: str, raw_path: str) -> Match:
         """The endpoint that a request means. `raw_path` is the path as received, without its query."""
@@ -67,3 +68,8 @@ class Contract:
             return match.record_id
         value = body.get(resource.subject_field) if isinstance(body, dict) else None
         return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
+
+
+@lru_cache(maxsize=4)
+def _compiled(name_or_path: str, text: str) -> Contract:
+    return Contract(*read(name_or_path, text))

@@ -14,20 +14,23 @@ LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where PyYAML has it: each process reads the contract as it starts."""
 
 
-def read(name_or_path: str) -> tuple[str, dict[str, Any]]:
-    """The name and document of the shipped contract of that name, or of that file. Raises ContractError."""
+def text_of(name_or_path: str) -> str:
+    """What the shipped contract of that name says, or that file. Raises ContractError."""
     shipped = package_files.files("sidecar") / "contracts" / f"{name_or_path}.yaml"
-    path = Path(name_or_path)
     try:
-        text = shipped.read_text() if "/" not in name_or_path and shipped.is_file() else path.read_text()
+        return shipped.read_text() if "/" not in name_or_path and shipped.is_file() else Path(name_or_path).read_text()
     except OSError as error:
         raise ContractError("contract", name_or_path, "a shipped name or a path", error.strerror) from None
     except UnicodeDecodeError:
         raise ContractError("contract", name_or_path, "UTF-8", "other bytes") from None
+
+
+def read(name_or_path: str, text: str) -> tuple[str, dict[str, Any]]:
+    """The contract's name, and the document that its text is. Raises ContractError."""
     document = parsed(name_or_path, text)
     if not isinstance(document, dict) or not str(document.get("openapi", "")).startswith("3.1"):
         raise ContractError(name_or_path, "openapi", "an OpenAPI 3.1 document", version(document))
-    return path.stem, document
+    return Path(name_or_path).stem, document
 
 
 def parsed(where: str, text: str) -> Any:

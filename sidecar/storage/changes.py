@@ -4,15 +4,17 @@ PostgreSQL tells it (NOTIFY, by triggers on what is looked at, migration 0010) t
 for that. So a deployment where nothing happens asks nothing, and one where something does hears of it at once. What is
 time's work alone (what expires, a message that was lost) is seen to every SOON after a change, else every SELDOM. Where
 nothing can be heard (a pooler between that gives each statement another connection; no connection now) the state is
-looked at every time, as it is of a file.
+looked at every time. Of an SQLite file a connection that only watches tells whether another has written to it; time's
+work is seen to every AT_LEAST.
 """
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import uuid4
@@ -22,6 +24,8 @@ from sqlalchemy import Engine
 if TYPE_CHECKING:
     import psycopg
 
+AT_LEAST: Final = 1.0
+"""Seconds between two looks at a file that nobody has written to."""
 CHANNEL: Final = "understudy"
 SOON: Final = 5.0
 SETTLING: Final = 20.0
@@ -50,7 +54,7 @@ class Changes(Protocol):
 def start_changes(engine: Engine) -> Changes:
     """Of the engine's database."""
     if engine.dialect.name != "postgresql":
-        return _Always()
+        return Watching(engine.url.database) if engine.url.database else _Always()
     listening = Listening(engine)
     listening.start()
     return listening
@@ -63,6 +67,42 @@ class _Always:
 
     def close(self) -> None:
         """There is nothing to end."""
+
+
+class Watching:
+    """Watches the file. Looking and closing are one thread's."""
+
+    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path, self._clock = path, clock
+        self._connection: sqlite3.Connection | None = None
+        self._version: int | None = None
+        """Which the file had when it was last looked at; None: it has to be looked at."""
+        self._looked = clock()
+
+    @contextmanager
+    def looking(self) -> Iterator[bool]:
+        now, version = self._clock(), self._read()
+        look = version is None or version != self._version or not 0 <= now - self._looked < AT_LEAST
+        self._version = None
+        yield look
+        self._version = version
+        if look:
+            self._looked = now
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _read(self) -> int | None:
+        """A number that another connection's commit changes; None: it cannot be told."""
+        try:
+            if self._connection is None:
+                self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:
+            self.close()
+            return None
 
 
 class Listening:
