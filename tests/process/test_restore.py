@@ -145,11 +145,11 @@ def all_of(side: Sidecar, what: str) -> None:
 
 
 def some_wait(side: Sidecar, count: int) -> None:
-    until(lambda: side.plane("GET", "/outbox").json()["pending"] >= count, 20, "writes wait")
+    until(lambda: side.plane("GET", "/outbox").json()["pending"] >= count, 60, "writes wait")
 
 
 def nothing_waits(side: Sidecar) -> None:
-    until(lambda: not side.plane("GET", "/outbox").json()["pending"], 60, "nothing waits")
+    until(lambda: not side.plane("GET", "/outbox").json()["pending"], 180, "nothing waits")
 
 
 def undecided(side: Sidecar) -> set[str]:
@@ -187,7 +187,7 @@ def unexplained(found: Sequence[Violation], titles: set[str]) -> list[str]:
     return [str(each) for each in found if each.promise == "doubled" or each.what.split()[0] not in titles]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "kind", ["copy", *(pytest.param(kind, marks=pytest.mark.postgresql) for kind in ("dump", "replica"))]
 )
@@ -240,7 +240,7 @@ def test_nothing_is_doubled_and_what_is_lost_is_listed(tmp_path: Path, kind: str
     assert not unexplained(check(operations, final), titles(lost, operations, simulator)), said
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.postgresql
 def test_two_sidecars_whose_database_fails_over_to_a_replica_that_lacked_the_last_of_it(tmp_path: Path) -> None:
     """Both serve and write all the while; what the replica lacks is in the journal of either."""

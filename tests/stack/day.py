@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import os
 import shutil
@@ -41,6 +42,7 @@ from tests.support import seccomp
 from tests.support.fake_elasticsearch import FakeElasticsearch
 from tests.support.postgres import programs
 from tests.support.stack import Got, Sidecar, ask, free_port, until
+from tests.support.upstream import basic
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "compose" / "systemd" / "understudy-sidecar.service"
@@ -243,11 +245,17 @@ class Day:
                 self._is_ready(node, known)
             assert node.plane("POST", f"/endpoints/notes.create/{what}", {}).status == 200
 
-    @staticmethod
-    def _is_ready(node: Node, endpoint: str) -> None:
-        """Waits until the standby can answer it, or says why it cannot."""
+    def _is_ready(self, node: Node, endpoint: str) -> None:
+        """Waits until the standby can answer it, or says why it cannot. Somebody reads one record after the other
+        meanwhile: it is proven by what is asked."""
+        number, who = itertools.count(1), {"Authorization": basic(*self.hosp.users[0])}
+
+        def ready() -> bool:
+            node.ask("GET", f"/{endpoint.partition('.')[0]}/{next(number)}", who)
+            return node.plane("GET", f"/ready/{endpoint}").status == 200
+
         try:
-            until(lambda: node.plane("GET", f"/ready/{endpoint}").status == 200, 300, endpoint)
+            until(ready, 300, endpoint)
         except AssertionError as error:
             raise AssertionError(f"{error}: {node.plane('GET', f'/ready/{endpoint}').body.decode()}") from error
 

@@ -30,7 +30,7 @@ def test_a_real_node_goes_away_under_load_and_comes_back(tmp_path: Path, version
         for number in range(1500):
             journal.append(event(number), bodies(number) if number % 3 == 0 else None).wait(5)
             if number == 500:
-                until(lambda: shipper.shipped > 0)
+                until(lambda: shipper.shipped > 0, 60)
                 getattr(node, end)()
             if number == 1000:
                 until(lambda: shipper.trouble is not None)

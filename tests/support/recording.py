@@ -126,7 +126,7 @@ def away(upstream: Upstream, folder: Path, version: str, outage: float) -> str:
                 node.start()
                 time.sleep(1)
             assert len(traffic.answered) > 100
-            all_there_once(lambda: ElasticStore(node.url), traffic.answered, 90)
+            all_there_once(lambda: ElasticStore(node.url), traffic.answered, 180)
             as_journalled(sidecar, lambda: ElasticStore(node.url))
             assert traffic.statuses == {200}  # users notice nothing
     finally:
