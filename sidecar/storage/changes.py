@@ -70,7 +70,7 @@ class _Always:
 
 
 class Watching:
-    """Watches the file. Looking and closing are one thread's."""
+    """Watches the file. It is not closed while it is looked at."""
 
     def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
