@@ -157,9 +157,10 @@ def undecided(side: Sidecar) -> set[str]:
 
     def rest() -> list[set[str]] | None:
         told = side.plane("GET", "/outbox").json()
-        stopped = {str(entry[name]) for entry in told["parked"] for name in ("record_id", "provisional_id")}
+        named = {str(entry[name]) for entry in told["parked"] for name in ("record_id", "provisional_id")}
+        stopped = named - {"None"}  # a create that is parked has no record yet, and a change no provisional id
         done = all({str(entry["record_id"]), str(entry["provisional_id"])} & stopped for entry in told["entries"])
-        return [stopped - {"None"}] if done else None
+        return [stopped] if done else None
 
     (found,) = until(rest, 60, "settled")
     return set(found)
