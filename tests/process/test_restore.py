@@ -162,7 +162,7 @@ def undecided(side: Sidecar) -> set[str]:
         done = all({str(entry["record_id"]), str(entry["provisional_id"])} & stopped for entry in told["entries"])
         return [stopped] if done else None
 
-    (found,) = until(rest, 60, "settled")
+    (found,) = until(rest, 180, "settled")
     return set(found)
 
 
