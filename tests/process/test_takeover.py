@@ -22,7 +22,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def sidecar(upstream: Upstream, tmp_path: Path) -> Iterator[Sidecar]:
-    with Sidecar(upstream.url, tmp_path / "data", workers="2") as running:
+    with Sidecar(upstream.url, tmp_path / "data", workers="2", bypass_after="30s") as running:
         yield running
 
 

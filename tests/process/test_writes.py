@@ -29,7 +29,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def sidecar(upstream: Upstream, tmp_path: Path) -> Iterator[Sidecar]:
-    fast = {"upstream_timeout": "2s", "late_effect": "1s", "deadline": "700ms"}
+    fast = {"upstream_timeout": "2s", "late_effect": "1s", "deadline": "700ms", "bypass_after": "30s"}
     with Sidecar(upstream.url, tmp_path / "data", workers="2", **fast) as running:
         for path in ("/", "/notes", "/patients", "/staffs/me"):
             assert running.ask("GET", path, HOLT).status == 200
