@@ -52,7 +52,12 @@ class Front:
         """nginx takes new files with this command."""
         with (folder / f"{program}.log").open("ab") as log:
             self.process = subprocess.Popen([found, *words[program], str(config)], stdout=log, stderr=log)
-        until(lambda: _open(self.port), 10, program)
+        try:
+            until(lambda: _open(self.port), 40, program)
+        except AssertionError:
+            self.process.kill()
+            self.process.wait(10)
+            raise
 
     def __enter__(self) -> Front:
         return self
