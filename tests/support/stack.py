@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from typing import Any, Self
 TOKEN = "test-token"
 LOWEST_PORT, EPHEMERAL = 12_000, 32_768
 """Linux gives from the second on to whoever asks for any (net.ipv4.ip_local_port_range)."""
+LANES = 8
+"""As many processes of tests can run side by side without being given each other's ports."""
+_GIVEN: deque[int] = deque(maxlen=500)
+"""Lately."""
 
 
 @dataclass
@@ -96,14 +101,19 @@ def raw(port: int, data: bytes, timeout: float = 10, half_close: bool = False) -
 
 def free_port() -> int:
     """One that nobody is given by chance before it is used: below those that the kernel gives to whoever asks for any,
-    or connects."""
-    for _ in range(100):
+    or connects; not the same again soon, and another than what a test that runs beside this one is given."""
+    lane = int("".join(filter(str.isdigit, os.environ.get("PYTEST_XDIST_WORKER", ""))) or LANES - 1) % LANES
+    for _ in range(1000):
+        port = LOWEST_PORT + LANES * secrets.randbelow((EPHEMERAL - LOWEST_PORT) // LANES) + lane
+        if port in _GIVEN:
+            continue
         with socket.socket() as probe:
             try:
-                probe.bind(("127.0.0.1", LOWEST_PORT + secrets.randbelow(EPHEMERAL - LOWEST_PORT)))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
+        _GIVEN.append(port)
+        return port
     raise OSError("no port is free")
 
 
