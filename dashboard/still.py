@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any, Final
 
 from dash import dcc, html
@@ -29,13 +30,10 @@ class Still(Component):  # type: ignore[misc]
     """Elements that no callback reads or changes. `parts`: as Dash would have been given them."""
 
     _children_props: Final[list[str]] = []
-    _base_nodes: Final[list[str]] = []
     _namespace = "understudy"
     _type = "Still"
     _prop_names: Final = ["parts"]
     _valid_wildcard_attributes: Final[list[str]] = []
-    available_properties: Final = ["parts"]
-    available_wildcard_properties: Final[list[str]] = []
 
     def __init__(self, parts: list[Any]) -> None:
         super().__init__(parts=parts)
@@ -65,42 +63,40 @@ class Named:
 
     def within(self, children: Any) -> Any:
         """A component's children: what is still and stands side by side is one."""
-        if not isinstance(children, list | tuple):
-            return self._one(children) if isinstance(children, Component) else children
-        found: list[Any] = []
-        run: list[Any] = []
-        for child in children:
-            if self._is_still(child):
-                run.append(child)
-                continue
-            found += self._together(run)
-            run = []
-            found.append(self._one(child))
-        return found + self._together(run)
+        return _together(children, self._looked(children))
 
-    def _one(self, child: Any) -> Any:
-        if self._is_still(child):
-            return Still([child])
-        if not isinstance(child, Component) or getattr(child, "children", None) is None:
-            return child
-        made = copy.copy(child)
-        made.children = self.within(child.children)
-        return made
+    def _looked(self, children: Any) -> list[tuple[Any, bool]]:
+        return [self._look(each) for each in (children if isinstance(children, list | tuple) else [children])]
 
-    def _together(self, run: list[Any]) -> list[Any]:
-        """Text alone needs nobody to make elements of it."""
-        return [Still(run)] if any(isinstance(each, Component) for each in run) else run
+    def _look(self, part: Any) -> tuple[Any, bool]:
+        """A part, and whether it is still; one that is not has what is still within it put together."""
+        if not isinstance(part, Component):
+            return part, part is None or isinstance(part, str | int | float)
+        children = getattr(part, "children", None)
+        inside = self._looked(children)
+        if all(still for _, still in inside) and self._only_stands(part):
+            return part, True
+        if children is not None:
+            part = copy.copy(part)
+            part.children = _together(children, inside)
+        return part, False
 
-    def _is_still(self, part: Any) -> bool:
-        if part is None or isinstance(part, str | int | float):
-            return True
-        if not isinstance(part, dcc.Link) and getattr(part, "_namespace", None) != html.Div._namespace:
-            return False
-        given = part.to_plotly_json()["props"]
-        if _kind(given.get("id")) in self._idents or not all(_is_known(word) for word in given):
-            return False
-        inside = given.get("children")
-        return all(self._is_still(each) for each in (inside if isinstance(inside, list | tuple) else [inside]))
+    def _only_stands(self, part: Component) -> bool:
+        """Whether it would be still without its children."""
+        given = part.to_plotly_json()
+        known = given["namespace"] == html.Div._namespace or isinstance(part, dcc.Link)
+        named = _kind(given["props"].get("id")) in self._idents
+        return known and not named and all(_is_known(word) for word in given["props"])
+
+
+def _together(children: Any, looked: list[tuple[Any, bool]]) -> Any:
+    """In the shape that the children had: several, or one alone."""
+    found: list[Any] = []
+    for still, run in groupby(looked, key=lambda each: each[1]):
+        parts = [part for part, _ in run]
+        # text alone needs nobody to make elements of it
+        found += [Still(parts)] if still and any(isinstance(part, Component) for part in parts) else parts
+    return found if isinstance(children, list | tuple) else found[0]
 
 
 def words_of(shown: Any) -> str:

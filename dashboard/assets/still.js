@@ -2,6 +2,7 @@
 (function () {
   "use strict";
 
+  /* As Dash's own link does, each of which would listen to all that happens on the page. */
   function follow(event) {
     var link = event.currentTarget;
     if (event.metaKey || event.shiftKey || event.altKey || event.ctrlKey || event.button !== 0) { return; }

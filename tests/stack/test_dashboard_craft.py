@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 import re
 import time
@@ -12,7 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from dash import dcc, html
 from playwright.sync_api import Browser, Page, expect
+from plotly.utils import PlotlyJSONEncoder
 
 from dashboard.app import wire
 from dashboard.pages import PAGES as EVERY
@@ -116,6 +119,11 @@ def profile(browser: Browser, **given: Any) -> Iterator[Page]:
     made.close()
 
 
+def as_told(parts: list[Any]) -> Any:
+    """As Dash sends it."""
+    return json.loads(json.dumps(parts, cls=PlotlyJSONEncoder))
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     yield from profile(browser)
@@ -138,6 +146,33 @@ def test_what_people_bring_is_text_everywhere(page: Page, dashboard: Dashboard, 
         assert page.evaluate("window.hurt") is None, path
         assert page.locator("#page img").count() == 0, path
         assert page.locator("#page script").count() == 0, path
+
+
+def test_what_stands_still_is_text_and_leads_nowhere_that_a_link_of_dash_would_not(
+    page: Page, dashboard: Dashboard
+) -> None:
+    """Given as a callback would, whatever we write ourselves."""
+    enter(page, dashboard, "auditor", "/account")
+    shown = page.evaluate(
+        """parts => new Promise(done => {
+            const place = document.createElement('div');
+            window.ReactDOM.createRoot(place).render(window.React.createElement(window.understudy.Still, {parts}));
+            setTimeout(() => done([place.textContent, place.querySelectorAll('img').length,
+                [...place.querySelectorAll('a')].map(each => each.getAttribute('href')),
+                place.querySelector('button').id]), 200);
+        })""",
+        as_told(
+            [
+                html.P(EVIL),
+                html.A("a", href="javascript:window.hurt=1"),
+                dcc.Link("b", href="javascript:window.hurt=1"),
+                dcc.Link("c", href="/audit"),
+                html.Button("d", id={"what": "x", "do": "y"}),
+            ]
+        ),
+    )
+    assert shown == [f"{EVIL}abcd", 0, ["about:blank", "about:blank", "/audit"], '{"do":"y","what":"x"}']
+    assert page.evaluate("window.hurt") is None
 
 
 def test_the_sign_in_page_shows_what_was_typed_as_text(page: Page, dashboard: Dashboard) -> None:
