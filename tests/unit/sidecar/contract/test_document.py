@@ -123,3 +123,14 @@ def test_no_path_breaks_matching(path: str) -> None:
 @given(st.integers(0, 10**18))
 def test_every_plain_number_is_a_record(number: int) -> None:
     assert HOSP.match("GET", f"/notes/{number}").record_id == str(number)
+
+
+def test_it_is_compiled_again_only_once_its_file_says_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("openapi: 3.1.0\npaths: {/a: {get: {operationId: op}}}\n")
+    first = Contract.load(str(path))
+    assert Contract.load(str(path)) is first
+    path.write_text("openapi: 3.1.0\npaths: {/b: {get: {operationId: op}}}\n")
+    second = Contract.load(str(path))
+    assert [each.template for each in first.endpoints.values()] == ["/a"]
+    assert [each.template for each in second.endpoints.values()] == ["/b"]
