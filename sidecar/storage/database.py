@@ -30,7 +30,7 @@ LOCK_NOT_AVAILABLE: Final = "55P03"
 PATIENCE: Final = 5.0
 """Seconds that a transaction, and any statement, to an SQLite file waits for others to end, at the most."""
 HURRIED: Final = 2.0
-"""Seconds, at the most, that a statement of the request path may take."""
+"""Seconds that a statement of the request path may take, where users do not wait for longer than twice that."""
 UNHURRIED: Final = 60.0
 """Seconds that any other may: of people's commands, of the dashboard, of a migration."""
 CONNECTIONS: Final = 32
@@ -60,8 +60,9 @@ def open_engine(settings: Settings, patience: float = UNHURRIED) -> Engine:
 
 
 def in_request(settings: Settings) -> float:
-    """The patience of what a user may be waiting for: there must be time left for an answer without the database."""
-    return min(HURRIED, settings.deadline * 0.8)
+    """The patience of what a user may be waiting for: there must be time left for an answer without the database, and
+    nobody is refused who would have waited for longer."""
+    return min(max(HURRIED, settings.deadline / 2), settings.deadline * 0.8)
 
 
 def is_away(error: SQLAlchemyError) -> bool:

@@ -95,6 +95,7 @@ class Schema:
                     said, fields = "used as they are", {"event.action": "later_schema", "version": version}
                     log.warning("the %s's tables are of a later version: %s", self.name, said, extra={"fields": fields})
                 return
+        self.readable_from(self.known()[-1])  # alembic and all steps are loaded before others wait for the lock
         with engine.begin() as connection:
             if not self._is_enough(self.version(connection)):  # another may have been quicker
                 self.steps(connection, self.known()[-1])

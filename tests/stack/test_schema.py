@@ -138,6 +138,23 @@ def test_of_several_that_start_at_once_one_migrates(fresh: Settings) -> None:
     engine.dispose()
 
 
+def test_nobody_waits_for_what_a_migration_has_to_read(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sqlalchemy import event\n"
+        "from sidecar.storage.database import SCHEMA, open_file\n"
+        "engine = open_file(Path(sys.argv[1]))\n"
+        "def begins(connection):\n"
+        "    if connection.get_execution_options().get('writes', True):\n"
+        "        print('alembic.script' in sys.modules)\n"
+        "event.listen(engine, 'begin', begins)\n"
+        "SCHEMA.upgrade(engine)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "it.db")], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
 MIGRATION = """
 import sqlalchemy as sa
 from alembic import op

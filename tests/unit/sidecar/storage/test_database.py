@@ -8,7 +8,7 @@ import pytest
 
 from sidecar import app
 from sidecar.settings import SettingError, Settings
-from sidecar.storage.database import create_all, open_engine
+from sidecar.storage.database import create_all, in_request, open_engine
 
 
 @pytest.mark.parametrize("how", ["not one", "overwritten"])
@@ -29,3 +29,8 @@ def test_a_damaged_file_is_called_damaged(tmp_path: Path, how: str, act: object)
             left.unlink()
     with pytest.raises(SettingError, match="understudy.db is damaged"):
         act(settings)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("deadline", "patience"), [(1, 0.8), (2.5, 2.0), (3, 2.0), (4, 2.0), (20, 10.0)])
+def test_who_lets_users_wait_for_longer_waits_for_longer_itself(deadline: float, patience: float) -> None:
+    assert in_request(Settings(deadline=deadline)) == pytest.approx(patience)
