@@ -72,17 +72,17 @@ def sidecar(settings: Settings, only_check: bool, rehearse: bool) -> None:
 
     SIGHUP reloads settings and program without losing a request; SIGTERM ends it the same way.
     """
-    from sidecar import app
+    from sidecar import app, start  # both, also where only one is needed: that they can be imported is tried too
     from sidecar.server import run
 
     if rehearse:
-        run.rehearse(settings, app)
+        run.rehearse(settings, start)
         return
     if only_check:
-        run.check(settings, app)
+        run.check(settings, start)
         click.echo("it could start")
         return
-    sys.exit(run.run(settings, app))
+    sys.exit(run.run(settings, start, app))
 
 
 for _command in (*operate.COMMANDS, keys, policy, rebuild, break_glass):

@@ -43,8 +43,8 @@ NICE: Final = 10
 """By how much background work stands back when the processor is short."""
 
 
-class Program(Protocol):
-    """What the processes run, and what is done before there are any: the module `sidecar.app` is one."""
+class Start(Protocol):
+    """What is done before there are any processes: the module `sidecar.start` is one."""
 
     def check(self, settings: Settings) -> None:
         """Refuses, without changing anything, settings that cannot be used. Raises."""
@@ -54,6 +54,10 @@ class Program(Protocol):
 
     def note_absence(self, settings: Settings) -> None:
         """In the gateway's process, before it serves, where no other does meanwhile."""
+
+
+class Program(Protocol):
+    """What the processes run: the module `sidecar.app` is one."""
 
     def create_gateway_app(self, settings: Settings, service: Service) -> Application:
         """What one of the gateway's workers serves."""
@@ -71,7 +75,7 @@ class Program(Protocol):
         """After that."""
 
 
-def run(settings: Settings, program: Program) -> int:
+def run(settings: Settings, start: Start, program: Program) -> int:
     """Runs the sidecar until it is told to stop. Returns the exit status."""
     left = found(os.environ)
     if left is None:
@@ -88,8 +92,8 @@ def run(settings: Settings, program: Program) -> int:
     service = Service(None if left is None else left.service)
     metrics.prepare(settings.data / "metrics", fresh=left is None)
     setup_logging(settings.log_level)
-    _prepare(settings, program, listeners.values() if left is None else ())
-    roles = _roles(settings, program, listeners, service)
+    _prepare(settings, start, listeners.values() if left is None else ())
+    roles = _roles(settings, start, program, listeners, service)
     supervisor = Supervisor(roles, service, settings.drain, [] if left is None else left.children)
     supervisor.on_reload = lambda refused: _tell_reload(settings, refused)
     supervisor.renewed = left is not None
@@ -106,24 +110,24 @@ def run(settings: Settings, program: Program) -> int:
     return 0
 
 
-def check(settings: Settings, program: Program) -> None:
+def check(settings: Settings, start: Start) -> None:
     """Whether the sidecar could start with these settings, as far as can be told without starting. Raises."""
     settings.require_upstream()
-    program.check(settings)
+    start.check(settings)
 
 
-def rehearse(settings: Settings, program: Program) -> None:
+def rehearse(settings: Settings, start: Start) -> None:
     """All of a start that may fail, in a process of its own: migrates, and listens for a moment where its predecessor
     does not (its addresses are in the environment). Raises."""
-    check(settings, program)
-    program.prepare(settings)
+    check(settings, start)
+    start.prepare(settings)
     taken = {tuple(address) for address in json.loads(os.environ.get(LISTENING, "[]"))}
     addresses = {name: address for name, address in _addresses(settings).items() if address not in taken}
     for listener in open_listeners(addresses, {}).values():
         listener.close()
 
 
-def _prepare(settings: Settings, program: Program, listeners: Iterable[socket.socket]) -> None:
+def _prepare(settings: Settings, start: Start, listeners: Iterable[socket.socket]) -> None:
     """Prepares; waits for a database that is away, and says so to those who come meanwhile and to systemd.
 
     `listeners`: those that no process of a predecessor serves.
@@ -132,7 +136,7 @@ def _prepare(settings: Settings, program: Program, listeners: Iterable[socket.so
     try:
         while True:
             try:
-                program.prepare(settings)
+                start.prepare(settings)
                 return
             except DatabaseAway as error:
                 if room is None:
@@ -170,7 +174,7 @@ def _lock(settings: Settings) -> int:
 
 
 def _roles(
-    settings: Settings, program: Program, listeners: Mapping[str, socket.socket], service: Service
+    settings: Settings, start: Start, program: Program, listeners: Mapping[str, socket.socket], service: Service
 ) -> list[Role]:
     def only(name: str) -> socket.socket:
         """In a child: the listener that is its own; a copy of another's would keep it open for nobody."""
@@ -185,7 +189,8 @@ def _roles(
 
     return [
         Role(
-            "gateway", lambda ready, relieves: _gateway(settings, program, only("listen"), service, ready, relieves),
+            "gateway",
+            lambda ready, relieves: _gateway(settings, start, program, only("listen"), service, ready, relieves),
             settings.workers, settings.grace + BEHIND,
         ),
         Role(
@@ -205,13 +210,14 @@ def _stand_back() -> None:
 
 
 def _gateway(
-    settings: Settings, program: Program, listener: socket.socket, service: Service, ready: int, relieves: bool
-) -> None:
+    settings: Settings, start: Start, program: Program, listener: socket.socket, service: Service, ready: int,
+    relieves: bool,
+) -> None:  # fmt: skip
     listen()
     options = worker_options(listener, settings, settings.workers, settings.grace, ready, program.end)
     options["worker_exit"] = lambda _arbiter, _worker: program.close()
     if not relieves:
-        program.note_absence(settings)
+        start.note_absence(settings)
     Server(options, lambda: program.create_gateway_app(settings, service)).run()
 
 

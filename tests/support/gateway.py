@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, cast
 
-from sidecar import app
+from sidecar import app, start
 from sidecar.exchange import Attempt, Outcome
 from sidecar.http.messages import Response
 from sidecar.server.clients import Clients
@@ -47,7 +47,7 @@ def fresh() -> dict[Path, bytes]:
         folder = Path(made)
         data, seal, sign = folder / "data", folder / "seal", folder / "sign"
         data.mkdir()
-        app.prepare(Settings(upstream=UPSTREAM, data=data, seal_key=seal, sign_key=sign))
+        start.prepare(Settings(upstream=UPSTREAM, data=data, seal_key=seal, sign_key=sign))
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 

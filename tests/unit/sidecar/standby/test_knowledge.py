@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import app
+from sidecar import start
 from sidecar.http.messages import Response
 from tests.support.gateway import FakeUpstream, InProcess
 from tests.support.upstream import HOLT
@@ -69,7 +69,7 @@ def test_after_an_absence_nothing_is_answered_until_it_was_seen_again(tmp_path: 
     upstream.state.notes[1]["title"] = "changed by a way around us"
     os.utime(first.settings.data / "alive", (time.time() - 7200,) * 2)
     upstream.released.clear()
-    app.note_absence(first.settings)
+    start.note_absence(first.settings)
     with InProcess(tmp_path, upstream) as second:
         assert second.down("/notes/1", HOLT).status == 503
         assert second.knows("/notes/1", HOLT).json()["title"] == "changed by a way around us"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import app
+from sidecar import start
 from sidecar.settings import SettingError, Settings
 from sidecar.storage.database import create_all, in_request, open_engine
 
 
 @pytest.mark.parametrize("how", ["not one", "overwritten"])
-@pytest.mark.parametrize("act", [app.prepare, app.check], ids=["start", "check"])
+@pytest.mark.parametrize("act", [start.prepare, start.check], ids=["start", "check"])
 def test_a_damaged_file_is_called_damaged(tmp_path: Path, how: str, act: object) -> None:
     settings = Settings(upstream="http://hosp.test", data=tmp_path / "data")
     settings.data.mkdir()
