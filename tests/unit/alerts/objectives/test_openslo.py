@@ -1,6 +1,8 @@
 """SLO files: the shipped one says what was promised; a wrong one is refused with file, document and field."""
 
+from copy import deepcopy
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,11 @@ def test_the_shipped_promises() -> None:
 
 
 def documents() -> list[dict]:
+    return deepcopy(_documents())
+
+
+@cache
+def _documents() -> list[dict]:
     return [
         d
         for d in yaml.safe_load_all((openslo.FOLDER / "hosp.yaml").read_text())
