@@ -147,9 +147,15 @@ def install(folder: Path) -> tuple[Path, Path, Path]:
     following = _wheel(present, folder / "wheels" / "present")
     (present / "sidecar" / "storage" / "migrations" / "versions" / "9999_later.py").write_text(LATER)
     later = _wheel(present, folder / "wheels" / "later")
-    _run(sys.executable, "-m", "venv", str(home))
-    _run(str(home / "bin" / "pip"), "install", "-q", "--no-input", f"{before}[postgresql]")
-    return home / "bin" / "python", following, later
+    _run(sys.executable, "-m", "venv", "--without-pip", str(home))
+    python = home / "bin" / "python"
+    put_in(python, f"{before}[postgresql]")
+    return python, following, later
+
+
+def put_in(python: Path, what: str, *words: str) -> None:
+    """Installs it in that interpreter's environment. Raises NotInstalled."""
+    _run(sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-input", *words, what)
 
 
 def _before(folder: Path) -> Path | None:
@@ -265,7 +271,7 @@ class Day:
     def upgrade(self) -> None:
         self._writes("takeover")
         self._waiting(3)
-        _run(str(self.python.with_name("pip")), "install", "-q", "--no-input", f"{self._following}[postgresql]")
+        put_in(self.python, f"{self._following}[postgresql]")
         for node in self.nodes:
             assert NEXT not in node.plane("GET", "/metrics").body.decode()
             node.does("reload")
@@ -286,8 +292,7 @@ class Day:
         self.one.does("reload")
 
     def _put_in(self, wheel: Path) -> None:
-        pip = str(self.python.with_name("pip"))
-        _run(pip, "install", "-q", "--no-input", "--no-deps", "--force-reinstall", str(wheel))
+        put_in(self.python, str(wheel), "--no-deps", "--force-reinstall")
 
     def rotate_sign_keys(self) -> None:
         for node in self.nodes:
