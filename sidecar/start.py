@@ -1,4 +1,4 @@
-"""What is done before there are any processes: settings that cannot be used are refused, tables and keys are made."""
+"""What is done before anything serves: settings that cannot be used are refused, tables and keys are made."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ NICE: Final = 10
 
 
 class Start(Protocol):
-    """What is done before there are any processes: the module `sidecar.start` is one."""
+    """What is done before anything serves: the module `sidecar.start` is one."""
 
     def check(self, settings: Settings) -> None:
         """Refuses, without changing anything, settings that cannot be used. Raises."""
