@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.clock import earliest
 from sidecar.gateway import replies
+from sidecar.gateway.another_try import another_try
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.callers import Callers
 from sidecar.gateway.context import Context
@@ -142,14 +143,19 @@ class Reads:
 
     async def _as_users_see_it(self, context: Context, response: Response, began: int) -> Response:
         """The upstream's answer, with writes laid over it that users know of and the upstream does not, yet."""
-        try:
-            seen = await self._beside.quick(
-                self._standby.overlay, context.match, context.request, response, context.user, began
-            )
-        except SQLAlchemyError:
-            self._standby.database_failed("pending writes could not be read")
-            detail = "Writes that are not settled could not be looked up."
-            return replies.unavailable(context, "database", detail)
+        while True:
+            tried = time.monotonic()
+            try:
+                seen = await self._beside.quick(
+                    self._standby.overlay, context.match, context.request, response, context.user, began
+                )
+                break
+            except SQLAlchemyError:
+                if await another_try(self._standby, tried, context.until):
+                    continue
+                self._standby.database_failed("pending writes could not be read")
+                detail = "Writes that are not settled could not be looked up."
+                return replies.unavailable(context, "database", detail)
         if seen is not None and response.passed_on is not None:
             response.passed_on.close()
         if isinstance(seen, DontKnow):
@@ -161,8 +167,12 @@ class Reads:
 
     async def _ours(self, context: Context) -> Answer | DontKnow:
         """What the standby says; how long that takes is remembered."""
-        began = time.monotonic()
-        answer = await self._beside.quick(self._standby.answer, context.match, context.request, context.user)
+        while True:
+            began = time.monotonic()
+            answer = await self._beside.quick(self._standby.answer, context.match, context.request, context.user)
+            failed = isinstance(answer, DontKnow) and answer.reason == "database"
+            if not (failed and await another_try(self._standby, began, context.until)):
+                break
         if context.endpoint is not None and isinstance(answer, Answer):
             self._lead.took(context.endpoint.id, time.monotonic() - began)
         return answer

@@ -16,6 +16,7 @@ from sidecar.access.enforcement import Guard
 from sidecar.access.test_traffic import TestTraffic
 from sidecar.contract import Action, Contract, Endpoint
 from sidecar.events.recorder import Recorder
+from sidecar.gateway.another_try import another_try
 from sidecar.gateway.context import Context
 from sidecar.gateway.memory_share import MemoryShare
 from sidecar.gateway.mirror import Copies, is_copy
@@ -122,14 +123,18 @@ async def fetch_long_write(parts: Parts, context: Context) -> Response | None:
 
 async def replace_provisional_ids(parts: Parts, context: Context) -> Response | None:
     """Of records that the upstream has given an id of its own meanwhile. From here on time is counted."""
-    exchange, request = context.exchange, context.request
-    try:
-        meant = await _look(parts.beside, request, parts.standby.rewritten, context.match, request)
-    except SQLAlchemyError:
-        exchange.reason = "database"
-        detail = "The record could not be looked up; nothing was sent."
-        return problem(503, detail, retry_after=RetryAfter.MOMENT)
-    began = time.monotonic()
+    exchange, request, began = context.exchange, context.request, time.monotonic()
+    while True:
+        tried = time.monotonic()
+        try:
+            meant = await _look(parts.beside, request, parts.standby.rewritten, context.match, request)
+            break
+        except SQLAlchemyError:
+            if await another_try(parts.standby, tried, began + parts.settings.deadline):
+                continue
+            exchange.reason = "database"
+            detail = "The record could not be looked up; nothing was sent."
+            return problem(503, detail, retry_after=RetryAfter.MOMENT)
     context.match, context.request, context.unsettled = meant.match, meant.request, meant.open
     context.until, context.longest = began + parts.settings.deadline, began + parts.settings.upstream_timeout
     exchange.describe(parts.contract, context.match, context.user)

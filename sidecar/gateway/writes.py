@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.gateway import replies
+from sidecar.gateway.another_try import PAUSE, is_worth_it
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.callers import Callers
 from sidecar.gateway.context import Context
@@ -65,10 +66,17 @@ class Writes:
                 with self._asking.room(context, probe=decision.who is Who.PROBE) as room:
                     if not room:
                         break
-                    if await self._begin(context, wait=await self._may_wait(context)):
+                    try:
+                        begun = await self._begin(context, wait=await self._may_wait(context))
+                    except SQLAlchemyError:
+                        begun = None  # it may be that it can be written down in a moment
+                    if begun:
                         await line.aclose()  # the next may look whether it can begin
                         return await self._send(context)
-                await self._await_turn(context)
+                if begun is None:
+                    await asyncio.sleep(PAUSE)
+                else:
+                    await self._await_turn(context)
         return await self._taking.take(context, "overloaded")
 
     async def _line_up(self, context: Context, line: AsyncExitStack) -> None:
@@ -95,7 +103,8 @@ class Writes:
 
     async def _begin(self, context: Context, *, wait: bool) -> bool:
         """Writes the intent down, if that can be. False: another write to the record is under way, and this may wait
-        for its end; sent past it, nobody could say which of the two was the last."""
+        for its end; sent past it, nobody could say which of the two was the last. Raises SQLAlchemyError where
+        another try is worth it."""
         waits = False
 
         def begin() -> None:
@@ -103,7 +112,7 @@ class Writes:
             context.write = self._standby.begin_write(context.match, context.request, context.user, wait=wait)
             waits = context.write is None
 
-        context.unkept = not await self._beside.run(self._keep, begin)
+        context.unkept = not await self._beside.run(self._keep, begin, context.until)
         return not waits
 
     async def _send(self, context: Context) -> Response:
@@ -116,13 +125,17 @@ class Writes:
             return replies.unavailable(context, "database", "The write could not be kept, and was not sent.")
         return await self._single.answer(context)
 
-    def _keep(self, write_down: Callable[[], None]) -> bool:
+    def _keep(self, write_down: Callable[[], None], until: float = 0.0) -> bool:
         """In a thread. Where what a write may change cannot be written down (False), all that is known is unverified:
-        from now on, and anew from the write's end on."""
+        from now on, and anew from the write's end on. Raises SQLAlchemyError where another try before `until` is worth
+        it."""
+        began = time.monotonic()
         try:
             write_down()
             return True
         except SQLAlchemyError:
+            if is_worth_it(self._standby, began, until):
+                raise
             self._standby.database_failed("the intent of a write could not be kept")
             self._standby.mark_gap("an intent could not be kept", later=True)
         except Exception:

@@ -16,11 +16,11 @@ from sqlalchemy.exc import IntegrityError
 from sidecar.clock import earliest, stamp
 from sidecar.contract import Action, Contract, Match
 from sidecar.http.messages import Request
-from sidecar.standby import knowledge
+from sidecar.standby import knowledge, queries
 from sidecar.standby.tables import DOUBT, records, writes
 
 _BEFORE: Final = "copy:"
-"""In the place of the process that holds a write: how its record was known before."""
+"""In the place of the process that holds a write: how its record was known before, and since when (a stamp)."""
 
 
 class Passing:
@@ -43,15 +43,13 @@ class Passing:
         endpoint, record, now = match.endpoint, match.record_id, stamp()
         assert endpoint is not None
         assert endpoint.resource is not None
-        kind, before = endpoint.resource, None
-        if record is not None:
-            query = select(records.c.state).where(records.c.type == kind, records.c.id == record)
-            before = connection.scalar(query)
+        kind = endpoint.resource
+        before = queries.record(connection, kind, record) if record is not None else None
         fields = knowledge.filter_fields(self._contract, endpoint, request.body)
+        was = "" if before is None else f"{before.state} {before.stamp}"
         row = {"endpoint": endpoint.id, "type": kind, "record": record, "user": user, "fields": fields}
-        self._keep(
-            connection, key, "unknown", earliest(), now + self._patience, {**row, "process": f"{_BEFORE}{before or ''}"}
-        )
+        row["process"] = f"{_BEFORE}{was}"
+        self._keep(connection, key, "unknown", earliest(), now + self._patience, row)
         knowledge.changed(connection, kind, now)
         if record is not None and before is not None:
             knowledge.doubt_record(connection, kind, record, now)
@@ -73,11 +71,11 @@ class Passing:
         if row is None or row.outcome != "unknown":
             return
         connection.execute(update(writes).where(writes.c.id == row.id).values(outcome="failure", ended=now))
-        before = row.process.removeprefix(_BEFORE)
-        known = before and before != DOUBT
+        before, _, known_at = row.process.removeprefix(_BEFORE).partition(" ")
+        known = before and before != DOUBT and known_at
         if known and knowledge.clean(connection, row.type, row.record, row.started, but=row.id):
             where = (records.c.type == row.type) & (records.c.id == row.record)
-            connection.execute(update(records).where(where).values(state=before, stamp=now))
+            connection.execute(update(records).where(where).values(state=before, stamp=int(known_at)))
 
     def _keep(
         self, connection: Connection, key: str, outcome: str, started: int, ended: int, row: dict[str, Any]

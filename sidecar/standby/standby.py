@@ -170,6 +170,7 @@ class Standby:
         passed_by = partial(self.mark_gap, "the database was away")
         self._absence = Absence(heartbeat, Refusals(settings.upstream), settings.bypass_after, passed_by)
         self._why_away = self._absence.why_away
+        self._is_waited_for = settings.database is not None and settings.database_lost == "refuse"
         self._was_away = False
         self._generation = 0
         self._happened = 0
@@ -348,6 +349,11 @@ class Standby:
         self._work.put(done.set)
         if not done.wait(timeout):
             raise TimeoutError("the standby is still learning")
+
+    def may_be_back(self) -> bool:
+        """Whether who has just failed at a shared database had better try again: nobody knows yet that it is away. Not
+        where requests go on without it."""
+        return self._is_waited_for and self._why_away() is None
 
     def database_failed(self, what: str) -> None:
         """Says so, in the exception's handler; not for each request where the whole database is away."""

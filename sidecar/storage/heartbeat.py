@@ -6,7 +6,8 @@ went through is older than AWAY. Then nobody is given a connection (`Pool.why_no
 to find out again.
 
 The processes of a node share what they know through a small file under DATA. Whoever sees that nobody has tried for
-BEAT tries, so that one write a beat proves it for all, and none of them is needed for it.
+BEAT tries (for AGAIN, where the last try came to nothing), so that one write a beat proves it for all, and none of them
+is needed for it.
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ from sidecar.timeunits import SECOND
 
 BEAT: Final = SECOND
 """ns from one attempt to the next."""
+AGAIN: Final = SECOND // 2
+"""The same, where the last one has not gone through: a database that is started anew in a second is not away."""
 AWAY: Final = 5 * SECOND // 2
 """ns after the last proof from which on the database is away: seen from outside within 3 s."""
 LATE: Final = 3 * SECOND // 2
-"""ns after the last proof from which on it may soon be away: one attempt has failed, or takes long."""
+"""ns after the last proof from which on it may soon be away: one attempt has failed, or takes long; and ns without a
+connection after which a process has none to hope for."""
 LIMIT: Final = 2.0
 """Seconds that an attempt may take."""
 LOOK: Final = 0.2
@@ -142,6 +146,8 @@ class Beating:
         self._own = self._writer.execution_options(**GLANCE)
         self._beats = 0
         self._began = clock()
+        self._without = 0
+        """Since when this process has had no connection, and got none; 0: it has one."""
         self._away = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -177,9 +183,8 @@ class Beating:
 
     def look(self) -> None:
         """Tries, if it is time to; and says what has changed. Never raises for a database that fails."""
-        now = self._clock()
-        if now - self._proof.tried() >= BEAT:
-            well = self._proof.proven() >= self._proof.tried()
+        now, well = self._clock(), self._proof.proven() >= self._proof.tried()
+        if now - self._proof.tried() >= (BEAT if well else AGAIN):
             self._proof.note(tried=now, cause="it does not answer" if well else None)
             self._try()
         if self._clock() - self._proof.proven() < AWAY:
@@ -225,7 +230,12 @@ class Beating:
         try:
             self._pool.try_one()  # type: ignore[attr-defined]
         except Exception as error:  # the driver's own: this is below SQLAlchemy's translation
-            self._proof.note(starved=self._clock(), cause=_first_line(error))
+            now = self._clock()
+            self._without = self._without or now
+            if now - self._without >= LATE:
+                self._proof.note(starved=now, cause=_first_line(error))
+        else:
+            self._without = 0
 
     def _say(self) -> None:
         why = self.why_away()

@@ -3,6 +3,7 @@ health check says so, by how long ago a write went through."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +90,38 @@ def test_users_get_what_the_upstream_says(
         assert 1 <= len(said(one, "database_away")) <= processes
         assert cause in said(one, "database_away")[0]
         assert not said(one, "request_broke")
+
+
+@pytest.mark.parametrize("taken_over", [False, True], ids=["the upstream answers", "taken over"])
+def test_nobody_is_refused_while_it_is_started_anew(server: Server, tmp_path: Path, taken_over: bool) -> None:
+    over = threading.Event()
+
+    def use(number: int) -> list[tuple[int, bytes]]:
+        got = []
+        while not over.is_set():
+            got += [one.ask("GET", "/notes", HOLT), one.ask("GET", "/patients/17", HOLT)]
+            if not taken_over:
+                got.append(one.ask("POST", "/notes", HOLT, {"title": f"Note {number}.{len(got)}", "patient_id": 17}))
+        return [(each.status, each.body) for each in got]
+
+    with Upstream() as upstream, beside(server, upstream, tmp_path) as one:
+        upstream.state.patients[17] = {"id": 17, "name": "Rex"}
+        until(lambda: one.ask("GET", "/patients/17", HOLT).status == 200, what="known")
+        until(lambda: one.plane("GET", "/ready/patients.read").status == 200, what="known")
+        for endpoint in ("notes.list", "patients.read") if taken_over else ():
+            assert one.plane("POST", f"/endpoints/{endpoint}/takeover", {}).status == 200
+        with ThreadPoolExecutor(4) as users:
+            asking = [users.submit(use, number) for number in range(4)]
+            for _ in range(3):
+                time.sleep(1)
+                with server.shut():
+                    time.sleep(0.6)
+            time.sleep(1)
+            over.set()
+            seen = [got for each in asking for got in each.result()]
+        assert len(seen) > 40
+        assert [each for each in seen if each[0] >= 400] == []
+        assert not said(one, "database_away")
 
 
 def test_with_one_sidecar_that_passes_on_nobody_waits_for_a_database_that_hangs(server: Server, tmp_path: Path) -> None:

@@ -89,16 +89,27 @@ class Server:
         self.ask(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
         self.ask("SELECT pg_reload_conf()")
 
+    @contextmanager
+    def shut(self) -> Iterator[None]:
+        """It closes all connections and takes none meanwhile, as while it is started anew."""
+        with self.connect("template1") as keeper:
+            keeper.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS false")
+            keeper.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'")
+            try:
+                yield
+            finally:
+                keeper.execute("ALTER DATABASE postgres ALLOW_CONNECTIONS true")
+
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
         """One statement of its superuser's, in a session of its own that may write."""
         with self.connect() as connection:
             found = connection.execute(statement.encode())
             return found.fetchall() if found.description else []
 
-    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
         """Raises psycopg.OperationalError where it takes no more."""
         return psycopg.connect(
-            host=self._host, port=self.port, user="understudy", dbname="postgres", autocommit=True, connect_timeout=10,
+            host=self._host, port=self.port, user="understudy", dbname=database, autocommit=True, connect_timeout=10,
             options="-c default_transaction_read_only=off",
         )  # fmt: skip
 

@@ -58,6 +58,9 @@ class Write:
     secrets: bool
     started: int
     before: str | None
+    """The state of what was known of the record when it began."""
+    known_at: int = 0
+    """The stamp of that."""
     was: str = UNKNOWN
     """The digest of the record before, "none" where there was none, or "unknown"."""
     was_record: str | None = None
@@ -147,7 +150,7 @@ class Intents:
                 write.floor = knowledge.highest(connection).get(kind, 0)
         if write.record is not None:
             row = queries.record(connection, kind, write.record)
-            write.before = row.state if row is not None else None
+            write.before, write.known_at = (row.state, row.stamp) if row is not None else (None, 0)
             write.was, write.was_record = self._known(row)
 
     def _intend(
@@ -216,7 +219,7 @@ class Intents:
                 write.refused, verdict = True, "failure"
             elif _is_refusal(response) or outcome is Outcome.FAILURE:
                 if response is None or response.status not in (404, 410):  # else it is not as we thought
-                    self._took_no_effect(connection, write, now)
+                    self._took_no_effect(connection, write)
                 write.refused, verdict = True, "failure"
                 if response is not None and response.status in (400, 422):
                     resource = self._contract.resources[write.kind]
@@ -240,13 +243,14 @@ class Intents:
         if pending:
             self._outbox.touch()  # an unclear create must not take this one's record for its own
 
-    def _took_no_effect(self, connection: Connection, write: Write, now: int) -> None:
-        """The record is as it was, unless another write was there meanwhile."""
+    def _took_no_effect(self, connection: Connection, write: Write) -> None:
+        """The record is as it was, unless another write was there meanwhile: known no better, and since no later, than
+        before it began."""
         if write.record is None or write.before is None or write.before == DOUBT:
             return
         if knowledge.clean(connection, write.kind, write.record, write.started, but=write.id):
             where = (records.c.type == write.kind) & (records.c.id == write.record)
-            connection.execute(update(records).where(where).values(state=write.before, stamp=now))
+            connection.execute(update(records).where(where).values(state=write.before, stamp=write.known_at))
 
     def _confirmed(self, connection: Connection, write: Write, response: Response, user: str | None, now: int) -> bool:
         """Applies a write that the upstream confirmed (`_took_effect`); whose password it changed signs in anew."""
@@ -335,7 +339,7 @@ class Intents:
                 if sent:
                     return DontKnow("unclear")  # the upstream may have judged otherwise
                 if write.begun:
-                    self._took_no_effect(connection, write, now)
+                    self._took_no_effect(connection, write)
                     self._close(connection, write, now, "failure")
                 write.refused = True
                 return draft
@@ -344,7 +348,7 @@ class Intents:
             self._insert(connection, write, request, request_id, user, draft, at, due, sealed, sent,
                          State.OWNED if owned else state)  # fmt: skip
             if write.begun:
-                self._took_no_effect(connection, write, now)
+                self._took_no_effect(connection, write)
                 self._close(connection, write, now, "accepted")
             else:
                 self._intend(connection, write, request, user, now, "accepted")
@@ -471,7 +475,8 @@ class Intents:
             if state == DOUBT:
                 return DontKnow("in_doubt")
             since = 0 if self._serve_unverified else queries.since(connection, write.kind)
-            if row is not None and row.stamp < since:
+            known_at = write.known_at if write.before is not None and not write.queued else row.stamp if row else since
+            if known_at < since:
                 return DontKnow("unverified")
             if state == KNOWN and row is not None and row.body is not None:
                 values = [orjson.loads(row.body)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar import app
 from sidecar.http.messages import Response
 from sidecar.upstream.connection import Call
 from tests.support.gateway import NEVER_SENT, FakeUpstream, InProcess
@@ -66,6 +67,41 @@ def test_a_write_behind_one_that_waits_waits_too(gateway: InProcess) -> None:
     got = gateway.ask("PATCH", "/notes/1", HOLT, {"body": "right"})
     assert (got.status, got.json()["title"], got.json()["body"]) == (200, "Well", "right")
     assert gateway.upstream.targets("PATCH") == [], "the order of writes to one record is kept"
+
+
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+@pytest.mark.parametrize("when", ["before it begins", "while it is under way"])
+def test_a_change_is_not_taken_of_what_may_have_changed_beside_us(gateway: InProcess, method: str, when: str) -> None:
+    (worker,) = app._running
+
+    def passed_by(_call: Call | None = None) -> None:
+        worker.standby.mark_gap("somebody may have passed by")
+        gateway.upstream.state.notes[1]["title"] = "Changed beside us"
+
+    if when == "before it begins":
+        passed_by()
+        gateway.upstream.fault = NEVER_SENT
+    else:
+        gateway.upstream.before, gateway.upstream.fault = passed_by, "reset"
+    got = gateway.ask(method, "/notes/1", HOLT, {"body": "right"} if method == "PATCH" else None)
+    assert got.status >= 500, "it is not taken"
+    assert gateway.down("/notes/1", HOLT).status == 503
+    gateway.upstream.before, gateway.upstream.fault = (lambda call: None), None
+    assert gateway.ask("GET", "/notes/1", HOLT).json()["title"] == "Changed beside us"
+
+
+@pytest.mark.parametrize("when", ["before it begins", "while it is under way"])
+def test_a_write_that_took_no_effect_verifies_nothing(gateway: InProcess, when: str) -> None:
+    (worker,) = app._running
+    gateway.upstream.fault = Response(422, [("Content-Type", "application/json")], b"{}")
+    if when == "before it begins":
+        worker.standby.mark_gap("somebody may have passed by")
+    else:
+        gateway.upstream.before = lambda call: worker.standby.mark_gap("somebody may have passed by")
+    assert gateway.ask("PATCH", "/notes/1", HOLT, {"body": "right"}).status == 422
+    gateway.upstream.before = lambda call: None
+    got = gateway.down("/notes/1", HOLT)
+    assert (got.status, "unverified" in got["cache-status"]) == (503, True)
 
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
