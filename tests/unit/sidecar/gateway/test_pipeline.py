@@ -450,7 +450,7 @@ def test_nobody_waits_for_a_write_of_which_nobody_knows_what_became(tmp_path: Pa
 
 def test_the_standby_that_answers_before_the_deadline_is_no_failure_of_the_upstream(tmp_path: Path) -> None:
     """A caller whom the operator has routed to the standby, which waited for a write of another to be the outbox's."""
-    with InProcess(tmp_path, deadline=1.0, upstream_timeout=20.0, proof=1) as gateway:
+    with InProcess(tmp_path, deadline=3.0, upstream_timeout=20.0, proof=1) as gateway:
         gateway.upstream.state.notes[1] = {"id": 1, "title": "Limps", "patient_id": 17}
         gateway.knows("/notes", HOLT)
         (worker,) = app._running
@@ -459,7 +459,7 @@ def test_the_standby_that_answers_before_the_deadline_is_no_failure_of_the_upstr
         gateway.upstream.fault = "hang"
         creates = threading.Thread(target=gateway.ask, args=("POST", "/notes", HOLT, {"title": "New"}))
         creates.start()
-        time.sleep(0.5)
+        time.sleep(1.5)
         assert [note["title"] for note in gateway.ask("GET", "/notes", HOLT).json()] == ["New", "Limps"]
         creates.join(10)
         assert failures(worker.switchboard) == before
