@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.clock import stamp
@@ -73,18 +73,24 @@ def world(shared: World) -> World:
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["create", "update", "delete", "read", "list", "begin_read", "begin_list", "deliver"]),
+        st.sampled_from(
+            ["create", "update", "delete", "read", "list", "begin_read", "begin_list", "deliver", "passed"]
+        ),
         st.integers(1, 4),
-        st.sampled_from(["ok", "applied_500", "lost_500", "hang"]),
+        st.sampled_from(["ok", "applied_500", "lost_500", "hang", "refused", "unsent", "passed by meanwhile"]),
     ),
     max_size=14,
 )
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([("create", 1, "ok"), ("passed", 1, "ok"), ("update", 1, "unsent")])
+@example([("create", 1, "ok"), ("passed", 1, "ok"), ("delete", 1, "refused")])
+@example([("create", 1, "ok"), ("update", 1, "passed by meanwhile")])
 @given(STEPS)
 def test_whatever_the_order_an_answer_is_the_upstreams_own(shared: World, steps: list[tuple[str, int, str]]) -> None:
-    """Reads that began before a write may be delivered long after it; writes may be unclear. Never a wrong answer."""
+    """Reads that began before a write may be delivered long after it; writes may be unclear, refused or never sent, and
+    others may change records without our hearing of more than that. Never a wrong answer."""
     world = shared
     world.reset()
     waiting: list[tuple[str, int, Any, int]] = []
@@ -92,6 +98,8 @@ def test_whatever_the_order_an_answer_is_the_upstreams_own(shared: World, steps:
         target = f"/notes/{which}"
         if kind in ("create", "update", "delete"):
             change(world, kind, which, how, number)
+        elif kind == "passed":
+            passed_by(world, which, number)
         elif kind == "deliver" and waiting:
             world.learn(*waiting.pop(0))
         else:
@@ -114,6 +122,12 @@ def change(world: World, kind: str, which: int, how: str, number: int) -> None:
         kind, ("DELETE", f"/notes/{which}")
     )
     write = world.begin(method, target, {"title": f"t{number}"})
+    if how in ("refused", "unsent", "passed by meanwhile"):
+        if how == "passed by meanwhile":
+            passed_by(world, which, number)
+        refusal = response(422, {}) if how == "refused" else None
+        world.standby.end_write(write, refusal, Outcome.SUCCESS if refusal else Outcome.FAILURE, "u")
+        return
     missing = kind != "create" and which not in world.notes
     value: Any = None
     if how != "lost_500" and not missing:
@@ -131,6 +145,13 @@ def change(world: World, kind: str, which: int, how: str, number: int) -> None:
         world.end(write, {"create": 201, "update": 200}.get(kind, 204), value)
     else:
         world.end(write, None if how == "hang" else 500)
+
+
+def passed_by(world: World, which: int, number: int) -> None:
+    """Somebody has changed the record at the upstream itself; we hear that something may have passed us by."""
+    if which in world.notes:
+        world.notes[which] = {"id": which, "title": f"past us {number}"}
+    world.standby.mark_gap("somebody may have passed by")
 
 
 def test_a_read_that_overlaps_a_write_teaches_nothing(world: World) -> None:
