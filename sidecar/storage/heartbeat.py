@@ -6,8 +6,8 @@ went through is older than AWAY. Then nobody is given a connection (`Pool.why_no
 to find out again.
 
 The processes of a node share what they know through a small file under DATA. Whoever sees that nobody has tried for
-BEAT tries (for AGAIN, where the last try came to nothing), so that one write a beat proves it for all, and none of them
-is needed for it.
+BEAT tries (AGAIN after a try that failed), so that one write a beat proves it for all, and none of them is needed for
+it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sidecar.timeunits import SECOND
 BEAT: Final = SECOND
 """ns from one attempt to the next."""
 AGAIN: Final = SECOND // 2
-"""The same, where the last one has not gone through: a database that is started anew in a second is not away."""
+"""The same after one that has failed: a database that is started anew in a second is not away."""
 AWAY: Final = 5 * SECOND // 2
 """ns after the last proof from which on the database is away: seen from outside within 3 s."""
 LATE: Final = 3 * SECOND // 2
@@ -184,7 +184,7 @@ class Beating:
     def look(self) -> None:
         """Tries, if it is time to; and says what has changed. Never raises for a database that fails."""
         now, well = self._clock(), self._proof.proven() >= self._proof.tried()
-        if now - self._proof.tried() >= (BEAT if well else AGAIN):
+        if now - self._proof.tried() >= BEAT:
             self._proof.note(tried=now, cause="it does not answer" if well else None)
             self._try()
         if self._clock() - self._proof.proven() < AWAY:
@@ -203,17 +203,27 @@ class Beating:
                 log.exception("the heartbeat broke", extra={"fields": {"event.action": "heartbeat_failed"}})
 
     def _try(self) -> None:
+        began = self._clock()
         try:
-            with self._own.connect() as connection:
-                found = beat(connection, self._node, self._instance, self._told())
-                sample = ask(connection) if self._ask_clock() else found[0] if found is not None else None
-            if sample is not None:
-                note(self._writer, sample)
-            self._proof.note(wanted=_TWIN if found is None else _DRAIN if found[1] is State.DRAINING else _SERVE)
+            try:
+                self._beat()
+            except DBAPIError as error:
+                if not error.connection_invalidated or self._clock() - began >= AGAIN:
+                    raise
+                self._beat()  # the server had closed this one, which says nothing of the next
         except SQLAlchemyError as error:
-            self._proof.note(cause=_why(error))
+            soon = self._clock() - BEAT + AGAIN
+            self._proof.note(tried=max(soon, self._proof.proven() + 1), cause=_why(error))
         else:
             self._proof.note(proven=self._clock())
+
+    def _beat(self) -> None:
+        with self._own.connect() as connection:
+            found = beat(connection, self._node, self._instance, self._told())
+            sample = ask(connection) if self._ask_clock() else found[0] if found is not None else None
+        if sample is not None:
+            note(self._writer, sample)
+        self._proof.note(wanted=_TWIN if found is None else _DRAIN if found[1] is State.DRAINING else _SERVE)
 
     def _told(self) -> dict[str, Any]:
         """What the node says of itself with each heartbeat."""
