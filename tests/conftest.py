@@ -7,7 +7,7 @@ import gc
 from hypothesis import settings
 
 # How long one example takes says how busy the machine is: none has a deadline.
-settings.register_profile("understudy", deadline=None, max_examples=50)
+settings.register_profile("understudy", deadline=None, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 """For whoever changes what an example is of: `pytest --hypothesis-profile thorough tests/unit/…`."""
 settings.load_profile("understudy")

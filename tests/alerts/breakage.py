@@ -80,7 +80,7 @@ def main(only: str, docs: Path | None) -> None:
         for name, cells in part(only):
             rows.append((name, cells))
             click.echo(f"{name}: {' | '.join(map(str, cells))}")
-    outages = [(name, list(played(20).values())) for name, played in OUTAGES.items() if only in name]
+    outages = [(name, list(played(minutes=20).values())) for name, played in OUTAGES.items() if only in name]
     took = [busy()[0]] if not only else []
     made = table(HEADINGS, rows)
     told = table(("outage", *EVERY), outages)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from alerts.lifecycle.store import Alerts
 from sidecar.timeunits import SECOND
@@ -15,12 +16,12 @@ TICKET_OVER: Final = 21600 + 1800
 EVERY: Final = ("webhook", "email", "slack", "pagerduty", "sentry", "alertmanager")
 
 
-def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20, hours: int = 0) -> dict[str, Cell]:
+def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20, hours: int = 0, **given: Any) -> dict[str, Cell]:
     """So many minutes of it, and its end, by channel: one message of this kind, and one of its end. `deaf`: a channel
     that is away all the while, and comes back when all is over. `hours`: for so long after those minutes the upstream
-    is down still and is not asked."""
+    is down still and is not asked. `given`: of the World."""
     # A ticket ends hours after; that it goes on is not told again meanwhile.
-    with deployment(embedded, names=EVERY, alert_repeat=86400.0) as world:
+    with deployment(embedded, names=EVERY, alert_repeat=86400.0, **given) as world:
         world.run(60)
         if deaf:
             world.listening[deaf].answer(503, again=ALWAYS)
@@ -52,14 +53,12 @@ def outage(users: Given, kind: str, deaf: str = "", minutes: int = 20, hours: in
 
 
 OUTAGES: Final = {
-    "HOSP is down, the standby covers": lambda minutes: outage(COVERED, "ticket", minutes=minutes),
-    "HOSP is down for eight hours, the standby took over":
-        lambda minutes: outage(COVERED, "ticket", minutes=minutes, hours=8),
-    "HOSP is down, users get errors": lambda minutes: outage(FAILING, "page", minutes=minutes),
-    "the same, and Slack is away all the while": lambda minutes: outage(FAILING, "page", "slack", minutes),
-    "the same, and Alertmanager is away all the while":
-        lambda minutes: outage(FAILING, "page", "alertmanager", minutes),
-}  # fmt: skip
+    "HOSP is down, the standby covers": partial(outage, COVERED, "ticket"),
+    "HOSP is down for eight hours, the standby took over": partial(outage, COVERED, "ticket", hours=8),
+    "HOSP is down, users get errors": partial(outage, FAILING, "page"),
+    "the same, and Slack is away all the while": partial(outage, FAILING, "page", "slack"),
+    "the same, and Alertmanager is away all the while": partial(outage, FAILING, "page", "alertmanager"),
+}
 
 
 def busy(rate: int = 50, history: int = 3600) -> tuple[Cell, int]:

@@ -24,7 +24,8 @@ from tests.support.recording import away, killed
 from tests.support.stack import Sidecar, until
 from tests.support.upstream import HOLT, USERS, Upstream
 
-KILLS = 20
+KILLS = 8
+"""Twenty of them: `python -m tests.support.recording`."""
 OUTAGE = 5.0
 """Seconds for which Elasticsearch is stopped; a minute of it: `python -m tests.support.recording`."""
 
@@ -36,7 +37,9 @@ def upstream() -> Iterator[Upstream]:
         yield server
 
 
-def test_kill_9_twenty_times_under_traffic_loses_nothing_that_was_answered(upstream: Upstream, tmp_path: Path) -> None:
+def test_kill_9_again_and_again_under_traffic_loses_nothing_that_was_answered(
+    upstream: Upstream, tmp_path: Path
+) -> None:
     killed(upstream, tmp_path, KILLS)
 
 

@@ -49,6 +49,8 @@ UNIT = ROOT / "compose" / "systemd" / "understudy-sidecar.service"
 CONTRACTS = ROOT / "sidecar" / "contracts"
 PAUSE = 0.5
 """Seconds between a user's requests: installing and starting beside them are tried here, not throughput."""
+HASTE = 0.2
+"""HOSP's time: that what waits is sent slowly is not what is tried here."""
 KILLED = ("a node dies and comes back", "a dead nodes journal is adopted")
 """The steps in which a node is killed: what was under way on it may fail."""
 PREVIOUS = "a16dc6c"
@@ -154,8 +156,9 @@ def install(folder: Path) -> tuple[Path, Path, Path]:
 
 
 def put_in(python: Path, what: str, *words: str) -> None:
-    """Installs it in that interpreter's environment. Raises NotInstalled."""
-    _run(sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-input", *words, what)
+    """Installs it in that interpreter's environment. Raises NotInstalled. What is used of it is compiled as it is."""
+    install = ("install", "-q", "--no-input", "--no-compile")
+    _run(sys.executable, "-m", "pip", "--python", str(python), *install, *words, what)
 
 
 def _before(folder: Path) -> Path | None:
@@ -192,7 +195,7 @@ class Day:
         assert where is not None, "PostgreSQL is not installed"
         self.folder, self.etc = folder, folder / "etc"
         self.python, self._following, self._later = install(folder)
-        self.hosp = stack.enter_context(Simulator("calm"))
+        self.hosp = stack.enter_context(Simulator("calm", time_scale=HASTE))
         self.events = stack.enter_context(FakeElasticsearch())
         self._dump = Dump(folder / "one", where)
         stack.callback(self._dump.close)

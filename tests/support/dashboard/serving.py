@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -140,28 +140,37 @@ def enter(page: Page, dashboard: Dashboard, name: str, path: str = "/") -> None:
     page.locator("#page h1").wait_for()
 
 
-COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-"""What a scheme changes is colours: the rest of the page has been looked at."""
-SCHEMES: dict[Any, dict[str, Any]] = {"light": {}, "dark": COLOURS}
+_COLOUR = ("color-contrast", "link-in-text-block")
+COLOURS: dict[str, Any] = {"runOnly": {"type": "rule", "values": _COLOUR}}
+SHAPE: dict[str, Any] = {"rules": {name: {"enabled": False} for name in _COLOUR}}
+"""What axe-core is to look at: a scheme changes nothing but colours, and a size none of them."""
+ALIKE = 12
+"""Of events and rows that follow one another so many are looked at: colours take time that grows with the square."""
+SHOW: Final = """([display, count]) => document.querySelectorAll(':is(.event, tr)').forEach(each => {
+    if ([...each.parentNode.children].indexOf(each) >= count) { each.style.display = display; }
+})"""
 
 
-def violations(page: Page, *sizes: dict[str, int]) -> list[str]:
+def violations(page: Page, *sizes: dict[str, int], colours: bool = True) -> list[str]:
     """Every rule of accessibility that axe-core finds broken, whatever its weight, in the page as it stands, at each of
-    these sizes, in both schemes. It must not be wider than that."""
+    these sizes; `colours`, too, at the first of them, in both schemes. It must be wider than none of them."""
     page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
     found = []
     for size in sizes:
         page.set_viewport_size(size)  # type: ignore[arg-type]
         expect(page.locator("html"), f"the width of {page.url}").to_have_js_property("scrollWidth", size["width"])
-        for scheme, rules in SCHEMES.items():
-            page.emulate_media(color_scheme=scheme)
+        page.evaluate(SHOW, ["none", ALIKE])
+        looks = [("light", SHAPE), *((scheme, COLOURS) for scheme in ("light", "dark") if colours and size is sizes[0])]
+        for scheme, rules in looks:
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             told = page.evaluate("options => axe.run(document, options)", {"resultTypes": ["violations"], **rules})
             found += [
                 f"{size['width']} {scheme}: {each['id']}: {node['html'][:200]}: {node.get('failureSummary', '')[:300]}"
                 for each in told["violations"]
                 for node in each["nodes"][:3]
             ]
-    page.emulate_media(color_scheme="light")
+        page.emulate_media(color_scheme="light")
+        page.evaluate(SHOW, ["", ALIKE])
     page.set_viewport_size(sizes[0])  # type: ignore[arg-type]
     return found
 

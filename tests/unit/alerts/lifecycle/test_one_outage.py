@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
@@ -242,7 +242,6 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=150)
 @given(BEGINNINGS, EVENTS)
 def test_every_page_that_fires_is_told_itself_or_within_one_of_its_own_time_that_is(
     begins: dict[str, int], events: list[tuple[int, str, str]]

@@ -4,7 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.objectives import burn_rate, windows
@@ -46,7 +46,6 @@ def failing(draw: st.DrawFn, most: int = 400) -> tuple[int, int, Fraction]:
     return draw(st.integers(0, total)), total, share
 
 
-@settings(max_examples=60)
 @given(failing())
 def test_the_bounds_for_many_requests_never_say_yes_where_the_exact_chance_says_no(
     case: tuple[int, int, Fraction],

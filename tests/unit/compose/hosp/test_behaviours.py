@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from compose.hosp import casts
@@ -140,7 +140,6 @@ def test_row_5_what_names_no_day_is_null_or_a_day(text: str) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", casts.to_date(text) or "0000-00-00")
 
 
-@settings(max_examples=40)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
 def test_row_8_json_says_what_was_sent_and_no_markup(title: str) -> None:
     api = Api(chosen(without=["presence"]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.contract import Contract, ContractError
@@ -146,7 +146,6 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@settings(max_examples=60)
 @given(st.data())
 def test_whatever_is_changed_it_loads_or_is_refused_by_name(data: st.DataObject) -> None:
     document = copy.deepcopy(HOSP)

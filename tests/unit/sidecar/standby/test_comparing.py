@@ -165,7 +165,7 @@ def prompt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([("create", 1, "done, then 500"), ("list", 1, "done")])
 @example([("create", 1, "sent and done"), ("list", 1, "done")])
 @example([("begin", 1, "done"), ("delete", 1, "done"), ("deliver", 1, "done"), ("read", 1, "done")])

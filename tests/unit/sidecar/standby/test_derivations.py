@@ -132,7 +132,7 @@ TARGETS = [f"/notes/{number}" for number in range(1, 18)] + [f"/notes?patient_id
 ABOVE = ["/notes/13", "/notes/14", "/notes/15", "/notes/16", "/notes/17"]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(APIS)), st.lists(st.sampled_from(["/notes", *TARGETS]), max_size=24))
 @example("some are hidden", ["/notes/4", "/notes/7", "/notes/10", *ABOVE])
 @example("page of the newest", ["/notes/4", "/notes/7", "/notes/10", *ABOVE])

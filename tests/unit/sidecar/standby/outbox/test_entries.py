@@ -102,7 +102,7 @@ def test_what_is_read_of_changes_alone_is_what_reading_everything_shows(tmp_path
     contract, shared = Contract.load("hosp"), tmp_path / "outbox.version"
     often, seldom = (Outbox(contract, engine, shared) for _ in range(2))
     seen = [False] * 7
-    for step in range(150):
+    for step in range(60):
         with engine.begin() as connection:
             for _ in range(chance.randrange(1, 4)):
                 upset(connection, chance, step)
