@@ -37,9 +37,7 @@ def upstream() -> Iterator[Upstream]:
         yield server
 
 
-def test_kill_9_again_and_again_under_traffic_loses_nothing_that_was_answered(
-    upstream: Upstream, tmp_path: Path
-) -> None:
+def test_kill_9_under_traffic_loses_nothing_that_was_answered(upstream: Upstream, tmp_path: Path) -> None:
     killed(upstream, tmp_path, KILLS)
 
 
