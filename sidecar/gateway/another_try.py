@@ -11,6 +11,8 @@ from sidecar.standby.standby import Standby
 
 PAUSE: Final = 0.1
 """Seconds between two tries."""
+PATIENCE: Final = 2.0
+"""Seconds for which what must be written down of a write is tried, whatever is left of its user's time."""
 
 
 def is_worth_it(standby: Standby, began: float, until: float) -> bool:

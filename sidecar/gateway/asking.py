@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sidecar.contract import Contract, Endpoint
 from sidecar.exchange import Identity, Outcome
+from sidecar.gateway.another_try import PATIENCE, PAUSE, is_worth_it
 from sidecar.gateway.context import Context
 from sidecar.http.headers import upstream_fields
 from sidecar.http.long_json import LONG
@@ -149,14 +150,20 @@ class Asking:
 
     def _learn_all(self, context: Context, result: Result) -> None:
         """In a thread: what is written down of it is written when this returns. Raises nothing."""
-        try:
-            self._learn(context, result)
-        except SQLAlchemyError:
-            self._standby.database_failed("learning from an answer failed")
-            self._standby.mark_gap("learning failed", later=True)
-        except Exception:
-            log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
-            self._standby.mark_gap("learning failed")
+        until = max(context.until, time.monotonic() + PATIENCE)
+        while True:
+            began = time.monotonic()
+            try:
+                return self._learn(context, result)
+            except SQLAlchemyError:
+                if is_worth_it(self._standby, began, until):
+                    time.sleep(PAUSE)
+                    continue
+                self._standby.database_failed("learning from an answer failed")
+                return self._standby.mark_gap("learning failed", later=True)
+            except Exception:
+                log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
+                return self._standby.mark_gap("learning failed")
 
     def _learn(self, context: Context, result: Result) -> None:
         endpoint, response, outcome = context.endpoint, result.response, result.attempt.outcome

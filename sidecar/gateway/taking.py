@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from sidecar.gateway import replies
+from sidecar.gateway.another_try import PATIENCE, another_try
 from sidecar.gateway.asking import Asking
 from sidecar.gateway.callers import Callers
 from sidecar.gateway.context import Context
@@ -47,11 +50,18 @@ class Taking:
         if context.write is None or context.caller is None:
             return None
         fields = upstream_fields(context.request, exchange.request_id, exchange.traceparent, self._via)
-        answer = await self._beside.run(
-            self._standby.accept, context.write, context.request,
-            exchange.request_id, fields, context.caller.user, context.caller.password,
-            sent=sent, answered=answered, under_way=under_way,
-        )  # fmt: skip
+        until, again = max(context.until, time.monotonic() + PATIENCE), False
+        while True:
+            began = time.monotonic()
+            answer = await self._beside.run(
+                self._standby.accept, context.write, context.request,
+                exchange.request_id, fields, context.caller.user, context.caller.password,
+                sent=sent, answered=answered, under_way=under_way, again=again,
+            )  # fmt: skip
+            failed = isinstance(answer, DontKnow) and answer.reason == "database"
+            if not (failed and await another_try(self._standby, began, until)):
+                break
+            again = True
         if isinstance(answer, DontKnow):
             context.not_kept = answer.reason
         return replies.taken(context, answer) if isinstance(answer, Answer) else None

@@ -245,21 +245,23 @@ class Standby:
         self._passing.withdrawn(key)
 
     def end_write(self, write: Write, response: Response | None, outcome: Outcome, user: str | None) -> None:
-        """Keeps what became of a write, whether its user still waits or it was accepted meanwhile."""
+        """Keeps what became of a write, whether its user still waits or it was accepted meanwhile. Raises
+        SQLAlchemyError: then it may be called again."""
         self._generation += 1
         with write.lock:
             if write.accepted:
                 self.intents.late(write, response, outcome)
-            elif write.begun and not write.ended:
+            elif write.begun and not write.kept:
                 write.ended = True
                 self.intents.end(write, response, outcome, user)
+                write.kept = True
 
     def accept(
         self, write: Write, request: Request, request_id: str, headers: Headers, user: str, password: str, *,
-        sent: bool, answered: bool, under_way: bool,
+        sent: bool, answered: bool, under_way: bool, again: bool = False,
     ) -> Answer | DontKnow | None:  # fmt: skip
         """Takes a write over (Intents.accept) from a caller whom the upstream has accepted, and who is known also
-        after a restart. None: its answer has come after all."""
+        after a restart. None: its answer has come after all. Where the database fails, it may be called `again`."""
         self._generation += 1
         with write.lock:
             if write.ended and under_way:
@@ -267,11 +269,13 @@ class Standby:
             try:
                 self._callers.keep(user, password)
                 answer = self.intents.accept(
-                    write, request, request_id, headers, user, sent=sent, answered=answered, under_way=under_way
-                )
-            except (SQLAlchemyError, SealError):
-                log.exception("a write could not be accepted", extra={"fields": {"event.action": "accept_failed"}})
-                return DontKnow("database")
+                    write, request, request_id, headers, user, sent=sent, answered=answered, under_way=under_way,
+                    again=again,
+                )  # fmt: skip
+            except (SQLAlchemyError, SealError) as error:
+                if not again:
+                    log.exception("a write could not be accepted", extra={"fields": {"event.action": "accept_failed"}})
+                return DontKnow("database" if isinstance(error, SQLAlchemyError) else "seal_key")
             write.accepted = isinstance(answer, Answer)
             return answer
 

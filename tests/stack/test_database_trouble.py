@@ -94,22 +94,25 @@ def test_users_get_what_the_upstream_says(
 
 @pytest.mark.parametrize("taken_over", [False, True], ids=["the upstream answers", "taken over"])
 def test_nobody_is_refused_while_it_is_started_anew(server: Server, tmp_path: Path, taken_over: bool) -> None:
-    over = threading.Event()
+    """Neither are their writes doubled; and what the standby knows is as true after it as before."""
+    over, written = threading.Event(), list[str]()
 
     def use(number: int) -> list[tuple[int, bytes]]:
         got = []
         while not over.is_set():
             got += [one.ask("GET", "/notes", HOLT), one.ask("GET", "/patients/17", HOLT)]
-            if not taken_over:
-                got.append(one.ask("POST", "/notes", HOLT, {"title": f"Note {number}.{len(got)}", "patient_id": 17}))
+            written.append(title := f"Note {number}.{len(got)}")
+            got.append(made := one.ask("POST", "/notes", HOLT, {"title": title, "patient_id": 17}))
+            got.append(one.ask("GET", f"/notes/{made.json()['id']}", HOLT))
         return [(each.status, each.body) for each in got]
 
     with Upstream() as upstream, beside(server, upstream, tmp_path) as one:
         upstream.state.patients[17] = {"id": 17, "name": "Rex"}
         until(lambda: one.ask("GET", "/patients/17", HOLT).status == 200, what="known")
         until(lambda: one.plane("GET", "/ready/patients.read").status == 200, what="known")
-        for endpoint in ("notes.list", "patients.read") if taken_over else ():
+        for endpoint in ("notes.list", "notes.create", "patients.read") if taken_over else ():
             assert one.plane("POST", f"/endpoints/{endpoint}/takeover", {}).status == 200
+        unverified = len(said(one, "gap"))
         with ThreadPoolExecutor(4) as users:
             asking = [users.submit(use, number) for number in range(4)]
             for _ in range(3):
@@ -121,6 +124,8 @@ def test_nobody_is_refused_while_it_is_started_anew(server: Server, tmp_path: Pa
             seen = [got for each in asking for got in each.result()]
         assert len(seen) > 40
         assert [each for each in seen if each[0] >= 400] == []
+        assert sorted(note["title"] for note in one.ask("GET", "/notes", HOLT).json()) == sorted(written)
+        assert len(said(one, "gap")) == unverified
         assert not said(one, "database_away")
 
 

@@ -74,6 +74,9 @@ class Write:
     whole: bool = False
     accepted: bool = False
     ended: bool = False
+    """Its answer has come, or never will."""
+    kept: bool = False
+    """So is what became of it: on disk."""
     given: frozenset[str] = frozenset()
     """The fields that it gives, with a value that is not blank."""
     vouched: frozenset[tuple[str, str]] = frozenset()
@@ -317,18 +320,23 @@ class Intents:
 
     def accept(
         self, write: Write, request: Request, request_id: str, headers: Headers, user: str, *, sent: bool,
-        answered: bool, under_way: bool,
+        answered: bool, under_way: bool, again: bool = False,
     ) -> Answer | DontKnow:  # fmt: skip
         """Takes a write over from its user, and answers as the upstream would; or refuses it as it would; or cannot.
 
         `sent`: it may have taken effect; `answered`: an answer came, so that it has or has not by now; `under_way`:
-        its answer may yet come (then `late` is called). The caller holds `write.lock`.
+        its answer may yet come (then `late` is called); `again`: this failed before, perhaps after it was committed.
+        The caller holds `write.lock`.
         """
         now, at = stamp(), time.time_ns()
         resource = self._contract.resources[write.kind]
         sealed = self._seal().close(write.id, headers, request.body)
         password = self._new_password(resource, write, request) if write.kind in self._outbox.owned() else None
         with self._engine.begin() as connection:
+            if again and (row := box.one(connection, write.id)) is not None:
+                self._outbox.touch()
+                shape = knowledge.shape(connection, write.endpoint.id, "good")
+                return self._answer(resource, write, _as_drafted(row), request, shape)
             if not write.begun:
                 self._look_before(connection, write)
             owned = write.kind in queries.owned_types(connection)
@@ -552,7 +560,6 @@ class Intents:
         knowledge.put_record(connection, seen, now)
 
     def _close(self, connection: Connection, write: Write, now: int, outcome: str) -> None:
-        write.ended = True
         connection.execute(_END, {"write": write.id, "ended": now, "outcome": outcome})
 
     def _new_password(self, resource: Resource, write: Write, request: Request) -> str | None:
@@ -690,6 +697,15 @@ def _put_off(connection: Connection, row: Any, now: int, reason: str) -> str:
 def may_come_late(response: Response | None) -> bool:
     """Whether the effect of a write that was answered so may yet come: a gateway answers for one that still works."""
     return response is None or response.status in (502, 504)
+
+
+def _as_drafted(row: Any) -> Pending:
+    """An entry as it was when it was accepted."""
+    body = row.body if row.action == Action.CREATE else row.base
+    return Pending(
+        row.seq, row.type, Action(row.action), row.record, orjson.loads(row.fields),
+        None if body is None else orjson.loads(body), row.user, row.accepted_at,
+    )  # fmt: skip
 
 
 def _is_refusal(response: Response | None) -> bool:
