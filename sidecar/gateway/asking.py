@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -150,20 +151,26 @@ class Asking:
 
     def _learn_all(self, context: Context, result: Result) -> None:
         """In a thread: what is written down of it is written when this returns. Raises nothing."""
+        try:
+            self._keep(context, partial(self._learn, context, result))
+        except SQLAlchemyError:
+            self._standby.database_failed("learning from an answer failed")
+            self._standby.mark_gap("learning failed", later=True)
+        except Exception:
+            log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
+            self._standby.mark_gap("learning failed")
+
+    def _keep(self, context: Context, write_down: Callable[[], None]) -> None:
+        """In a thread; tried again where that is worth it. Raises SQLAlchemyError."""
         until = max(context.until, time.monotonic() + PATIENCE)
         while True:
             began = time.monotonic()
             try:
-                return self._learn(context, result)
+                return write_down()
             except SQLAlchemyError:
-                if is_worth_it(self._standby, began, until):
-                    time.sleep(PAUSE)
-                    continue
-                self._standby.database_failed("learning from an answer failed")
-                return self._standby.mark_gap("learning failed", later=True)
-            except Exception:
-                log.exception("learning from an answer failed", extra={"fields": {"event.action": "learn_failed"}})
-                return self._standby.mark_gap("learning failed")
+                if not is_worth_it(self._standby, began, until):
+                    raise
+                time.sleep(PAUSE)
 
     def _learn(self, context: Context, result: Result) -> None:
         endpoint, response, outcome = context.endpoint, result.response, result.attempt.outcome
@@ -200,7 +207,7 @@ class Asking:
 
     def _settle_unsent(self, context: Context) -> None:
         try:
-            self._settle(context, None, Outcome.FAILURE)
+            self._keep(context, partial(self._settle, context, None, Outcome.FAILURE))
         except SQLAlchemyError:
             self._standby.database_failed("a write could not be settled")
 
