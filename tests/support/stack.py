@@ -23,6 +23,8 @@ LOWEST_PORT, EPHEMERAL = 12_000, 32_768
 """Linux gives from the second on to whoever asks for any (net.ipv4.ip_local_port_range)."""
 LANES = 8
 """As many processes of tests can run side by side without being given each other's ports."""
+LOOK, LOOK_LATER = 0.02, 0.2
+"""Seconds between two looks at what is waited for: at first, and after a while."""
 _GIVEN: deque[int] = deque(maxlen=500)
 """Lately."""
 
@@ -118,8 +120,9 @@ def free_port() -> int:
 
 
 def until(true: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
-    """Waits for something to become true, and returns it."""
-    deadline = time.monotonic() + seconds
+    """Waits for something to become true, and returns it. What takes long is looked at less often: whoever is asked has
+    other work to do."""
+    deadline, pause = time.monotonic() + seconds, LOOK
     while time.monotonic() < deadline:
         try:
             value = true()
@@ -127,7 +130,8 @@ def until(true: Callable[[], Any], seconds: float = 15, what: str = "") -> Any:
             value = None
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(LOOK_LATER, 1.2 * pause)
     raise AssertionError(f"not within {seconds} s: {what or true}")
 
 
