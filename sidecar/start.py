@@ -22,6 +22,7 @@ from sidecar.journal.paths import PUBLIC_KEY, STATEMENTS
 from sidecar.journal.reserve import remove_left
 from sidecar.settings import Settings
 from sidecar.standby import high_water
+from sidecar.standby.absence import under_way_for
 from sidecar.standby.knowledge import latest_stamp
 from sidecar.standby.outbox.orphans import refuse_orphans
 from sidecar.standby.outbox.seal_key import refuse_another, remember
@@ -90,7 +91,7 @@ def prepare(settings: Settings) -> None:
         if went_back is not None:
             high_water.say(settings, went_back)
         lock_up(engine, open_vault(settings))
-        latest = latest_stamp(engine)
+        latest = latest_stamp(engine, under_way_for(settings))
         clock.not_before(latest)
         if settings.database:
             clock.share(settings.data / "database.clock")
@@ -118,6 +119,9 @@ def note_absence(settings: Settings) -> None:
     if away is None or not -1 <= away <= settings.bypass_after:
         engine = open_engine(settings)
         standby = Standby(Contract.load(settings.contract), engine, settings)
-        standby.mark_gap("first start" if away is None else f"away for {away:.0f} s")
+        if away is None:
+            standby.mark_gap("first start")
+        else:
+            standby.mark_gap(f"away for {away:.0f} s", under_way=True)
         standby.close()
         engine.dispose()

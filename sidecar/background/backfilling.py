@@ -81,6 +81,8 @@ class Backfilling:
         asked = backfill_asked(self._settings)
         if not look and not asked:
             return IDLE
+        if not asked and not self._standby.may_verify():
+            return AGAIN
         everything = asked or self._standby.verified_since() > self._filled
         doubts = None if everything else self._standby.doubtful()
         if not everything and not doubts:

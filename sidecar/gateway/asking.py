@@ -21,6 +21,7 @@ from sidecar.http.long_json import LONG
 from sidecar.http.messages import Response
 from sidecar.settings import Settings
 from sidecar.standby.standby import Standby
+from sidecar.standby.writes.intents import may_come_late
 from sidecar.storage.off_loop import OffLoop
 from sidecar.takeover.coordinator import Switchboard
 from sidecar.telemetry.metrics import Metrics
@@ -130,7 +131,9 @@ class Asking:
             self._switchboard.observe(context.endpoint.id, ok, attempt.error in REFUSED)
         refused = result.response is not None and result.response.status == 401
         if context.unkept:  # what was learned while it was under way may be from before its effect
-            self._standby.mark_gap("a write has ended whose intent could not be kept", later=True)
+            why = "a write has ended whose intent could not be kept"
+            unclear = attempt.outcome is Outcome.UNKNOWN and may_come_late(result.response)
+            self._standby.mark_gap(why, later=True, under_way=unclear)
         if result.response is not None and result.response.passed_on is not None:
             self._recognise(context)  # nothing else can be learned from what was not seen
             return None

@@ -66,4 +66,4 @@ class Copies:
         if endpoint is not None and endpoint.action.writes:
             self._standby.passed(key, match, copied, user)
         elif endpoint is None and match.known_path and copied.method not in ("GET", "HEAD", "OPTIONS"):
-            self._standby.mark_gap("a write outside the contract went past us")
+            self._standby.mark_gap("a write outside the contract went past us", under_way=True)

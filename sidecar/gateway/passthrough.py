@@ -9,6 +9,7 @@ from sidecar.gateway.outside import may_have_changed
 from sidecar.gateway.single_call import SingleCall
 from sidecar.http.messages import Response
 from sidecar.standby.standby import Standby
+from sidecar.standby.writes.intents import may_come_late
 from sidecar.storage.off_loop import OffLoop
 
 
@@ -30,5 +31,5 @@ class Passthrough:
         if may_have_changed(context.request.method, context.exchange.attempts, answer):
             outside = context.endpoint is None
             why = "a write outside the contract" if outside else "a call that may change anything"
-            await self._beside.run(self._standby.mark_gap, why)
+            await self._beside.run(self._standby.mark_gap, why, under_way=may_come_late(answer))
         return answer

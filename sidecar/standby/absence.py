@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from sidecar.settings import Settings
 from sidecar.storage.heartbeat import Heartbeat
+from sidecar.timeunits import SECOND
 from sidecar.upstream.refusals import Refusals
 
 LOOK: Final = 0.1
@@ -20,6 +22,12 @@ TURN: Final = 3.0
 """Seconds, at the most, that the balancer takes to turn away from us, or back to us."""
 BLINK: Final = 0.5
 """Seconds in which it has hardly turned away, and nobody has been served elsewhere."""
+
+
+def under_way_for(settings: Settings) -> int:
+    """ns for which users' writes may still pass us by once we are back, and take effect: the balancer has to turn, and
+    the upstream may work on what it was sent for as long as we would wait for it, and a while longer."""
+    return int((TURN + settings.upstream_timeout + settings.late_effect) * SECOND)
 
 
 class Absence:

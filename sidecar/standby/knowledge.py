@@ -533,10 +533,11 @@ def see_created(connection: Connection, contract: Contract, kind: str, record: s
     _sight(connection, contract, kind, [record], caller)
 
 
-def latest_stamp(engine: Engine) -> int:
-    """The newest stamp that is kept, or 0: what comes after a restart must be newer."""
+def latest_stamp(engine: Engine, ahead: int) -> int:
+    """The newest stamp that is kept, or 0: what comes after a restart must be newer. That of which on something is
+    verified may be `ahead` by so many ns, and must not be reached sooner for it."""
     columns = (records.c.stamp, collections.c.stamp, writes.c.started, writes.c.ended)  # all in the past but `ended`
     with engine.execution_options(writes=False).connect() as connection, connection.begin():
         stamps = [connection.scalar(select(func.max(column))) or 0 for column in columns]
         verified = queries.number(connection, queries.VERIFIED_SINCE)
-    return max(*stamps, verified)
+    return max(*stamps, verified - ahead)

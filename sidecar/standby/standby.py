@@ -29,7 +29,7 @@ from sidecar.http.determining import manner, spelling
 from sidecar.http.messages import Headers, Request, Response
 from sidecar.settings import Settings
 from sidecar.standby import evidence, knowledge, literals, pure_calls, queries, seeking
-from sidecar.standby.absence import Absence
+from sidecar.standby.absence import Absence, under_way_for
 from sidecar.standby.answer import Answer, DontKnow, format_wanted
 from sidecar.standby.comparing import Comparer, compare_format, compare_manner
 from sidecar.standby.departures import Departures
@@ -167,7 +167,7 @@ class Standby:
         self._expired = 0.0
         self._counted = -COUNT_AGAIN
         self._heartbeat = heartbeat
-        passed_by = partial(self.mark_gap, "the database was away")
+        passed_by = partial(self.mark_gap, "the database was away", under_way=True)
         self._absence = Absence(heartbeat, Refusals(settings.upstream), settings.bypass_after, passed_by)
         self._why_away = self._absence.why_away
         self._is_waited_for = settings.database is not None and settings.database_lost == "refuse"
@@ -237,7 +237,7 @@ class Standby:
         try:
             self._passing.passed(key, match, request, user)
         except SQLAlchemyError:
-            self.mark_gap("a copied write could not be kept", later=True)
+            self.mark_gap("a copied write could not be kept", later=True, under_way=True)
 
     def withdrawn(self, key: str) -> None:
         """The copied request of this key has come to us itself: the upstream never got it. Raises SQLAlchemyError."""
@@ -294,7 +294,8 @@ class Standby:
         words = 0 if match.endpoint is None else literals.words(match.endpoint, request, response)
         taken = _Taken(content, t0, hash((words, self._happened)))
         compare = self._sampler.picks(t0, request.target)
-        if 0 <= since < SAID_AGAIN and not compare and found is not None and found.says_the_same(taken):
+        counts = found is not None and found.t0 >= self._verified_since
+        if 0 <= since < SAID_AGAIN and not compare and found is not None and counts and found.says_the_same(taken):
             return
         if request.spool is None:
             if len(self._recent) >= RECENT:
@@ -715,8 +716,12 @@ class Standby:
             self._callers.expire()
 
     def verified_since(self) -> int:
-        """The stamp before which nothing that is known is verified."""
+        """The stamp before which nothing that is known is verified; it may be one that is yet to come."""
         return self._verified_since
+
+    def may_verify(self) -> bool:
+        """Whether what is seen from now on is verified by it."""
+        return self._verified_since <= clock.earliest()
 
     def doubtful(self) -> set[str]:
         """Resources that are incomplete or in doubt, and that a look at the upstream could clear up now."""
@@ -732,15 +737,18 @@ class Standby:
     def _private(self, connection: Connection, kind: str) -> bool:
         return knowledge.is_private(connection, self._contract, kind)
 
-    def mark_gap(self, reason: str, *, later: bool = False) -> None:
-        """Changes may have passed us by: what is known counts as unverified until it is seen again. `later`: the
-        database has just been waited for in vain, and is told when it can be written again."""
+    def mark_gap(self, reason: str, *, later: bool = False, under_way: bool = False) -> None:
+        """Changes may have passed us by: what is known counts as unverified until it is seen again. `under_way`: some
+        may pass still, or take effect yet; so does what is seen before they must have. `later`: the database has just
+        been waited for in vain, and is told when it can be written again."""
         level = (
             logging.WARNING if self._heartbeat.why_away() is None else logging.DEBUG
         )  # that it is away was said, once
-        log.log(level, "what the standby knows is unverified: %s", reason, extra={"fields": {"event.action": "gap"}})
+        lasts = under_way_for(self._settings) if under_way else 0
+        fields = {"event.action": "gap", "understudy.gap.seconds": lasts / SECOND}
+        log.log(level, "what the standby knows is unverified: %s", reason, extra={"fields": fields})
         self._generation += 1
-        at = self.intents.verified_since = stamp()
+        at = self.intents.verified_since = max(stamp() + lasts, self.outbox.gap(), self._verified_since)
         try:
             if not later:
                 self._keep_gap(at)

@@ -185,7 +185,8 @@ def test_a_takeover_by_a_person_is_counted(sidecar: Sidecar) -> None:
 
 
 def test_a_gap_makes_knowledge_unverified_until_it_is_seen_again(upstream: Upstream, tmp_path: Path) -> None:
-    with Sidecar(upstream.url, tmp_path / "data", bypass_after="1s") as sidecar:
+    fast = {"upstream_timeout": "2s", "late_effect": "1s"}
+    with Sidecar(upstream.url, tmp_path / "data", bypass_after="1s", **fast) as sidecar:
         learn_all(sidecar)
         sidecar.stop()
         upstream.state.patients[17]["name"] = "changed while we were away"
@@ -194,8 +195,12 @@ def test_a_gap_makes_knowledge_unverified_until_it_is_seen_again(upstream: Upstr
         upstream.fault("500", "/patients", times=20)
         assert sidecar.ask("GET", "/patients/17", HOLT).status == 503
         upstream.heal()
-        assert sidecar.ask("GET", "/patients", HOLT).status == 200
-        until(lambda: sidecar.plane("GET", "/ready/patients.read").status == 200)
+
+        def is_ready() -> bool:
+            seen = sidecar.ask("GET", "/patients", HOLT).status
+            return seen == sidecar.plane("GET", "/ready/patients.read").status == 200
+
+        until(is_ready)
         upstream.stop()
         assert sidecar.ask("GET", "/patients/17", HOLT).json()["name"] == "changed while we were away"
 

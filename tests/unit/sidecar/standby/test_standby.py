@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 from sidecar.clock import stamp
 from sidecar.exchange import Outcome
 from sidecar.settings import load_settings
+from sidecar.standby.absence import under_way_for
 from sidecar.standby.answer import Answer
+from sidecar.standby.knowledge import latest_stamp
 from sidecar.standby.known_callers import Standing
 from sidecar.standby.standby import QUEUE, QUEUE_BYTES, Standby
+from sidecar.timeunits import SECOND
 from tests.support.hearing import HOSP, Hearing, request, response
 
 
@@ -239,6 +242,29 @@ def test_few_large_answers_wait_to_be_learned_from_and_many_small_ones(world: Wo
     assert [number for number in range(1, 9) if world.answer(f"/notes/{number}")] == [1, 2, 3, 7, 8]
     world.learn("/notes/4", 200, {"id": 4, "title": large * 5}, stamp())
     assert world.answer("/notes/4"), "alone, one of any size is"
+
+
+def test_what_is_seen_while_what_passed_us_by_may_take_effect_yet_is_not_believed(tmp_path: Path) -> None:
+    """Until the balancer has turned back to us, and the upstream has done all that it was sent meanwhile; not even by a
+    restart is that over sooner."""
+    with World(tmp_path) as world:
+        note, lasts = {"id": 1, "title": "Limps"}, under_way_for(world.settings)
+        world.learn("/notes/1", 200, note, stamp())
+        assert world.answer("/notes/1")
+        world.standby.mark_gap("away", under_way=True)
+        world.standby.refresh()
+        for at in (stamp(), world.standby.verified_since() - SECOND):
+            world.learn("/notes/1", 200, note, at)
+            assert world.answer("/notes/1") is None
+        assert not world.standby.may_verify()
+        assert latest_stamp(world.engine, lasts) < world.standby.verified_since()
+        world.learn("/notes/1", 200, note, world.standby.verified_since() + SECOND)
+        assert world.answer("/notes/1"), "seen once more, though no word has changed"
+        for later in (True, False):
+            world.standby.mark_gap("a write outside the contract", later=later)
+            assert world.standby.intents.verified_since >= world.standby.verified_since()
+            world.standby.refresh()
+            assert not world.standby.may_verify(), "nor by a gap that is over at once"
 
 
 def test_what_is_not_learned_for_want_of_room_gives_its_bytes_back(world: World) -> None:
