@@ -34,6 +34,8 @@ NOT_KEPT: Final = {
     "in_doubt": "nobody can say how the record is now",
     "unverified": "what is known of the record is unverified",
     "parked": "it is about a record whose creation waits for a person's decision",
+    "database": "the database cannot be written",
+    "seal_key": "the key that it would be sealed with cannot be read",
 }
 """Why a write cannot be kept, for people."""
 

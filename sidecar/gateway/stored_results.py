@@ -128,7 +128,7 @@ class Results:
         )
         if not isinstance(taken, Answer) or taken.status >= 400:
             self._standby.end_write(write, None, Outcome.FAILURE, user)
-            if isinstance(taken, DontKnow) and taken.reason == "database":
+            if isinstance(taken, DontKnow) and taken.reason in ("database", "seal_key"):
                 raise NotNow
             reason = str(taken.status) if isinstance(taken, Answer) else taken.reason if taken else "nothing to say"
             log.error("the result of a call is not taken: %s", reason, extra={"fields": {"understudy.reason": reason}})

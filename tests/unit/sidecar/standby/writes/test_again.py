@@ -130,3 +130,12 @@ def test_what_became_of_a_write_is_kept(world: World, method: str, when: str) ->
     expected = {"POST": ["1", "7"], "PATCH": ["1"], "DELETE": []}
     assert sorted(shown) == expected[method]
     assert method == "DELETE" or "Well" in "".join(shown.values())
+
+
+def test_a_seal_key_that_cannot_be_read_is_named_and_nothing_is_kept(world: World) -> None:
+    """It is not the database that fails: to try again at once does not help."""
+    (world.standby._settings.seal_key_file).mkdir()
+    request, match = world.asked("POST"), HOSP.match("POST", "/notes")
+    write = world.standby.begin_write(match, request, "Dr Holt")
+    assert world.accept(write, request) == DontKnow("seal_key")
+    assert world.rows(outbox) == []
