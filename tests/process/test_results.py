@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,18 @@ def exchanges(notes: dict[int, dict[str, Any]]) -> list[str]:
     return sorted(match[1] for match in found if match is not None)
 
 
+def people(sidecar: Sidecar) -> int:
+    """Of so many it is known who they are."""
+    with closing(sqlite3.connect(sidecar.data / "understudy.db")) as connection:
+        return int(connection.execute("SELECT count(*) FROM identities").fetchone()[0])
+
+
 def test_each_screening_leaves_one_note_in_the_screeners_name(tmp_path: Path) -> None:
     with Upstream() as upstream, Sidecar(upstream.url, tmp_path / "data", workers="2", **FAST) as sidecar:
         upstream.state.patients[17] = {"id": 17, "name": "Rex"}
         for path, who in (("/staffs/me", HOLT), ("/staffs/me", AMES), ("/patients", HOLT), ("/notes", HOLT)):
             assert sidecar.ask("GET", path, who).status == 200
+        until(lambda: people(sidecar) == 2, what="who they are is learned")
         plain = sidecar.ask("POST", "/patients/17/screen", HOLT, {"images": ["ABC"]})
         assert plain.json() == {"overall": "clear", "results": [3]}  # nothing changes in the answer
         until(lambda: upstream.state.notes, what="the first note")
