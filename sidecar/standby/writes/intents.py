@@ -328,15 +328,14 @@ class Intents:
         its answer may yet come (then `late` is called); `again`: this failed before, perhaps after it was committed.
         The caller holds `write.lock`.
         """
-        now, at = stamp(), time.time_ns()
         resource = self._contract.resources[write.kind]
+        if again and (kept := self._accepted_before(write)) is not None:
+            self._outbox.touch()
+            return self._answer(resource, write, kept[0], request, kept[1])
+        now, at = stamp(), time.time_ns()
         sealed = self._seal().close(write.id, headers, request.body)
         password = self._new_password(resource, write, request) if write.kind in self._outbox.owned() else None
         with self._engine.begin() as connection:
-            if again and (row := box.one(connection, write.id)) is not None:
-                self._outbox.touch()
-                shape = knowledge.shape(connection, write.endpoint.id, "good")
-                return self._answer(resource, write, _as_drafted(row), request, shape)
             if not write.begun:
                 self._look_before(connection, write)
             owned = write.kind in queries.owned_types(connection)
@@ -369,6 +368,13 @@ class Intents:
             shape = knowledge.shape(connection, write.endpoint.id, "good")
         self._outbox.touch()
         return self._answer(resource, write, draft, request, shape)
+
+    def _accepted_before(self, write: Write) -> tuple[Pending, Shape | None] | None:
+        """The write as it was accepted, and the shape of its answer; None: it was not."""
+        with self._engine.begin() as connection:
+            row = box.one(connection, write.id)
+            shape = knowledge.shape(connection, write.endpoint.id, "good")
+        return None if row is None else (_as_drafted(row), shape)
 
     def _draft(
         self, connection: Connection, resource: Resource, write: Write, request: Request, user: str, at: int,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import start
+from sidecar import app, start
 from sidecar.http.messages import Response
 from sidecar.standby.absence import under_way_for
 from sidecar.timeunits import SECOND
@@ -44,6 +44,15 @@ def test_a_write_outside_the_contract_puts_everything_in_doubt(gateway: InProces
     assert gateway.ask("POST", "/echo", HOLT, {"anything": "may change"}).status == 200
     assert gateway.down("/notes/1", HOLT).status == 503
     assert gateway.knows("/notes/1", HOLT).status == 200, "seen again"
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_an_unanswered_write_outside_the_contract_did_may_come_later(gateway: InProcess, answered: bool) -> None:
+    (worker,) = app._running
+    gateway.upstream.fault = None if answered else "applied_reset"
+    assert gateway.ask("POST", "/echo", HOLT, {"anything": "may change"}).status == (200 if answered else 502)
+    worker.standby.refresh()
+    assert worker.standby.may_verify() is answered
 
 
 @pytest.mark.parametrize(
